@@ -1,0 +1,255 @@
+"""A barrier that releases everybody when the expected number of participants has arrived.
+
+1. The first arrival of a round fixes how many are expected; another number in the same round is a
+   ``ConfigurationError``.
+2. A participant counts once a round, however many of its requests wait. When the last one arrives the barrier trips:
+   all requests of the round are released and the next round begins.
+3. A request that withdraws or expires leaves the round; its participant counts no more when it was its last request.
+4. The requests of the last round are remembered, so that a late question about one is answered for its own round.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+from rpds import HashTrieMap, HashTrieSet
+
+from casty_es.domain.decider import WAITING, Command, Effects, Event, Kind, Query, Waiting
+from casty_es.domain.line import EMPTY, Line
+from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
+
+# Commands
+
+
+class Arrive(Command, frozen=True, gc=False):
+    participant: str
+    request: str
+    expected: int
+
+
+class Withdraw(Command, frozen=True, gc=False):
+    request: str
+
+
+class Renew(Command, frozen=True, gc=False):
+    requests: tuple[str, ...]
+
+
+class Expire(Command, frozen=True, gc=False):
+    requests: tuple[str, ...]
+
+
+class GetRound(Query, frozen=True, gc=False):
+    pass
+
+
+class Destroy(Command, frozen=True, gc=False):
+    pass
+
+
+BarrierCommand: TypeAlias = Arrive | Withdraw | Renew | Expire | GetRound | Destroy
+
+
+# Events
+
+
+class Arrived(Event, frozen=True, gc=False):
+    participant: str
+    request: str
+    expected: int
+    generation: int
+
+
+class Tripped(Event, frozen=True, gc=False):
+    generation: int
+
+
+class Withdrawn(Event, frozen=True, gc=False):
+    participant: str
+    request: str
+
+
+class Expired(Event, frozen=True, gc=False):
+    participant: str
+    request: str
+
+
+class Destroyed(Event, frozen=True, gc=False):
+    pass
+
+
+BarrierEvent: TypeAlias = Arrived | Tripped | Withdrawn | Expired | Destroyed
+
+
+# State
+
+
+class Round(msgspec.Struct, frozen=True):
+    """What ``GetRound`` tells: the round's number from 0, how many are expected (0 when none came), who arrived."""
+
+    generation: int
+    expected: int
+    arrived: tuple[str, ...]
+
+
+class State(msgspec.Struct, frozen=True):
+    exists: bool
+    generation: int
+    expected: int
+    line: Line[str]
+    requests_of: HashTrieMap[str, int]
+    released: HashTrieSet[str]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    exists: bool
+    generation: int
+    expected: int
+    line: tuple[tuple[str, str], ...]
+    released: tuple[str, ...]
+
+
+initial: Final = State(False, 0, 0, EMPTY, HashTrieMap(), HashTrieSet())
+
+
+def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
+    match command:
+        case Arrive(participant=participant, request=request, expected=expected):
+            if request in state.line or request in state.released:
+                return ()
+            if state.expected not in (0, expected):
+                raise ConfigurationError(
+                    f"This round of the barrier expects {state.expected} participants and the arrival expects "
+                    f"{expected}. The arrival was not counted. Use the same number everywhere."
+                )
+            arrived = Arrived(participant, request, expected, state.generation)
+            if len(evolve(state, arrived).requests_of) < expected:
+                return (arrived,)
+            return (arrived, Tripped(state.generation))
+        case Withdraw(request=request):
+            participant_in_line = state.line.get(request)
+            return () if participant_in_line is None else (Withdrawn(participant_in_line, request),)
+        case Expire(requests=requests):
+            # Each once, however often it is named: a request can leave only once.
+            waiting = ((state.line.get(request), request) for request in dict.fromkeys(requests))
+            return tuple(Expired(participant, request) for participant, request in waiting if participant is not None)
+        case Destroy():
+            return (Destroyed(),) if state.exists else ()
+        case Renew() | GetRound():
+            return ()
+        case _:
+            assert_never(command)
+
+
+def evolve(state: State, event: BarrierEvent) -> State:
+    match event:
+        case Arrived(participant=participant, request=request, expected=expected):
+            counts = state.requests_of
+            return State(
+                True,
+                state.generation,
+                expected,
+                state.line.join(request, participant),
+                counts.insert(participant, (counts.get(participant) or 0) + 1),
+                state.released,
+            )
+        case Tripped(generation=generation):
+            released = HashTrieSet(request for request, _ in state.line.items())
+            return State(True, generation + 1, 0, EMPTY, HashTrieMap(), released)
+        case Withdrawn(participant=participant, request=request) | Expired(participant=participant, request=request):
+            left = state.requests_of[participant] - 1
+            counts = state.requests_of
+            counts = counts.insert(participant, left) if left else counts.remove(participant)
+            line = state.line.leave(request)
+            return State(True, state.generation, state.expected if len(line) else 0, line, counts, state.released)
+        case Destroyed():
+            return State(False, state.generation, 0, EMPTY, HashTrieMap(), HashTrieSet())
+        case _:
+            assert_never(event)
+
+
+def reply(command: BarrierCommand, events: tuple[BarrierEvent, ...]) -> int | bool | Waiting:
+    match command:
+        case Arrive():
+            last = events[-1]
+            return last.generation if isinstance(last, Tripped) else WAITING
+        case Withdraw():
+            return False
+        case _:
+            return True
+
+
+def answer(state: State, command: BarrierCommand) -> object:
+    match command:
+        case Arrive(request=request):
+            return WAITING if request in state.line else state.generation - 1
+        case Withdraw(request=request):
+            return request in state.released
+        case Renew(requests=requests):
+            return tuple(request for request in requests if request in state.line)
+        case GetRound():
+            return Round(state.generation, state.expected, tuple(sorted(state.requests_of)))
+        case _:
+            return False
+
+
+def effects(state: State, event: BarrierEvent) -> Effects:
+    match event:
+        case Arrived(request=request):
+            return Effects(began=(request,))
+        case Tripped(generation=generation):
+            gone = tuple(claims(state))
+            return Effects(ended=gone, settled=tuple((request, generation) for request in gone))
+        case Withdrawn(request=request):
+            error = NotDoneError("The arrival was withdrawn. It does not count in this round.")
+            return Effects(ended=(request,), settled=((request, error),))
+        case Expired(request=request):
+            error = NotDoneError("The arrival's lease ran out, because nobody renewed it. It does not count any more.")
+            return Effects(ended=(request,), settled=((request, error),))
+        case Destroyed():
+            gone = tuple(claims(state))
+            destroyed = DestroyedError("The barrier was destroyed while the caller waited at it.")
+            return Effects(ended=gone, settled=tuple((request, destroyed) for request in gone))
+        case _:
+            assert_never(event)
+
+
+def claims(state: State) -> list[str]:
+    return [request for request, _ in state.line.items()]
+
+
+def from_snapshot(snapshot: Snapshot) -> State:
+    counts: HashTrieMap[str, int] = HashTrieMap()
+    for _, participant in snapshot.line:
+        counts = counts.insert(participant, (counts.get(participant) or 0) + 1)
+    line = Line.of(snapshot.line)
+    released = HashTrieSet(snapshot.released)
+    return State(snapshot.exists, snapshot.generation, snapshot.expected, line, counts, released)
+
+
+BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
+    name="barrier",
+    initial=initial,
+    decide=decide,
+    evolve=evolve,
+    reply=reply,
+    answer=answer,
+    exists=lambda state: state.exists,
+    events={
+        "barrier.arrived": Arrived,
+        "barrier.tripped": Tripped,
+        "barrier.withdrawn": Withdrawn,
+        "barrier.expired": Expired,
+        "barrier.destroyed": Destroyed,
+    },
+    snapshot=Snapshot,
+    to_snapshot=lambda state: Snapshot(
+        state.exists, state.generation, state.expected, tuple(state.line.items()), tuple(sorted(state.released))
+    ),
+    from_snapshot=from_snapshot,
+    claims=claims,
+    effects=effects,
+    expire=Expire,
+    renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+)

@@ -1,0 +1,136 @@
+"""A counter: an exact integer within ±10**4000.
+
+1. Adding and subtracting give the new value. A result beyond the bounds is refused.
+2. A counter exists from its first change until it is destroyed; then it starts again at 0.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+
+from casty_es.domain.decider import Command, Event, Kind, Query
+from casty_es.errors import BoundsError
+
+# Python refuses to parse integers of more than 4,300 digits (CVE-2020-10735); 4,000 leaves room.
+LIMIT: Final = 10**4000
+
+
+# Commands
+
+
+class Increment(Command, frozen=True, gc=False):
+    amount: int
+
+
+class Decrement(Command, frozen=True, gc=False):
+    amount: int
+
+
+class Get(Query, frozen=True, gc=False):
+    pass
+
+
+class Destroy(Command, frozen=True, gc=False):
+    pass
+
+
+CounterCommand: TypeAlias = Increment | Decrement | Get | Destroy
+
+
+# Events
+
+
+class Incremented(Event, frozen=True, gc=False):
+    amount: int
+    value: int
+
+
+class Decremented(Event, frozen=True, gc=False):
+    amount: int
+    value: int
+
+
+class Destroyed(Event, frozen=True, gc=False):
+    pass
+
+
+CounterEvent: TypeAlias = Incremented | Decremented | Destroyed
+
+
+# State
+
+
+class State(msgspec.Struct, frozen=True, gc=False):
+    value: int = 0
+    exists: bool = False
+
+
+initial: Final = State()
+
+
+def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
+    match command:
+        case Increment(amount=amount):
+            return (Incremented(amount, _within_bounds(state.value + amount)),)
+        case Decrement(amount=amount):
+            return (Decremented(amount, _within_bounds(state.value - amount)),)
+        case Get():
+            return ()
+        case Destroy():
+            return (Destroyed(),) if state.exists else ()
+        case _:
+            assert_never(command)
+
+
+def evolve(state: State, event: CounterEvent) -> State:
+    match event:
+        case Incremented(value=value) | Decremented(value=value):
+            return State(value, True)
+        case Destroyed():
+            return initial
+        case _:
+            assert_never(event)
+
+
+def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bool:
+    match events[0]:
+        case Incremented(value=value) | Decremented(value=value):
+            return value
+        case Destroyed():
+            return True
+        case _:
+            assert_never(events[0])
+
+
+def answer(state: State, command: CounterCommand) -> int | bool:
+    return state.value if isinstance(command, Get) else False
+
+
+def _within_bounds(value: int) -> int:
+    if -LIMIT <= value <= LIMIT:
+        return value
+    raise BoundsError(
+        "The counter would leave its bounds of plus or minus 10**4000. Nothing was appended and the counter keeps its "
+        "value. Use a smaller amount, or destroy the counter to start again at 0."
+    )
+
+
+COUNTER: Final = Kind[CounterCommand, CounterEvent, State](
+    name="counter",
+    initial=initial,
+    decide=decide,
+    evolve=evolve,
+    reply=reply,
+    answer=answer,
+    exists=lambda state: state.exists,
+    events={
+        "counter.incremented": Incremented,
+        "counter.decremented": Decremented,
+        "counter.destroyed": Destroyed,
+    },
+    snapshot=State,
+    to_snapshot=lambda state: state,
+    from_snapshot=lambda snapshot: snapshot,
+)

@@ -1,0 +1,96 @@
+"""What every structure is made of.
+
+The rules, which hold for each file beside this one:
+
+1. ``decide(state, command)`` gives the events that the command causes, or none. It raises a ``CastyError`` to refuse.
+   A refused command appends nothing and changes nothing.
+2. ``evolve(state, event)`` gives the next state. It never refuses and never looks at anything but its arguments.
+3. ``reply(command, events)`` is what the caller of a command with events is told. It needs the command's own events
+   only, so a repeated command is answered from the journal, however much came after it.
+4. ``answer(state, command)`` is what the caller of a command without events is told: a query, or a command that had
+   nothing to do.
+5. Time and ids arrive inside the command. State holds nothing live: a waiter is an id.
+
+The shape is the "decider" of Jérémie Chassaing, https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-decider.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+import msgspec
+
+__all__ = ["WAITING", "Command", "Effects", "Event", "Kind", "Query", "Value", "Waiting"]
+
+Value: TypeAlias = msgspec.Raw
+"""A user's value as canonical JSON bytes. The domain compares values and moves them; it never looks inside."""
+
+
+class Command(msgspec.Struct, frozen=True, gc=False):
+    """What a caller asks for."""
+
+
+class Query(Command, frozen=True, gc=False):
+    """A command that never causes an event, so that anybody who can read the journal can answer it."""
+
+
+class Event(msgspec.Struct, frozen=True, gc=False):
+    """What happened."""
+
+
+class Waiting(enum.Enum):
+    """The one reply that is not the last word: the caller stands in line and is told later."""
+
+    WAITING = "waiting"
+
+
+WAITING: Final = Waiting.WAITING
+
+
+class Effects(msgspec.Struct, frozen=True):
+    """What an event means for those who hold or wait for something.
+
+    Attributes
+    ----------
+    began, ended : tuple[str, ...]
+        Requests whose lease starts, and whose lease is over.
+    settled : tuple[tuple[str, object], ...]
+        Requests that stood in line and now get this reply; an exception is raised to them.
+    """
+
+    began: tuple[str, ...] = ()
+    ended: tuple[str, ...] = ()
+    settled: tuple[tuple[str, object], ...] = ()
+
+
+C = TypeVar("C", bound=Command)
+E = TypeVar("E", bound=Event)
+S = TypeVar("S")
+
+
+class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
+    """A catalog entry: one structure's functions and the stable names of its events.
+
+    ``to_snapshot`` and ``from_snapshot`` turn a state into a plain struct of type ``snapshot`` and back, for structures
+    whose state is made of persistent maps. ``claims``, ``effects`` and ``expire`` are there for structures on which one
+    can hold something or wait: they name the requests that need a lease, and the command that ends some of them.
+    """
+
+    name: str
+    initial: S
+    decide: Callable[[S, C], tuple[E, ...]]
+    evolve: Callable[[S, E], S]
+    reply: Callable[[C, tuple[E, ...]], Any]
+    answer: Callable[[S, C], Any]
+    exists: Callable[[S], bool]
+    events: dict[str, type[E]]
+    snapshot: Any
+    to_snapshot: Callable[[S], Any]
+    from_snapshot: Callable[[Any], S]
+    state_version: int = 1
+    claims: Callable[[S], Iterable[str]] | None = None
+    effects: Callable[[S, E], Effects] | None = None
+    expire: Callable[[tuple[str, ...]], C] | None = None
+    renewed: Callable[[C], tuple[str, ...]] | None = None

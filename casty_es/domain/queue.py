@@ -1,0 +1,149 @@
+"""A first-in, first-out queue.
+
+1. Items are numbered as they arrive. The queue is the numbers from ``front`` up to ``back``, kept in a persistent hash
+   trie, so every operation costs the same however long the queue is.
+2. ``Dequeued`` carries the item, so that who took what can be read from that one event.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+from rpds import HashTrieMap
+
+from casty_es.domain.decider import Command, Event, Kind, Query, Value
+
+# Commands
+
+
+class Enqueue(Command, frozen=True, gc=False):
+    value: Value
+
+
+class Dequeue(Command, frozen=True, gc=False):
+    pass
+
+
+class Peek(Query, frozen=True, gc=False):
+    pass
+
+
+class Size(Query, frozen=True, gc=False):
+    pass
+
+
+class Destroy(Command, frozen=True, gc=False):
+    pass
+
+
+QueueCommand: TypeAlias = Enqueue | Dequeue | Peek | Size | Destroy
+
+
+# Events
+
+
+class Enqueued(Event, frozen=True, gc=False):
+    value: Value
+
+
+class Dequeued(Event, frozen=True, gc=False):
+    value: Value
+
+
+class Destroyed(Event, frozen=True, gc=False):
+    pass
+
+
+QueueEvent: TypeAlias = Enqueued | Dequeued | Destroyed
+
+
+# State
+
+
+class State(msgspec.Struct, frozen=True):
+    items: HashTrieMap[int, Value]
+    front: int
+    back: int
+    exists: bool
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    items: tuple[Value, ...]
+    exists: bool
+
+
+initial: Final = State(HashTrieMap(), 0, 0, False)
+
+
+def decide(state: State, command: QueueCommand) -> tuple[QueueEvent, ...]:
+    match command:
+        case Enqueue(value=value):
+            return (Enqueued(value),)
+        case Dequeue():
+            return () if state.front == state.back else (Dequeued(state.items[state.front]),)
+        case Destroy():
+            return (Destroyed(),) if state.exists else ()
+        case Peek() | Size():
+            return ()
+        case _:
+            assert_never(command)
+
+
+def evolve(state: State, event: QueueEvent) -> State:
+    match event:
+        case Enqueued(value=value):
+            return State(state.items.insert(state.back, value), state.front, state.back + 1, True)
+        case Dequeued():
+            return State(state.items.remove(state.front), state.front + 1, state.back, True)
+        case Destroyed():
+            return initial
+        case _:
+            assert_never(event)
+
+
+def reply(command: QueueCommand, events: tuple[QueueEvent, ...]) -> Value | bool | None:
+    match events[0]:
+        case Enqueued():
+            return None
+        case Dequeued(value=value):
+            return value
+        case Destroyed():
+            return True
+        case _:
+            assert_never(events[0])
+
+
+def answer(state: State, command: QueueCommand) -> Value | int | bool | None:
+    match command:
+        case Size():
+            return state.back - state.front
+        case Peek():
+            return None if state.front == state.back else state.items[state.front]
+        case Dequeue():
+            return None
+        case _:
+            return False
+
+
+def to_snapshot(state: State) -> Snapshot:
+    return Snapshot(tuple(state.items[number] for number in range(state.front, state.back)), state.exists)
+
+
+def from_snapshot(snapshot: Snapshot) -> State:
+    return State(HashTrieMap(dict(enumerate(snapshot.items))), 0, len(snapshot.items), snapshot.exists)
+
+
+QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
+    name="queue",
+    initial=initial,
+    decide=decide,
+    evolve=evolve,
+    reply=reply,
+    answer=answer,
+    exists=lambda state: state.exists,
+    events={"queue.enqueued": Enqueued, "queue.dequeued": Dequeued, "queue.destroyed": Destroyed},
+    snapshot=Snapshot,
+    to_snapshot=to_snapshot,
+    from_snapshot=from_snapshot,
+)

@@ -1,0 +1,306 @@
+"""A counting semaphore with a line of waiters and fencing tokens.
+
+1. The number of permits is fixed by the first request and stands in its event. Another number later is a
+   ``ConfigurationError``, until the semaphore is destroyed.
+2. While a permit is free and nobody is in line a request is granted at once; else ``Acquire`` stands in line and
+   ``TryAcquire`` is refused. Whoever gives a permit back grants it to the front of the line in the same decision.
+3. A permit is held by a request, named by its command id. An owner (one ``Semaphore`` object) may hold several;
+   ``Release`` returns the one it has held longest.
+4. Withdrawal, expiry and tokens are as for the lock (lock.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+
+from casty_es.domain.decider import WAITING, Command, Effects, Event, Kind, Query, Waiting
+from casty_es.domain.line import EMPTY, Line
+from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
+
+# Commands
+
+
+class Acquire(Command, frozen=True, gc=False):
+    owner: str
+    request: str
+    permits: int
+
+
+class TryAcquire(Command, frozen=True, gc=False):
+    owner: str
+    request: str
+    permits: int
+
+
+class Release(Command, frozen=True, gc=False):
+    owner: str
+
+
+class Withdraw(Command, frozen=True, gc=False):
+    request: str
+    keep_grant: bool
+
+
+class Renew(Command, frozen=True, gc=False):
+    requests: tuple[str, ...]
+
+
+class Expire(Command, frozen=True, gc=False):
+    requests: tuple[str, ...]
+
+
+class GetUsage(Query, frozen=True, gc=False):
+    pass
+
+
+class Destroy(Command, frozen=True, gc=False):
+    pass
+
+
+SemaphoreCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | GetUsage | Destroy
+
+
+# Events
+
+
+class Requested(Event, frozen=True, gc=False):
+    owner: str
+    request: str
+    permits: int
+
+
+class Granted(Event, frozen=True, gc=False):
+    owner: str
+    request: str
+    token: int
+    permits: int
+
+
+class Released(Event, frozen=True, gc=False):
+    owner: str
+    request: str
+    token: int
+
+
+class Withdrawn(Event, frozen=True, gc=False):
+    owner: str
+    request: str
+
+
+class Expired(Event, frozen=True, gc=False):
+    owner: str
+    request: str
+
+
+class Destroyed(Event, frozen=True, gc=False):
+    pass
+
+
+SemaphoreEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired | Destroyed
+
+
+# State
+
+
+class Holder(msgspec.Struct, frozen=True):
+    owner: str
+    token: int
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What ``GetUsage`` tells: permits in all (0 before the first request), held, and requests in line."""
+
+    permits: int
+    held: int
+    waiting: int
+
+
+class State(msgspec.Struct, frozen=True):
+    sequence: int
+    permits: int
+    holders: Line[Holder]
+    line: Line[str]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    sequence: int
+    permits: int
+    holders: tuple[tuple[str, Holder], ...]
+    line: tuple[tuple[str, str], ...]
+
+
+initial: Final = State(0, 0, EMPTY, EMPTY)
+
+
+def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...]:
+    match command:
+        case Acquire(owner=owner, request=request, permits=permits):
+            if request in state.holders or request in state.line:
+                return ()
+            if _free(state, permits):
+                return (Granted(owner, request, state.sequence + 1, permits),)
+            return (Requested(owner, request, permits),)
+        case TryAcquire(owner=owner, request=request, permits=permits):
+            if request in state.holders or request in state.line:
+                return ()
+            return (Granted(owner, request, state.sequence + 1, permits),) if _free(state, permits) else ()
+        case Release(owner=owner):
+            held = next((item for item in state.holders.items() if item[1].owner == owner), None)
+            return () if held is None else _leave(state, held[0], held[1])
+        case Withdraw(request=request, keep_grant=keep_grant):
+            holder = state.holders.get(request)
+            if holder is not None:
+                return () if keep_grant else _leave(state, request, holder)
+            waiter = state.line.get(request)
+            return () if waiter is None else (Withdrawn(waiter, request),)
+        case Expire(requests=requests):
+            return _expire(state, requests)
+        case Destroy():
+            return (Destroyed(),) if state.permits else ()
+        case Renew() | GetUsage():
+            return ()
+        case _:
+            assert_never(command)
+
+
+def evolve(state: State, event: SemaphoreEvent) -> State:
+    sequence = state.sequence + 1
+    match event:
+        case Requested(owner=owner, request=request, permits=permits):
+            return State(sequence, permits, state.holders, state.line.join(request, owner))
+        case Granted(owner=owner, request=request, token=token, permits=permits):
+            line = state.line.leave(request) if request in state.line else state.line
+            return State(sequence, permits, state.holders.join(request, Holder(owner, token)), line)
+        case Released(request=request) | Withdrawn(request=request) | Expired(request=request):
+            if request in state.line:
+                return State(sequence, state.permits, state.holders, state.line.leave(request))
+            return State(sequence, state.permits, state.holders.leave(request), state.line)
+        case Destroyed():
+            return State(sequence, 0, EMPTY, EMPTY)
+        case _:
+            assert_never(event)
+
+
+def reply(command: SemaphoreCommand, events: tuple[SemaphoreEvent, ...]) -> int | bool | Waiting | None:
+    match command:
+        case Acquire() | TryAcquire():
+            event = events[0]
+            return event.token if isinstance(event, Granted) else WAITING
+        case Withdraw():
+            return None
+        case _:
+            return True
+
+
+def answer(state: State, command: SemaphoreCommand) -> object:
+    match command:
+        case Acquire(request=request):
+            return WAITING if request in state.line else _token(state, request)
+        case TryAcquire(request=request) | Withdraw(request=request):
+            return _token(state, request)
+        case Renew(requests=requests):
+            return tuple(request for request in requests if request in state.holders or request in state.line)
+        case GetUsage():
+            return Usage(state.permits, len(state.holders), len(state.line))
+        case _:
+            return False
+
+
+def effects(state: State, event: SemaphoreEvent) -> Effects:
+    match event:
+        case Requested(request=request):
+            return Effects(began=(request,))
+        case Granted(request=request, token=token):
+            return Effects(began=(request,), settled=((request, token),))
+        case Released(request=request):
+            return Effects(ended=(request,))
+        case Withdrawn(request=request):
+            error = NotDoneError("The request was withdrawn. No permit was granted.")
+            return Effects(ended=(request,), settled=((request, error),))
+        case Expired(request=request):
+            error = NotDoneError("The request's lease ran out in line: nobody renewed it. No permit was granted.")
+            return Effects(ended=(request,), settled=((request, error),))
+        case Destroyed():
+            destroyed = DestroyedError("The semaphore was destroyed while the caller waited. No permit was granted.")
+            settled = tuple((request, destroyed) for request, _ in state.line.items())
+            return Effects(ended=tuple(claims(state)), settled=settled)
+        case _:
+            assert_never(event)
+
+
+def claims(state: State) -> list[str]:
+    return [request for request, _ in (*state.holders.items(), *state.line.items())]
+
+
+def _free(state: State, permits: int) -> bool:
+    if state.permits not in (0, permits):
+        raise ConfigurationError(
+            f"The semaphore was opened with {state.permits} permits and is asked for with {permits}. Nothing was "
+            f"acquired. Use the recorded number, or destroy the semaphore to open it with another."
+        )
+    return len(state.holders) < permits and not len(state.line)
+
+
+def _token(state: State, request: str) -> int | None:
+    holder = state.holders.get(request)
+    return None if holder is None else holder.token
+
+
+def _leave(state: State, request: str, holder: Holder) -> tuple[SemaphoreEvent, ...]:
+    """The permit's last event, and the grants to those who can have one now."""
+    released = Released(holder.owner, request, holder.token)
+    return (released, *_grants(evolve(state, released)))
+
+
+def _expire(state: State, requests: tuple[str, ...]) -> tuple[SemaphoreEvent, ...]:
+    gone: list[SemaphoreEvent] = []
+    after = state
+    for request in requests:
+        holder = after.holders.get(request)
+        owner = after.line.get(request) if holder is None else holder.owner
+        if owner is not None:
+            gone.append(Expired(owner, request))
+            after = evolve(after, gone[-1])
+    return (*gone, *_grants(after)) if gone else ()
+
+
+def _grants(state: State) -> tuple[SemaphoreEvent, ...]:
+    granted: list[SemaphoreEvent] = []
+    first = state.line.first()
+    while first is not None and len(state.holders) < state.permits:
+        granted.append(Granted(first[1], first[0], state.sequence + 1, state.permits))
+        state = evolve(state, granted[-1])
+        first = state.line.first()
+    return tuple(granted)
+
+
+SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
+    name="semaphore",
+    initial=initial,
+    decide=decide,
+    evolve=evolve,
+    reply=reply,
+    answer=answer,
+    exists=lambda state: state.permits > 0,
+    events={
+        "semaphore.requested": Requested,
+        "semaphore.granted": Granted,
+        "semaphore.released": Released,
+        "semaphore.withdrawn": Withdrawn,
+        "semaphore.expired": Expired,
+        "semaphore.destroyed": Destroyed,
+    },
+    snapshot=Snapshot,
+    to_snapshot=lambda state: Snapshot(
+        state.sequence, state.permits, tuple(state.holders.items()), tuple(state.line.items())
+    ),
+    from_snapshot=lambda snapshot: State(
+        snapshot.sequence, snapshot.permits, Line.of(snapshot.holders), Line.of(snapshot.line)
+    ),
+    claims=claims,
+    effects=effects,
+    expire=Expire,
+    renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+)

@@ -1,0 +1,1 @@
+"""Tests of the pure structures: no event loop, no clock, no database."""
