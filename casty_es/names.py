@@ -1,0 +1,292 @@
+"""The rules for names, keys and numbers, and the hashes that place an entity in a shard and a slot.
+
+A name is any text of 1 to 512 bytes of UTF-8 without NUL. It is compared byte for byte: nothing is trimmed, folded
+or normalised, so two spellings of "é" are two names.
+
+A map key is a str, an int or a UUID. It travels and is stored as text with a tag in front
+(``s:alice``, ``i:1``, ``u:01890a5d-ac96-774b-bcce-b302099a8057``), so ``1`` and ``"1"`` stay apart.
+"""
+
+from __future__ import annotations
+
+import math
+from hashlib import blake2b
+from uuid import UUID
+
+from casty_es.errors import InvalidArgumentError, InvalidTypeError
+
+__all__ = [
+    "MAX_KEY_DIGITS",
+    "MAX_NAME_BYTES",
+    "check_amount",
+    "check_at_least_one",
+    "check_name",
+    "check_timeout",
+    "decode_key",
+    "encode_key",
+    "shard_of",
+    "slot_of",
+]
+
+# Names are indexed: three columns of this size still fit the 2,704 bytes of a Postgres index entry.
+MAX_NAME_BYTES = 512
+# Keeps the text of an integer key within the bytes of a name.
+MAX_KEY_DIGITS = 500
+_KEY_BOUND = 10**MAX_KEY_DIGITS
+
+
+def check_name(name: object, what: str = "name") -> str:
+    """Return ``name`` as a plain str if it can name something.
+
+    Parameters
+    ----------
+    name : object
+        What the caller gave: 1 to 512 bytes as UTF-8, without NUL and without lone surrogates.
+    what : str
+        What it names, for the message.
+
+    Returns
+    -------
+    str
+        The same text; a subclass of str becomes a plain one.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is not a str.
+    InvalidArgumentError
+        It is empty, too long, or holds a character that the database cannot store.
+
+    Examples
+    --------
+    >>> check_name("page-views")
+    'page-views'
+    """
+    if not isinstance(name, str):
+        raise InvalidTypeError(f"{what} must be a str, not {type(name).__name__}. Nothing was sent.")
+    # Not str(name): an enum that is also a str would give its member's name there.
+    text = str.__str__(name)
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidArgumentError(f"{what} holds a lone surrogate: it is not text. Nothing was sent.") from None
+    if not 1 <= size <= MAX_NAME_BYTES:
+        raise InvalidArgumentError(
+            f"{what} must be 1 to {MAX_NAME_BYTES} bytes of UTF-8, not {size}. Nothing was sent."
+        )
+    if "\0" in text:
+        raise InvalidArgumentError(f"{what} holds a NUL character, which databases cannot store. Nothing was sent.")
+    return text
+
+
+def encode_key(key: object) -> str:
+    """Give the tagged text of a map key.
+
+    Parameters
+    ----------
+    key : object
+        A str (the rules of names apply), an int of at most 500 digits, or a UUID. A bool is not an int here.
+
+    Returns
+    -------
+    str
+        ``s:``, ``i:`` or ``u:`` and the key.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is of another type.
+    InvalidArgumentError
+        The str cannot be a name, or the int is too long.
+
+    Examples
+    --------
+    >>> encode_key("1"), encode_key(1)
+    ('s:1', 'i:1')
+    """
+    if isinstance(key, str):
+        return "s:" + check_name(key, "key")
+    if isinstance(key, int) and not isinstance(key, bool):
+        if not -_KEY_BOUND < key < _KEY_BOUND:
+            raise InvalidArgumentError(f"an integer key has at most {MAX_KEY_DIGITS} digits. Nothing was sent.")
+        return f"i:{int(key)}"
+    if isinstance(key, UUID):
+        return f"u:{key}"
+    raise InvalidTypeError(f"a map key must be a str, an int or a UUID, not {type(key).__name__}. Nothing was sent.")
+
+
+def decode_key(text: str) -> str | int | UUID:
+    """Give the map key of a tagged text: the inverse of :func:`encode_key`.
+
+    Parameters
+    ----------
+    text : str
+        What :func:`encode_key` returned.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The text is not one that :func:`encode_key` gives; a second spelling such as ``i:01`` is refused too.
+
+    Examples
+    --------
+    >>> decode_key("i:-7")
+    -7
+    """
+    tag, body = text[:2], text[2:]
+    key: str | int | UUID | None = None
+    try:
+        if tag == "s:":
+            key = body
+        elif tag == "i:":
+            key = int(body)
+        elif tag == "u:":
+            key = UUID(body)
+        if key is not None and encode_key(key) == text:
+            return key
+    except ValueError:  # InvalidArgumentError is one; the message below says more
+        pass
+    raise InvalidArgumentError(f"{text[:80]!a} is not the text of a map key.")
+
+
+def check_timeout(seconds: object) -> float:
+    """Return a timeout in seconds as a float.
+
+    Parameters
+    ----------
+    seconds : object
+        An int or float above zero, and finite.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is not a number; a bool is not one.
+    InvalidArgumentError
+        It is zero, negative, NaN or infinite.
+
+    Examples
+    --------
+    >>> check_timeout(5)
+    5.0
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+        raise InvalidTypeError(f"timeout must be a number of seconds, not {type(seconds).__name__}. Nothing was sent.")
+    try:
+        timeout = float(seconds)
+    except OverflowError:  # an int beyond the largest float
+        timeout = math.inf
+    if not 0 < timeout < math.inf:  # NaN fails both
+        raise InvalidArgumentError(f"timeout must be above zero and finite, not {timeout} s. Nothing was sent.")
+    return timeout
+
+
+def check_at_least_one(number: object, what: str) -> int:
+    """Return a number of things of which there must be one: shards, permits, expected participants.
+
+    Parameters
+    ----------
+    number : object
+        An int of 1 or more.
+    what : str
+        What is counted, for the message.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is not an int; a bool is not one.
+    InvalidArgumentError
+        It is below 1.
+
+    Examples
+    --------
+    >>> check_at_least_one(100, "shards")
+    100
+    """
+    count = _as_int(number, what)
+    if count < 1:
+        raise InvalidArgumentError(f"{what} must be 1 or more. Nothing was sent.")
+    return count
+
+
+def check_amount(amount: object) -> int:
+    """Return an amount to count by: any int.
+
+    Parameters
+    ----------
+    amount : object
+        An int; negative, zero and very large ones are the counter's to judge.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is not an int; a bool is not one.
+
+    Examples
+    --------
+    >>> check_amount(-3)
+    -3
+    """
+    return amount if type(amount) is int else _as_int(amount, "amount")
+
+
+def _as_int(number: object, what: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise InvalidTypeError(f"{what} must be an int, not {type(number).__name__}. Nothing was sent.")
+    return int(number)
+
+
+def shard_of(kind: str, name: str, key: str, shards: int) -> int:
+    """Say in which shard of its structure an entity lies. The answer never changes: it is part of the data format.
+
+    Parameters
+    ----------
+    kind, name, key : str
+        The entity: the structure's kind and name, and the tagged key, empty for a whole structure.
+    shards : int
+        The structure's number of shards.
+
+    Returns
+    -------
+    int
+        From 0 to ``shards - 1``: BLAKE2b (RFC 7693), 8 bytes, big-endian, modulo ``shards``.
+
+    Examples
+    --------
+    >>> shard_of("map", "users", "s:alice", 100)
+    92
+    """
+    return _hash(kind, name, key) % shards
+
+
+def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
+    """Say in which slot of the database a shard lies. The answer never changes: it is part of the data format.
+
+    Parameters
+    ----------
+    kind, name : str
+        The structure.
+    shard : int
+        What :func:`shard_of` gave.
+    slots : int
+        The database's number of slots.
+
+    Returns
+    -------
+    int
+        From 0 to ``slots - 1``: the same hash, with the shard in decimal as the third part.
+
+    Examples
+    --------
+    >>> slot_of("map", "users", 92, 256)
+    21
+    """
+    return _hash(kind, name, str(shard)) % slots
+
+
+def _hash(*parts: str) -> int:
+    """BLAKE2b over the parts, each behind its length, so that ("a", "b:c") and ("a:b", "c") differ."""
+    hasher = blake2b(digest_size=8)
+    for part in parts:
+        raw = part.encode()
+        hasher.update(len(raw).to_bytes(4, "big") + raw)
+    return int.from_bytes(hasher.digest(), "big")
