@@ -1,0 +1,37 @@
+"""What ``SqlJournal`` asks of a database: append, read, write. What differs between databases is here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from casty_es.journal.port import Append
+from casty_es.journal.statements import Statements
+
+__all__ = ["Backend"]
+
+
+class Backend(Protocol):
+    """One database, opened by ``open``."""
+
+    statements: Statements
+
+    async def open(self) -> None:
+        """Connect, and refuse settings that could lose acknowledged commits."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+    async def append(self, append: Append) -> None:
+        """Write an append: see ``EventJournal.append``."""
+        ...
+
+    async def read(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        """Run a query over committed records, with no transaction left open."""
+        ...
+
+    async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        """Run a statement other than an append and commit it."""
+        ...

@@ -1,0 +1,208 @@
+"""A journal in memory: one process, gone with it. It keeps the same rules as the others, for tests and trials."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+
+from casty_es.config import DEFAULT_SLOTS
+from casty_es.errors import ConflictError
+from casty_es.journal.port import (
+    EMPTY_SLOT,
+    ENTITY_NUMBER_BITS,
+    Append,
+    EntityName,
+    EntityRow,
+    Head,
+    Meta,
+    NodeRow,
+    RecordedEvent,
+    StoredEntity,
+    StoredSnapshot,
+    TailEvent,
+)
+
+__all__ = ["InMemoryJournal"]
+
+
+class InMemoryJournal:
+    """A volatile ``EventJournal``.
+
+    Parameters
+    ----------
+    slots : int
+        The number of slots.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> asyncio.run(InMemoryJournal().open()).slots
+    256
+    """
+
+    volatile = True
+
+    def __init__(self, *, slots: int = DEFAULT_SLOTS) -> None:
+        self._meta = Meta(slots, 1)
+        self._records: dict[int, list[RecordedEvent]] = {}
+        self._streams: dict[int, list[RecordedEvent]] = {}
+        self._directory: dict[EntityName, EntityRow] = {}
+        self._names: dict[int, EntityName] = {}
+        self._snapshots: dict[int, list[StoredSnapshot]] = {}
+        self._structures: dict[tuple[str, str], int] = {}
+        self._nodes: dict[str, NodeRow] = {}
+
+    async def open(self) -> Meta:
+        """Give the journal's settings; there is nothing to connect to."""
+        return self._meta
+
+    async def close(self) -> None:
+        """Keep everything: another system of this process may open the journal again."""
+
+    async def append(self, append: Append) -> None:
+        """Write an append, or refuse it whole."""
+        self._check(append)
+        for row in append.events:
+            event = RecordedEvent(*row)
+            self._records.setdefault(event.slot, []).append(event)
+            if event.entity is not None:
+                self._streams.setdefault(event.entity, []).append(event)
+        for entity in append.entities:
+            name = EntityName(entity[2], entity[3], entity[4])
+            self._directory[name] = entity
+            self._names[entity[0]] = name
+        for entity_id, alive in append.alive:
+            name = self._names[entity_id]
+            row_before = self._directory[name]
+            self._directory[name] = (*row_before[:5], alive, row_before[6])
+
+    def _check(self, append: Append) -> None:
+        for slot, position, hash_ in append.predecessors:
+            head = self._head(slot)
+            if (head.position, head.hash) != (position, hash_):
+                raise ConflictError(
+                    f"Slot {slot} is at position {head.position}, not at the record that the append names at "
+                    f"{position}. Nothing was written.",
+                    constraint="predecessor",
+                )
+        sequences: dict[int, int] = {}
+        for row in append.events:
+            entity, sequence, key = row[3], row[4], row[10]
+            if entity is None or sequence is None:
+                continue
+            stream = self._streams.get(entity, [])
+            if sequence <= sequences.get(entity, len(stream)):
+                raise ConflictError(
+                    f"Entity {entity} has an event {sequence} already. Nothing was written.",
+                    constraint="uq_casty_events_entity_sequence",
+                )
+            if key is not None and any(event.idempotency_key == key for event in stream):
+                raise ConflictError(
+                    f"Entity {entity} has an event with the idempotency key {key!r}. Nothing was written.",
+                    constraint="uq_casty_events_idempotency_key",
+                )
+            sequences[entity] = sequence
+        for entity_row in append.entities:
+            if EntityName(*entity_row[2:5]) in self._directory or entity_row[0] in self._names:
+                raise ConflictError(
+                    f"The entity {entity_row[2:5]} is in the directory already. Nothing was written.",
+                    constraint="uq_casty_entities_kind_name_key",
+                )
+
+    def _head(self, slot: int) -> Head:
+        records = self._records.get(slot)
+        return EMPTY_SLOT if not records else Head(records[-1].position, records[-1].hash, records[-1].epoch)
+
+    async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
+        """Give each slot's head."""
+        return {slot: self._head(slot) for slot in slots}
+
+    async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
+        """Give the highest number of an entity per slot."""
+        numbers = dict.fromkeys(slots, 0)
+        for entity in self._names:
+            slot = entity >> ENTITY_NUMBER_BITS
+            if slot in numbers:
+                numbers[slot] = max(numbers[slot], entity - (slot << ENTITY_NUMBER_BITS))
+        return numbers
+
+    async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
+        """Give directory rows and newest snapshots."""
+        found: list[StoredEntity | None] = []
+        for name in names:
+            row = self._directory.get(name)
+            if row is None:
+                found.append(None)
+            else:
+                snapshots = self._snapshots.get(row[0])
+                found.append(StoredEntity(row[0], row[5], row[6], snapshots[-1] if snapshots else None))
+        return found
+
+    async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
+        """Give a page of events for replay."""
+        page: list[TailEvent] = []
+        for entity in sorted(after):
+            page.extend(
+                TailEvent(entity, event.sequence or 0, event.type, event.version, event.payload)
+                for event in self._after(entity, after[entity], limit - len(page))
+            )
+            if len(page) == limit:
+                break
+        return page
+
+    async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
+        """Give the events of some commands."""
+        wanted = set(command_ids)
+        return [event for event in self._records.get(slot, [])[after:] if event.command_id in wanted]
+
+    async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
+        """Give a page of a slot."""
+        return self._records.get(slot, [])[after : after + limit]
+
+    async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
+        """Give a page of an entity's events."""
+        return self._after(entity, after, limit)
+
+    def _after(self, entity: int, sequence: int, limit: int) -> list[RecordedEvent]:
+        stream = self._streams.get(entity, [])
+        start = bisect_right(stream, sequence, key=lambda event: event.sequence or 0)
+        return stream[start : start + limit]
+
+    async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:  # noqa: ARG002 - when is of no use here
+        """Keep a snapshot of committed state."""
+        events = self._after(entity, snapshot.sequence - 1, 1)
+        kept = self._snapshots.setdefault(entity, [])
+        if not events or events[0].hash != event_hash or any(old.sequence == snapshot.sequence for old in kept):
+            return False
+        kept.append(snapshot)
+        kept.sort(key=lambda old: old.sequence)
+        return True
+
+    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
+        """Record structures that are not known yet."""
+        return [self._structures.setdefault((kind, name), shards) for kind, name, shards in structures]
+
+    async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Give the recorded shards."""
+        return [self._structures.get(name) for name in names]
+
+    async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Give a page of living keys."""
+        living = sorted(
+            entity.key
+            for entity, row in self._directory.items()
+            if entity.kind == kind and entity.name == name and row[5] and entity.key > after
+        )
+        return living[:limit]
+
+    async def register_node(self, node: NodeRow) -> None:
+        """Write down a process."""
+        self._nodes[node.node_id] = node
+
+    async def forget_node(self, node_id: str) -> None:
+        """Forget a process."""
+        self._nodes.pop(node_id, None)
+
+    async def nodes(self) -> list[NodeRow]:
+        """Give the processes written down."""
+        return sorted(self._nodes.values(), key=lambda node: node.started_at, reverse=True)

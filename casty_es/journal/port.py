@@ -1,0 +1,252 @@
+"""What the rest of the library asks of a journal, and the values that go in and out.
+
+Three rules stand behind the protocol:
+
+1. An append is all or nothing. It names, for every slot that it writes, the record that its own records follow; if a
+   slot's head is another one, nothing is written.
+2. An append ends in one of three ways: it returns (committed), it raises ``AppendRejectedError`` (certainly nothing
+   written), or it raises ``AppendUnknownError`` (nobody can say by reading; writing the next lease record can).
+3. A reader sees committed records only, in pages; a log is never read into memory whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
+
+from casty_es.journal.chain import GENESIS
+
+__all__ = [
+    "EMPTY_SLOT",
+    "LEASE_ACQUIRED",
+    "Append",
+    "EntityName",
+    "EntityRow",
+    "EventJournal",
+    "EventRow",
+    "Head",
+    "Meta",
+    "NodeRow",
+    "RecordedEvent",
+    "StoredEntity",
+    "StoredSnapshot",
+    "TailEvent",
+]
+
+LEASE_ACQUIRED: Final = "lease.acquired"
+"""The type of the record that grants a slot's lease. It belongs to no entity; its position is the epoch."""
+
+ENTITY_NUMBER_BITS: Final = 32
+"""An entity's id is its slot, shifted by this, plus a number that the slot's one writer counts up."""
+
+EventRow: TypeAlias = tuple[
+    int, int, int, int | None, int | None, str, int, str, str | None, bytes | None, str | None, int, bytes
+]
+"""One row of ``casty_events``, in the order of ``RecordedEvent``'s fields."""
+
+EntityRow: TypeAlias = tuple[int, int, str, str, str, bool, bytes]
+"""One new row of ``casty_entities``: id, slot, kind, name, key, alive, salt."""
+
+
+class Head(NamedTuple):
+    """A slot's last record: where it stands, its hash, and the epoch it was written under."""
+
+    position: int
+    hash: bytes
+    epoch: int
+
+
+EMPTY_SLOT: Final = Head(0, GENESIS, 0)
+
+
+class EntityName(NamedTuple):
+    """What an entity is called: a whole structure has the empty key, a key of a map its tagged text."""
+
+    kind: str
+    name: str
+    key: str
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What the migration wrote down once: the number of slots, and the incarnation that prefixes fencing tokens."""
+
+    slots: int
+    incarnation: int
+
+
+class StoredSnapshot(msgspec.Struct, frozen=True):
+    """A state as of a sequence of its entity."""
+
+    sequence: int
+    state: str
+    version: int
+
+
+class StoredEntity(msgspec.Struct, frozen=True):
+    """An entity's row in the directory, with its newest snapshot."""
+
+    id: int
+    alive: bool
+    salt: bytes | None
+    snapshot: StoredSnapshot | None
+
+
+class TailEvent(NamedTuple):
+    """What replay needs of an event."""
+
+    entity: int
+    sequence: int
+    type: str
+    version: int
+    payload: str
+
+
+class RecordedEvent(msgspec.Struct, frozen=True):
+    """One record of the journal, as stored."""
+
+    slot: int
+    position: int
+    epoch: int
+    entity: int | None
+    sequence: int | None
+    type: str
+    version: int
+    payload: str
+    metadata: str | None
+    command_id: bytes | None
+    idempotency_key: str | None
+    recorded_at: int
+    hash: bytes
+
+
+class NodeRow(msgspec.Struct, frozen=True):
+    """A process that may hold leases: a hint for people and for routing, never a proof."""
+
+    node_id: str
+    host: str
+    pid: int
+    address: str | None
+    started_at: int
+    seen_at: int
+
+
+class Append(msgspec.Struct):
+    """One append: everything in it is written, or nothing.
+
+    Attributes
+    ----------
+    predecessors : list[tuple[int, int, bytes]]
+        Per slot that is written: the slot, and the position and hash of the record that the first new one follows.
+        Position 0 with ``GENESIS`` says that the slot is empty.
+    events : list[EventRow]
+        In the order of slot and position.
+    entities : list[EntityRow]
+        Entities whose first event is among the events.
+    alive : list[tuple[int, bool]]
+        Older entities that came to life or were destroyed.
+    """
+
+    predecessors: list[tuple[int, int, bytes]]
+    events: list[EventRow]
+    entities: list[EntityRow] = []
+    alive: list[tuple[int, bool]] = []
+
+
+@runtime_checkable
+class EventJournal(Protocol):
+    """An append-only log of events per slot, the directory of entities, and snapshots beside them."""
+
+    @property
+    def volatile(self) -> bool:
+        """Whether the journal is gone with the process."""
+        ...
+
+    async def open(self) -> Meta:
+        """Connect and check the schema and the durability settings. Opening an open journal gives the same answer.
+
+        Raises
+        ------
+        JournalUnavailableError
+            The database cannot be reached.
+        SchemaError
+            The tables are missing, too old or too new.
+        UnsafeDurabilityError
+            The database may lose commits that it acknowledged.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close every connection. Closing a closed journal does nothing."""
+        ...
+
+    async def append(self, append: Append) -> None:
+        """Write an append durably.
+
+        Raises
+        ------
+        ConflictError
+            A predecessor is not the head of its slot, or a constraint was hit. Nothing was written.
+        AppendRejectedError
+            The database refused for another reason. Nothing was written.
+        AppendUnknownError
+            The append was sent and may have been written.
+        """
+        ...
+
+    async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
+        """Give the committed head of each slot, ``EMPTY_SLOT`` for one without records."""
+        ...
+
+    async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
+        """Give the highest number that each slot has given to an entity, 0 for none."""
+        ...
+
+    async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
+        """Give the directory row and the newest snapshot of each entity, in order; ``None`` where there is none."""
+        ...
+
+    async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
+        """Give events of these entities after the sequences given, by entity and sequence, at most ``limit``."""
+        ...
+
+    async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
+        """Give the events of these commands that stand in the slot after a position, by position."""
+        ...
+
+    async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
+        """Give a page of a slot's records after a position."""
+        ...
+
+    async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
+        """Give a page of an entity's events after a sequence."""
+        ...
+
+    async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
+        """Keep a snapshot, if the event at its sequence is committed with this hash; tell whether it was kept."""
+        ...
+
+    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
+        """Record each structure's (kind, name, shards) unless one is recorded; give the recorded shards in order."""
+        ...
+
+    async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Give the recorded shards of each structure (kind, name), in order; ``None`` where none is recorded."""
+        ...
+
+    async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Give a page of the keys of a structure's living entities, in order."""
+        ...
+
+    async def register_node(self, node: NodeRow) -> None:
+        """Write down that a process is there."""
+        ...
+
+    async def forget_node(self, node_id: str) -> None:
+        """Write down that a process is gone."""
+        ...
+
+    async def nodes(self) -> list[NodeRow]:
+        """Give the processes written down, the newest first."""
+        ...

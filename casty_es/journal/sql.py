@@ -1,0 +1,184 @@
+"""The journal in a SQL database: rows and parameters on this side, one of two backends on the other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from casty_es.errors import SchemaError
+from casty_es.journal import schema
+from casty_es.journal.backend import Backend
+from casty_es.journal.port import (
+    EMPTY_SLOT,
+    Append,
+    EntityName,
+    Head,
+    Meta,
+    NodeRow,
+    RecordedEvent,
+    StoredEntity,
+    StoredSnapshot,
+    TailEvent,
+)
+from casty_es.journal.postgres import PostgresBackend
+from casty_es.journal.sqlite import SqliteBackend
+from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
+
+__all__ = ["SqlJournal"]
+
+
+class SqlJournal:
+    """A durable ``EventJournal`` in Postgres or in an SQLite file.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///casty.db`` or ``postgresql://user:password@host/database``.
+    unsafe_durability : bool
+        Accept a database that acknowledges commits before they are durable. Acknowledged operations may then be lost.
+    synchronous : str
+        SQLite's setting of that name: ``FULL`` or ``EXTRA``, or less with ``unsafe_durability``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The URL's scheme is not known, or it names no file.
+    UnsafeDurabilityError
+        ``synchronous`` is below ``FULL``.
+
+    Examples
+    --------
+    >>> SqlJournal("sqlite:///casty.db").url
+    'sqlite:///casty.db'
+    """
+
+    volatile = False
+
+    def __init__(self, url: str, *, unsafe_durability: bool = False, synchronous: str = "FULL") -> None:
+        database_url(url)
+        self.url = url
+        self.file: Path | None = sqlite_file(url) if is_sqlite(url) else None
+        self._settings = (unsafe_durability, synchronous)
+        self._backend = self._new_backend()
+        self._meta: Meta | None = None
+        self._opening = asyncio.Lock()
+
+    def _new_backend(self) -> Backend:
+        unsafe_durability, synchronous = self._settings
+        if self.file is None:
+            return PostgresBackend(self.url, unsafe_durability=unsafe_durability)
+        return SqliteBackend(self.file, synchronous=synchronous, unsafe_durability=unsafe_durability)
+
+    async def open(self) -> Meta:
+        """Connect and check the schema and the durability settings. Runs no DDL."""
+        async with self._opening:
+            if self._meta is None:
+                await asyncio.to_thread(schema.check, self.url)
+                try:
+                    await self._backend.open()
+                    rows = await self._backend.read(self._backend.statements.meta)
+                except BaseException:
+                    await self._backend.close()
+                    self._backend = self._new_backend()
+                    raise
+                if not rows:
+                    raise SchemaError("The journal's table casty_meta is empty. Nothing was opened. Migrate it again.")
+                self._meta = Meta(*rows[0])
+            return self._meta
+
+    async def close(self) -> None:
+        """Close every connection; the journal can be opened again."""
+        async with self._opening:
+            if self._meta is not None:
+                self._meta = None
+                backend, self._backend = self._backend, self._new_backend()
+                await backend.close()
+
+    async def append(self, append: Append) -> None:
+        """Write an append durably, whole or not at all."""
+        await self._backend.append(append)
+
+    async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
+        """Give each slot's committed head."""
+        rows = await self._backend.read(self._backend.statements.heads, list(slots))
+        return {**dict.fromkeys(slots, EMPTY_SLOT), **{row[0]: Head(row[1], row[2], row[3]) for row in rows}}
+
+    async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
+        """Give the highest number of an entity per slot."""
+        rows = await self._backend.read(self._backend.statements.entity_numbers, list(slots))
+        return {**dict.fromkeys(slots, 0), **{slot: number for slot, number in rows if number is not None}}
+
+    async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
+        """Give directory rows and newest snapshots."""
+        columns = [list(column) for column in zip(*names, strict=True)]
+        found: list[StoredEntity | None] = [None] * len(names)
+        for index, id_, alive, salt, sequence, state, version in await self._backend.read(
+            self._backend.statements.entities, *columns
+        ):
+            snapshot = None if sequence is None else StoredSnapshot(sequence, state, version)
+            found[index] = StoredEntity(id_, bool(alive), salt, snapshot)
+        return found
+
+    async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
+        """Give a page of events for replay."""
+        ids = sorted(after)
+        rows = await self._backend.read(self._backend.statements.tails, ids, [after[id_] for id_ in ids], limit)
+        # A row unpacks like a TailEvent; copying a million of them would cost a second.
+        return cast("list[TailEvent]", rows)
+
+    async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
+        """Give the events of some commands."""
+        return _events(await self._backend.read(self._backend.statements.find, slot, after, list(command_ids)))
+
+    async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
+        """Give a page of a slot."""
+        return _events(await self._backend.read(self._backend.statements.records, slot, after, limit))
+
+    async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
+        """Give a page of an entity's events."""
+        return _events(await self._backend.read(self._backend.statements.history, entity, after, limit))
+
+    async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
+        """Keep a snapshot of committed state."""
+        statement = self._backend.statements.save_snapshot
+        version, state = snapshot.version, snapshot.state
+        rows = await self._backend.write(statement, entity, snapshot.sequence, state, version, recorded_at, event_hash)
+        return bool(rows)
+
+    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
+        """Record structures that are not known yet."""
+        columns = [list(column) for column in zip(*structures, strict=True)]
+        await self._backend.write(self._backend.statements.record_structures, *columns)
+        recorded = await self.structures([(kind, name) for kind, name, _ in structures])
+        return [shards or structure[2] for shards, structure in zip(recorded, structures, strict=True)]
+
+    async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
+        """Give the recorded shards."""
+        columns = [list(column) for column in zip(*names, strict=True)]
+        found: list[int | None] = [None] * len(names)
+        for index, shards in await self._backend.read(self._backend.statements.structures, *columns):
+            found[index] = shards
+        return found
+
+    async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
+        """Give a page of living keys."""
+        return [row[0] for row in await self._backend.read(self._backend.statements.keys, kind, name, after, limit)]
+
+    async def register_node(self, node: NodeRow) -> None:
+        """Write down a process."""
+        fields = [getattr(node, name) for name in NodeRow.__struct_fields__]
+        await self._backend.write(self._backend.statements.register_node, *fields)
+
+    async def forget_node(self, node_id: str) -> None:
+        """Forget a process."""
+        await self._backend.write(self._backend.statements.forget_node, node_id)
+
+    async def nodes(self) -> list[NodeRow]:
+        """Give the processes written down, the newest first."""
+        return [NodeRow(*row) for row in await self._backend.read(self._backend.statements.nodes)]
+
+
+def _events(rows: Sequence[Sequence[Any]]) -> list[RecordedEvent]:
+    return [RecordedEvent(*row) for row in rows]

@@ -1,0 +1,224 @@
+"""The journal on SQLite: one thread and connection that writes, one that reads.
+
+1. WAL, ``synchronous=FULL``, ``BEGIN IMMEDIATE``, a busy timeout; each is set and read back.
+2. An append is one hop to the writer thread: BEGIN, one INSERT, COMMIT. Three awaits would cost twice the time.
+3. After an I/O error the connection is closed and nothing more is concluded from it (sqlite.org/howtocorrupt.html): the
+   append's outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from casty_es.errors import (
+    AppendRejectedError,
+    AppendUnknownError,
+    ConflictError,
+    JournalCorruptError,
+    JournalError,
+    JournalUnavailableError,
+    UnsafeDurabilityError,
+)
+from casty_es.journal.port import Append, EntityRow, EventRow
+from casty_es.journal.statements import SQLITE, SQLITE_ROWS_PER_INSERT, sqlite_append
+
+__all__ = ["SqliteBackend"]
+
+T = TypeVar("T")
+
+_BUSY_TIMEOUT_SECONDS: Final = 5.0
+# Both are the same size in memory as SQLite's default page cache of 2 MiB times four: a hot index stays in it.
+_CACHE_KIB: Final = 8_192
+_SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
+_SAFE: Final = ("FULL", "EXTRA")
+
+# SQLite names the columns of a broken constraint; the journal's errors name the constraint.
+_CONSTRAINTS: Final = {
+    "casty_events.slot, casty_events.position": "pk_casty_events",
+    "casty_events.entity, casty_events.sequence": "uq_casty_events_entity_sequence",
+    "casty_events.entity, casty_events.idempotency_key": "uq_casty_events_idempotency_key",
+    "casty_entities.id": "pk_casty_entities",
+    "casty_entities.kind, casty_entities.name, casty_entities.key": "uq_casty_entities_kind_name_key",
+}
+
+# After these nothing is known of what reached the disk.
+_DOUBTFUL: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
+
+_INSERT_ENTITY: Final = (
+    "INSERT INTO casty_entities (id, slot, kind, name, key, alive, salt) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_UPDATE_ALIVE: Final = "UPDATE casty_entities SET alive = ? WHERE id = ?"
+
+
+class _Connection:
+    """A connection and the one thread that uses it."""
+
+    def __init__(self, name: str) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self.sqlite: sqlite3.Connection | None = None
+
+    async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    async def close(self) -> None:
+        await self.run(self.drop)
+        self._thread.shutdown()
+
+    def drop(self) -> None:
+        """Close the connection, in its thread."""
+        if self.sqlite is not None:
+            self.sqlite.close()
+            self.sqlite = None
+
+
+class SqliteBackend:
+    """One SQLite file."""
+
+    statements = SQLITE
+
+    def __init__(self, file: Path, *, synchronous: str = "FULL", unsafe_durability: bool = False) -> None:
+        if synchronous.upper() not in _SAFE and not unsafe_durability:
+            raise UnsafeDurabilityError(
+                f"synchronous={synchronous} lets SQLite acknowledge commits that a power cut takes back. Nothing was "
+                f"opened. Use FULL or EXTRA, or say unsafe_durability=True if losing acknowledged operations is fine."
+            )
+        self._file = file
+        self._synchronous = synchronous.upper()
+        self._writer = _Connection("casty-writer")
+        self._reader = _Connection("casty-reader")
+
+    async def open(self) -> None:
+        await self._writer.run(self._connect, self._writer)
+        await self._reader.run(self._connect, self._reader)
+
+    async def close(self) -> None:
+        await self._reader.close()
+        await self._writer.close()
+
+    async def append(self, append: Append) -> None:
+        await self._writer.run(self._append, append)
+
+    async def read(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        return await self._reader.run(self._execute, self._reader, statement, parameters)
+
+    async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        return await self._writer.run(self._execute, self._writer, statement, parameters)
+
+    # What follows runs in the threads.
+
+    def _connect(self, connection: _Connection) -> sqlite3.Connection:
+        if connection.sqlite is not None:
+            return connection.sqlite
+        try:
+            # mode=rw: never create a file here; an absent journal is an error, not an empty one.
+            uri = f"{self._file.absolute().as_uri()}?mode=rw"
+            opened = sqlite3.connect(
+                uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_SECONDS, cached_statements=512
+            )
+            opened.execute("PRAGMA journal_mode = WAL")
+            opened.execute(f"PRAGMA synchronous = {self._synchronous}")
+            # macOS answers fsync before the disk has it; elsewhere this changes nothing.
+            opened.execute("PRAGMA fullfsync = ON")
+            opened.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            mode = opened.execute("PRAGMA journal_mode").fetchone()[0]
+            synchronous = _SYNCHRONOUS[opened.execute("PRAGMA synchronous").fetchone()[0]]
+        except sqlite3.Error as error:
+            raise JournalUnavailableError(
+                f"The SQLite file {self._file} cannot be opened: {error}. Nothing was written. Check that it exists "
+                f"and that this process may read and write it and its folder."
+            ) from error
+        if mode != "wal" or synchronous != self._synchronous:
+            opened.close()
+            raise UnsafeDurabilityError(
+                f"The SQLite file {self._file} is in journal mode {mode!r} with synchronous {synchronous!r} although "
+                f"'wal' and {self._synchronous!r} were asked for. Nothing was written."
+            )
+        connection.sqlite = opened
+        return opened
+
+    def _execute(self, connection: _Connection, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        try:
+            return self._connect(connection).execute(statement, [_parameter(value) for value in parameters]).fetchall()
+        except sqlite3.Error as error:
+            raise self._translated(connection, error) from error
+
+    def _translated(self, connection: _Connection, error: sqlite3.Error) -> JournalError:
+        code = getattr(error, "sqlite_errorname", "") or ""
+        if code.startswith(_DOUBTFUL):
+            connection.drop()
+        if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            return JournalCorruptError(f"The SQLite file {self._file} is damaged: {error}. Nothing was written.")
+        return JournalUnavailableError(
+            f"The SQLite file {self._file} could not be used: {error} ({code}). Nothing was written. Try again when "
+            f"the cause is gone."
+        )
+
+    def _append(self, append: Append) -> None:
+        sqlite = self._connect(self._writer)
+        try:
+            sqlite.execute("BEGIN IMMEDIATE")
+            fits = self._insert(sqlite, append)
+            sqlite.execute("COMMIT" if fits else "ROLLBACK")
+        except sqlite3.Error as error:
+            raise self._refused(sqlite, error) from error
+        if not fits:
+            raise ConflictError(
+                "A slot's last record is not the one that the append names. Nothing was written.",
+                constraint="predecessor",
+            )
+
+    @staticmethod
+    def _insert(sqlite: sqlite3.Connection, append: Append) -> bool:
+        # An empty slot has no record to look for; its first position is guarded by the primary key.
+        named = [predecessor for predecessor in append.predecessors if predecessor[1]]
+        for start in range(0, len(append.events), SQLITE_ROWS_PER_INSERT):
+            rows: list[EventRow] = append.events[start : start + SQLITE_ROWS_PER_INSERT]
+            inserted = sqlite.execute(
+                sqlite_append(len(rows), len(named)),
+                [*chain.from_iterable(rows), *chain.from_iterable(named)],
+            )
+            if inserted.rowcount != len(rows):
+                return False
+            named = []
+        entities: list[EntityRow] = append.entities
+        for entity in entities:
+            sqlite.execute(_INSERT_ENTITY, entity)
+        for entity_id, alive in append.alive:
+            sqlite.execute(_UPDATE_ALIVE, (alive, entity_id))
+        return True
+
+    def _refused(self, sqlite: sqlite3.Connection, error: sqlite3.Error) -> JournalError:
+        """Undo what was begun and say how the append ended."""
+        code = getattr(error, "sqlite_errorname", "") or ""
+        try:
+            if sqlite.in_transaction:
+                sqlite.execute("ROLLBACK")
+        except sqlite3.Error:
+            code = "SQLITE_IOERR"
+        if code.startswith(_DOUBTFUL):
+            self._writer.drop()
+            return AppendUnknownError(f"The SQLite file {self._file} failed during an append: {error} ({code}).")
+        if isinstance(error, sqlite3.IntegrityError):
+            columns = str(error).rpartition("failed: ")[2].removeprefix("index ").strip("'")
+            constraint = _CONSTRAINTS.get(columns, columns)
+            return ConflictError(
+                f"The append breaks the constraint {constraint}. Nothing was written.", constraint=constraint
+            )
+        return AppendRejectedError(
+            f"The SQLite file {self._file} refused an append: {error} ({code}). Nothing was written."
+        )
+
+
+def _parameter(value: object) -> object:
+    """Give a parameter as SQLite takes it: a list as JSON, in which bytes are hexadecimal text."""
+    if isinstance(value, list):
+        return msgspec.json.encode([item.hex() if isinstance(item, bytes) else item for item in value]).decode()
+    return value

@@ -1,0 +1,213 @@
+"""Every SQL statement of the journal, per database. Lists travel as one parameter: arrays on Postgres, JSON on SQLite.
+
+They are text and not SQLAlchemy expressions, because each of them is one round trip on a path that people wait for, and
+the two databases take lists in ways of their own. The tables themselves are in ``tables.py``.
+
+Two of them lean on the order in which a nested loop delivers rows (``tails``): the replay demands contiguous sequences,
+so another order could not pass unseen.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+
+from casty_es.journal.port import RecordedEvent
+
+__all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append"]
+
+_COLUMNS: Final = RecordedEvent.__struct_fields__
+_EVENT: Final = ", ".join(f"e.{column}" for column in _COLUMNS)
+
+
+class Statements(msgspec.Struct, frozen=True):
+    """The statements of one database; the comment beside each field is its parameters."""
+
+    meta: str  # none
+    revision: str  # none
+    heads: str  # slots
+    entity_numbers: str  # slots
+    entities: str  # kinds, names, keys
+    tails: str  # entities, sequences, limit
+    find: str  # slot, position, command ids
+    records: str  # slot, position, limit
+    history: str  # entity, sequence, limit
+    save_snapshot: str  # entity, sequence, state, version, recorded_at, hash
+    record_structures: str  # kinds, names, shards
+    structures: str  # kinds, names
+    keys: str  # kind, name, key, limit
+    register_node: str  # node_id, host, pid, address, started_at, seen_at
+    forget_node: str  # node_id
+    nodes: str  # none
+
+
+_META: Final = "SELECT slots, incarnation FROM casty_meta WHERE id = 1"
+_REVISION: Final = "SELECT version_num FROM casty_es_alembic_version"
+_NODES: Final = "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC"
+
+POSTGRES: Final = Statements(
+    meta=_META,
+    revision=_REVISION,
+    heads="""
+        SELECT w.slot, h.position, h.hash, h.epoch
+        FROM unnest($1::int[]) AS w (slot)
+        CROSS JOIN LATERAL (
+            SELECT e.position, e.hash, e.epoch FROM casty_events e WHERE e.slot = w.slot
+            ORDER BY e.position DESC LIMIT 1
+        ) h""",
+    entity_numbers="""
+        SELECT w.slot, h.id - (w.slot::bigint << 32)
+        FROM unnest($1::int[]) AS w (slot)
+        CROSS JOIN LATERAL (
+            SELECT id FROM casty_entities
+            WHERE id >= (w.slot::bigint << 32) AND id < ((w.slot + 1)::bigint << 32)
+            ORDER BY id DESC LIMIT 1
+        ) h""",
+    entities="""
+        SELECT w.number - 1, e.id, e.alive, e.salt, s.sequence, s.state, s.version
+        FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (kind, name, key, number)
+        JOIN casty_entities e ON e.kind = w.kind AND e.name = w.name AND e.key = w.key
+        LEFT JOIN LATERAL (
+            SELECT sequence, state, version FROM casty_snapshots
+            WHERE entity = e.id ORDER BY sequence DESC LIMIT 1
+        ) s ON true""",
+    tails="""
+        SELECT e.entity, e.sequence, e.type, e.version, e.payload
+        FROM unnest($1::bigint[], $2::bigint[]) AS w (entity, sequence)
+        CROSS JOIN LATERAL (
+            SELECT entity, sequence, type, version, payload FROM casty_events
+            WHERE entity = w.entity AND sequence > w.sequence ORDER BY sequence LIMIT $3
+        ) e
+        LIMIT $3""",
+    find=f"""
+        SELECT {_EVENT} FROM casty_events e
+        WHERE e.slot = $1 AND e.position > $2 AND e.command_id = ANY ($3::bytea[]) ORDER BY e.position""",
+    records=f"SELECT {_EVENT} FROM casty_events e WHERE e.slot = $1 AND e.position > $2 ORDER BY e.position LIMIT $3",
+    history=f"SELECT {_EVENT} FROM casty_events e WHERE e.entity = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3",
+    save_snapshot="""
+        INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
+        SELECT e.entity, e.sequence, $3::text, $4::int, $5::bigint FROM casty_events e
+        WHERE e.entity = $1 AND e.sequence = $2 AND e.hash = $6
+        AND NOT EXISTS (SELECT FROM casty_snapshots s WHERE s.entity = $1 AND s.sequence = $2)
+        RETURNING sequence""",
+    record_structures="""
+        INSERT INTO casty_structures (kind, name, shards)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::int[]) ON CONFLICT (kind, name) DO NOTHING""",
+    structures="""
+        SELECT w.number - 1, s.shards FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (kind, name, number)
+        JOIN casty_structures s ON s.kind = w.kind AND s.name = w.name""",
+    keys="""
+        SELECT key FROM casty_entities WHERE kind = $1 AND name = $2 AND key > $3 AND alive ORDER BY key LIMIT $4""",
+    register_node="""
+        INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (node_id) DO UPDATE SET seen_at = excluded.seen_at, address = excluded.address""",
+    forget_node="DELETE FROM casty_nodes WHERE node_id = $1",
+    nodes=_NODES,
+)
+
+SQLITE: Final = Statements(
+    meta=_META,
+    revision=_REVISION,
+    heads="""
+        SELECT w.value, e.position, e.hash, e.epoch FROM json_each(?1) w
+        CROSS JOIN casty_events e
+        ON e.slot = w.value AND e.position = (SELECT max(position) FROM casty_events WHERE slot = w.value)""",
+    entity_numbers="""
+        SELECT w.value, (
+            SELECT max(id) FROM casty_entities WHERE id >= (w.value << 32) AND id < ((w.value + 1) << 32)
+        ) - (w.value << 32) FROM json_each(?1) w""",
+    entities="""
+        SELECT w.key, e.id, e.alive, e.salt, s.sequence, s.state, s.version
+        FROM json_each(?1) w
+        CROSS JOIN casty_entities e ON e.kind = w.value
+            AND e.name = json_extract(?2, '$[' || w.key || ']') AND e.key = json_extract(?3, '$[' || w.key || ']')
+        LEFT JOIN casty_snapshots s ON s.entity = e.id
+            AND s.sequence = (SELECT max(sequence) FROM casty_snapshots WHERE entity = e.id)""",
+    tails="""
+        SELECT e.entity, e.sequence, e.type, e.version, e.payload
+        FROM json_each(?1) w
+        CROSS JOIN casty_events e
+            ON e.entity = w.value AND e.sequence > json_extract(?2, '$[' || w.key || ']')
+        LIMIT ?3""",
+    find=f"""
+        SELECT {_EVENT} FROM casty_events e WHERE e.slot = ?1 AND e.position > ?2
+        AND lower(hex(e.command_id)) IN (SELECT value FROM json_each(?3)) ORDER BY e.position""",
+    records=f"SELECT {_EVENT} FROM casty_events e WHERE e.slot = ?1 AND e.position > ?2 ORDER BY e.position LIMIT ?3",
+    history=f"SELECT {_EVENT} FROM casty_events e WHERE e.entity = ?1 AND e.sequence > ?2 ORDER BY e.sequence LIMIT ?3",
+    save_snapshot="""
+        INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
+        SELECT e.entity, e.sequence, ?3, ?4, ?5 FROM casty_events e
+        WHERE e.entity = ?1 AND e.sequence = ?2 AND e.hash = ?6
+        AND NOT EXISTS (SELECT 1 FROM casty_snapshots s WHERE s.entity = ?1 AND s.sequence = ?2)
+        RETURNING sequence""",
+    record_structures="""
+        INSERT INTO casty_structures (kind, name, shards)
+        SELECT w.value, json_extract(?2, '$[' || w.key || ']'), json_extract(?3, '$[' || w.key || ']')
+        FROM json_each(?1) w WHERE true ON CONFLICT (kind, name) DO NOTHING""",
+    structures="""
+        SELECT w.key, s.shards FROM json_each(?1) w
+        CROSS JOIN casty_structures s ON s.kind = w.value AND s.name = json_extract(?2, '$[' || w.key || ']')""",
+    keys="""
+        SELECT key FROM casty_entities WHERE kind = ?1 AND name = ?2 AND key > ?3 AND alive ORDER BY key LIMIT ?4""",
+    register_node="""
+        INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT (node_id) DO UPDATE SET seen_at = excluded.seen_at, address = excluded.address""",
+    forget_node="DELETE FROM casty_nodes WHERE node_id = ?1",
+    nodes=_NODES,
+)
+
+_FITS_POSTGRES: Final = """
+    WITH fits AS (
+        SELECT count(*) = cardinality($1::int[]) AS ok
+        FROM unnest($1::int[], $2::bigint[], $3::bytea[]) AS p (slot, position, hash)
+        WHERE p.position = 0 OR EXISTS (
+            SELECT FROM casty_events e WHERE e.slot = p.slot AND e.position = p.position AND e.hash = p.hash
+        )
+    )"""
+
+_DIRECTORY_POSTGRES: Final = """
+    , born AS (
+        INSERT INTO casty_entities (id, slot, kind, name, key, alive, salt)
+        SELECT n.* FROM unnest($17::bigint[], $18::int[], $19::text[], $20::text[], $21::text[], $22::bool[],
+            $23::bytea[]) AS n WHERE (SELECT ok FROM fits)
+    ), changed AS (
+        UPDATE casty_entities t SET alive = c.alive FROM unnest($24::bigint[], $25::bool[]) AS c (id, alive)
+        WHERE t.id = c.id AND (SELECT ok FROM fits)
+    )"""
+
+_EVENTS_POSTGRES: Final = f"""
+    INSERT INTO casty_events ({", ".join(_COLUMNS)})
+    SELECT n.* FROM unnest($4::int[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::text[], $10::int[],
+        $11::text[], $12::text[], $13::bytea[], $14::text[], $15::bigint[], $16::bytea[]) AS n
+    WHERE (SELECT ok FROM fits)"""
+
+POSTGRES_APPEND: Final = _FITS_POSTGRES + _EVENTS_POSTGRES
+"""The hot statement: predecessors ($1 to $3) and events ($4 to $16), as arrays."""
+
+POSTGRES_APPEND_WITH_DIRECTORY: Final = _FITS_POSTGRES + _DIRECTORY_POSTGRES + _EVENTS_POSTGRES
+"""The same with new entities ($17 to $23) and entities that came to life or died ($24, $25)."""
+
+
+# SQLite takes at most 32,766 parameters a statement; this many events and predecessors stay below it.
+SQLITE_ROWS_PER_INSERT: Final = 2_000
+
+
+@lru_cache(maxsize=256)
+def sqlite_append(events: int, predecessors: int) -> str:
+    """Give the INSERT of some events, which inserts none unless every predecessor is there.
+
+    One statement and one step, so that the writer thread asks for the interpreter's lock once and not once a row.
+    """
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    rows = ", ".join([row] * events)
+    insert = f"INSERT INTO casty_events ({', '.join(_COLUMNS)})"
+    if not predecessors:
+        return f"{insert} VALUES {rows}"
+    named = ", ".join(["(?, ?, ?)"] * predecessors)
+    return (
+        f"{insert} SELECT * FROM (VALUES {rows}) WHERE (SELECT count(*) FROM (VALUES {named}) p "
+        f"CROSS JOIN casty_events e ON e.slot = p.column1 AND e.position = p.column2 AND e.hash = p.column3) "
+        f"= {predecessors}"
+    )

@@ -1,0 +1,99 @@
+"""Where a journal is: the URLs that users write, and what each driver wants to be told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+from casty_es.errors import InvalidArgumentError
+
+__all__ = ["database_url", "is_sqlite", "postgres_dsn", "shown", "sqlite_file"]
+
+_SQLITE: Final = "sqlite+aiosqlite"
+_POSTGRES: Final = "postgresql+asyncpg"
+_SCHEMES: Final = {
+    "sqlite": _SQLITE,
+    _SQLITE: _SQLITE,
+    "postgresql": _POSTGRES,
+    "postgres": _POSTGRES,
+    _POSTGRES: _POSTGRES,
+}
+
+
+def database_url(url: str) -> str:
+    """Return ``url`` with the scheme that names the driver, after checking that a journal can be there.
+
+    Parameters
+    ----------
+    url : str
+        ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``postgresql://user:password@host:port/database``.
+        ``postgres://`` and the forms that name the driver are the same. On Postgres the part after the scheme is
+        libpq's: several hosts, ``?host=/run/postgresql`` for a socket, ``?sslmode=require``.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The scheme is unknown, or an SQLite URL names no file, a server or options.
+
+    Examples
+    --------
+    >>> database_url("sqlite:///casty.db")
+    'sqlite+aiosqlite:///casty.db'
+    >>> database_url("postgres://app@/shop?host=/run/postgresql")
+    'postgresql+asyncpg://app@/shop?host=/run/postgresql'
+    """
+    scheme, separator, rest = url.partition("://")
+    driver = _SCHEMES.get(scheme.lower()) if separator else None
+    if driver is None:
+        raise InvalidArgumentError(
+            f"{shown(url)!r} is not the URL of a journal, so nothing was opened. "
+            "Use sqlite:///casty.db, or postgresql://user:password@host/database."
+        )
+    if driver == _SQLITE:
+        _check_sqlite(url, rest)
+    return f"{driver}://{rest}"
+
+
+def is_sqlite(url: str) -> bool:
+    """Tell whether ``url`` names an SQLite file; else it names a Postgres database."""
+    return database_url(url).startswith(_SQLITE)
+
+
+def sqlite_file(url: str) -> Path:
+    """Return the file that an SQLite URL names, as an absolute path."""
+    return Path(database_url(url).partition(":///")[2]).absolute()
+
+
+def postgres_dsn(url: str) -> str:
+    """Return a Postgres URL as asyncpg reads it: libpq's form, without a driver in the scheme."""
+    return "postgresql://" + database_url(url).partition("://")[2]
+
+
+def shown(url: str) -> str:
+    """Return ``url`` without its password, for messages and logs."""
+    scheme, separator, rest = url.partition("://")
+    authority, slash, tail = rest.partition("/")
+    user_info, at, hosts = authority.rpartition("@")
+    user, colon, password = user_info.partition(":")
+    hidden = f"{user}{colon}{'***' if password else ''}{at}{hosts}"
+    return re.sub(r"(password=)[^&]*", r"\1***", f"{scheme}{separator}{hidden}{slash}{tail}")
+
+
+def _check_sqlite(url: str, rest: str) -> None:
+    path = rest.removeprefix("/")
+    if not path or path == ":memory:":
+        raise InvalidArgumentError(
+            f"{url!r} names no file: its journal would be gone when the connection closes. Nothing was opened. "
+            "Use sqlite:///casty.db, or a system without a journal if nothing is to be kept."
+        )
+    if not rest.startswith("/"):
+        raise InvalidArgumentError(
+            f"{url!r} has a host where SQLite has none, so nothing was opened. "
+            f"Write three slashes: sqlite:///{rest}, or four for an absolute path."
+        )
+    if "?" in path or path.startswith("file:"):
+        raise InvalidArgumentError(
+            f"{url!r} carries options. The journal sets SQLite's options itself, because its durability rests on "
+            "them, so nothing was opened. Leave out everything from the question mark on."
+        )

