@@ -1,0 +1,1 @@
+"""Owning slots: activation, deciding in arrival order, group commit, replies after it."""

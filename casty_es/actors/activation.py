@@ -1,0 +1,297 @@
+"""Bringing cold entities into memory: all that arrive together by one query for the directory and one for their tails.
+
+1. Commands for a cold entity wait in order of arrival. Those that arrive in one turn of the event loop form a batch.
+2. A batch resolves the shards of its structures, takes the slots that it will write, reads the newest snapshots and the
+   events after them in pages, and folds. Sequences must follow each other without a gap.
+3. An entity whose log cannot be read is quarantined: its callers get the reason, everything else goes on.
+4. Queries alone never take a slot. While this node does not own the slot they are answered from what was just read, so
+   a process that may not write can always read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from casty_es.actors.entity import Entity
+from casty_es.actors.pending import Pending
+from casty_es.actors.repeats import look_before_acting
+from casty_es.actors.slot import Slot
+from casty_es.actors.slot_leases import SlotLeases
+from casty_es.codec import decode_event, decode_state
+from casty_es.domain.catalog import CATALOG
+from casty_es.domain.decider import Query
+from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError
+from casty_es.journal.port import EntityName, EventJournal, StoredEntity
+from casty_es.names import shard_of, slot_of
+from casty_es.runtime import Runtime
+
+__all__ = ["Activator"]
+
+_LOG: Final = logging.getLogger("casty_es.activation")
+
+# Folding a page of this many events takes about five milliseconds, which the event loop can spare.
+_PAGE_EVENTS: Final = 2_000
+
+
+class _Cold:
+    """An entity that is not in memory, and the commands that wait for it."""
+
+    __slots__ = ("asked", "entity", "name", "pendings", "shards", "slot", "stored")
+
+    def __init__(self, name: EntityName, shards: int) -> None:
+        self.name = name
+        self.shards = shards
+        self.pendings: list[Pending] = []
+        self.asked = 0  # how many of them were there when the journal was asked
+        self.slot: Slot | None = None
+        self.stored: StoredEntity | None = None
+        self.entity: Entity | None = None
+
+    def writes(self) -> bool:
+        return any(not isinstance(pending.command, Query) for pending in self.pendings)
+
+    def fail(self, error: BaseException, *, commands_only: bool = False) -> None:
+        kept = []
+        for pending in self.pendings:
+            if commands_only and isinstance(pending.command, Query):
+                kept.append(pending)
+            else:
+                pending.fail(error)
+        self.pendings = kept
+
+
+class Activator:
+    """Reads entities from the journal.
+
+    Parameters
+    ----------
+    slots : list[Slot]
+        Every slot of the journal, by number.
+    activated : Callable[[Entity, list[Pending]], None]
+        Takes an entity that is in memory now, and the commands that waited for it.
+    """
+
+    def __init__(
+        self,
+        journal: EventJournal,
+        runtime: Runtime,
+        leases: SlotLeases,
+        slots: list[Slot],
+        *,
+        activated: Callable[[Entity, list[Pending]], None],
+    ) -> None:
+        self._journal = journal
+        self._runtime = runtime
+        self._leases = leases
+        self._slots = slots
+        self._activated = activated
+        self._cold: dict[EntityName, _Cold] = {}
+        self._arrived: list[_Cold] = []
+        self._shards: dict[tuple[str, str], int] = {}
+        self._recorded: set[tuple[str, str]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, name: EntityName, shards: int, pending: Pending | None) -> None:
+        """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""
+        cold = self._cold.get(name)
+        if cold is None:
+            cold = self._cold[name] = _Cold(name, shards)
+            self._enqueue(cold)
+        if pending is not None:
+            cold.pendings.append(pending)
+
+    async def close(self) -> None:
+        """Finish what has begun."""
+        while self._tasks or self._arrived:
+            await asyncio.gather(*self._tasks, asyncio.sleep(0), return_exceptions=True)
+
+    def _enqueue(self, cold: _Cold) -> None:
+        if not self._arrived:
+            asyncio.get_running_loop().call_soon(self._start)
+        self._arrived.append(cold)
+
+    def _start(self) -> None:
+        batch, self._arrived = self._arrived, []
+        task = asyncio.create_task(self._activate(batch), name="casty-activation")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _activate(self, batch: list[_Cold]) -> None:
+        try:
+            await self._locate(batch)
+            await self._take_slots(batch)
+            await self._load(batch)
+        except Exception as error:  # noqa: BLE001 - it belongs to those who wait and to nobody else
+            if not isinstance(error, CastyError):
+                _LOG.exception("Activating %d entities failed", len(batch))
+            for cold in batch:
+                if self._cold.get(cold.name) is cold:
+                    del self._cold[cold.name]
+                    cold.fail(error)
+
+    async def _locate(self, batch: list[_Cold]) -> None:
+        """Find each entity's slot, by the number of shards that its structure was first written with."""
+        unknown = {cold.name[:2]: cold.shards for cold in batch if cold.name[:2] not in self._shards}
+        to_record = {cold.name[:2]: cold.shards for cold in batch if cold.writes()}
+        to_record = {key: shards for key, shards in to_record.items() if key not in self._recorded}
+        to_read = [key for key in unknown if key not in to_record]
+        if to_record:
+            rows = [(kind, name, shards) for (kind, name), shards in to_record.items()]
+            for key, recorded in zip(to_record, await self._journal.record_structures(rows), strict=True):
+                self._shards[key] = recorded
+                self._recorded.add(key)
+        read: dict[tuple[str, str], int | None] = {}
+        if to_read:
+            read = dict(zip(to_read, await self._journal.structures(to_read), strict=True))
+            # What is not recorded yet may be recorded by another process at any time: it is not remembered.
+            self._shards.update({key: shards for key, shards in read.items() if shards is not None})
+        for cold in batch:
+            shards = self._shards.get(cold.name[:2]) or cold.shards
+            if shards != cold.shards:
+                self._warn_once(cold, shards)
+            kind, structure, entity_key = cold.name
+            cold.slot = self._slots[
+                slot_of(kind, structure, shard_of(kind, structure, entity_key, shards), len(self._slots))
+            ]
+
+    def _warn_once(self, cold: _Cold, recorded: int) -> None:
+        kind, name, _ = cold.name
+        _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
+        cold.shards = recorded
+
+    async def _take_slots(self, batch: list[_Cold]) -> None:
+        wanted = {cold.slot for cold in batch if cold.slot is not None and not cold.slot.epoch and cold.writes()}
+        if wanted:
+            try:
+                await self._leases.take(wanted)
+            except CastyError as error:
+                for cold in batch:
+                    if cold.slot is not None and not cold.slot.epoch:
+                        cold.fail(error, commands_only=True)
+
+    async def _load(self, batch: list[_Cold]) -> None:
+        epochs = {cold.name: cold.slot.epoch for cold in batch if cold.slot is not None}
+        for cold in batch:
+            cold.asked = len(cold.pendings)
+        stored = await self._journal.entities([cold.name for cold in batch])
+        tails: dict[int, _Cold] = {}
+        for cold, found in zip(batch, stored, strict=True):
+            cold.stored = found
+            cold.entity = self._entity(cold)
+            if found is None:
+                await self._finish(cold, epochs[cold.name])
+            elif self._unpack_snapshot(cold, found):
+                tails[found.id] = cold
+        after = {id_: cold.entity.sequence for id_, cold in tails.items() if cold.entity is not None}
+        while after:
+            page = await self._journal.tails(after, limit=_PAGE_EVENTS)
+            self._fold(tails, page)
+            full = len(page) == _PAGE_EVENTS
+            last = page[-1][0] if full else None
+            for id_ in [id_ for id_ in after if last is None or id_ < last]:
+                del after[id_]
+                await self._finish(tails[id_], epochs[tails[id_].name])
+            if last is not None:
+                after[last] = page[-1][1]
+
+    def _entity(self, cold: _Cold) -> Entity:
+        kind, stored, slot = CATALOG[cold.name.kind], cold.stored, cold.slot
+        assert slot is not None  # noqa: S101 - _locate has set it
+        if stored is None:
+            return Entity(cold.name, kind, slot, 0, b"")
+        entity = Entity(cold.name, kind, slot, stored.id, stored.salt or b"")
+        entity.recorded, entity.alive = True, stored.alive
+        return entity
+
+    def _unpack_snapshot(self, cold: _Cold, stored: StoredEntity) -> bool:
+        entity, snapshot = cold.entity, stored.snapshot
+        if entity is None or snapshot is None:
+            return True
+        try:
+            entity.state = decode_state(entity.kind, snapshot.version, snapshot.state)
+        except EntityQuarantinedError as error:
+            self._quarantine(cold, snapshot.sequence, error)
+            return False
+        entity.sequence = snapshot.sequence
+        entity.snapshot_bytes = len(snapshot.state)
+        return True
+
+    def _fold(self, tails: dict[int, _Cold], page: Iterable[tuple[int, int, str, int, str]]) -> None:
+        """Replay a page: the hot loop of every start."""
+        current = 0
+        entity: Entity | None = None
+        evolve: Callable[[Any, Any], Any] = _nothing
+        broken: set[int] = set()
+        for id_, sequence, type_, version, payload in page:
+            if id_ != current:
+                current = id_
+                entity = tails[id_].entity
+                evolve = _nothing if entity is None else entity.kind.evolve
+            if entity is None or id_ in broken:
+                continue
+            try:
+                if sequence != entity.sequence + 1:
+                    raise JournalCorruptError(f"event {entity.sequence + 1} is missing before {sequence}")  # noqa: TRY301
+                entity.state = evolve(entity.state, decode_event(type_, version, payload))
+            except Exception as error:  # noqa: BLE001 - a log that cannot be folded closes its entity, no matter why
+                broken.add(id_)
+                self._quarantine(tails[id_], sequence, error)
+                continue
+            entity.sequence = sequence
+            entity.tail_events += 1
+            entity.tail_bytes += len(payload)
+
+    def _quarantine(self, cold: _Cold, sequence: int, error: Exception) -> None:
+        kind, name, key = cold.name
+        entity = f"{kind} {name!r}" + (f", key {key[2:]!r}" if key else "")
+        _LOG.error("Quarantined %s at sequence %d: %s", entity, sequence, error)
+        quarantined = EntityQuarantinedError(
+            f"The log of the {entity} cannot be read at sequence {sequence}: {error} Nothing was changed; everything "
+            f"else goes on. Install the version of the code that wrote it, and look at it with `casty-es log`."
+        )
+        self._cold.pop(cold.name, None)
+        cold.entity = None
+        cold.fail(quarantined)
+
+    async def _finish(self, cold: _Cold, epoch: int) -> None:
+        """Hand an entity that is read to the end over to its commands."""
+        entity, slot = cold.entity, cold.slot
+        if entity is None or slot is None:
+            return
+        entity.committed, entity.committed_sequence = entity.state, entity.sequence
+        if not slot.epoch:
+            self._answer(cold, entity)
+            return
+        while (repeat := next((one for one in cold.pendings if one.repeat_after is not None), None)) is not None:
+            if await look_before_acting(self._journal, entity, repeat):
+                cold.pendings.remove(repeat)
+        if slot.epoch != epoch:
+            cold.entity = None
+            self._enqueue(cold)  # taken, or lost and taken again, while this was read: read it again
+            return
+        if not entity.recorded:
+            entity.id, entity.salt = slot.new_entity_id(), self._runtime.salt()
+        del self._cold[cold.name]
+        self._activated(entity, cold.pendings)
+
+    def _answer(self, cold: _Cold, entity: Entity) -> None:
+        """Answer queries from a state that was read after they arrived, in a slot that this node does not own."""
+        later = []
+        for number, pending in enumerate(cold.pendings):
+            if isinstance(pending.command, Query) and number < cold.asked:
+                pending.settle(entity.kind.answer(entity.committed, pending.command))
+            elif not pending.abandoned():
+                later.append(pending)
+        cold.pendings = later
+        if later:
+            cold.entity = None
+            self._enqueue(cold)
+        else:
+            del self._cold[cold.name]
+
+
+def _nothing(state: Any, _event: Any) -> Any:
+    return state

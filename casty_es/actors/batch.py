@@ -1,0 +1,124 @@
+"""Turning decided commands into one append: positions, times and hashes, slot by slot."""
+
+from __future__ import annotations
+
+from casty_es.actors.entity import Entity, Entry
+from casty_es.actors.slot import Slot
+from casty_es.journal.chain import digest, link
+from casty_es.journal.port import Append, EventRow, Head
+
+__all__ = ["Batch", "lease_row"]
+
+
+class Batch:
+    """Entries on their way to the journal together, and the append that carries them.
+
+    Attributes
+    ----------
+    append : Append
+        What is written.
+    heads : dict[Slot, tuple[Head, int]]
+        Per slot the head after the append, and the time of its last record in microseconds.
+    """
+
+    def __init__(self, entries: list[Entry], now: int) -> None:
+        self.entries = entries
+        self.heads: dict[Slot, tuple[Head, int]] = {}
+        rows: list[EventRow] = []
+        for slot, mine in sorted(self.by_slot().items(), key=_by_number):
+            if any(entry.events for entry in mine):
+                rows += self._chain(slot, mine, now)
+        predecessors = [(slot.number, slot.head.position, slot.head.hash) for slot in self.heads]
+        self.append = Append(predecessors, rows)
+        self._note_directory()
+
+    def _chain(self, slot: Slot, entries: list[Entry], now: int) -> list[EventRow]:
+        number, epoch = slot.number, slot.epoch
+        position, hash_, _ = slot.head
+        # The owner's clock may step back; the times of a slot do not.
+        recorded_at = max(now, slot.recorded_at)
+        sequences: dict[Entity, int] = {}
+        rows: list[EventRow] = []
+        for entry in entries:
+            entity = entry.entity
+            sequence = sequences.get(entity, entity.committed_sequence)
+            command_id = entry.pending.command_id
+            for type_, version, payload in entry.encoded:
+                position += 1
+                sequence += 1
+                hash_ = link(
+                    hash_,
+                    number,
+                    position,
+                    epoch,
+                    entity.id,
+                    sequence,
+                    recorded_at,
+                    (type_, version),
+                    command_id,
+                    None,
+                    digest(entity.salt, payload),
+                    None,
+                )
+                rows.append(
+                    (
+                        number,
+                        position,
+                        epoch,
+                        entity.id,
+                        sequence,
+                        type_,
+                        version,
+                        payload,
+                        None,
+                        command_id,
+                        None,
+                        recorded_at,
+                        hash_,
+                    )
+                )
+            if entry.events:
+                sequences[entity] = sequence
+                entry.hash = hash_
+        self.heads[slot] = (Head(position, hash_, epoch), recorded_at)
+        return rows
+
+    def _note_directory(self) -> None:
+        last = {entry.entity: entry.state for entry in self.entries if entry.events}
+        for entity, state in last.items():
+            exists = entity.kind.exists(state)
+            if not entity.recorded:
+                self.append.entities.append((entity.id, entity.slot.number, *entity.name, exists, entity.salt))
+            elif exists != entity.alive:
+                self.append.alive.append((entity.id, exists))
+
+    def by_slot(self) -> dict[Slot, list[Entry]]:
+        """Give the entries of each slot, in order."""
+        entries: dict[Slot, list[Entry]] = {}
+        for entry in self.entries:
+            entries.setdefault(entry.entity.slot, []).append(entry)
+        return entries
+
+
+def lease_row(slot: int, head: Head, payload: str, recorded_at: int, type_: str) -> EventRow:
+    """Give the record that makes its writer the owner of a slot whose head is ``head``. Its position is the epoch."""
+    position = head.position + 1
+    hash_ = link(
+        head.hash,
+        slot,
+        position,
+        position,
+        None,
+        None,
+        recorded_at,
+        (type_, 1),
+        None,
+        None,
+        digest(b"", payload),
+        None,
+    )
+    return (slot, position, position, None, None, type_, 1, payload, None, None, None, recorded_at, hash_)
+
+
+def _by_number(item: tuple[Slot, list[Entry]]) -> int:
+    return item[0].number

@@ -1,0 +1,118 @@
+"""An entity in memory: what the journal has committed of it, and what was decided on top of that."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from casty_es.actors.pending import Pending
+from casty_es.actors.slot import Slot
+from casty_es.codec import encode_event
+from casty_es.domain.decider import Event, Kind
+from casty_es.journal.port import EntityName
+
+__all__ = ["Entity", "Entry"]
+
+
+class Entry:
+    """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
+
+    __slots__ = ("encoded", "entity", "events", "hash", "pending", "reply", "state")
+
+    def __init__(
+        self,
+        entity: Entity,
+        pending: Pending,
+        events: tuple[Event, ...],
+        encoded: list[tuple[str, int, str]],
+        state: Any,
+        reply: Any,
+    ) -> None:
+        self.entity = entity
+        self.pending = pending
+        self.events = events
+        self.encoded = encoded
+        self.state = state
+        self.reply = reply
+        self.hash = b""
+
+
+class Entity:
+    """One entity of a slot that this node owns.
+
+    ``state`` and ``sequence`` are speculative: everything decided so far. ``committed`` and its companions are what
+    the journal holds. Both are values, so keeping both costs nothing.
+    """
+
+    __slots__ = (
+        "alive",
+        "committed",
+        "committed_hash",
+        "committed_sequence",
+        "id",
+        "in_batch",
+        "kind",
+        "name",
+        "recorded",
+        "salt",
+        "sequence",
+        "slot",
+        "snapshot_bytes",
+        "state",
+        "tail_bytes",
+        "tail_events",
+    )
+
+    def __init__(self, name: EntityName, kind: Kind[Any, Any, Any], slot: Slot, id_: int, salt: bytes) -> None:
+        self.name = name
+        self.kind: Final = kind
+        self.slot = slot
+        self.id = id_
+        self.salt = salt
+        self.recorded = False  # whether the directory has it
+        self.alive = False  # what the directory says of it
+        self.state: Any = kind.initial
+        self.sequence = 0
+        self.committed: Any = kind.initial
+        self.committed_sequence = 0
+        self.committed_hash = b""
+        self.in_batch = 0  # entries that are not committed yet
+        self.tail_events = 0
+        self.tail_bytes = 0
+        self.snapshot_bytes = 0
+
+    def decide(self, pending: Pending) -> Entry | None:
+        """Decide a command on the speculative state; give the entry to commit, or ``None`` when nothing happens.
+
+        Raises
+        ------
+        CastyError
+            The command is refused. Nothing changed.
+        """
+        kind = self.kind
+        command = pending.command
+        events = kind.decide(self.state, command)
+        if not events:
+            return None
+        state = self.state
+        encoded = []
+        for event in events:
+            encoded.append(encode_event(event))
+            state = kind.evolve(state, event)
+        entry = Entry(self, pending, events, encoded, state, kind.reply(command, events))
+        self.state = state
+        self.sequence += len(events)
+        return entry
+
+    def commit(self, entry: Entry) -> None:
+        """Note that an entry's events are in the journal."""
+        self.in_batch -= 1
+        if not entry.events:
+            return
+        self.recorded = True
+        self.alive = self.kind.exists(entry.state)
+        self.committed = entry.state
+        self.committed_sequence += len(entry.events)
+        self.committed_hash = entry.hash
+        self.tail_events += len(entry.events)
+        for _, _, payload in entry.encoded:
+            self.tail_bytes += len(payload)

@@ -1,0 +1,134 @@
+"""A command on its way: who asked, what became of it so far, and what its caller may be told when time is up."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from casty_es.domain.decider import Command, Query
+from casty_es.errors import NotDoneError, OutcomeUnknownError, StillInLineError
+
+__all__ = ["Marker", "Pending", "Stage"]
+
+
+class Stage(enum.IntEnum):
+    """How far a command came."""
+
+    ARRIVED = 0  # not decided yet: it can still be dropped without a trace
+    DECIDED = 1  # its events are in a batch, or its answer waits for a proof
+    IN_LINE = 2  # its request is committed and stands in a line
+
+
+class Pending:
+    """One command and the future of its caller.
+
+    Parameters
+    ----------
+    command : Command
+        What is asked.
+    command_id : bytes
+        The id under which its events are recorded, 16 bytes.
+    future : asyncio.Future
+        Gets the reply, or the error.
+    table : dict[bytes, Pending]
+        The pending table, by command id: a repeat of the command joins it there while its outcome is open.
+    local : bool
+        Whether a query may be answered without a proof that this owner is still the owner.
+    repeat_after : int | None
+        For a repeat: the position of the slot after which the first attempt may stand in the journal.
+    """
+
+    __slots__ = ("command", "command_id", "future", "local", "repeat_after", "stage", "table")
+
+    def __init__(
+        self,
+        command: Command,
+        command_id: bytes,
+        future: asyncio.Future[Any],
+        table: dict[bytes, Pending],
+        *,
+        local: bool = False,
+        repeat_after: int | None = None,
+    ) -> None:
+        self.command = command
+        self.command_id = command_id
+        self.future = future
+        self.table = table
+        self.local = local
+        self.repeat_after = repeat_after
+        self.stage = Stage.ARRIVED
+
+    def resolve(self, reply: object) -> None:
+        """Tell the caller, unless it went away. The outcome is known: the command leaves the table."""
+        self.table.pop(self.command_id, None)
+        if not self.future.done():
+            self.future.set_result(reply)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell the caller an error, unless it went away. The command leaves the table."""
+        self.table.pop(self.command_id, None)
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def settle(self, reply: object) -> None:
+        """Tell the caller a reply, or raise to it what is an exception."""
+        if isinstance(reply, BaseException):
+            self.fail(reply)
+        else:
+            self.resolve(reply)
+
+    def abandoned(self) -> bool:
+        """Tell whether the caller went away before anything was decided; then the command never happens."""
+        if self.future.done():
+            self.table.pop(self.command_id, None)
+            return True
+        return False
+
+    def time_out(self) -> None:
+        """Tell the caller that its time is up, and what that means for its command."""
+        if self.future.done():
+            return
+        what = type(self.command).__name__
+        if self.stage is Stage.DECIDED and not isinstance(self.command, Query):
+            command_id = UUID(bytes=self.command_id)
+            # It stays in the table: the batch it is in will tell.
+            self.future.set_exception(
+                OutcomeUnknownError(
+                    f"{what} was not confirmed in time. It was sent to the journal and may have happened or may still "
+                    f"happen; if it did, it is recorded under the command id {command_id}.",
+                    command_id=command_id,
+                )
+            )
+        elif self.stage is Stage.IN_LINE:
+            self.future.set_exception(StillInLineError(f"{what} still stood in line when its time was up."))
+        else:
+            self.fail(NotDoneError(f"{what} was not done in time. It did not happen, and will not."))
+
+
+class Marker(Pending):
+    """No command, but a place in the order of an entity: ``reached`` is called when everything before it is settled."""
+
+    __slots__ = ("_reached",)
+
+    def __init__(self, reached: Callable[[], None]) -> None:
+        super().__init__(Query(), b"", asyncio.get_running_loop().create_future(), {})
+        self._reached = reached
+
+    def resolve(self, reply: object) -> None:
+        """Everything before is in the journal."""
+        super().resolve(reply)
+        self._reached()
+
+    def fail(self, error: BaseException) -> None:
+        """What was before came to nothing: that is settled too."""
+        super().resolve(error)
+        self._reached()
+
+    def abandoned(self) -> bool:
+        """Be reached instead of being decided again: what was before was thrown away."""
+        if not self.future.done():
+            self.resolve(None)
+        return True

@@ -1,0 +1,100 @@
+"""Proofs for replies that appended nothing: that this owner was still the owner after the question arrived.
+
+The proof is the heads of the slots, read from the journal by a query that was sent after the question arrived: if each
+is a record that this owner wrote, nobody else has written, so its state was the truth then (read index by the log's
+head; compare Ongaro 2014, section 6.4). One query serves everybody who waits when it is sent; who comes later takes the
+next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from casty_es.actors.pending import Pending
+from casty_es.actors.slot import Slot
+from casty_es.errors import JournalError
+from casty_es.journal.port import EntityName, EventJournal, Head
+
+__all__ = ["Prover"]
+
+
+class _Claim(NamedTuple):
+    slot: Slot
+    epoch: int
+    name: EntityName
+    pending: Pending
+    reply: object
+
+
+class Prover:
+    """Holds replies back until they are proven.
+
+    Parameters
+    ----------
+    lost : Callable[[Slot], None]
+        Told when a slot's head is somebody else's.
+    again : Callable[[EntityName, Pending], None]
+        Takes a command that must be decided again.
+    """
+
+    def __init__(
+        self,
+        journal: EventJournal,
+        *,
+        lost: Callable[[Slot], None],
+        again: Callable[[EntityName, Pending], None],
+    ) -> None:
+        self._journal = journal
+        self._lost = lost
+        self._again = again
+        self._claims: list[_Claim] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def prove(self, slot: Slot, name: EntityName, pending: Pending, reply: object) -> None:
+        """Send ``reply`` when a proof is there that was asked for after now."""
+        self._claims.append(_Claim(slot, slot.epoch, name, pending, reply))
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="casty-prover")
+
+    async def close(self) -> None:
+        """Finish the proofs that are asked for."""
+        while self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _run(self) -> None:
+        try:
+            while self._claims:
+                # Closed at the instant the query is handed over; later claims take the next round.
+                claims, self._claims = self._claims, []
+                try:
+                    heads = await self._journal.heads(list({claim.slot.number for claim in claims}))
+                except Exception as error:  # noqa: BLE001 - it is given to every caller it concerns
+                    _fail(claims, error)
+                else:
+                    for claim in claims:
+                        self._judge(claim, heads[claim.slot.number])
+        finally:
+            self._task = None
+
+    def _judge(self, claim: _Claim, head: Head) -> None:
+        slot = claim.slot
+        if slot.epoch != claim.epoch or not slot.epoch:
+            self._again(claim.name, claim.pending)
+        elif (head.position, head.hash) in slot.recent:
+            claim.pending.settle(claim.reply)
+        elif head.epoch == slot.epoch:
+            # An append of our own that is committed but not yet noted here, or one long past: ask once more.
+            self._claims.append(claim)
+        else:
+            self._lost(slot)
+            self._again(claim.name, claim.pending)
+
+
+def _fail(claims: list[_Claim], error: Exception) -> None:
+    for claim in claims:
+        if isinstance(claim.reply, BaseException) or not isinstance(error, JournalError):
+            claim.pending.fail(error if not isinstance(claim.reply, BaseException) else claim.reply)
+        else:
+            claim.pending.fail(error)

@@ -1,0 +1,317 @@
+"""Group commit: everything that was decided while an append was in flight is the next append.
+
+1. One task, one append in flight. No timer: an idle node commits at once, a busy one hundreds together.
+2. A reply leaves after the commit of its events, never before.
+3. When an append fails, what was decided on it is thrown away, and later decisions that stood on it are made again, in
+   order. The callers of the failed append get an error that says whether their command happened.
+4. An append ends in one of three ways (``EventJournal.append``). *Committed.* *Certainly not written*: slots whose head
+   moved belong to somebody else and are given up; the others are tried once more, each alone, and the one that is
+   refused again is the culprit. *Unknown*: every slot of the batch is fenced by a new lease record, which settles what
+   came before it; then the commands are looked up by id. Reading alone would settle nothing: the append may still be
+   on its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+from uuid import UUID
+
+from casty_es.actors.batch import Batch
+from casty_es.actors.entity import Entity, Entry
+from casty_es.actors.pending import Pending, Stage
+from casty_es.actors.repeats import reply_from
+from casty_es.actors.slot import Slot
+from casty_es.domain.decider import WAITING
+from casty_es.errors import (
+    AppendRejectedError,
+    AppendUnknownError,
+    CastyError,
+    JournalError,
+    JournalInUseError,
+    JournalUnavailableError,
+    LeaseLostError,
+    OutcomeUnknownError,
+)
+from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+
+if TYPE_CHECKING:
+    from casty_es.actors.proofs import Prover
+    from casty_es.actors.slot_leases import SlotLeases
+    from casty_es.actors.waiters import Waiters
+    from casty_es.runtime import Runtime
+
+__all__ = ["Writer"]
+
+T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("casty_es.writer")
+
+_FIRST_PAUSE_SECONDS: Final = 0.05
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+
+
+class Writer:
+    """The node's one writer.
+
+    Parameters
+    ----------
+    leases : SlotLeases
+        Fences slots whose last append is in doubt.
+    waiters : Waiters
+        Told what each committed event means for those who wait.
+    prover : Prover
+        Takes the replies that need a proof of their own.
+    max_batch_events : int
+        How many events one append carries at most.
+    forget : Callable[[Slot], None]
+        Drops every entity of a slot from memory.
+    again : Callable[[EntityName, Pending], None]
+        Takes a command that must be decided again.
+    committed : Callable[[Entity], None]
+        Told after each commit, for snapshots.
+    """
+
+    def __init__(
+        self,
+        journal: EventJournal,
+        runtime: Runtime,
+        leases: SlotLeases,
+        waiters: Waiters,
+        prover: Prover,
+        *,
+        max_batch_events: int,
+        forget: Callable[[Slot], None],
+        again: Callable[[EntityName, Pending], None],
+        committed: Callable[[Entity], None],
+    ) -> None:
+        self._journal = journal
+        self._runtime = runtime
+        self._leases = leases
+        self._waiters = waiters
+        self._prover = prover
+        self._max_batch_events = max_batch_events
+        self._forget = forget
+        self._again = again
+        self._committed = committed
+        self._open: list[Entry] = []
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task = asyncio.create_task(self._run(), name="casty-writer")
+
+    def add(self, entry: Entry) -> None:
+        """Put a decided command, or an answer that stands on uncommitted state, into the next append."""
+        entry.pending.stage = Stage.DECIDED
+        entry.entity.in_batch += 1
+        self._open.append(entry)
+        if not self._work.is_set():
+            self._work.set()
+            self._idle.clear()
+
+    async def drain(self) -> None:
+        """Wait until nothing is left to write."""
+        await self._idle.wait()
+
+    async def close(self) -> None:
+        """Write what was decided, then stop."""
+        drained = asyncio.ensure_future(self.drain())
+        await asyncio.wait({drained, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (drained, self._task):
+            task.cancel()
+        await asyncio.gather(drained, self._task, return_exceptions=True)
+
+    def recall(self, slots: Collection[Slot]) -> None:
+        """Take back what was decided for these slots and is not on its way; it is decided again."""
+        mine = [entry for entry in self._open if entry.entity.slot in slots]
+        self._open = [entry for entry in self._open if entry.entity.slot not in slots]
+        for entry in mine:
+            entry.pending.stage = Stage.ARRIVED
+            self._again(entry.entity.name, entry.pending)
+
+    async def _run(self) -> None:
+        while True:
+            if not self._open:
+                self._idle.set()
+                self._work.clear()
+                await self._work.wait()
+            entries = self._take()
+            if not entries:
+                continue
+            try:
+                await self._write(entries)
+            except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a caller waiting for ever
+                _LOG.exception("The writer failed with %d commands on their way", len(entries))
+                for slot in {entry.entity.slot for entry in entries}:
+                    self._lose(slot)
+                self._fail(entries, error)
+
+    def _take(self) -> list[Entry]:
+        """Take the oldest entries that fit into one append."""
+        count = events = 0
+        for entry in self._open:
+            events += len(entry.events)
+            if count and events > self._max_batch_events:
+                break
+            count += 1
+        entries, self._open = self._open[:count], self._open[count:]
+        return entries
+
+    async def _write(self, entries: list[Entry]) -> None:
+        batch = Batch(entries, self._runtime.now())
+        try:
+            if batch.append.events:
+                await self._journal.append(batch.append)
+        except (AppendRejectedError, JournalUnavailableError) as error:
+            await self._rejected(batch, error)
+        except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
+            if not isinstance(error, AppendUnknownError):
+                _LOG.exception("An append failed in a way that says nothing; its outcome counts as unknown")
+            await self._unknown(batch, error)
+        else:
+            self._commit(batch)
+
+    def _commit(self, batch: Batch) -> None:
+        for slot, (head, recorded_at) in batch.heads.items():
+            if slot.epoch == head.epoch:
+                slot.advance(head, recorded_at)
+        for entry in batch.entries:
+            entity, pending, reply = entry.entity, entry.pending, entry.reply
+            before = entity.committed
+            entity.commit(entry)
+            if not entry.events and entity.slot not in batch.heads:
+                self._prover.prove(entity.slot, entity.name, pending, reply)
+                continue
+            if entity.kind.effects is not None:
+                self._waiters.apply(entity, before, entry)
+            if reply is WAITING:
+                self._waiters.wait(entity, pending)
+            else:
+                pending.settle(reply)
+            if entity.slot not in batch.heads or batch.heads[entity.slot][0].epoch == entity.slot.epoch:
+                self._committed(entity)
+            else:
+                # The slot was lost while the append was on its way, and its entity is another object now.
+                self._waiters.look_again(entity.name)
+
+    async def _rejected(self, batch: Batch, error: JournalError) -> None:
+        """Nothing was written: find out for whom that is final."""
+        by_slot = batch.by_slot()
+        moved = await self._moved(list(batch.heads))
+        for slot, entries in by_slot.items():
+            if slot in moved:
+                self._lose(slot)
+                self._fail(entries, _lost(slot, error))
+            elif slot not in batch.heads or len(batch.heads) > 1:
+                await self._write_alone(slot, entries)
+            else:
+                self._drop(slot)
+                self._fail(entries, error)
+
+    async def _write_alone(self, slot: Slot, entries: list[Entry]) -> None:
+        batch = Batch(entries, self._runtime.now())
+        try:
+            if batch.append.events:
+                await self._journal.append(batch.append)
+        except (AppendRejectedError, JournalUnavailableError) as error:
+            self._drop(slot)
+            self._fail(entries, error)
+        except Exception as error:  # noqa: BLE001 - as above
+            await self._unknown(batch, error)
+        else:
+            self._commit(batch)
+
+    async def _moved(self, slots: list[Slot]) -> set[Slot]:
+        """Give the slots whose head is not the one this owner wrote; all of them when nobody can say."""
+        try:
+            heads = await self._journal.heads([slot.number for slot in slots])
+        except JournalError:
+            return set(slots)
+        return {slot for slot in slots if heads[slot.number].hash != slot.head.hash}
+
+    async def _unknown(self, batch: Batch, error: Exception) -> None:
+        """Settle the append's outcome by new lease records, then tell each caller what the journal has of it."""
+        positions = {slot: slot.head.position for slot in batch.heads}
+        for slot in positions:
+            self._lose(slot)
+        try:
+            await self._until_it_works(lambda: self._leases.take(positions))
+            found: dict[bytes, list[RecordedEvent]] = {}
+            for slot, position in positions.items():
+                ids = [entry.pending.command_id for entry in batch.entries if entry.entity.slot is slot]
+                for event in await self._until_it_works(partial(self._journal.find, slot.number, position, ids)):
+                    found.setdefault(event.command_id or b"", []).append(event)
+        except (JournalInUseError, LeaseLostError) as lost:
+            self._fail(batch.entries, error, in_doubt=lost)
+        else:
+            for entry in batch.entries:
+                self._tell(entry, found.get(entry.pending.command_id), error)
+
+    def _tell(self, entry: Entry, recorded: list[RecordedEvent] | None, error: Exception) -> None:
+        pending = entry.pending
+        if recorded is None:
+            self._fail([entry], error)
+            return
+        reply = reply_from(entry.entity, pending, recorded)
+        if reply is WAITING:
+            self._waiters.wait(entry.entity, pending)
+        else:
+            pending.settle(reply)
+
+    async def _until_it_works(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        pause = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return await attempt()
+            except (JournalInUseError, LeaseLostError):
+                raise
+            except JournalError as error:
+                _LOG.warning("The outcome of an append is still unknown, trying again in %.2f s: %s", pause, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _lose(self, slot: Slot) -> None:
+        slot.lose()
+        self._drop(slot)
+
+    def _drop(self, slot: Slot) -> None:
+        """Throw away what was decided for the slot; what was not on its way is decided again."""
+        self._forget(slot)
+        self.recall({slot})
+        for name in self._waiters.names(slot):
+            self._waiters.look_again(name)
+
+    def _fail(self, entries: list[Entry], error: Exception, *, in_doubt: Exception | None = None) -> None:
+        for entry in entries:
+            pending = entry.pending
+            what = type(pending.command).__name__
+            if not entry.events:
+                pending.stage = Stage.ARRIVED
+                self._again(entry.entity.name, pending)
+            elif in_doubt is not None:
+                command_id = UUID(bytes=pending.command_id)
+                pending.fail(
+                    OutcomeUnknownError(
+                        f"{what} was sent to the journal, the answer was lost ({error}), and the slot has gone to "
+                        f"another owner ({in_doubt}). If it happened, it is recorded under {command_id}.",
+                        command_id=command_id,
+                    )
+                )
+            elif isinstance(error, CastyError) and not isinstance(error, AppendUnknownError):
+                pending.fail(error)
+            else:
+                pending.fail(
+                    JournalUnavailableError(
+                        f"{what} did not happen: the journal failed while it was written, and does not have it. "
+                        f"The cause: {error}"
+                    )
+                )
+
+
+def _lost(slot: Slot, error: JournalError) -> LeaseLostError:
+    return LeaseLostError(
+        f"Another owner has written to slot {slot.number}. Nothing of this command was written; try again. ({error})"
+    )

@@ -1,0 +1,149 @@
+"""What a handle talks to: it names the entity, carries the command to its owner and brings the reply back in time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+import msgspec
+
+from casty_es.actors.owner import Owner
+from casty_es.domain.catalog import CATALOG
+from casty_es.domain.decider import Command
+from casty_es.errors import ConfigurationError
+from casty_es.journal.port import EntityName
+from casty_es.runtime import Runtime
+
+__all__ = ["CommandContext", "EntityGateway", "LocalGateway", "RegionRef", "ShardEnvelope", "StructureFactory"]
+
+
+class StructureFactory(msgspec.Struct, frozen=True):
+    """A catalog entry by its name, with the options that go with it. Only these values ever travel.
+
+    Parameters
+    ----------
+    kind : str
+        The structure, as the catalog calls it: ``counter``, ``map``, …
+    options : tuple[tuple[str, int], ...]
+        What a caller asks of it, such as ``(("permits", 3),)``.
+    """
+
+    kind: str
+    options: tuple[tuple[str, int], ...] = ()
+
+
+class RegionRef(msgspec.Struct, frozen=True):
+    """Where a structure is: its kind and name, and how many shards its entities are spread over."""
+
+    kind: str
+    name: str
+    shards: int
+    options: tuple[tuple[str, int], ...] = ()
+
+
+class CommandContext(msgspec.Struct, frozen=True, gc=False):
+    """What a command may need to know of its own journey.
+
+    Attributes
+    ----------
+    command_id : bytes
+        The UUIDv7 under which the command's events are recorded.
+    deadline : float
+        When its caller stops waiting, in seconds of the event loop's clock.
+    """
+
+    command_id: bytes
+    deadline: float
+
+    @property
+    def request(self) -> str:
+        """The name of a request that may stand in line: the command id as text."""
+        return str(UUID(bytes=self.command_id))
+
+
+class ShardEnvelope(msgspec.Struct, frozen=True, gc=False):
+    """A command and the entity it is for: a structure's name, or the encoded key of a map.
+
+    Attributes
+    ----------
+    local : bool
+        Answer a query without proof that the owner is still the owner.
+    """
+
+    entity_id: str
+    command: Command
+    local: bool = False
+
+
+@runtime_checkable
+class EntityGateway(Protocol):
+    """Protocol for backends that provide access to sharded entities.
+
+    Both ``ClusteredActorSystem`` and ``ClusterClient`` satisfy this protocol structurally, allowing ``Distributed`` to
+    work with either.
+    """
+
+    def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
+        """Return a ref that routes ``ShardEnvelope`` to the named region."""
+        ...
+
+    async def entity_ask(
+        self,
+        ref: RegionRef,
+        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        *,
+        timeout: float,  # noqa: ASYNC109 - the seed's name
+    ) -> Any:
+        """Send a message and wait for a reply."""
+        ...
+
+
+class LocalGateway:
+    """The way to the owner in this process."""
+
+    def __init__(self, owner: Owner, runtime: Runtime) -> None:
+        self._owner = owner
+        self._runtime = runtime
+        self._loop = asyncio.get_running_loop()
+
+    async def ask(
+        self,
+        ref: RegionRef,
+        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        *,
+        timeout: float,  # noqa: ASYNC109 - as above
+    ) -> Any:
+        """Send a command and wait for its reply, at most ``timeout`` seconds.
+
+        Raises
+        ------
+        NotDoneError
+            The time was up; the command certainly did not happen.
+        OutcomeUnknownError
+            The time was up; the command may have happened.
+        """
+        command_id = self._runtime.new_id()
+        envelope = msg_factory(CommandContext(command_id, self._loop.time() + timeout))
+        # A map's entities are its keys; every other structure is one entity.
+        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
+        pending = self._owner.submit(name, ref.shards, envelope.command, command_id, local=envelope.local)
+        timer = self._loop.call_later(timeout, pending.time_out)
+        try:
+            return await pending.future
+        finally:
+            timer.cancel()
+
+
+def region_ref(key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
+    """Give the ref of a structure of this code's catalog.
+
+    Raises
+    ------
+    ConfigurationError
+        The catalog has no such kind.
+    """
+    if factory.kind not in CATALOG:
+        raise ConfigurationError(f"There is no structure of kind {factory.kind!r}; there are {', '.join(CATALOG)}.")
+    return RegionRef(factory.kind, key, num_shards, factory.options)

@@ -1,0 +1,1 @@
+"""What users hold: one class per structure, mirroring ``domain/``. They check, encode, ask and decode."""

@@ -1,0 +1,107 @@
+"""The handle of a barrier."""
+
+from __future__ import annotations
+
+from casty_es.domain.barrier import Arrive, Destroy, Renew, Withdraw
+from casty_es.domain.decider import Command
+from casty_es.gateway import EntityGateway, RegionRef
+from casty_es.handles.waiting import WaitingHandle
+from casty_es.names import check_at_least_one, check_name
+
+__all__ = ["Barrier"]
+
+
+class Barrier(WaitingHandle):
+    """Client for a distributed barrier.
+
+    Multiple nodes call ``arrive(expected)`` and all block until ``expected`` nodes have arrived. Then the next round
+    begins.
+
+    Parameters
+    ----------
+    gateway : EntityGateway
+        What carries commands to the barrier's owner.
+    region_ref : RegionRef
+        Where the barrier is.
+    name : str
+        Barrier name (used as entity ID).
+    node_id : str
+        Identifier for this node (typically ``host:port``).
+    timeout : float
+        Default timeout for the barrier wait, in seconds.
+    counts_once : bool
+        Whether all arrivals under this ``node_id`` count as one in a round. ``d.barrier`` says so for a ``node_id``
+        that was given to it; without one, every call counts.
+
+    Examples
+    --------
+    >>> barrier = d.barrier("init-sync")
+    >>> await barrier.arrive(expected=1)
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: EntityGateway,
+        region_ref: RegionRef,
+        name: str,
+        node_id: str,
+        timeout: float = 60.0,
+        counts_once: bool = True,
+    ) -> None:
+        super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
+        self._node_id = check_name(node_id, "node_id")
+        self._counts_once = counts_once
+
+    async def destroy(self) -> bool:
+        """Destroy this barrier. Who waits at it gets a ``DestroyedError``.
+
+        Returns
+        -------
+        bool
+            ``True`` if destroyed, ``False`` if there was nothing to destroy.
+
+        Examples
+        --------
+        >>> await d.barrier("never-used").destroy()
+        False
+        """
+        destroyed: bool = await self._ask(Destroy())
+        return destroyed
+
+    async def arrive(self, expected: int) -> None:
+        """Block until ``expected`` nodes have reached this barrier.
+
+        Parameters
+        ----------
+        expected : int
+            Number of nodes that must arrive before all are released.
+
+        Raises
+        ------
+        NotDoneError
+            The others did not come within the handle's timeout. The arrival is withdrawn and does not count any more.
+        OutcomeUnknownError
+            The timeout passed and the withdrawal could not be confirmed; the arrival expires with its lease.
+        ConfigurationError
+            Another number is expected in this round.
+        DestroyedError
+            The barrier was destroyed meanwhile.
+
+        Examples
+        --------
+        >>> await d.barrier("alone").arrive(expected=1)
+        """
+        check_at_least_one(expected, "expected")
+
+        def arrive(request: str) -> Command:
+            participant = self._node_id if self._counts_once else f"{self._node_id}/{request}"
+            return Arrive(participant, request, expected)
+
+        await self._ask_in_line(arrive)
+
+    def _renew(self, requests: tuple[str, ...]) -> Command:
+        return Renew(requests)
+
+    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:  # noqa: ARG002 - a tripped barrier stays so
+        return Withdraw(request)

@@ -1,0 +1,125 @@
+"""The handle of a counter."""
+
+from __future__ import annotations
+
+from casty_es.domain.counter import Decrement, Destroy, Get, Increment
+from casty_es.handles.handle import Handle
+from casty_es.names import check_amount
+
+__all__ = ["Counter"]
+
+
+class Counter(Handle):
+    """Client for a distributed counter: an exact integer within ±10**4000.
+
+    Parameters
+    ----------
+    gateway : EntityGateway
+        What carries commands to the counter's owner.
+    region_ref : RegionRef
+        Where the counter is.
+    name : str
+        Counter name (used as entity ID).
+    timeout : float
+        Default timeout for each operation, in seconds.
+
+    Examples
+    --------
+    >>> counter = d.counter("hits")
+    >>> await counter.increment(5)
+    5
+    >>> await counter.get()
+    5
+    """
+
+    async def increment(self, amount: int = 1) -> int:
+        """Increment the counter and return the new value.
+
+        Parameters
+        ----------
+        amount : int
+            Value to add (default ``1``).
+
+        Returns
+        -------
+        int
+            The counter value after incrementing.
+
+        Raises
+        ------
+        InvalidTypeError
+            ``amount`` is not an int; a float or a bool is not one.
+        BoundsError
+            The result would be beyond ±10**4000. The counter keeps its value.
+        NotDoneError, OutcomeUnknownError
+            The timeout passed: the increment did not happen, or may have happened.
+
+        Examples
+        --------
+        >>> await d.counter("page-views").increment()
+        1
+        """
+        value: int = await self._ask(Increment(check_amount(amount)))
+        return value
+
+    async def decrement(self, amount: int = 1) -> int:
+        """Decrement the counter and return the new value.
+
+        Parameters
+        ----------
+        amount : int
+            Value to subtract (default ``1``).
+
+        Returns
+        -------
+        int
+            The counter value after decrementing.
+
+        Raises
+        ------
+        InvalidTypeError
+            ``amount`` is not an int; a float or a bool is not one.
+        BoundsError
+            The result would be beyond ±10**4000. The counter keeps its value.
+        NotDoneError, OutcomeUnknownError
+            The timeout passed: the decrement did not happen, or may have happened.
+
+        Examples
+        --------
+        >>> await d.counter("stock").decrement()
+        -1
+        """
+        value: int = await self._ask(Decrement(check_amount(amount)))
+        return value
+
+    async def destroy(self) -> bool:
+        """Destroy this counter. Its events stay in the journal; the next change begins at 0.
+
+        Returns
+        -------
+        bool
+            ``True`` if destroyed, ``False`` if there was nothing to destroy.
+
+        Examples
+        --------
+        >>> await d.counter("never-used").destroy()
+        False
+        """
+        destroyed: bool = await self._ask(Destroy())
+        return destroyed
+
+    async def get(self) -> int:
+        """Get the current counter value.
+
+        Returns
+        -------
+        int
+            The value; 0 for a counter that nobody has changed.
+
+        Examples
+        --------
+        >>> await d.counter("never-used").get()
+        0
+        """
+        value: int = await self._ask(Get())
+        return value

@@ -1,0 +1,98 @@
+"""What all handles share: where the structure is, how long to wait, and the way to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from casty_es.config import Settings
+from casty_es.domain.decider import Command
+from casty_es.errors import InvalidTypeError
+from casty_es.gateway import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
+from casty_es.names import check_at_least_one, check_name, check_timeout
+from casty_es.values import ValueCodec, value_codec
+
+__all__ = ["Handle", "codec_for", "open_handle", "refuse_call", "settings_of"]
+
+
+class Handle:
+    """A structure as one caller sees it.
+
+    Parameters
+    ----------
+    gateway : EntityGateway
+        What carries commands to the structure's owner.
+    region_ref : RegionRef
+        Where the structure is.
+    name : str
+        The structure's name.
+    timeout : float
+        How long an operation may take, in seconds.
+    """
+
+    def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
+        self._gateway = gateway
+        self._region_ref = region_ref
+        self._name = check_name(name)
+        self._timeout = check_timeout(timeout)
+
+    @property
+    def name(self) -> str:
+        """The structure's name."""
+        return self._name
+
+    async def _ask(self, command: Command) -> Any:
+        """Send a command that needs to know nothing of its own journey."""
+        envelope = ShardEnvelope(self._name, command)
+        return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+
+    async def _ask_with(
+        self,
+        make: Callable[[CommandContext], Command],
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the word of the public interface
+    ) -> Any:
+        """Send a command that carries its own id."""
+        return await self._gateway.entity_ask(
+            self._region_ref,
+            lambda context: ShardEnvelope(self._name, make(context)),
+            timeout=self._timeout if timeout is None else timeout,
+        )
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r})"
+
+
+def settings_of(gateway: EntityGateway) -> Settings:
+    """Give the settings of a gateway, or the defaults for one that has none."""
+    settings = getattr(gateway, "settings", None)
+    return settings if isinstance(settings, Settings) else Settings()
+
+
+H = TypeVar("H", bound=Handle)
+
+
+def open_handle(
+    cls: type[H],
+    gateway: EntityGateway,
+    factory: StructureFactory,
+    name: str,
+    *,
+    shards: int,
+    timeout: float,
+    **more: Any,
+) -> H:
+    """Make the handle of a structure; ``more`` goes to its class."""
+    ref = gateway.region_ref(check_name(name), factory, num_shards=check_at_least_one(shards, "shards"))
+    return cls(gateway=gateway, region_ref=ref, name=name, timeout=timeout, **more)
+
+
+def codec_for(declared: Any, gateway: EntityGateway) -> ValueCodec[Any]:
+    """Give the codec of a declared type within the gateway's limits; any JSON value where none is declared."""
+    codec: ValueCodec[Any] = value_codec(declared, settings_of(gateway).max_value_bytes)
+    return codec
+
+
+def refuse_call(accessor: str, example: str) -> InvalidTypeError:
+    """Give the error for a structure that was asked for without its types."""
+    return InvalidTypeError(f"d.{accessor} needs its types before the name: write {example}. Nothing was made.")

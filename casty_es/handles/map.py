@@ -1,0 +1,190 @@
+"""The handle of a map, whose keys are entities of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from msgspec import Raw
+
+from casty_es.domain.decider import Command
+from casty_es.domain.map_entry import Contains, Delete, Get, Put
+from casty_es.errors import InvalidTypeError
+from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
+from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
+from casty_es.names import encode_key
+
+__all__ = ["Dict", "MapAccessor"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_KEY_TYPES = (str, int, UUID)
+
+
+class Dict(Handle, Generic[K, V]):
+    """Client for a distributed key-value map. Each key is an entity of its own.
+
+    Parameters
+    ----------
+    gateway : EntityGateway
+        What carries commands to the owners of the map's keys.
+    region_ref : RegionRef
+        Where the map is.
+    name : str
+        Map name.
+    timeout : float
+        Default timeout for each operation, in seconds.
+    key_type : type
+        ``str``, ``int`` or ``UUID``.
+    value_type : type
+        What the values are; ``Any`` takes every JSON value.
+
+    Examples
+    --------
+    >>> users = d.map[str, dict]("users")
+    >>> await users.put("alice", {"age": 30})
+    >>> await users.get("alice")
+    {'age': 30}
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: EntityGateway,
+        region_ref: RegionRef,
+        name: str,
+        timeout: float = 5.0,
+        key_type: Any = str,
+        value_type: Any = Any,
+    ) -> None:
+        super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
+        if key_type not in _KEY_TYPES:
+            raise InvalidTypeError(f"A map's keys are str, int or UUID, not {key_type!r}. Nothing was made.")
+        self._key_type = key_type
+        self._codec = codec_for(value_type, gateway)
+
+    async def put(self, key: K, value: V) -> V | None:
+        """Store a value for the key.
+
+        Returns
+        -------
+        V | None
+            The previous value, or ``None`` if the key was new.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            The key is not of the declared type, empty, or longer than 512 bytes of UTF-8.
+        InvalidValueError
+            The value cannot be stored, or would not come back equal.
+
+        Examples
+        --------
+        >>> await d.map[str, dict]("users").put("alice", {"age": 30})
+        """
+        return self._decoded(await self._ask_key(key, Put(Raw(self._codec.encode(value)))))
+
+    async def get(self, key: K, *, local: bool = False) -> V | None:
+        """Get the value for the key, or ``None`` if not set.
+
+        Parameters
+        ----------
+        key : K
+            The key to look up.
+        local : bool
+            Answer from the owner's memory, without proof that it is still the owner: quicker, and possibly stale
+            while an owner is being replaced.
+
+        Returns
+        -------
+        V | None
+            The value, or ``None``.
+
+        Examples
+        --------
+        >>> await d.map[str, dict]("users").get("nobody") is None
+        True
+        """
+        return self._decoded(await self._ask_key(key, Get(), local=local))
+
+    async def delete(self, key: K) -> bool:
+        """Delete the key.
+
+        Returns
+        -------
+        bool
+            ``True`` if the key existed, ``False`` otherwise.
+
+        Examples
+        --------
+        >>> await d.map[str, dict]("users").delete("nobody")
+        False
+        """
+        deleted: bool = await self._ask_key(key, Delete())
+        return deleted
+
+    async def contains(self, key: K) -> bool:
+        """Check whether the key exists.
+
+        Returns
+        -------
+        bool
+            ``True`` also for a key whose value is ``None``.
+
+        Examples
+        --------
+        >>> await d.map[str, dict]("users").contains("nobody")
+        False
+        """
+        there: bool = await self._ask_key(key, Contains())
+        return there
+
+    async def _ask_key(self, key: K, command: Command, *, local: bool = False) -> Any:
+        if type(key) is bool or not isinstance(key, self._key_type):
+            raise InvalidTypeError(
+                f"A key of the map {self._name!r} is a {self._key_type.__name__}, not {type(key).__name__}. "
+                f"Nothing was sent."
+            )
+        envelope = ShardEnvelope(encode_key(key), command, local)
+        return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+
+    def _decoded(self, raw: Raw | None) -> V | None:
+        if raw is None:
+            return None
+        value: V = self._codec.decode(raw)
+        return value
+
+
+class MapAccessor:
+    """Makes maps: ``d.map[K, V]("name")``."""
+
+    def __init__(self, gateway: EntityGateway) -> None:
+        self._gateway = gateway
+
+    def __getitem__(self, params: tuple[type[K], type[V]]) -> Callable[..., Dict[K, V]]:
+        """Give the maker of maps with these types of keys and values."""
+        try:
+            key_type, value_type = params
+        except (TypeError, ValueError):
+            raise refuse_call("map", 'd.map[str, dict]("users")') from None
+        gateway = self._gateway
+
+        def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Dict[K, V]:
+            return open_handle(
+                Dict,
+                gateway,
+                StructureFactory("map"),
+                name,
+                shards=shards,
+                timeout=timeout,
+                key_type=key_type,
+                value_type=value_type,
+            )
+
+        return create
+
+    def __call__(self, *_: object, **__: object) -> None:
+        """Refuse: a map needs its types."""
+        raise refuse_call("map", 'd.map[str, dict]("users")')

@@ -1,0 +1,157 @@
+"""The handle of a queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+from msgspec import Raw
+
+from casty_es.domain.queue import Dequeue, Destroy, Enqueue, Peek, Size
+from casty_es.gateway import EntityGateway, RegionRef, StructureFactory
+from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
+
+__all__ = ["Queue", "QueueAccessor"]
+
+V = TypeVar("V")
+
+
+class Queue(Handle, Generic[V]):
+    """Client for a distributed FIFO queue.
+
+    Parameters
+    ----------
+    gateway : EntityGateway
+        What carries commands to the queue's owner.
+    region_ref : RegionRef
+        Where the queue is.
+    name : str
+        Queue name (used as entity ID).
+    timeout : float
+        Default timeout for each operation, in seconds.
+    value_type : type
+        What the items are; ``Any`` takes every JSON value.
+
+    Examples
+    --------
+    >>> jobs = d.queue[str]("jobs")
+    >>> await jobs.enqueue("task-1")
+    >>> await jobs.dequeue()
+    'task-1'
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: EntityGateway,
+        region_ref: RegionRef,
+        name: str,
+        timeout: float = 5.0,
+        value_type: Any = Any,
+    ) -> None:
+        super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
+        self._codec = codec_for(value_type, gateway)
+
+    async def destroy(self) -> bool:
+        """Destroy this queue and what is in it. Its events stay in the journal.
+
+        Returns
+        -------
+        bool
+            ``True`` if destroyed, ``False`` if there was nothing to destroy.
+
+        Examples
+        --------
+        >>> await d.queue[str]("never-used").destroy()
+        False
+        """
+        destroyed: bool = await self._ask(Destroy())
+        return destroyed
+
+    async def enqueue(self, value: V) -> None:
+        """Append a value to the back of the queue.
+
+        Raises
+        ------
+        InvalidValueError
+            The value cannot be stored, or would not come back equal.
+
+        Examples
+        --------
+        >>> await d.queue[str]("mails").enqueue("welcome alice")
+        """
+        await self._ask(Enqueue(Raw(self._codec.encode(value))))
+
+    async def dequeue(self) -> V | None:
+        """Remove and return the front value, or ``None`` if empty.
+
+        Returns
+        -------
+        V | None
+            The item, which is nobody else's now. ``None`` may also be an item, if items may be ``None``.
+
+        Examples
+        --------
+        >>> await d.queue[str]("never-used").dequeue() is None
+        True
+        """
+        return self._decoded(await self._ask(Dequeue()))
+
+    async def peek(self) -> V | None:
+        """Return the front value without removing, or ``None`` if empty.
+
+        Returns
+        -------
+        V | None
+            The item that ``dequeue`` would give now.
+
+        Examples
+        --------
+        >>> await d.queue[str]("never-used").peek() is None
+        True
+        """
+        return self._decoded(await self._ask(Peek()))
+
+    async def size(self) -> int:
+        """Return the number of items in the queue.
+
+        Returns
+        -------
+        int
+            0 for a queue that nobody has changed.
+
+        Examples
+        --------
+        >>> await d.queue[str]("never-used").size()
+        0
+        """
+        size: int = await self._ask(Size())
+        return size
+
+    def _decoded(self, raw: Raw | None) -> V | None:
+        if raw is None:
+            return None
+        value: V = self._codec.decode(raw)
+        return value
+
+
+class QueueAccessor:
+    """Makes queues: ``d.queue[V]("name")``."""
+
+    def __init__(self, gateway: EntityGateway) -> None:
+        self._gateway = gateway
+
+    def __getitem__(self, param: type[V]) -> Callable[..., Queue[V]]:
+        """Give the maker of queues with items of this type."""
+        gateway = self._gateway
+
+        def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Queue[V]:
+            return open_handle(
+                Queue, gateway, StructureFactory("queue"), name, shards=shards, timeout=timeout, value_type=param
+            )
+
+        return create
+
+    def __call__(self, *_: object, **__: object) -> None:
+        """Refuse: a queue needs the type of its items."""
+        raise refuse_call("queue", 'd.queue[str]("jobs")')

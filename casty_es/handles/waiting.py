@@ -1,0 +1,87 @@
+"""Asking for something that one may have to wait for in line.
+
+A caller whose time is up, or who is cancelled, withdraws its request; the answer to the withdrawal decides. Granted
+meanwhile: a timed-out caller has what it asked for, a cancelled caller's grant was given back. Either way the request
+is never granted later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from casty_es.domain.decider import Command
+from casty_es.errors import NotDoneError, OutcomeUnknownError, StillInLineError
+from casty_es.gateway import CommandContext
+from casty_es.handles.handle import Handle
+from casty_es.handles.renewals import renewals_of
+
+__all__ = ["WaitingHandle"]
+
+T = TypeVar("T")
+
+# A withdrawal has a time of its own: the caller's is over when it is sent.
+_WITHDRAW_SECONDS = 5.0
+
+
+class WaitingHandle(Handle):
+    """A handle on which one may wait in line."""
+
+    def _renew(self, requests: tuple[str, ...]) -> Command:
+        raise NotImplementedError
+
+    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:
+        raise NotImplementedError
+
+    async def _ask_in_line(self, make: Callable[[str], Command]) -> tuple[str, Any]:
+        """Make a request and wait for its grant; give the request's name and the grant.
+
+        Raises
+        ------
+        NotDoneError
+            The time was up. The request is withdrawn: it is never granted later.
+        OutcomeUnknownError
+            The time was up and the withdrawal could not be confirmed either.
+        """
+        requests: list[str] = []
+        renewals = renewals_of(self._gateway)
+
+        def command(context: CommandContext) -> Command:
+            requests.append(context.request)
+            renewals.keep(context.request, self._region_ref, self._renew, lambda: None)
+            return make(context.request)
+
+        try:
+            granted = await self._ask_with(command)
+        except (StillInLineError, OutcomeUnknownError) as error:
+            granted = await self._stepped_out(requests[0], error)
+        except asyncio.CancelledError:
+            # Nobody waits for it any more, so it must not be granted: that is finished first, whatever happens.
+            await _finished(self._stepped_out(requests[0], None))
+            raise
+        finally:
+            if requests:
+                renewals.drop(requests[0])
+        return requests[0], granted
+
+    async def _stepped_out(self, request: str, error: NotDoneError | OutcomeUnknownError | None) -> Any:
+        withdraw = self._withdraw(request, keep_grant=error is not None)
+        granted = await self._ask_with(lambda _: withdraw, timeout=_WITHDRAW_SECONDS)
+        if error is not None and granted is None:
+            raise NotDoneError(
+                f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s. "
+                f"The request is withdrawn and will not be granted later."
+            ) from error
+        return granted
+
+
+async def _finished(work: Any) -> None:
+    """Wait for a piece of work to its end, even while this task is being cancelled again and again."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            continue
+    task.exception()  # a withdrawal that failed: the request expires with its lease, which nobody renews now
