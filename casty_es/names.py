@@ -10,6 +10,7 @@ A map key is a str, an int or a UUID. It travels and is stored as text with a ta
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from hashlib import blake2b
 from uuid import UUID
 
@@ -258,6 +259,7 @@ def shard_of(kind: str, name: str, key: str, shards: int) -> int:
     return _hash(kind, name, key) % shards
 
 
+@lru_cache(maxsize=8_192)  # a map asks for the same few shards again and again
 def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
     """Say in which slot of the database a shard lies. The answer never changes: it is part of the data format.
 
@@ -285,8 +287,6 @@ def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
 
 def _hash(*parts: str) -> int:
     """BLAKE2b over the parts, each behind its length, so that ("a", "b:c") and ("a:b", "c") differ."""
-    hasher = blake2b(digest_size=8)
-    for part in parts:
-        raw = part.encode()
-        hasher.update(len(raw).to_bytes(4, "big") + raw)
-    return int.from_bytes(hasher.digest(), "big")
+    encoded = [part.encode() for part in parts]
+    framed = b"".join([len(raw).to_bytes(4, "big") + raw for raw in encoded])
+    return int.from_bytes(blake2b(framed, digest_size=8).digest(), "big")

@@ -183,7 +183,9 @@ def reply(command: BarrierCommand, events: tuple[BarrierEvent, ...]) -> int | bo
 def answer(state: State, command: BarrierCommand) -> object:
     match command:
         case Arrive(request=request):
-            return WAITING if request in state.line else state.generation - 1
+            if request in state.line:
+                return WAITING
+            return state.generation - 1 if request in state.released else None
         case Withdraw(request=request):
             return request in state.released
         case Renew(requests=requests):

@@ -131,7 +131,9 @@ def to_snapshot(state: State) -> Snapshot:
 
 
 def from_snapshot(snapshot: Snapshot) -> State:
-    return State(HashTrieMap(dict(enumerate(snapshot.items))), 0, len(snapshot.items), snapshot.exists)
+    # Copied, because a decoded item is a view that would keep the whole snapshot's text in memory.
+    items = HashTrieMap({number: item.copy() for number, item in enumerate(snapshot.items)})
+    return State(items, 0, len(snapshot.items), snapshot.exists)
 
 
 QUEUE: Final = Kind[QueueCommand, QueueEvent, State](

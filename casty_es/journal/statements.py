@@ -16,7 +16,7 @@ import msgspec
 
 from casty_es.journal.port import RecordedEvent
 
-__all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append"]
+__all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append", "sqlite_insert_entities"]
 
 _COLUMNS: Final = RecordedEvent.__struct_fields__
 _EVENT: Final = ", ".join(f"e.{column}" for column in _COLUMNS)
@@ -192,6 +192,16 @@ POSTGRES_APPEND_WITH_DIRECTORY: Final = _FITS_POSTGRES + _DIRECTORY_POSTGRES + _
 
 # SQLite takes at most 32,766 parameters a statement; this many events and predecessors stay below it.
 SQLITE_ROWS_PER_INSERT: Final = 2_000
+
+
+_ENTITY_COLUMNS: Final = ("id", "slot", "kind", "name", "key", "alive", "salt")
+
+
+@lru_cache(maxsize=256)
+def sqlite_insert_entities(entities: int) -> str:
+    """Give the INSERT of some new entities."""
+    row = f"({', '.join('?' * len(_ENTITY_COLUMNS))})"
+    return f"INSERT INTO casty_entities ({', '.join(_ENTITY_COLUMNS)}) VALUES {', '.join([row] * entities)}"
 
 
 @lru_cache(maxsize=256)

@@ -74,6 +74,10 @@ def settled(kind: AnyKind, before: Ran, events: tuple[Event, ...]) -> dict[str, 
     return outcomes
 
 
+# Taken before any command runs: the initial states are shared by all tests, and none may leave a trace in them.
+UNTOUCHED: Final = {name: snapshot_bytes(kind, kind.initial) for name, kind in CATALOG.items()}
+
+
 def value(plain: object) -> msgspec.Raw:
     """Give a user's value as the handles would encode it."""
     return msgspec.Raw(msgspec.json.encode(plain, order="sorted"))

@@ -19,7 +19,7 @@ from casty_es.domain.decider import Command, Event, Query
 from casty_es.errors import CastyError
 
 from . import history
-from .history import POOL, AnyKind, Ran, attempt, settled, snapshot_bytes
+from .history import POOL, UNTOUCHED, AnyKind, Ran, attempt, settled, snapshot_bytes
 from .models import MODELS
 from .strategies import commands_of
 
@@ -102,6 +102,7 @@ def test_deciding_changes_nothing_and_is_repeatable(kind: AnyKind, data: st.Data
         kind.answer(state, command)
         assert snapshot_bytes(kind, state) == before
         assert outcome(command) == first
+    assert snapshot_bytes(kind, kind.initial) == UNTOUCHED[kind.name]
 
 
 @any_history
