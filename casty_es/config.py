@@ -31,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         How many commands may wait in the node before further ones get an ``OverloadedError``.
     max_batch_events : int
         How many events one append writes at most.
+    max_batch_bytes : int
+        How many bytes of payload one append carries at most, unless a single command has more.
     snapshot_events : int
         How many events an entity's tail has before a snapshot is considered.
     writer_wait_seconds : float
@@ -49,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_entities: int = 50_000
     max_pending: int = 100_000
     max_batch_events: int = 2_000
+    max_batch_bytes: int = 4_194_304
     snapshot_events: int = 1_000
     writer_wait_seconds: float = 3.0
     heartbeat_seconds: float = 1.0

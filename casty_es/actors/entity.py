@@ -16,7 +16,7 @@ __all__ = ["Entity", "Entry"]
 class Entry:
     """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
 
-    __slots__ = ("encoded", "entity", "events", "hash", "pending", "reply", "state")
+    __slots__ = ("encoded", "entity", "events", "hash", "pending", "reply", "size", "state")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class Entry:
         self.state = state
         self.reply = reply
         self.hash = b""
+        self.size = sum([len(payload) for _, _, payload in encoded])
 
 
 class Entity:
@@ -114,5 +115,4 @@ class Entity:
         self.committed_sequence += len(entry.events)
         self.committed_hash = entry.hash
         self.tail_events += len(entry.events)
-        for _, _, payload in entry.encoded:
-            self.tail_bytes += len(payload)
+        self.tail_bytes += entry.size

@@ -77,7 +77,8 @@ class Owner:
             self._leases,
             self._waiters,
             self._prover,
-            max_batch_events=settings.max_batch_events,
+            max_events=settings.max_batch_events,
+            max_bytes=settings.max_batch_bytes,
             forget=self._forget,
             again=self._again,
             committed=self._snapshotter.consider,
@@ -127,13 +128,16 @@ class Owner:
             self._repeat(name, shards, pending)
             return pending
         self._table[command_id] = pending
+        self._submit(name, shards, pending)
+        return pending
+
+    def _submit(self, name: EntityName, shards: int, pending: Pending) -> None:
         entity = self._entities.get(name)
         if entity is None or self._held:
             self._submit_cold(name, shards, pending)
         else:
             self._entities.move_to_end(name)
             self._decide(entity, pending)
-        return pending
 
     def _submit_cold(self, name: EntityName, shards: int, pending: Pending) -> None:
         self._shards[name[:2]] = shards
@@ -160,6 +164,9 @@ class Owner:
 
     def _decide(self, entity: Entity, pending: Pending) -> None:
         if pending.abandoned():
+            return
+        if pending.epoch is not None and pending.epoch != entity.slot.epoch:
+            pending.resolve(None)
             return
         kind, command = entity.kind, pending.command
         try:
@@ -215,11 +222,15 @@ class Owner:
 
     # What the parts ask for
 
-    def _expire(self, name: EntityName, requests: tuple[str, ...]) -> asyncio.Future[Any]:
+    def _expire(self, name: EntityName, slot: Slot, requests: tuple[str, ...]) -> asyncio.Future[Any]:
         expire = CATALOG[name.kind].expire
         assert expire is not None  # noqa: S101 - only kinds that have it know leases
-        command_id = self._runtime.new_id()
-        return self.submit(name, self._shards[name[:2]], expire(requests), command_id).future
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        # Leases are counted afresh in every epoch: what ran out in this one says nothing about the next.
+        pending = Pending(expire(requests), self._runtime.new_id(), future, self._table, epoch=slot.epoch)
+        self._table[pending.command_id] = pending
+        self._submit(name, self._shards[name[:2]], pending)
+        return future
 
     def _look_again(self, name: EntityName) -> None:
         entity = self._entities.get(name)
@@ -234,6 +245,7 @@ class Owner:
 
     def _lose(self, slot: Slot) -> None:
         slot.lose()
+        self._waiters.forget_leases(slot)
         self._forget(slot)
         self._writer.recall({slot})
         for name in self._waiters.names(slot):
@@ -246,9 +258,11 @@ class Owner:
 
     async def close(self) -> None:
         """Write what was decided, tell those who wait that nothing will come, give everything back."""
-        self._waiters.close(UsageError("The system was closed while the caller stood in line. Nothing was granted."))
+        closed = UsageError("The system was closed while the caller stood in line. Nothing was granted.")
+        self._waiters.close(closed)
         await self._activator.close()
         await self._writer.close()
+        self._waiters.close(closed)
         await self._prover.close()
         await self._snapshotter.close()
         await self._leases.release()

@@ -39,9 +39,11 @@ class Pending:
         Whether a query may be answered without a proof that this owner is still the owner.
     repeat_after : int | None
         For a repeat: the position of the slot after which the first attempt may stand in the journal.
+    epoch : int | None
+        The only epoch under which the command makes sense; without one, any.
     """
 
-    __slots__ = ("command", "command_id", "future", "local", "repeat_after", "stage", "table")
+    __slots__ = ("command", "command_id", "epoch", "future", "local", "repeat_after", "stage", "table")
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Pending:
         *,
         local: bool = False,
         repeat_after: int | None = None,
+        epoch: int | None = None,
     ) -> None:
         self.command = command
         self.command_id = command_id
@@ -59,6 +62,7 @@ class Pending:
         self.table = table
         self.local = local
         self.repeat_after = repeat_after
+        self.epoch = epoch
         self.stage = Stage.ARRIVED
 
     def resolve(self, reply: object) -> None:

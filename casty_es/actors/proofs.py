@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
-from casty_es.errors import JournalError
 from casty_es.journal.port import EntityName, EventJournal, Head
 
 __all__ = ["Prover"]
@@ -71,7 +70,8 @@ class Prover:
                 try:
                     heads = await self._journal.heads(list({claim.slot.number for claim in claims}))
                 except Exception as error:  # noqa: BLE001 - it is given to every caller it concerns
-                    _fail(claims, error)
+                    for claim in claims:
+                        claim.pending.fail(error)
                 else:
                     for claim in claims:
                         self._judge(claim, heads[claim.slot.number])
@@ -80,6 +80,8 @@ class Prover:
 
     def _judge(self, claim: _Claim, head: Head) -> None:
         slot = claim.slot
+        if claim.pending.abandoned():
+            return
         if slot.epoch != claim.epoch or not slot.epoch:
             self._again(claim.name, claim.pending)
         elif (head.position, head.hash) in slot.recent:
@@ -90,11 +92,3 @@ class Prover:
         else:
             self._lost(slot)
             self._again(claim.name, claim.pending)
-
-
-def _fail(claims: list[_Claim], error: Exception) -> None:
-    for claim in claims:
-        if isinstance(claim.reply, BaseException) or not isinstance(error, JournalError):
-            claim.pending.fail(error if not isinstance(claim.reply, BaseException) else claim.reply)
-        else:
-            claim.pending.fail(error)

@@ -70,14 +70,16 @@ class Snapshotter:
             last_bytes=entity.snapshot_bytes,
             threshold=self._threshold,
         ):
+            tail_bytes, entity.tail_events, entity.tail_bytes = entity.tail_bytes, 0, 0
             # The state is a value: what is written later is what was committed now.
-            writing = self._write(entity, entity.committed, entity.committed_sequence, entity.committed_hash)
+            writing = self._write(
+                entity, entity.committed, entity.committed_sequence, entity.committed_hash, tail_bytes
+            )
             task = asyncio.create_task(writing, name="casty-snapshot")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _write(self, entity: Entity, state: object, sequence: int, event_hash: bytes) -> None:
-        tail_bytes, entity.tail_events, entity.tail_bytes = entity.tail_bytes, 0, 0
+    async def _write(self, entity: Entity, state: object, sequence: int, event_hash: bytes, tail_bytes: int) -> None:
         async with self._one_at_a_time:
             text = await self._runtime.offload(encode_state, entity.kind, state)
             entity.snapshot_bytes = len(text)

@@ -35,7 +35,7 @@ class Waiters:
     ----------
     lease_seconds : float
         How long a request lives without being renewed, in seconds.
-    expire : Callable[[EntityName, tuple[str, ...]], asyncio.Future]
+    expire : Callable[[EntityName, Slot, tuple[str, ...]], asyncio.Future]
         Sends the command that ends requests; the future tells whether it was done.
     look_again : Callable[[EntityName], None]
         Brings an entity back into memory, which reconciles its waiters with its state.
@@ -45,7 +45,7 @@ class Waiters:
         self,
         *,
         lease_seconds: float,
-        expire: Callable[[EntityName, tuple[str, ...]], asyncio.Future[Any]],
+        expire: Callable[[EntityName, Slot, tuple[str, ...]], asyncio.Future[Any]],
         look_again: Callable[[EntityName], None],
     ) -> None:
         self._lease_seconds = lease_seconds
@@ -53,7 +53,7 @@ class Waiters:
         self.look_again = look_again
         self._lines: dict[EntityName, dict[str, Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
-        self._deadlines: dict[str, tuple[float, EntityName]] = {}
+        self._deadlines: dict[str, tuple[float, EntityName, Slot]] = {}
         self._heap: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -71,7 +71,7 @@ class Waiters:
         for event in entry.events:
             effects: Effects = kind.effects(state, event)
             for request in effects.began:
-                self._start(request, entity.name)
+                self._start(request, entity.name, entity.slot)
             for request in effects.ended:
                 self._deadlines.pop(request, None)
             for request, reply in effects.settled:
@@ -83,7 +83,7 @@ class Waiters:
         for request in requests:
             known = self._deadlines.get(request)
             if known is not None:
-                self._start(request, known[1])
+                self._start(request, known[1], known[2])
 
     def reconcile(self, entity: Entity) -> None:
         """Set leases and waiters right after an entity was read from the journal."""
@@ -92,7 +92,7 @@ class Waiters:
             return
         for request in kind.claims(state):
             if request not in self._deadlines:
-                self._start(request, entity.name)
+                self._start(request, entity.name, entity.slot)
         for request, pending in list(self._lines.get(entity.name, {}).items()):
             reply = kind.answer(state, pending.command)
             if reply is not WAITING:
@@ -103,8 +103,15 @@ class Waiters:
         """Give the entities of a slot at which somebody waits here."""
         return [name for name, its_slot in self._slots.items() if its_slot is slot]
 
+    def forget_leases(self, slot: Slot) -> None:
+        """Let no lease of a slot run out here any more: it has another owner, who starts them afresh."""
+        for request in [request for request, known in self._deadlines.items() if known[2] is slot]:
+            del self._deadlines[request]
+
     def close(self, error: Exception) -> None:
         """Tell everybody who waits that nothing will come."""
+        self._heap.clear()
+        self._deadlines.clear()
         if self._timer is not None:
             self._timer.cancel()
         for name in list(self._lines):
@@ -119,10 +126,10 @@ class Waiters:
         if pending is not None:
             pending.settle(reply)
 
-    def _start(self, request: str, name: EntityName, seconds: float | None = None) -> None:
+    def _start(self, request: str, name: EntityName, slot: Slot, seconds: float | None = None) -> None:
         deadline = asyncio.get_running_loop().time() + (self._lease_seconds if seconds is None else seconds)
         fresh = request not in self._deadlines
-        self._deadlines[request] = (deadline, name)
+        self._deadlines[request] = (deadline, name, slot)
         if fresh:  # a renewed request keeps its place in the heap, and is put back when that comes up
             heapq.heappush(self._heap, (deadline, request))
             self._arm()
@@ -138,29 +145,29 @@ class Waiters:
 
     def _ring(self) -> None:
         now = asyncio.get_running_loop().time()
-        due: dict[EntityName, list[str]] = {}
+        due: dict[tuple[EntityName, Slot], list[str]] = {}
         while self._heap and self._heap[0][0] <= now:
             _, request = heapq.heappop(self._heap)
             known = self._deadlines.get(request)
             if known is None:
                 continue
-            deadline, name = known
+            deadline, name, slot = known
             if deadline > now:
                 heapq.heappush(self._heap, (deadline, request))
             else:
                 del self._deadlines[request]
-                due.setdefault(name, []).append(request)
-        for name, requests in due.items():
+                due.setdefault((name, slot), []).append(request)
+        for (name, slot), requests in due.items():
             _LOG.info("The leases of %s on %s ran out", requests, name)
-            self._expire(name, tuple(requests)).add_done_callback(self._retry(name, requests))
+            self._expire(name, slot, tuple(requests)).add_done_callback(self._retry(name, slot, requests))
         self._arm()
 
-    def _retry(self, name: EntityName, requests: list[str]) -> Callable[[asyncio.Future[Any]], None]:
+    def _retry(self, name: EntityName, slot: Slot, requests: list[str]) -> Callable[[asyncio.Future[Any]], None]:
         def done(expired: asyncio.Future[Any]) -> None:
-            if not expired.cancelled() and expired.exception() is not None:
+            if not expired.cancelled() and expired.exception() is not None and slot.epoch:
                 _LOG.warning("Expiring %s on %s failed, trying again: %s", requests, name, expired.exception())
                 for request in requests:
-                    self._start(request, name, _RETRY_SECONDS)
+                    self._start(request, name, slot, _RETRY_SECONDS)
 
         return done
 

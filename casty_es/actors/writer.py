@@ -65,8 +65,8 @@ class Writer:
         Told what each committed event means for those who wait.
     prover : Prover
         Takes the replies that need a proof of their own.
-    max_batch_events : int
-        How many events one append carries at most.
+    max_events, max_bytes : int
+        How many events, and bytes of their payloads, one append carries at most.
     forget : Callable[[Slot], None]
         Drops every entity of a slot from memory.
     again : Callable[[EntityName, Pending], None]
@@ -83,7 +83,8 @@ class Writer:
         waiters: Waiters,
         prover: Prover,
         *,
-        max_batch_events: int,
+        max_events: int,
+        max_bytes: int,
         forget: Callable[[Slot], None],
         again: Callable[[EntityName, Pending], None],
         committed: Callable[[Entity], None],
@@ -93,7 +94,8 @@ class Writer:
         self._leases = leases
         self._waiters = waiters
         self._prover = prover
-        self._max_batch_events = max_batch_events
+        self._max_events = max_events
+        self._max_bytes = max_bytes
         self._forget = forget
         self._again = again
         self._committed = committed
@@ -151,10 +153,11 @@ class Writer:
 
     def _take(self) -> list[Entry]:
         """Take the oldest entries that fit into one append."""
-        count = events = 0
+        count = events = size = 0
         for entry in self._open:
             events += len(entry.events)
-            if count and events > self._max_batch_events:
+            size += entry.size
+            if count and (events > self._max_events or size > self._max_bytes):
                 break
             count += 1
         entries, self._open = self._open[:count], self._open[count:]
@@ -275,6 +278,7 @@ class Writer:
 
     def _lose(self, slot: Slot) -> None:
         slot.lose()
+        self._waiters.forget_leases(slot)
         self._drop(slot)
 
     def _drop(self, slot: Slot) -> None:

@@ -136,7 +136,14 @@ class PostgresBackend:
 
     async def read(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
         async with self._reading:
-            return await self._fetch(await self._ready_reader(), statement, parameters)
+            reader = await self._ready_reader()
+            try:
+                return await self._fetch(reader, statement, parameters)
+            except JournalUnavailableError:
+                if not reader.is_closed():
+                    raise
+                # The server ended an idle connection. A query may be asked twice, over a new one.
+                return await self._fetch(await self._ready_reader(), statement, parameters)
 
     async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
         async with self._writing:

@@ -168,7 +168,7 @@ class SqliteBackend:
             sqlite.execute("BEGIN IMMEDIATE")
             fits = self._insert(sqlite, append)
             sqlite.execute("COMMIT" if fits else "ROLLBACK")
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is, the transaction must not stay open
             raise self._refused(sqlite, error) from error
         if not fits:
             raise ConflictError(
@@ -196,7 +196,7 @@ class SqliteBackend:
             sqlite.execute(_UPDATE_ALIVE, (alive, entity_id))
         return True
 
-    def _refused(self, sqlite: sqlite3.Connection, error: sqlite3.Error) -> JournalError:
+    def _refused(self, sqlite: sqlite3.Connection, error: Exception) -> JournalError:
         """Undo what was begun and say how the append ended."""
         code = getattr(error, "sqlite_errorname", "") or ""
         try:

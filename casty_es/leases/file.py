@@ -44,12 +44,13 @@ class FileLeaseManager:
     async def try_acquire(self) -> FileLease | None:
         """Lock the file unless another process has."""
         # One owner per process and task: neither re-entrant by thread nor shared by path.
-        lock = FileLock(self._path, thread_local=False, is_singleton=False)
+        # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
+        lock = FileLock(self._path, thread_local=False, is_singleton=False, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             return None
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             raise JournalUnavailableError(
                 f"The lock file {self._path} cannot be used: {error}. Nothing was written. This process needs to be "
                 f"able to write the folder of the journal."
