@@ -53,7 +53,7 @@ def decode_event(name: str, version: int, payload: str | bytes) -> Event:
     try:
         decoder = _DECODERS.get((name, version))
         return decoder(payload) if decoder is not None else _upcast(name, version, payload)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise EntityQuarantinedError(
             f"The payload of an event {name!r}, version {version}, does not have that event's shape: {error}."
         ) from error
@@ -78,7 +78,7 @@ def decode_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> 
         )
     try:
         return kind.from_snapshot(_STATES[kind.name](text))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise EntityQuarantinedError(
             f"A snapshot of a {kind.name} does not have the state's shape: {error}."
         ) from error
@@ -93,7 +93,12 @@ def _upcast(name: str, version: int, payload: str | bytes) -> Event:
         )
     fields: dict[str, Any] = msgspec.json.decode(payload, type=dict[str, Any])
     while version < VERSIONS[name]:
-        fields = UPCASTERS[name, version](fields)
+        try:
+            fields = UPCASTERS[name, version](fields)
+        except Exception as error:  # an upcaster is given to us; whatever it does, the event is not lost
+            raise EntityQuarantinedError(
+                f"An event {name!r} of version {version} cannot be lifted to version {version + 1}: {error!r}."
+            ) from error
         version += 1
     event: Event = msgspec.convert(fields, _CLASSES[name])
     return event

@@ -33,6 +33,7 @@ __all__ = [
 MAX_NAME_BYTES = 512
 # Keeps the text of an integer key within the bytes of a name.
 MAX_KEY_DIGITS = 500
+MAX_COUNT = 2**31 - 1  # of shards, permits or participants: what an INTEGER column holds on Postgres
 _KEY_BOUND = 10**MAX_KEY_DIGITS
 
 
@@ -187,7 +188,7 @@ def check_at_least_one(number: object, what: str) -> int:
     Parameters
     ----------
     number : object
-        An int of 1 or more.
+        An int from 1 to 2**31 - 1, what a column of the journal holds.
     what : str
         What is counted, for the message.
 
@@ -196,7 +197,7 @@ def check_at_least_one(number: object, what: str) -> int:
     InvalidTypeError
         It is not an int; a bool is not one.
     InvalidArgumentError
-        It is below 1.
+        It is below 1, or larger than that.
 
     Examples
     --------
@@ -206,6 +207,8 @@ def check_at_least_one(number: object, what: str) -> int:
     count = _as_int(number, what)
     if count < 1:
         raise InvalidArgumentError(f"{what} must be 1 or more. Nothing was sent.")
+    if count > MAX_COUNT:
+        raise InvalidArgumentError(f"{what} must be at most {MAX_COUNT}. Nothing was sent.")
     return count
 
 

@@ -17,6 +17,7 @@ from casty_es.config import Settings
 from casty_es.errors import ConfigurationError, InvalidTypeError, UsageError
 from casty_es.gateway import CommandContext, LocalGateway, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
+from casty_es.handles.renewals import stop_renewals
 from casty_es.journal import schema
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EventJournal
@@ -124,6 +125,7 @@ class ClusteredActorSystem:
         owner, self._owner, self._gateway = self._owner, None, None
         self._state = "been closed"
         try:
+            await stop_renewals(self)
             if owner is not None:
                 await owner.close()
         finally:
@@ -247,4 +249,6 @@ async def _connected(journal: SqlJournal, settings: Settings | None) -> AsyncIte
 
 def _migrate_file(url: str) -> None:
     if schema.current(url) != schema.EXPECTED_REVISION:
-        schema.upgrade(url)  # refuses a file that is newer than this code
+        from casty_es.journal import migrating  # noqa: PLC0415 - alembic is slow to import, and rarely needed
+
+        migrating.upgrade(url)  # refuses a file that is newer than this code

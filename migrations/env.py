@@ -18,6 +18,7 @@ import asyncpg
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, event, inspect, pool, text
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from casty_es.errors import CastyError, ConfigurationError
@@ -131,7 +132,7 @@ async def migrate_online(url: str, slots: int | None) -> None:
     engine = sqlite_engine(url) if is_sqlite(url) else postgres_engine(url)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(engine.dispose)
-        with connecting(url):
+        with connecting(url, SQLAlchemyError):
             connection = await stack.enter_async_context(engine.connect())
             await connection.begin()
             if not is_sqlite(url):

@@ -23,7 +23,7 @@ from casty_es.actors.slot_leases import SlotLeases
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
-from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError
+from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, StoredEntity
 from casty_es.names import shard_of, slot_of
 from casty_es.runtime import Runtime
@@ -39,19 +39,20 @@ _PAGE_EVENTS: Final = 2_000
 class _Cold:
     """An entity that is not in memory, and the commands that wait for it."""
 
-    __slots__ = ("asked", "entity", "name", "pendings", "shards", "slot", "stored")
+    __slots__ = ("asked", "entity", "name", "pendings", "shards", "slot", "stored", "wanted")
 
     def __init__(self, name: EntityName, shards: int) -> None:
         self.name = name
         self.shards = shards
         self.pendings: list[Pending] = []
         self.asked = 0  # how many of them were there when the journal was asked
+        self.wanted = False  # whether it is to be owned here even if nobody writes it
         self.slot: Slot | None = None
         self.stored: StoredEntity | None = None
         self.entity: Entity | None = None
 
     def writes(self) -> bool:
-        return any(not isinstance(pending.command, Query) for pending in self.pendings)
+        return self.wanted or any(not isinstance(pending.command, Query) for pending in self.pendings)
 
     def fail(self, error: BaseException, *, commands_only: bool = False) -> None:
         kept = []
@@ -92,6 +93,7 @@ class Activator:
         self._arrived: list[_Cold] = []
         self._shards: dict[tuple[str, str], int] = {}
         self._recorded: set[tuple[str, str]] = set()
+        self._warned: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def add(self, name: EntityName, shards: int, pending: Pending | None) -> None:
@@ -100,7 +102,9 @@ class Activator:
         if cold is None:
             cold = self._cold[name] = _Cold(name, shards)
             self._enqueue(cold)
-        if pending is not None:
+        if pending is None:
+            cold.wanted = True
+        else:
             cold.pendings.append(pending)
 
     async def close(self) -> None:
@@ -127,6 +131,7 @@ class Activator:
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait and to nobody else
             if not isinstance(error, CastyError):
                 _LOG.exception("Activating %d entities failed", len(batch))
+                error = JournalUnavailableError(f"The entity could not be read: {error!r}. Nothing was done.")
             for cold in batch:
                 if self._cold.get(cold.name) is cold:
                     del self._cold[cold.name]
@@ -159,7 +164,9 @@ class Activator:
 
     def _warn_once(self, cold: _Cold, recorded: int) -> None:
         kind, name, _ = cold.name
-        _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
+        if (kind, name) not in self._warned:
+            self._warned.add((kind, name))
+            _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
         cold.shards = recorded
 
     async def _take_slots(self, batch: list[_Cold]) -> None:

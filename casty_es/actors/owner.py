@@ -124,7 +124,7 @@ class Owner:
             )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         pending = Pending(command, command_id, future, self._table, local=local, repeat_after=repeat_after)
-        if repeat_after is not None:
+        if repeat_after is not None or command_id in self._table:
             self._repeat(name, shards, pending)
             return pending
         self._table[command_id] = pending
@@ -202,7 +202,7 @@ class Owner:
     def _repeat(self, name: EntityName, shards: int, pending: Pending) -> None:
         first = self._table.get(pending.command_id)
         if first is not None:
-            first.future.add_done_callback(lambda _: _copy(first.future, pending))
+            first.joined += (pending,)
             return
         self._table[pending.command_id] = pending
         entity = self._entities.get(name)
@@ -266,12 +266,3 @@ class Owner:
         await self._prover.close()
         await self._snapshotter.close()
         await self._leases.release()
-
-
-def _copy(first: asyncio.Future[Any], pending: Pending) -> None:
-    if first.cancelled():
-        pending.future.cancel()
-    elif (error := first.exception()) is not None:
-        pending.future.set_exception(error)
-    elif not pending.future.done():
-        pending.future.set_result(first.result())

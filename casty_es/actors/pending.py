@@ -43,7 +43,7 @@ class Pending:
         The only epoch under which the command makes sense; without one, any.
     """
 
-    __slots__ = ("command", "command_id", "epoch", "future", "local", "repeat_after", "stage", "table")
+    __slots__ = ("command", "command_id", "epoch", "future", "joined", "local", "repeat_after", "stage", "table")
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Pending:
         self.local = local
         self.repeat_after = repeat_after
         self.epoch = epoch
+        self.joined: tuple[Pending, ...] = ()
         self.stage = Stage.ARRIVED
 
     def resolve(self, reply: object) -> None:
@@ -70,12 +71,16 @@ class Pending:
         self.table.pop(self.command_id, None)
         if not self.future.done():
             self.future.set_result(reply)
+        for repeat in self.joined:
+            repeat.resolve(reply)
 
     def fail(self, error: BaseException) -> None:
         """Tell the caller an error, unless it went away. The command leaves the table."""
         self.table.pop(self.command_id, None)
         if not self.future.done():
             self.future.set_exception(error)
+        for repeat in self.joined:
+            repeat.fail(error)
 
     def settle(self, reply: object) -> None:
         """Tell the caller a reply, or raise to it what is an exception."""
@@ -85,31 +90,35 @@ class Pending:
             self.resolve(reply)
 
     def abandoned(self) -> bool:
-        """Tell whether the caller went away before anything was decided; then the command never happens."""
-        if self.future.done():
+        """Tell whether everybody who asked went away before anything was decided; then the command never happens."""
+        if self.future.done() and all(repeat.future.done() for repeat in self.joined):
             self.table.pop(self.command_id, None)
             return True
         return False
 
     def time_out(self) -> None:
-        """Tell the caller that its time is up, and what that means for its command."""
+        """Tell the caller that its time is up, and what that means for its command.
+
+        The command stays in the table until whoever has it in hand lets go of it.
+        """
         if self.future.done():
             return
         what = type(self.command).__name__
-        if self.stage is Stage.DECIDED and not isinstance(self.command, Query):
-            command_id = UUID(bytes=self.command_id)
-            # It stays in the table: the batch it is in will tell.
-            self.future.set_exception(
-                OutcomeUnknownError(
-                    f"{what} was not confirmed in time. It was sent to the journal and may have happened or may still "
-                    f"happen; if it did, it is recorded under the command id {command_id}.",
-                    command_id=command_id,
-                )
+        first = self.table.get(self.command_id, self)  # the attempt that this one repeats, or itself
+        if first.stage is Stage.IN_LINE:
+            error: NotDoneError | OutcomeUnknownError = StillInLineError(
+                f"{what} still stood in line when its time was up."
             )
-        elif self.stage is Stage.IN_LINE:
-            self.future.set_exception(StillInLineError(f"{what} still stood in line when its time was up."))
+        elif (first.stage is Stage.DECIDED or first.joined) and not isinstance(self.command, Query):
+            command_id = UUID(bytes=self.command_id)
+            error = OutcomeUnknownError(
+                f"{what} was not confirmed in time. It was sent to the journal and may have happened or may still "
+                f"happen; if it did, it is recorded under the command id {command_id}.",
+                command_id=command_id,
+            )
         else:
-            self.fail(NotDoneError(f"{what} was not done in time. It did not happen, and will not."))
+            error = NotDoneError(f"{what} was not done in time. It did not happen, and will not.")
+        self.future.set_exception(error)
 
 
 class Marker(Pending):

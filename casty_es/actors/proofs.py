@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
+from casty_es.errors import JournalError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, Head
 
 __all__ = ["Prover"]
@@ -70,6 +71,8 @@ class Prover:
                 try:
                     heads = await self._journal.heads(list({claim.slot.number for claim in claims}))
                 except Exception as error:  # noqa: BLE001 - it is given to every caller it concerns
+                    if not isinstance(error, JournalError):
+                        error = JournalUnavailableError(f"The journal could not be asked: {error!r}.")
                     for claim in claims:
                         claim.pending.fail(error)
                 else:

@@ -20,7 +20,7 @@ import msgspec
 
 from casty_es.actors.batch import lease_row
 from casty_es.actors.slot import Slot
-from casty_es.errors import AppendUnknownError, ConflictError, JournalInUseError, LeaseLostError
+from casty_es.errors import AppendUnknownError, ConflictError, JournalError, JournalInUseError, LeaseLostError
 from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, NodeRow
 from casty_es.leases.port import Lease, LeaseManager
 from casty_es.runtime import Runtime
@@ -81,8 +81,8 @@ class SlotLeases:
             wanted = {slot.number: slot for slot in slots if not slot.epoch}
             if not wanted:
                 return
-            await self._acquire()
             for _ in range(_ATTEMPTS):
+                lease = await self._acquire()
                 heads = await self._journal.heads(list(wanted))
                 now = self._runtime.now()
                 append = self._lease_records(heads, now)
@@ -93,6 +93,8 @@ class SlotLeases:
                     continue
                 # Read after the record is there: nobody but its writer gives numbers from here on.
                 numbers = await self._journal.entity_numbers(list(wanted))
+                if lease.lost.done():
+                    continue
                 for row in append.events:
                     slot = wanted[row[0]]
                     slot.take(Head(row[1], row[-1], row[1]), numbers[slot.number], now)
@@ -106,7 +108,10 @@ class SlotLeases:
         """Give the right to write back."""
         lease, self._lease = self._lease, None
         if lease is not None:
-            await self._journal.forget_node(self._node_id)
+            try:
+                await self._journal.forget_node(self._node_id)
+            except JournalError as error:
+                _LOG.warning("Node %s stays listed, which the next one mends: %s", self._node_id, error)
             await lease.release()
 
     def _lease_records(self, heads: dict[int, Head], now: int) -> Append:
@@ -114,23 +119,30 @@ class SlotLeases:
         rows = [lease_row(number, heads[number], payload, now, LEASE_ACQUIRED) for number in sorted(heads)]
         return Append([(number, heads[number].position, heads[number].hash) for number in sorted(heads)], rows)
 
-    async def _acquire(self) -> None:
+    async def _acquire(self) -> Lease:
         if self._lease is not None and not self._lease.lost.done():
-            return
+            return self._lease
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + self._wait_seconds
         while (lease := await self._manager.try_acquire()) is None:
             if loop.time() >= give_up_at:
                 raise await self._in_use()
             await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no database tells when a lock becomes free
-        for node in await self._journal.nodes():
-            await self._journal.forget_node(node.node_id)  # they died without a word: this process has the lock
-        now = self._runtime.now()
-        row = NodeRow(self._node_id, socket.gethostname(), os.getpid(), None, now, now)
-        await self._journal.register_node(row)
+        try:
+            await self._register()
+        except BaseException:
+            await lease.release()
+            raise
         self._lease = lease
         lease.lost.add_done_callback(self._lost)
         _LOG.info("Acquired the right to write as node %s", self._node_id)
+        return lease
+
+    async def _register(self) -> None:
+        for node in await self._journal.nodes():
+            await self._journal.forget_node(node.node_id)  # they died without a word: this process has the lock
+        now = self._runtime.now()
+        await self._journal.register_node(NodeRow(self._node_id, socket.gethostname(), os.getpid(), None, now, now))
 
     def _lost(self, reason: asyncio.Future[str]) -> None:
         if not reason.cancelled():

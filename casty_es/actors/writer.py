@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
@@ -101,6 +102,7 @@ class Writer:
         self._committed = committed
         self._open: list[Entry] = []
         self._work = asyncio.Event()
+        self._closing = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._task = asyncio.create_task(self._run(), name="casty-writer")
@@ -119,7 +121,8 @@ class Writer:
         await self._idle.wait()
 
     async def close(self) -> None:
-        """Write what was decided, then stop."""
+        """Write what was decided, then stop. While the database is away, what is in doubt stays so."""
+        self._closing.set()
         drained = asyncio.ensure_future(self.drain())
         await asyncio.wait({drained, self._task}, return_when=asyncio.FIRST_COMPLETED)
         for task in (drained, self._task):
@@ -149,7 +152,7 @@ class Writer:
                 _LOG.exception("The writer failed with %d commands on their way", len(entries))
                 for slot in {entry.entity.slot for entry in entries}:
                     self._lose(slot)
-                self._fail(entries, error)
+                self._fail(entries, error, in_doubt=error)
 
     def _take(self) -> list[Entry]:
         """Take the oldest entries that fit into one append."""
@@ -202,44 +205,38 @@ class Writer:
 
     async def _rejected(self, batch: Batch, error: JournalError) -> None:
         """Nothing was written: find out for whom that is final."""
-        by_slot = batch.by_slot()
-        moved = await self._moved(list(batch.heads))
-        for slot, entries in by_slot.items():
-            if slot in moved:
+        moved = await self._moved(batch)
+        for slot, entries in batch.by_slot().items():
+            if slot not in batch.heads:
+                await self._write(entries)
+            elif moved is None:
                 self._lose(slot)
+                self._fail(entries, error)
+            elif slot in moved or slot.epoch != batch.heads[slot][0].epoch:
+                if slot in moved:
+                    self._lose(slot)
                 self._fail(entries, _lost(slot, error))
-            elif slot not in batch.heads or len(batch.heads) > 1:
-                await self._write_alone(slot, entries)
+            elif len(batch.heads) > 1:
+                await self._write(entries)
             else:
                 self._drop(slot)
                 self._fail(entries, error)
 
-    async def _write_alone(self, slot: Slot, entries: list[Entry]) -> None:
-        batch = Batch(entries, self._runtime.now())
+    async def _moved(self, batch: Batch) -> set[Slot] | None:
+        """Give the slots whose head is not the one this owner wrote; ``None`` when nobody can say."""
         try:
-            if batch.append.events:
-                await self._journal.append(batch.append)
-        except (AppendRejectedError, JournalUnavailableError) as error:
-            self._drop(slot)
-            self._fail(entries, error)
-        except Exception as error:  # noqa: BLE001 - as above
-            await self._unknown(batch, error)
-        else:
-            self._commit(batch)
-
-    async def _moved(self, slots: list[Slot]) -> set[Slot]:
-        """Give the slots whose head is not the one this owner wrote; all of them when nobody can say."""
-        try:
-            heads = await self._journal.heads([slot.number for slot in slots])
+            heads = await self._journal.heads([slot.number for slot in batch.heads])
         except JournalError:
-            return set(slots)
-        return {slot for slot in slots if heads[slot.number].hash != slot.head.hash}
+            return None
+        before = {slot: hash_ for slot, (_, _, hash_) in zip(batch.heads, batch.append.predecessors, strict=True)}
+        return {slot for slot, hash_ in before.items() if heads[slot.number].hash != hash_}
 
     async def _unknown(self, batch: Batch, error: Exception) -> None:
         """Settle the append's outcome by new lease records, then tell each caller what the journal has of it."""
-        positions = {slot: slot.head.position for slot in batch.heads}
-        for slot in positions:
-            self._lose(slot)
+        positions = {slot: named[1] for slot, named in zip(batch.heads, batch.append.predecessors, strict=True)}
+        for slot, (head, _) in batch.heads.items():
+            if slot.epoch == head.epoch:  # else it was lost already, and maybe taken again behind this append
+                self._lose(slot)
         try:
             await self._until_it_works(lambda: self._leases.take(positions))
             found: dict[bytes, list[RecordedEvent]] = {}
@@ -247,11 +244,14 @@ class Writer:
                 ids = [entry.pending.command_id for entry in batch.entries if entry.entity.slot is slot]
                 for event in await self._until_it_works(partial(self._journal.find, slot.number, position, ids)):
                     found.setdefault(event.command_id or b"", []).append(event)
-        except (JournalInUseError, LeaseLostError) as lost:
+        except JournalError as lost:
             self._fail(batch.entries, error, in_doubt=lost)
-        else:
-            for entry in batch.entries:
-                self._tell(entry, found.get(entry.pending.command_id), error)
+            return
+        for entry in batch.entries:
+            self._tell(entry, found.get(entry.pending.command_id), error)
+        for slot in positions:
+            for name in self._waiters.names(slot):
+                self._waiters.look_again(name)
 
     def _tell(self, entry: Entry, recorded: list[RecordedEvent] | None, error: Exception) -> None:
         pending = entry.pending
@@ -271,9 +271,12 @@ class Writer:
                 return await attempt()
             except (JournalInUseError, LeaseLostError):
                 raise
-            except JournalError as error:
-                _LOG.warning("The outcome of an append is still unknown, trying again in %.2f s: %s", pause, error)
-            await asyncio.sleep(pause)
+            except Exception as error:  # whatever it is, trying again is what settles the outcome
+                if self._closing.is_set():
+                    raise JournalUnavailableError(f"the system is being closed: {error}") from error
+                _LOG.warning("The outcome of an append is still unknown, trying again in %.2f s: %r", pause, error)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _lose(self, slot: Slot) -> None:
@@ -299,8 +302,8 @@ class Writer:
                 command_id = UUID(bytes=pending.command_id)
                 pending.fail(
                     OutcomeUnknownError(
-                        f"{what} was sent to the journal, the answer was lost ({error}), and the slot has gone to "
-                        f"another owner ({in_doubt}). If it happened, it is recorded under {command_id}.",
+                        f"{what} was sent to the journal, the answer was lost ({error}), and what became of it could "
+                        f"not be found out ({in_doubt}). If it happened, it is recorded under {command_id}.",
                         command_id=command_id,
                     )
                 )

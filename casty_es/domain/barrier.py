@@ -169,13 +169,13 @@ def evolve(state: State, event: BarrierEvent) -> State:
             assert_never(event)
 
 
-def reply(command: BarrierCommand, events: tuple[BarrierEvent, ...]) -> int | bool | Waiting:
+def reply(command: BarrierCommand, events: tuple[BarrierEvent, ...]) -> int | bool | Waiting | None:
     match command:
         case Arrive():
             last = events[-1]
             return last.generation if isinstance(last, Tripped) else WAITING
         case Withdraw():
-            return False
+            return None
         case _:
             return True
 
@@ -187,7 +187,7 @@ def answer(state: State, command: BarrierCommand) -> object:
                 return WAITING
             return state.generation - 1 if request in state.released else None
         case Withdraw(request=request):
-            return request in state.released
+            return state.generation - 1 if request in state.released else None
         case Renew(requests=requests):
             return tuple(request for request in requests if request in state.line)
         case GetRound():

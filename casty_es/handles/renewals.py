@@ -7,7 +7,6 @@ lost: whoever holds it is told.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import weakref
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from casty_es.errors import CastyError, UsageError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
 from casty_es.handles.handle import settings_of
 
-__all__ = ["Renewals", "renewals_of"]
+__all__ = ["Renewals", "renewals_of", "stop_renewals"]
 
 _LOG: Final = logging.getLogger("casty_es.leases")
 
@@ -82,11 +81,11 @@ class Renewals:
                 held.lost()
 
     async def close(self) -> None:
-        """Stop renewing."""
+        """Stop renewing, and forget what was held."""
+        self._held.clear()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.gather(self._task, return_exceptions=True)
 
 
 _BY_GATEWAY: weakref.WeakKeyDictionary[EntityGateway, Renewals] = weakref.WeakKeyDictionary()
@@ -98,3 +97,10 @@ def renewals_of(gateway: EntityGateway) -> Renewals:
     if renewals is None:
         renewals = _BY_GATEWAY[gateway] = Renewals(gateway)
     return renewals
+
+
+async def stop_renewals(gateway: EntityGateway) -> None:
+    """Stop renewing for a gateway that is being closed."""
+    renewals = _BY_GATEWAY.pop(gateway, None)
+    if renewals is not None:
+        await renewals.close()

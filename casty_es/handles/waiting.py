@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
+from uuid import UUID
 
 from casty_es.domain.decider import Command
-from casty_es.errors import NotDoneError, OutcomeUnknownError, StillInLineError
+from casty_es.errors import JournalError, NotDoneError, OutcomeUnknownError, StillInLineError
 from casty_es.gateway import CommandContext
 from casty_es.handles.handle import Handle
 from casty_es.handles.renewals import renewals_of
@@ -67,7 +68,15 @@ class WaitingHandle(Handle):
 
     async def _stepped_out(self, request: str, error: NotDoneError | OutcomeUnknownError | None) -> Any:
         withdraw = self._withdraw(request, keep_grant=error is not None)
-        granted = await self._ask_with(lambda _: withdraw, timeout=_WITHDRAW_SECONDS)
+        try:
+            granted = await self._ask_with(lambda _: withdraw, timeout=_WITHDRAW_SECONDS)
+        except (JournalError, TimeoutError) as failed:
+            raise OutcomeUnknownError(
+                f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s, and the "
+                f"request {request} could not be withdrawn ({failed}). It may still be granted; then it expires, "
+                f"because nobody renews it.",
+                command_id=UUID(request),
+            ) from failed
         if error is not None and granted is None:
             raise NotDoneError(
                 f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s. "

@@ -5,7 +5,8 @@
 2. Payload and metadata enter by their own digest, an HMAC-SHA256 (RFC 2104) keyed by the entity's random salt. When
    a payload is redacted its digest takes its place and the salt is destroyed: the chain still verifies, and nobody
    can guess the payload by trying.
-3. Fields are packed at fixed width, or with their length before them, so that no two records pack alike.
+3. Fields are packed at fixed width, or with their length before them, and a byte says which of those that may be absent
+   are there, so that no two records pack alike.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ __all__ = ["GENESIS", "digest", "link"]
 
 GENESIS: Final = bytes(32)
 
-_FIXED: Final = struct.Struct(">32s i q q q q q i 16s 32s 32s i i".replace(" ", ""))
+_FIXED: Final = struct.Struct(">32sBiqqqqqi16s32s32sii")
 _NO_DIGEST: Final = bytes(32)
 _NO_COMMAND: Final = bytes(16)
 _digest: Final = hmac.digest
@@ -62,13 +63,14 @@ def link(
     --------
     >>> first = link(GENESIS, 0, 1, 1, None, None, 0, ("lease.acquired", 1), None, None, digest(b"", "{}"), None)
     >>> first.hex()[:16]
-    '7b54dfdbf2ef3a9b'
+    '3d8022b5e6df5334'
     """
     type_, version = type_and_version
     name = type_.encode()
     key = b"" if idempotency_key is None else idempotency_key.encode()
     fixed = _FIXED.pack(
         previous,
+        (entity is not None) | (command_id is not None) << 1 | (metadata_digest is not None) << 2,
         slot,
         position,
         epoch,

@@ -86,6 +86,7 @@ class InMemoryJournal:
                     constraint="predecessor",
                 )
         sequences: dict[int, int] = {}
+        keys: set[tuple[int, str | None]] = set()
         for row in append.events:
             entity, sequence, key = row[3], row[4], row[10]
             if entity is None or sequence is None:
@@ -96,18 +97,22 @@ class InMemoryJournal:
                     f"Entity {entity} has an event {sequence} already. Nothing was written.",
                     constraint="uq_casty_events_entity_sequence",
                 )
-            if key is not None and any(event.idempotency_key == key for event in stream):
+            if key is not None and ((entity, key) in keys or any(event.idempotency_key == key for event in stream)):
                 raise ConflictError(
                     f"Entity {entity} has an event with the idempotency key {key!r}. Nothing was written.",
                     constraint="uq_casty_events_idempotency_key",
                 )
             sequences[entity] = sequence
+            keys.add((entity, key))
+        born: set[EntityName | int] = set()
         for entity_row in append.entities:
-            if EntityName(*entity_row[2:5]) in self._directory or entity_row[0] in self._names:
+            name = EntityName(*entity_row[2:5])
+            if name in self._directory or entity_row[0] in self._names or born & {name, entity_row[0]}:
                 raise ConflictError(
                     f"The entity {entity_row[2:5]} is in the directory already. Nothing was written.",
                     constraint="uq_casty_entities_kind_name_key",
                 )
+            born |= {name, entity_row[0]}
 
     def _head(self, slot: int) -> Head:
         records = self._records.get(slot)

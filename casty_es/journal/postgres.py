@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -23,10 +23,11 @@ from casty_es.errors import (
     ConflictError,
     JournalError,
     JournalUnavailableError,
+    SchemaError,
     UnsafeDurabilityError,
 )
 from casty_es.journal.port import Append
-from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_WITH_DIRECTORY
+from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_ONE, POSTGRES_APPEND_WITH_DIRECTORY
 from casty_es.journal.urls import postgres_dsn, shown
 
 __all__ = ["PostgresBackend", "connect"]
@@ -47,7 +48,26 @@ _SESSION: Final = {
 }
 
 _CONNECT_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError)
-_LOST_ERRORS: Final = (OSError, asyncpg.InterfaceError, asyncpg.PostgresConnectionError, asyncio.IncompleteReadError)
+_LOST_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # "another operation is in progress": the server ended the session in between
+    asyncpg.PostgresConnectionError,
+)
+
+# Longer than any answer to a batch or a page takes, and short enough for a caller to live to see what became of it.
+_ANSWER_SECONDS: Final = 10.0
+_CLOSE_SECONDS: Final = 2.0
+
+# Setting it to what it is binds the session to it, whatever the server's configuration becomes meanwhile.
+_SETTINGS: Final = """
+    SELECT pg_is_in_recovery() AS standby, current_setting('fsync') AS fsync,
+        current_setting('full_page_writes') AS full_page_writes,
+        set_config('synchronous_commit', current_setting('synchronous_commit'), false) AS synchronous_commit"""
+
+T = TypeVar("T")
+_Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 async def connect(url: str, **settings: str) -> asyncpg.Connection[asyncpg.Record]:
@@ -69,6 +89,57 @@ async def connect(url: str, **settings: str) -> asyncpg.Connection[asyncpg.Recor
         ) from error
 
 
+class _Session:
+    """A connection that is opened anew when it is gone, for one task at a time.
+
+    ``made`` is awaited with each new connection before it is used.
+    """
+
+    def __init__(self, url: str, made: Callable[[_Connection], Awaitable[None]]) -> None:
+        self._url = url
+        self._made = made
+        self._connection: _Connection | None = None
+        self.free = asyncio.Lock()
+
+    async def ready(self) -> _Connection:
+        if self._connection is None or self._connection.is_closed():
+            connection = await connect(self._url)
+            try:
+                await self._made(connection)
+            except BaseException:
+                connection.terminate()
+                raise
+            self._connection = connection
+        return self._connection
+
+    async def answer(self, question: Awaitable[T]) -> T:
+        """Wait for the server's answer. Without one in time, or out of step with the server, the connection is ended.
+
+        The driver's own timeout would send a cancel request, and a cancelled commit may be reported as a success.
+        """
+        task = asyncio.ensure_future(question)
+        try:
+            answered, _ = await asyncio.wait({task}, timeout=_ANSWER_SECONDS)
+            if answered:
+                return task.result()
+        except (asyncio.CancelledError, asyncpg.InternalClientError):
+            self._end(task)
+            raise
+        self._end(task)
+        raise TimeoutError(f"no answer for {_ANSWER_SECONDS:g} s")
+
+    def _end(self, task: asyncio.Future[Any]) -> None:
+        task.cancel()
+        if self._connection is not None:
+            self._connection.terminate()
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None and not connection.is_closed():
+            with contextlib.suppress(*_LOST_ERRORS, asyncpg.PostgresError):  # it is going away, and holds nothing
+                await connection.close(timeout=_CLOSE_SECONDS)
+
+
 class PostgresBackend:
     """One Postgres database."""
 
@@ -77,51 +148,41 @@ class PostgresBackend:
     def __init__(self, url: str, *, unsafe_durability: bool = False) -> None:
         self._url = url
         self._unsafe_durability = unsafe_durability
-        self._writer: asyncpg.Connection[asyncpg.Record] | None = None
-        self._reader: asyncpg.Connection[asyncpg.Record] | None = None
-        self._reading = asyncio.Lock()
-        self._writing = asyncio.Lock()
         self._warnings: list[str] = []
+        self._writer = _Session(url, self._prepare)
+        self._reader = _Session(url, self._prepare)
 
     async def open(self) -> None:
-        reader = await self._ready_reader()
-        await self._check_durability(reader)
+        await self._reader.ready()
 
     async def close(self) -> None:
-        for connection in (self._writer, self._reader):
-            if connection is not None and not connection.is_closed():
-                with contextlib.suppress(*_CONNECT_ERRORS):  # it is going away, and holds nothing unwritten
-                    await connection.close(timeout=2.0)
-        self._writer = self._reader = None
+        await self._reader.close()
+        await self._writer.close()
 
-    async def _check_durability(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        if await connection.fetchval("SELECT pg_is_in_recovery()"):
+    async def _prepare(self, connection: _Connection) -> None:
+        """Refuse a server that may lose commits, and hold it to what it says now for as long as the session lives."""
+        connection.add_log_listener(self._warned)
+        settings = await connection.fetchrow(_SETTINGS)
+        if settings["standby"]:
             raise ConfigurationError(
                 f"The database at {shown(self._url)} is a standby, which cannot be written and may lag behind. Nothing "
                 f"was opened. Use the URL of the primary."
             )
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            value = await connection.fetchval("SELECT current_setting($1)", setting)
-            if value == "off" and not self._unsafe_durability:
-                raise UnsafeDurabilityError(
-                    f"Postgres at {shown(self._url)} runs with {setting} = off, so a crash can take back commits that "
-                    f"it acknowledged. Nothing was opened. Set {setting} to on for this server, database and role, or "
-                    f"say unsafe_durability=True if losing acknowledged operations is fine."
-                )
+        off = [name for name, value in settings.items() if value == "off"]
+        if off and not self._unsafe_durability:
+            raise UnsafeDurabilityError(
+                f"Postgres at {shown(self._url)} runs with {off[0]} = off, so a crash can take back commits that it "
+                f"acknowledged. Nothing was opened. Set {off[0]} to on for this server, database and role, or say "
+                f"unsafe_durability=True if losing acknowledged operations is fine."
+            )
 
     async def append(self, append: Append) -> None:
-        async with self._writing:
-            writer = await self._ready_writer()
+        async with self._writer.free:
+            writer = await self._writer.ready()
+            statement, arguments = _statement(append)
             self._warnings.clear()
-            columns: list[list[Any]] = [list(column) for column in zip(*append.events, strict=True)]
-            named = [list(column) for column in zip(*append.predecessors, strict=True)]
-            arguments = [*named, *columns]
-            statement = POSTGRES_APPEND
-            if append.entities or append.alive:
-                statement = POSTGRES_APPEND_WITH_DIRECTORY
-                arguments += _columns(append.entities, 7) + _columns(append.alive, 2)
             try:
-                status = await writer.execute(statement, *arguments)
+                status = await self._writer.answer(writer.execute(statement, *arguments))
             except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
                 raise _refused(writer, error) from error
             if self._warnings:
@@ -135,47 +196,51 @@ class PostgresBackend:
                 raise AppendUnknownError(f"Postgres answered an append of {len(append.events)} events with {status!r}.")
 
     async def read(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
-        async with self._reading:
-            reader = await self._ready_reader()
+        async with self._reader.free:
             try:
-                return await self._fetch(reader, statement, parameters)
-            except JournalUnavailableError:
-                if not reader.is_closed():
-                    raise
-                # The server ended an idle connection. A query may be asked twice, over a new one.
-                return await self._fetch(await self._ready_reader(), statement, parameters)
+                return await self._fetch(self._reader, statement, parameters)
+            except _SessionLostError:
+                # The server ended an idle session, maybe. A query may be asked twice, over a new one.
+                return await self._fetch(self._reader, statement, parameters)
 
     async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
-        async with self._writing:
-            return await self._fetch(await self._ready_writer(), statement, parameters)
+        async with self._writer.free:
+            return await self._fetch(self._writer, statement, parameters)
 
     async def _fetch(
-        self, connection: asyncpg.Connection[asyncpg.Record], statement: str, parameters: tuple[object, ...]
+        self, session: _Session, statement: str, parameters: tuple[object, ...]
     ) -> Sequence[Sequence[Any]]:
+        connection = await session.ready()
         try:
-            rows: Sequence[Sequence[Any]] = await connection.fetch(statement, *parameters)
+            rows: Sequence[Sequence[Any]] = await session.answer(connection.fetch(statement, *parameters))
         except asyncpg.UndefinedTableError as error:
-            raise JournalUnavailableError(f"The journal's tables are not there: {error}.") from error
+            raise SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.") from error
         except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-            raise JournalUnavailableError(
+            kind = _SessionLostError if connection.is_closed() else JournalUnavailableError
+            raise kind(
                 f"The database at {shown(self._url)} could not answer: {_said(error)}. Try again when it is back."
             ) from error
         return rows
 
-    async def _ready_writer(self) -> asyncpg.Connection[asyncpg.Record]:
-        if self._writer is None or self._writer.is_closed():
-            self._writer = await connect(self._url)
-            self._writer.add_log_listener(self._warned)
-        return self._writer
-
-    async def _ready_reader(self) -> asyncpg.Connection[asyncpg.Record]:
-        if self._reader is None or self._reader.is_closed():
-            self._reader = await connect(self._url)
-        return self._reader
-
     def _warned(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
         if message.severity_en == "WARNING":
             self._warnings.append(str(message))
+
+
+class _SessionLostError(JournalUnavailableError):
+    """The session ended before the answer came."""
+
+
+def _statement(append: Append) -> tuple[str, list[Any]]:
+    """Give the statement for an append, and its arguments."""
+    # An empty slot has no record to look for; its first position is guarded by the primary key.
+    named = [predecessor for predecessor in append.predecessors if predecessor[1]]
+    if append.entities or append.alive:
+        columns = _columns(named, 3) + _columns(append.events, 13)
+        return POSTGRES_APPEND_WITH_DIRECTORY, columns + _columns(append.entities, 7) + _columns(append.alive, 2)
+    if len(append.events) == len(named) == 1:
+        return POSTGRES_APPEND_ONE, [*named[0], *append.events[0]]
+    return POSTGRES_APPEND, _columns(named, 3) + _columns(append.events, 13)
 
 
 def _said(error: BaseException) -> str:
@@ -190,6 +255,8 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 def _refused(connection: asyncpg.Connection[asyncpg.Record], error: Exception) -> JournalError:
     """Say how an append ended."""
     severity = getattr(error, "severity_en", None) or getattr(error, "severity", None)
+    if isinstance(error, asyncpg.DataError) and severity is None:  # the driver's own: it sent nothing
+        return AppendRejectedError(f"An append has what Postgres cannot store: {error}. Nothing was written.")
     if not isinstance(error, asyncpg.PostgresError) or severity != "ERROR" or connection.is_closed():
         return AppendUnknownError(f"The connection failed during an append: {_said(error)}.")
     constraint = getattr(error, "constraint_name", None)

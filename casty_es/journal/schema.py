@@ -1,30 +1,22 @@
-"""The journal's schema: where its migrations are, which revision this code needs, and how to get there.
+"""The journal's schema: where its migrations are, which revision this code needs, and which one a database has.
 
-Every function here is synchronous and runs alembic or a short query of its own. From asyncio call them in a thread:
-``await asyncio.to_thread(upgrade, url)``. Errors are the library's, and name the command to run.
+Every function here is synchronous and asks a short query of its own. From asyncio call them in a thread:
+``await asyncio.to_thread(check, url)``. Errors are the library's, and name the command to run. What changes a schema is
+in ``migrating.py``, apart from this because alembic takes half a second to import, and most processes never migrate.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import sqlite3
-import threading
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
 
 import asyncpg
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
 
 from casty_es.errors import (
-    CastyError,
     ConfigurationError,
     InvalidArgumentError,
     JournalUnavailableError,
@@ -44,15 +36,11 @@ __all__ = [
     "MAX_SLOTS",
     "URL_VARIABLE",
     "VERSION_TABLE",
-    "alembic_config",
     "check",
     "current",
     "database_url",
-    "downgrade",
-    "head",
     "migrations_path",
-    "sql",
-    "upgrade",
+    "newer_schema",
 ]
 
 EXPECTED_REVISION: Final = "0001"
@@ -71,16 +59,12 @@ BUSY_TIMEOUT: Final = 30.0  # seconds to wait for another process that writes, o
 
 # What a driver raises when the database cannot be reached, opened or spoken to.
 _CONNECT_ERRORS: Final = (
-    SQLAlchemyError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     sqlite3.Error,
     OSError,
     TimeoutError,
 )
-
-# alembic.context and alembic.op are globals: two migrations in two threads would write to each other's database.
-_one_at_a_time: Final = threading.Lock()
 
 _T = TypeVar("_T")
 
@@ -104,78 +88,6 @@ def migrations_path() -> Path:
         f"the migrations are neither in {installed} nor in {source}, so the schema can be neither checked nor "
         "changed. Install casty-es again, from a wheel or from a whole source tree."
     )
-
-
-def alembic_config(url: str, *, slots: int | None = None) -> Config:
-    """Return alembic's configuration for a journal, for its own commands.
-
-    Parameters
-    ----------
-    url : str
-        See :func:`database_url`.
-    slots : int | None
-        The number of slots, 1 to 8,192, that the first migration writes down; ``None`` means 256, or what is there.
-    """
-    config = Config()
-    config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
-    config.attributes["database_url"] = database_url(url)
-    config.attributes["slots"] = None if slots is None else checked_slots(slots)
-    return config
-
-
-def upgrade(url: str, *, slots: int | None = None) -> None:
-    """Bring the schema to the newest revision in one transaction; a failing revision leaves nothing behind.
-
-    Several processes may do this at once: they wait for each other, and the later ones find nothing left to do.
-
-    Parameters
-    ----------
-    url : str
-        See :func:`database_url`. An SQLite file is created if it is missing, its folder is not.
-    slots : int | None
-        The number of slots of a new journal, 1 to 8,192, default 256. It never changes afterwards.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The URL or the number of slots cannot be used.
-    JournalUnavailableError
-        The database cannot be reached or opened.
-    ConfigurationError
-        The journal has another number of slots, or the SQLite file belongs to another program.
-    SchemaError
-        The schema is newer than this code, or a revision failed.
-    """
-    config = alembic_config(url, slots=slots)
-    with _migrating(url, "upgrade"):
-        command.upgrade(config, "head")
-
-
-def downgrade(url: str, revision: str = "base") -> None:
-    """Take the schema back to ``revision``. ``"base"`` drops every table and the journal with them."""
-    config = alembic_config(url)
-    with _migrating(url, "downgrade"):
-        command.downgrade(config, revision)
-
-
-def sql(url: str, *, slots: int | None = None) -> str:
-    """Return the SQL of a whole upgrade, for a database administrator to read and run. Connects to nothing."""
-    config = alembic_config(url, slots=slots)
-    config.output_buffer = buffer = io.StringIO()
-    with _migrating(url, "upgrade"):
-        command.upgrade(config, "head", sql=True)
-    return buffer.getvalue()
-
-
-@cache
-def head() -> str:
-    """Return the newest revision in :func:`migrations_path`. Connects to nothing."""
-    config = Config()
-    config.set_main_option("script_location", str(migrations_path()).replace("%", "%%"))
-    revision = ScriptDirectory.from_config(config).get_current_head()
-    if revision is None:
-        raise SchemaError(f"{migrations_path()} holds no revision. Install casty-es again.")
-    return revision
 
 
 def current(url: str) -> str | None:
@@ -210,7 +122,7 @@ def check(url: str) -> None:
     elif revision < EXPECTED_REVISION:  # revisions are numbered with leading zeros
         found = f"has the schema of revision {revision}, and this code needs {EXPECTED_REVISION}"
     else:
-        raise _newer(url, revision)
+        raise newer_schema(url, revision)
     raise SchemaError(
         f"{shown(url)} {found}. Nothing was opened. Run: casty-es db upgrade --url '{shown(url)}' "
         f"(or alembic upgrade head with {URL_VARIABLE} set)."
@@ -240,11 +152,11 @@ def refuse_foreign(application_id: int, url: str) -> None:
 
 
 @contextmanager
-def connecting(url: str) -> Iterator[None]:
-    """Turn whatever a driver raises while it connects into ``JournalUnavailableError``."""
+def connecting(url: str, *more: type[Exception]) -> Iterator[None]:
+    """Turn whatever a driver raises while it connects into ``JournalUnavailableError``, and ``more`` too."""
     try:
         yield
-    except _CONNECT_ERRORS as error:
+    except (*_CONNECT_ERRORS, *more) as error:
         # SQLAlchemy's own text adds the statement and a link; the driver's says what is wrong.
         reason = getattr(error, "orig", None) or error
         raise JournalUnavailableError(
@@ -253,34 +165,16 @@ def connecting(url: str) -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _migrating(url: str, what: str) -> Iterator[None]:
-    """Run one alembic command: alone in this process, outside of any event loop, with the library's errors."""
-    _refuse_running_loop()
-    with _one_at_a_time:
-        try:
-            yield
-        except CommandError as error:
-            if isinstance(error.__cause__, CastyError):
-                raise error.__cause__ from error.__cause__.__cause__
-            if "Can't locate revision" in str(error):
-                raise _newer(url, current(url) or "?") from error
-            raise SchemaError(f"the {what} of {shown(url)} was refused: {error}. Nothing was changed.") from error
-        except SQLAlchemyError as error:
-            raise SchemaError(
-                f"the {what} of {shown(url)} failed and was rolled back as a whole: {error}. Nothing was changed. "
-                "Mend the cause and run it again."
-            ) from error
-
-
-def _newer(url: str, revision: str) -> SchemaError:
+def newer_schema(url: str, revision: str) -> SchemaError:
+    """Give the error for a schema that this code does not know yet."""
     return SchemaError(
         f"{shown(url)} has the schema of revision {revision}, which is newer than this code's {EXPECTED_REVISION}. "
         "Nothing was changed. Install the version of casty-es that made it, or a later one."
     )
 
 
-def _refuse_running_loop() -> None:
+def refuse_running_loop() -> None:
+    """Refuse to be called from a coroutine, which would stop its event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -294,7 +188,7 @@ def _refuse_running_loop() -> None:
 def _run(main: Coroutine[Any, Any, _T]) -> _T:
     """Run ``main`` to its end on a loop of its own, without touching the thread's current event loop."""
     try:
-        _refuse_running_loop()
+        refuse_running_loop()
     except UsageError:
         main.close()
         raise

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from casty_es.errors import SchemaError
+from casty_es.errors import SchemaError, UsageError
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.port import (
@@ -96,26 +96,35 @@ class SqlJournal:
                 backend, self._backend = self._backend, self._new_backend()
                 await backend.close()
 
+    def _opened(self) -> Backend:
+        if self._meta is None:
+            raise UsageError(
+                "The journal is not open. Nothing was done. Use it through a running system, or open() it."
+            )
+        return self._backend
+
     async def append(self, append: Append) -> None:
         """Write an append durably, whole or not at all."""
-        await self._backend.append(append)
+        await self._opened().append(append)
 
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
         """Give each slot's committed head."""
-        rows = await self._backend.read(self._backend.statements.heads, list(slots))
+        rows = await self._opened().read(self._opened().statements.heads, list(slots))
         return {**dict.fromkeys(slots, EMPTY_SLOT), **{row[0]: Head(row[1], row[2], row[3]) for row in rows}}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
         """Give the highest number of an entity per slot."""
-        rows = await self._backend.read(self._backend.statements.entity_numbers, list(slots))
+        rows = await self._opened().read(self._opened().statements.entity_numbers, list(slots))
         return {**dict.fromkeys(slots, 0), **{slot: number for slot, number in rows if number is not None}}
 
     async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
         """Give directory rows and newest snapshots."""
+        if not names:
+            return []
         columns = [list(column) for column in zip(*names, strict=True)]
         found: list[StoredEntity | None] = [None] * len(names)
-        for index, id_, alive, salt, sequence, state, version in await self._backend.read(
-            self._backend.statements.entities, *columns
+        for index, id_, alive, salt, sequence, state, version in await self._opened().read(
+            self._opened().statements.entities, *columns
         ):
             snapshot = None if sequence is None else StoredSnapshot(sequence, state, version)
             found[index] = StoredEntity(id_, bool(alive), salt, snapshot)
@@ -124,60 +133,64 @@ class SqlJournal:
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
         """Give a page of events for replay."""
         ids = sorted(after)
-        rows = await self._backend.read(self._backend.statements.tails, ids, [after[id_] for id_ in ids], limit)
+        rows = await self._opened().read(self._opened().statements.tails, ids, [after[id_] for id_ in ids], limit)
         # A row unpacks like a TailEvent; copying a million of them would cost a second.
         return cast("list[TailEvent]", rows)
 
     async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
         """Give the events of some commands."""
-        return _events(await self._backend.read(self._backend.statements.find, slot, after, list(command_ids)))
+        return _events(await self._opened().read(self._opened().statements.find, slot, after, list(command_ids)))
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot."""
-        return _events(await self._backend.read(self._backend.statements.records, slot, after, limit))
+        return _events(await self._opened().read(self._opened().statements.records, slot, after, limit))
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""
-        return _events(await self._backend.read(self._backend.statements.history, entity, after, limit))
+        return _events(await self._opened().read(self._opened().statements.history, entity, after, limit))
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
         """Keep a snapshot of committed state."""
-        statement = self._backend.statements.save_snapshot
+        statement = self._opened().statements.save_snapshot
         version, state = snapshot.version, snapshot.state
-        rows = await self._backend.write(statement, entity, snapshot.sequence, state, version, recorded_at, event_hash)
+        rows = await self._opened().write(statement, entity, snapshot.sequence, state, version, recorded_at, event_hash)
         return bool(rows)
 
     async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
         """Record structures that are not known yet."""
+        if not structures:
+            return []
         columns = [list(column) for column in zip(*structures, strict=True)]
-        await self._backend.write(self._backend.statements.record_structures, *columns)
+        await self._opened().write(self._opened().statements.record_structures, *columns)
         recorded = await self.structures([(kind, name) for kind, name, _ in structures])
         return [shards or structure[2] for shards, structure in zip(recorded, structures, strict=True)]
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
         """Give the recorded shards."""
+        if not names:
+            return []
         columns = [list(column) for column in zip(*names, strict=True)]
         found: list[int | None] = [None] * len(names)
-        for index, shards in await self._backend.read(self._backend.statements.structures, *columns):
+        for index, shards in await self._opened().read(self._opened().statements.structures, *columns):
             found[index] = shards
         return found
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
         """Give a page of living keys."""
-        return [row[0] for row in await self._backend.read(self._backend.statements.keys, kind, name, after, limit)]
+        return [row[0] for row in await self._opened().read(self._opened().statements.keys, kind, name, after, limit)]
 
     async def register_node(self, node: NodeRow) -> None:
         """Write down a process."""
         fields = [getattr(node, name) for name in NodeRow.__struct_fields__]
-        await self._backend.write(self._backend.statements.register_node, *fields)
+        await self._opened().write(self._opened().statements.register_node, *fields)
 
     async def forget_node(self, node_id: str) -> None:
         """Forget a process."""
-        await self._backend.write(self._backend.statements.forget_node, node_id)
+        await self._opened().write(self._opened().statements.forget_node, node_id)
 
     async def nodes(self) -> list[NodeRow]:
         """Give the processes written down, the newest first."""
-        return [NodeRow(*row) for row in await self._backend.read(self._backend.statements.nodes)]
+        return [NodeRow(*row) for row in await self._opened().read(self._opened().statements.nodes)]
 
 
 def _events(rows: Sequence[Sequence[Any]]) -> list[RecordedEvent]:

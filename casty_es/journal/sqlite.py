@@ -28,7 +28,7 @@ from casty_es.errors import (
     UnsafeDurabilityError,
 )
 from casty_es.journal.port import Append, EntityRow, EventRow
-from casty_es.journal.statements import SQLITE, SQLITE_ROWS_PER_INSERT, sqlite_append, sqlite_insert_entities
+from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 
 __all__ = ["SqliteBackend"]
 
@@ -117,6 +117,8 @@ class SqliteBackend:
     def _connect(self, connection: _Connection) -> sqlite3.Connection:
         if connection.sqlite is not None:
             return connection.sqlite
+        self._check_permission()
+        opened: sqlite3.Connection | None = None
         try:
             # mode=rw: never create a file here; an absent journal is an error, not an empty one.
             uri = f"{self._file.absolute().as_uri()}?mode=rw"
@@ -132,6 +134,8 @@ class SqliteBackend:
             mode = opened.execute("PRAGMA journal_mode").fetchone()[0]
             synchronous = _SYNCHRONOUS[opened.execute("PRAGMA synchronous").fetchone()[0]]
         except sqlite3.Error as error:
+            if opened is not None:
+                opened.close()
             raise JournalUnavailableError(
                 f"The SQLite file {self._file} cannot be opened: {error}. Nothing was written. Check that it exists "
                 f"and that this process may read and write it and its folder."
@@ -144,6 +148,14 @@ class SqliteBackend:
             )
         connection.sqlite = opened
         return opened
+
+    def _check_permission(self) -> None:
+        # Asked of the file and not of the system, which lets root write what is marked as not to be written.
+        if self._file.exists() and not self._file.stat().st_mode & 0o222:
+            raise JournalUnavailableError(
+                f"The SQLite file {self._file} is read-only, and a journal is written even when it is only read (its "
+                f"log and index lie beside it). Nothing was opened. Give it write permission, or read a copy."
+            )
 
     def _execute(self, connection: _Connection, statement: str, parameters: tuple[object, ...]) -> list[Any]:
         try:
@@ -180,8 +192,10 @@ class SqliteBackend:
     def _insert(sqlite: sqlite3.Connection, append: Append) -> bool:
         # An empty slot has no record to look for; its first position is guarded by the primary key.
         named = [predecessor for predecessor in append.predecessors if predecessor[1]]
-        for start in range(0, len(append.events), SQLITE_ROWS_PER_INSERT):
-            rows: list[EventRow] = append.events[start : start + SQLITE_ROWS_PER_INSERT]
+        start = 0
+        while start < len(append.events):
+            rows: list[EventRow] = append.events[start : start + sqlite_rows_beside(len(named))]
+            start += len(rows)
             inserted = sqlite.execute(
                 sqlite_append(len(rows), len(named)),
                 [*chain.from_iterable(rows), *chain.from_iterable(named)],
@@ -189,8 +203,8 @@ class SqliteBackend:
             if inserted.rowcount != len(rows):
                 return False
             named = []
-        for start in range(0, len(append.entities), SQLITE_ROWS_PER_INSERT):
-            born: list[EntityRow] = append.entities[start : start + SQLITE_ROWS_PER_INSERT]
+        for start in range(0, len(append.entities), sqlite_rows_beside(0)):
+            born: list[EntityRow] = append.entities[start : start + sqlite_rows_beside(0)]
             sqlite.execute(sqlite_insert_entities(len(born)), [*chain.from_iterable(born)])
         for entity_id, alive in append.alive:
             sqlite.execute(_UPDATE_ALIVE, (alive, entity_id))

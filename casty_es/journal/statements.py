@@ -16,7 +16,7 @@ import msgspec
 
 from casty_es.journal.port import RecordedEvent
 
-__all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append", "sqlite_insert_entities"]
+__all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append", "sqlite_insert_entities", "sqlite_rows_beside"]
 
 _COLUMNS: Final = RecordedEvent.__struct_fields__
 _EVENT: Final = ", ".join(f"e.{column}" for column in _COLUMNS)
@@ -162,9 +162,9 @@ _FITS_POSTGRES: Final = """
     WITH fits AS (
         SELECT count(*) = cardinality($1::int[]) AS ok
         FROM unnest($1::int[], $2::bigint[], $3::bytea[]) AS p (slot, position, hash)
-        WHERE p.position = 0 OR EXISTS (
-            SELECT FROM casty_events e WHERE e.slot = p.slot AND e.position = p.position AND e.hash = p.hash
-        )
+        CROSS JOIN LATERAL (
+            SELECT FROM casty_events e WHERE e.slot = p.slot AND e.position = p.position AND e.hash = p.hash LIMIT 1
+        ) e
     )"""
 
 _DIRECTORY_POSTGRES: Final = """
@@ -186,12 +186,24 @@ _EVENTS_POSTGRES: Final = f"""
 POSTGRES_APPEND: Final = _FITS_POSTGRES + _EVENTS_POSTGRES
 """The hot statement: predecessors ($1 to $3) and events ($4 to $16), as arrays."""
 
+POSTGRES_APPEND_ONE: Final = f"""
+    INSERT INTO casty_events ({", ".join(_COLUMNS)})
+    SELECT $4::int, $5::bigint, $6::bigint, $7::bigint, $8::bigint, $9::text, $10::int, $11::text, $12::text,
+        $13::bytea, $14::text, $15::bigint, $16::bytea
+    WHERE EXISTS (SELECT FROM casty_events e WHERE e.slot = $1 AND e.position = $2 AND e.hash = $3)"""
+"""The same for a single event, without arrays: what a lone caller waits for."""
+
 POSTGRES_APPEND_WITH_DIRECTORY: Final = _FITS_POSTGRES + _DIRECTORY_POSTGRES + _EVENTS_POSTGRES
 """The same with new entities ($17 to $23) and entities that came to life or died ($24, $25)."""
 
 
-# SQLite takes at most 32,766 parameters a statement; this many events and predecessors stay below it.
-SQLITE_ROWS_PER_INSERT: Final = 2_000
+# SQLite takes at most this many parameters a statement, unless it was built with more.
+_SQLITE_PARAMETERS: Final = 32_766
+
+
+def sqlite_rows_beside(predecessors: int) -> int:
+    """Give how many rows fit into one statement beside the names of some predecessors (at most 8,192, the slots)."""
+    return (_SQLITE_PARAMETERS - 3 * predecessors) // len(_COLUMNS)
 
 
 _ENTITY_COLUMNS: Final = ("id", "slot", "kind", "name", "key", "alive", "salt")

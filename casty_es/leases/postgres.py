@@ -35,7 +35,7 @@ _SESSION: Final = {
     "tcp_keepalives_interval": "1",
     "tcp_keepalives_count": "3",
 }
-_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 class PostgresLease:

@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from casty_es.journal.schema import downgrade, upgrade
+from casty_es.journal.migrating import downgrade, upgrade
 from casty_es.journal.tables import metadata
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 

@@ -18,7 +18,7 @@ SOURCES = ("casty_es", "migrations", "pyproject.toml", "README.md", "LICENSE")
 SCRIPT = """
 import sys
 import casty_es.journal.schema as schema
-schema.upgrade(sys.argv[1])
+migrating.upgrade(sys.argv[1])
 schema.check(sys.argv[1])
 print(schema.__file__, schema.migrations_path(), sep="\\n")
 """

@@ -24,7 +24,7 @@ from casty_es.errors import (
     SchemaError,
     UsageError,
 )
-from casty_es.journal import schema
+from casty_es.journal import migrating, schema
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -78,14 +78,14 @@ def revisions_with(tmp_path: Path, statement: str) -> str:
 
 def test_expected_revision_is_the_newest() -> None:
     """Given the migrations, then the revision that the code expects is their head."""
-    assert schema.head() == schema.EXPECTED_REVISION
+    assert migrating.head() == schema.EXPECTED_REVISION
 
 
 def test_upgrade_writes_meta_and_secret(database_url: str, sql: Sql) -> None:
     """Given an empty database, when it is upgraded, then it has its one row of meta and a secret of 32 bytes."""
     before = time.time()
     assert schema.current(database_url) is None
-    schema.upgrade(database_url)
+    migrating.upgrade(database_url)
     assert schema.current(database_url) == schema.EXPECTED_REVISION
     schema.check(database_url)
     rows = sql(database_url, "SELECT id, slots, hash_algorithm, incarnation, maintenance, created_at FROM casty_meta")
@@ -101,7 +101,7 @@ def test_every_journal_has_a_secret_of_its_own(tmp_path: Path, sql: Sql) -> None
     secrets = set()
     for name in ("a.db", "b.db"):
         url = f"sqlite:///{tmp_path / name}"
-        schema.upgrade(url)
+        migrating.upgrade(url)
         secrets |= set(sql(url, "SELECT value FROM casty_secrets"))
     assert len(secrets) == 2
 
@@ -109,14 +109,14 @@ def test_every_journal_has_a_secret_of_its_own(tmp_path: Path, sql: Sql) -> None
 def test_upgrade_again_changes_nothing(journal_url: str, sql: Sql) -> None:
     """Given a journal, when it is upgraded once more, then its meta and its secret are the same."""
     before = sql(journal_url, "SELECT created_at FROM casty_meta"), sql(journal_url, "SELECT value FROM casty_secrets")
-    schema.upgrade(journal_url)
+    migrating.upgrade(journal_url)
     after = sql(journal_url, "SELECT created_at FROM casty_meta"), sql(journal_url, "SELECT value FROM casty_secrets")
     assert after == before
 
 
 def test_failed_revision_leaves_nothing_of_a_new_journal(database_url: str, tmp_path: Path, sql: Sql) -> None:
     """Given an empty database, when the second of two revisions fails, then there is no table at all."""
-    config = schema.alembic_config(database_url)
+    config = migrating.alembic_config(database_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "INSERT INTO casty_nowhere VALUES (1)"))
     with pytest.raises(Exception, match="casty_nowhere"):
         command.upgrade(config, "head")
@@ -128,7 +128,7 @@ def test_failed_revision_leaves_nothing_of_a_new_journal(database_url: str, tmp_
 def test_failed_revision_leaves_an_old_journal_as_it_was(journal_url: str, tmp_path: Path, sql: Sql) -> None:
     """Given a journal, when a later revision fails, then its tables and its revision are the old ones."""
     before = tables(journal_url, sql)
-    config = schema.alembic_config(journal_url)
+    config = migrating.alembic_config(journal_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "INSERT INTO casty_nowhere VALUES (1)"))
     with pytest.raises(Exception, match="casty_nowhere"):
         command.upgrade(config, "head")
@@ -138,13 +138,13 @@ def test_failed_revision_leaves_an_old_journal_as_it_was(journal_url: str, tmp_p
 
 def test_newer_schema_is_refused(journal_url: str, tmp_path: Path) -> None:
     """Given a journal of a later revision, then this code neither opens nor upgrades it, and says which is newer."""
-    config = schema.alembic_config(journal_url)
+    config = migrating.alembic_config(journal_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "SELECT 1"))
     command.upgrade(config, "head")
     with pytest.raises(SchemaError, match="revision 0002, which is newer"):
         schema.check(journal_url)
     with pytest.raises(SchemaError, match="revision 0002, which is newer"):
-        schema.upgrade(journal_url)
+        migrating.upgrade(journal_url)
     assert schema.current(journal_url) == "0002"
 
 
@@ -159,7 +159,7 @@ def test_tables_that_are_in_the_way(database_url: str, sql: Sql) -> None:
     """Given a table of the same name, when the database is upgraded, then it fails as a whole and says so."""
     sql(database_url, "CREATE TABLE casty_nodes (id integer)")
     with pytest.raises(SchemaError, match=r"rolled back as a whole.*casty_nodes"):
-        schema.upgrade(database_url)
+        migrating.upgrade(database_url)
     assert tables(database_url, sql) == {"casty_nodes"}
 
 
@@ -194,10 +194,10 @@ def test_slots_are_set_once(database_url: str, sql: Sql) -> None:
     process = alembic(database_url, "-x", "slots=12", "upgrade", "head")
     assert process.communicate()[0] == ""
     assert sql(database_url, "SELECT slots FROM casty_meta") == [(12,)]
-    schema.upgrade(database_url)
-    schema.upgrade(database_url, slots=12)
+    migrating.upgrade(database_url)
+    migrating.upgrade(database_url, slots=12)
     with pytest.raises(ConfigurationError, match="created with 12 slots and cannot have 13"):
-        schema.upgrade(database_url, slots=13)
+        migrating.upgrade(database_url, slots=13)
     process = alembic(database_url, "-x", "slots=13", "upgrade", "head")
     output, _ = process.communicate()
     assert process.returncode != 0
@@ -212,7 +212,7 @@ def test_slots_out_of_range(slots: int | str, sqlite_url: str) -> None:
     assert "from 1 to 8192" in process.communicate()[0]
     assert process.returncode != 0
     with pytest.raises(InvalidArgumentError, match="from 1 to 8192"):
-        schema.upgrade(sqlite_url, slots=slots)  # type: ignore[arg-type]
+        migrating.upgrade(sqlite_url, slots=slots)  # type: ignore[arg-type]
     assert not sqlite_file(sqlite_url).exists()
 
 
@@ -226,7 +226,7 @@ def test_foreign_sqlite_file_is_refused(sqlite_url: str, sql: Sql) -> None:
     """Given the file of another program, then it is neither upgraded nor read, and not even its mode changes."""
     sql(sqlite_url, "PRAGMA application_id = 1196444487", "CREATE TABLE theirs (id)")
     before = sqlite_file(sqlite_url).read_bytes()
-    for refused in (schema.upgrade, schema.current, schema.check):
+    for refused in (migrating.upgrade, schema.current, schema.check):
         with pytest.raises(ConfigurationError, match="belongs to another program"):
             refused(sqlite_url)
     assert sqlite_file(sqlite_url).read_bytes() == before
@@ -257,18 +257,18 @@ def test_sqlite_writer_is_waited_for(sqlite_url: str, sql: Sql) -> None:
 )
 def test_database_that_is_not_there(url: str) -> None:
     """Given a database that cannot be opened, then the error says so without the password."""
-    for action in (schema.upgrade, schema.check):
+    for action in (migrating.upgrade, schema.check):
         with pytest.raises((JournalUnavailableError, SchemaError)) as refused:
             action(url)
         assert "geheim" not in str(refused.value)
     with pytest.raises(JournalUnavailableError, match="cannot be opened"):
-        schema.upgrade(url)
+        migrating.upgrade(url)
 
 
 def test_file_that_is_no_database(sqlite_url: str) -> None:
     """Given a file of something else, then it is refused and left as it was."""
     sqlite_file(sqlite_url).write_text("not a database" * 100)
-    for action in (schema.upgrade, schema.current):
+    for action in (migrating.upgrade, schema.current):
         with pytest.raises(JournalUnavailableError, match="not a database"):
             action(sqlite_url)
     assert sqlite_file(sqlite_url).read_text() == "not a database" * 100
@@ -277,7 +277,7 @@ def test_file_that_is_no_database(sqlite_url: str) -> None:
 def test_database_that_does_not_exist(postgres_url: str) -> None:
     """Given a Postgres without the database, then the error carries the server's words."""
     missing = postgres_url.replace("/casty_test_", "/casty_missing_")
-    for action in (schema.upgrade, schema.current):
+    for action in (migrating.upgrade, schema.current):
         with pytest.raises(JournalUnavailableError, match="does not exist"):
             action(missing)
 
@@ -285,7 +285,7 @@ def test_database_that_does_not_exist(postgres_url: str) -> None:
 async def test_event_loop_is_not_blocked(sqlite_url: str) -> None:
     """Given a running event loop, when an upgrade is called in it, then the refusal says what to write."""
     with pytest.raises(UsageError, match=r"asyncio\.to_thread"):
-        schema.upgrade(sqlite_url)
+        migrating.upgrade(sqlite_url)
     with pytest.raises(UsageError, match=r"asyncio\.to_thread"):
         schema.current("postgresql://localhost/x")
     assert not sqlite_file(sqlite_url).exists()
@@ -293,7 +293,7 @@ async def test_event_loop_is_not_blocked(sqlite_url: str) -> None:
 
 def test_sql_for_an_administrator(database_url: str, sql: Sql, postgres_programs: Path) -> None:
     """Given the SQL of an upgrade, when an administrator runs it, then the journal is complete."""
-    script = schema.sql(database_url, slots=12)
+    script = migrating.sql(database_url, slots=12)
     assert "BEGIN" in script
     assert "COMMIT" in script
     if is_sqlite(database_url):
@@ -304,5 +304,5 @@ def test_sql_for_an_administrator(database_url: str, sql: Sql, postgres_programs
         psql = [str(postgres_programs / "psql"), "--set=ON_ERROR_STOP=1", postgres_dsn(database_url)]
         subprocess.run(psql, input=script, text=True, check=True, capture_output=True)
     schema.check(database_url)
-    schema.upgrade(database_url, slots=12)
+    migrating.upgrade(database_url, slots=12)
     assert sql(database_url, "SELECT name, length(value) FROM casty_secrets") == [("cluster", 32)]

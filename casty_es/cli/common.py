@@ -1,0 +1,139 @@
+"""What the commands share: their options, the ways into a journal, and the ways out to the reader."""
+
+from __future__ import annotations
+
+import asyncio
+import json as json_module
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+from uuid import UUID
+
+import typer
+
+from casty_es.config import Settings
+from casty_es.handles.distributed import Distributed
+from casty_es.journal.schema import URL_VARIABLE
+from casty_es.journal.sql import SqlJournal
+from casty_es.node import ClusteredActorSystem, connect
+
+__all__ = [
+    "DEFAULT_URL",
+    "NEGATIVE_NUMBERS",
+    "AsText",
+    "Json",
+    "KeyType",
+    "Name",
+    "NotThereError",
+    "Url",
+    "Value",
+    "change",
+    "dumps",
+    "inspect",
+    "parse_key",
+    "parse_value",
+    "read",
+    "show",
+]
+
+T = TypeVar("T")
+
+DEFAULT_URL: Final = "sqlite:///casty.db"
+
+# Otherwise the amount -5 would be taken for an option of that name.
+NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar=URL_VARIABLE,
+        help="The journal: sqlite:///casty.db, or postgresql://user:password@host/database.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
+Name = Annotated[str, typer.Argument(help="The structure's name.", show_default=False)]
+Value = Annotated[str, typer.Argument(help="The value as JSON; with --text, as it stands.", show_default=False)]
+AsText = Annotated[bool, typer.Option("--text", help="Take the value as a string instead of as JSON.")]
+
+
+class NotThereError(Exception):
+    """What was asked for is not there. Nothing is wrong with the journal; the exit code is 3."""
+
+
+class KeyType(StrEnum):
+    """The types of a map's keys, as ``--key-type`` names them."""
+
+    STR = "str"
+    INT = "int"
+    UUID = "uuid"
+
+
+def change(url: str, work: Callable[[Distributed], Awaitable[T]], *, settings: Settings | None = None) -> T:
+    """Do something that may write. An SQLite file is made when there is none."""
+
+    async def main() -> T:
+        async with connect(url, settings=settings) as d:
+            return await work(d)
+
+    return asyncio.run(main())
+
+
+def read(url: str, work: Callable[[Distributed], Awaitable[T]]) -> T:
+    """Do something that only reads. Nothing is made, and the right to write is never taken."""
+
+    async def main() -> T:
+        async with ClusteredActorSystem(journal=SqlJournal(url)) as system:
+            return await work(system.distributed())
+
+    return asyncio.run(main())
+
+
+def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
+    """Look into the journal itself, without a system above it."""
+
+    async def main() -> T:
+        journal = SqlJournal(url)
+        await journal.open()
+        try:
+            return await work(journal)
+        finally:
+            await journal.close()
+
+    return asyncio.run(main())
+
+
+def show(result: object, text: str, *, json: bool) -> None:
+    """Print a result: as JSON for programs, or as text for people."""
+    typer.echo(dumps(result) if json else text)
+
+
+def dumps(value: object) -> str:
+    """Give JSON on one line."""
+    return json_module.dumps(value, ensure_ascii=False)
+
+
+def parse_value(text: str, *, as_text: bool) -> Any:
+    """Give the value that a user typed."""
+    if as_text:
+        return text
+    try:
+        return json_module.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise typer.BadParameter(
+            f"The value {text[:80]!r} is not JSON ({str(error) or type(error).__name__}). Nothing was sent. Write a "
+            f"string as '\"text\"', or give --text."
+        ) from None
+
+
+def parse_key(text: str, key_type: KeyType) -> tuple[type[Any], Any]:
+    """Give a map's type of keys, and the key that a user typed."""
+    kind: type[Any] = {KeyType.STR: str, KeyType.INT: int, KeyType.UUID: UUID}[key_type]
+    try:
+        return kind, kind(text)
+    except ValueError:
+        raise typer.BadParameter(f"The key {text[:80]!r} is not of type {key_type.value}. Nothing was sent.") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")

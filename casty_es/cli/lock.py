@@ -1,0 +1,58 @@
+"""``casty-es lock``. To break a lock whose holder is stuck, destroy it: the holder's lease is over at once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from casty_es.cli.common import DEFAULT_URL, Json, Name, Url, change, inspect, show
+from casty_es.cli.reading import state_of
+from casty_es.cli.running import run_command
+from casty_es.handles.lock import Lock
+from casty_es.journal.port import EntityName
+from casty_es.names import check_name
+
+app = typer.Typer(help="One holder at a time, first come, first served.", no_args_is_help=True)
+
+Timeout = Annotated[float, typer.Option("--timeout", help="How long to wait for the lock, in seconds.")]
+Command = Annotated[list[str], typer.Argument(help="What to run, after --.", show_default=False)]
+
+
+@app.command()
+def run(
+    name: Name,
+    command: Command,
+    *,
+    timeout: Timeout = 60.0,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Hold a lock while a command runs, and exit with its code: lock run NAME -- COMMAND...
+
+    The command finds its fencing token in CASTY_ES_TOKEN. If the lease is lost it is stopped. With --json its output
+    goes to stderr.
+    """
+    run_command("lock", name, Lock, command, timeout=timeout, url=url, json=json)
+
+
+@app.command()
+def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Show who holds a lock and who waits, as the journal has it; a holder that died is there until its lease ends."""
+    check_name(name)
+    state: Any = inspect(url, lambda journal: state_of(journal, EntityName("lock", name, "")))
+    line = [{"owner": owner, "request": request} for request, owner in state.line.items()]
+    holder = None
+    lines = ["free"]
+    if state.holder is not None:
+        holder = {"owner": state.holder.owner, "request": state.holder.request, "granted_at": state.holder.token}
+        lines = [f"held by {state.holder.owner} since its event {state.holder.token}"]
+    lines += [f"{place}. in line: {waiter['owner']}" for place, waiter in enumerate(line, 1)]
+    show({"lock": name, "held": holder is not None, "holder": holder, "line": line}, "\n".join(lines), json=json)
+
+
+@app.command()
+def destroy(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Destroy a lock: this breaks it, whoever holds it, and turns away those who wait. Tokens go on growing."""
+    destroyed = change(url, lambda d: d.lock(name).destroy())
+    show({"destroyed": destroyed}, "destroyed" if destroyed else "there was nothing to destroy", json=json)

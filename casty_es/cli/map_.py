@@ -1,0 +1,112 @@
+"""``casty-es map``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from casty_es.cli.common import (
+    DEFAULT_URL,
+    NEGATIVE_NUMBERS,
+    AsText,
+    Json,
+    KeyType,
+    Name,
+    NotThereError,
+    Url,
+    Value,
+    change,
+    dumps,
+    inspect,
+    parse_key,
+    parse_value,
+    read,
+    show,
+)
+from casty_es.handles.distributed import Distributed
+from casty_es.journal.sql import SqlJournal
+from casty_es.names import check_name, decode_key
+
+app = typer.Typer(help="Values by key; each key has a history of its own.", no_args_is_help=True)
+
+Key = Annotated[str, typer.Argument(help="The key.", show_default=False)]
+KeyTypeOption = Annotated[KeyType, typer.Option("--key-type", help="What the map's keys are.")]
+
+_PAGE_KEYS = 1_000
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+def put(
+    name: Name,
+    key: Key,
+    value: Value,
+    *,
+    text: AsText = False,
+    key_type: KeyTypeOption = KeyType.STR,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Store a value under a key and print the value that was there before, as JSON."""
+    kind, parsed_key = parse_key(key, key_type)
+    parsed = parse_value(value, as_text=text)
+    previous = change(url, lambda d: d.map[kind, Any](name).put(parsed_key, parsed))
+    show({"previous": previous}, dumps(previous), json=json)
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+def get(
+    name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, url: Url = DEFAULT_URL, json: Json = False
+) -> None:
+    """Print the value of a key as JSON; exit code 3 when the map has no such key."""
+    kind, parsed_key = parse_key(key, key_type)
+
+    async def work(d: Distributed) -> tuple[Any, bool]:
+        handle = d.map[kind, Any](name)
+        value = await handle.get(parsed_key)
+        return value, value is not None or await handle.contains(parsed_key)
+
+    value, there = read(url, work)
+    if not there:
+        raise NotThereError(f"The map {name!r} has no key {key!r}.")
+    show({"value": value}, dumps(value), json=json)
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+def delete(
+    name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, url: Url = DEFAULT_URL, json: Json = False
+) -> None:
+    """Delete a key."""
+    kind, parsed_key = parse_key(key, key_type)
+    deleted = change(url, lambda d: d.map[kind, Any](name).delete(parsed_key))
+    show({"deleted": deleted}, "deleted" if deleted else "it was not there", json=json)
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+def contains(
+    name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, url: Url = DEFAULT_URL, json: Json = False
+) -> None:
+    """Print whether a map has a key: true or false."""
+    kind, parsed_key = parse_key(key, key_type)
+    there = read(url, lambda d: d.map[kind, Any](name).contains(parsed_key))
+    show({"contains": there}, str(there).lower(), json=json)
+
+
+@app.command()
+def keys(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Print a map's keys, one on a line; with --json, one JSON array (a UUID as its text)."""
+    check_name(name)
+
+    async def work(journal: SqlJournal) -> list[Any]:
+        found: list[Any] = []
+        after = ""
+        while page := await journal.keys("map", name, after=after, limit=_PAGE_KEYS):
+            found.extend(decode_key(text) for text in page)
+            after = page[-1]
+        return found
+
+    found = inspect(url, work)
+    if json:
+        show({"keys": [key if isinstance(key, str | int) else str(key) for key in found]}, "", json=True)
+    elif found:
+        typer.echo("\n".join(map(str, found)))

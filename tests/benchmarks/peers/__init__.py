@@ -1,0 +1,1 @@
+"""What we are measured against. Each file is a program that prints one JSON object."""

@@ -1,0 +1,48 @@
+"""The benchmark itself runs: its numbers are for people, so only their presence is tested."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import POSTGRES_VARIABLE
+
+_ROOT = Path(__file__).parents[2]
+_CASES = ["1", "1", "2", "3", "3", "3", "4", "4", "5", "5", "6"]
+_NUMBER = re.compile(r"^[\d,.]+")
+
+
+@pytest.fixture
+def report(tmp_path: Path, postgres_server: str) -> list[list[str]]:
+    """The cells of each line of the report of a run with tiny sizes."""
+    file = tmp_path / "report.md"
+    command = [sys.executable, "-m", "tests.benchmarks", "--smoke", "--report", str(file), "--folder", str(tmp_path)]
+    env = {**os.environ, POSTGRES_VARIABLE: postgres_server}
+    ended = subprocess.run(command, cwd=_ROOT, env=env, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if re.match(r"\| \d ", line)]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_a_run_reports_every_line_with_numbers(report: list[list[str]]) -> None:
+    """Every goal has its line: our number, the peer's and the ratio, where the peer needs no download."""
+    assert [cells[0] for cells in report] == _CASES
+    for _, what, ours, peer, ratio, goal, met in report:
+        assert _above_zero(ours), what
+        assert goal.startswith(("at least", "at most")), what
+        if peer.startswith("-"):
+            assert "is not installed for a smoke run" in met, what
+        elif peer != "none":
+            assert _above_zero(peer), what
+            assert _above_zero(ratio), what
+    assert sum(_above_zero(cells[3]) for cells in report) == 4
+
+
+def _above_zero(cell: str) -> bool:
+    number = _NUMBER.match(cell)
+    return number is not None and float(number[0].replace(",", "")) > 0

@@ -1,0 +1,1 @@
+"""The examples of the documentation, and the words it uses about the tests."""

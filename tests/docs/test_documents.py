@@ -1,0 +1,125 @@
+"""The code of the README and the documentation runs, and prints what the text says.
+
+A document is run from its top to its end, in a folder of its own:
+
+1. A Python block whose first line is ``# name.py`` is a file that later blocks use. Any other is run where it stands,
+   with the names of ``examples.names``.
+2. Of the shell blocks, what starts with one of ``RUN`` is run; the rest installs or serves, which other tests do.
+3. A ``text`` block is what the block before it prints; ``...`` stands for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import doctest
+import os
+import re
+import shlex
+import sys
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .documents import DOCUMENTS, ROOT, Block, blocks, title
+from .examples import names, run, run_doctest
+
+PLACEHOLDER = "postgresql://app:secret@localhost/shop"
+RUN = {
+    "casty-es": [sys.executable, "-c", "from casty_es.cli import main; main()"],
+    "alembic": [sys.executable, "-m", "alembic"],
+    "python": [sys.executable],
+}
+RUN[".venv/bin/casty-es"] = RUN["casty-es"]
+LEFT_OUT = {"python3", ".venv/bin/pip", ".venv/bin/python", "uvicorn", "curl"}
+
+
+class Reader:
+    """Somebody who types a document's blocks, one after the other."""
+
+    def __init__(self, folder: Path, journal_url: str, placeholder_url: str) -> None:
+        self._folder = folder
+        self._journal_url = journal_url
+        self._placeholder_url = placeholder_url
+        self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
+        self._environment.pop("CASTY_ES_DATABASE_URL", None)
+        self._namespace: dict[str, Any] | None = None
+        self._stack = AsyncExitStack()
+        self._printed = ""
+
+    async def read(self, block: Block) -> None:
+        """Do what a block says."""
+        text = block.text.replace(PLACEHOLDER, self._placeholder_url)
+        if block.language == "text":
+            same = doctest.OutputChecker().check_output(text, self._printed, doctest.ELLIPSIS)
+            assert same, f"{block.where} says\n{text}\nand this is printed:\n{self._printed}"
+        elif block.language == "sh":
+            for command in re.split(r"\n|&&", text):
+                await self._type(shlex.split(command, comments=True), block.where)
+        elif file := re.match(r"# (\w+\.py)\n", text):
+            (self._folder / file[1]).write_text(text)
+        else:
+            await self._execute(text, block.where)
+
+    async def _execute(self, text: str, where: str) -> None:
+        if self._namespace is None:
+            self._namespace = await self._stack.enter_async_context(names(self._journal_url))
+        if ">>>" in text:
+            await run_doctest(text, self._namespace, where)
+        else:
+            self._printed = await run(text, self._namespace, where)
+
+    async def _type(self, words: list[str], where: str) -> None:
+        if not words or words[0] in LEFT_OUT:
+            return
+        if words[0] == "export":
+            name, _, value = words[1].partition("=")
+            self._environment[name] = value
+            return
+        assert words[0] in RUN, f"{where}: {words[0]} is neither run nor left out on purpose"
+        process = await asyncio.create_subprocess_exec(
+            *RUN[words[0]],
+            *words[1:],
+            cwd=ROOT if words[0] == "alembic" else self._folder,
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, errors = await process.communicate()
+        assert process.returncode == 0, f"{where}: {shlex.join(words)} failed:\n{out.decode()}{errors.decode()}"
+        self._printed = out.decode()
+
+    async def close(self) -> None:
+        """Close what the blocks opened."""
+        await self._stack.aclose()
+
+
+WITH_CODE = [path for path in DOCUMENTS if any(True for _ in blocks(path))]
+
+
+@pytest.fixture
+def reader(
+    document: Path, tmp_path: Path, sqlite_journal_url: str, monkeypatch: pytest.MonkeyPatch, request: Any
+) -> Reader:
+    """A reader in an empty folder, with an empty Postgres database for a document that speaks of one."""
+    monkeypatch.chdir(tmp_path)
+    postgres = request.getfixturevalue("postgres_url") if PLACEHOLDER in document.read_text() else ""
+    return Reader(tmp_path, sqlite_journal_url, postgres)
+
+
+@pytest.mark.parametrize("document", WITH_CODE, ids=title)
+async def test_document(document: Path, reader: Reader) -> None:
+    """Whoever types a document from top to bottom sees what it says."""
+    # Given somebody with an empty folder
+    try:
+        # When each block is typed, then it works and prints what the text says
+        for block in blocks(document):
+            await reader.read(block)
+    finally:
+        await reader.close()
+
+
+def test_readme_and_quickstart_have_code() -> None:
+    """The documents that must have code have it, so that the test above cannot be empty."""
+    assert {"README.md", "docs/quickstart.md", "docs/howto/lock-with-fencing-token.md"} <= set(map(title, WITH_CODE))

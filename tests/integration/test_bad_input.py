@@ -1,0 +1,308 @@
+"""Bad arguments and values: a clear error, nothing appended, and everything else keeps working."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+import pytest_asyncio
+
+from casty_es import (
+    BoundsError,
+    CastyError,
+    ClusteredActorSystem,
+    ConfigurationError,
+    Distributed,
+    InvalidArgumentError,
+    InvalidTypeError,
+    InvalidValueError,
+    Settings,
+    connect,
+)
+
+Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
+
+ROWS = (
+    "SELECT count(*), (SELECT count(*) FROM casty_entities), (SELECT count(*) FROM casty_structures) FROM casty_events"
+)
+
+
+@pytest_asyncio.fixture
+async def untouched(journal_url: str, rows: Rows) -> AsyncIterator[Distributed]:
+    """A journal that must have the same rows after the test as before, and must work then."""
+    async with connect(journal_url, settings=Settings(max_value_bytes=1000)) as d:
+        await d.counter("before").increment()
+        before = await rows(journal_url, ROWS)
+        yield d
+        assert await rows(journal_url, ROWS) == before
+        assert await d.counter("before").increment() == 2
+
+
+MAKERS = {
+    "counter": lambda d, name: d.counter(name),
+    "map": lambda d, name: d.map[str, int](name),
+    "set": lambda d, name: d.set[str](name),
+    "queue": lambda d, name: d.queue[str](name),
+    "lock": lambda d, name: d.lock(name),
+    "semaphore": lambda d, name: d.semaphore(name, permits=1),
+    "barrier": lambda d, name: d.barrier(name),
+    "barrier's node_id": lambda d, name: d.barrier("b", node_id=name),
+}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+async def test_names_that_cannot_be_stored_are_refused(d: Distributed, kind: str) -> None:
+    """A name is a text of 1 to 512 bytes without NUL and without lone surrogates."""
+    make = MAKERS[kind]
+    for name, says in (
+        ("", "1 to 512 bytes"),
+        ("x" * 513, "1 to 512 bytes"),
+        ("é" * 257, "1 to 512 bytes"),
+        ("a\0b", "NUL"),
+        ("\ud800", "surrogate"),
+    ):
+        with pytest.raises(InvalidArgumentError, match=says):
+            make(d, name)
+    for not_a_name in (None, 7, b"x"):
+        if (kind, not_a_name) != ("barrier's node_id", None):
+            with pytest.raises(InvalidTypeError, match="must be a str"):
+                make(d, not_a_name)
+
+
+async def test_the_longest_names_and_keys_work(d: Distributed) -> None:
+    """512 bytes are not too long, on any database."""
+    long = "é" * 256
+
+    assert await d.counter(long).increment() == 1
+    await d.map[str, int](long).put(long, 1)
+
+    assert await d.map[str, int](long).get(long) == 1
+
+
+@pytest.mark.parametrize("key", ["", "x" * 513, "a\0b", "\udfff", 1, True, None, 1.5, b"k"])
+async def test_keys_that_cannot_be_stored_are_refused(untouched: Distributed, key: Any) -> None:
+    """A key obeys the rules of names and the declared type, in every operation of a map."""
+    users = untouched.map[str, int]("users")
+
+    for attempt in (lambda: users.put(key, 1), lambda: users.get(key), lambda: users.delete(key)):
+        with pytest.raises((InvalidArgumentError, InvalidTypeError)):
+            await attempt()
+    with pytest.raises((InvalidArgumentError, InvalidTypeError)):
+        await users.contains(key)
+
+
+async def test_a_number_as_key_has_an_end(untouched: Distributed) -> None:
+    """An int key has at most 500 digits, and a bool is not one."""
+    users = untouched.map[int, int]("users")
+
+    for key in (10**500, -(10**500), True, "1"):
+        with pytest.raises((InvalidArgumentError, InvalidTypeError)):
+            await users.put(key, 1)  # type: ignore[arg-type]
+
+
+@dataclass
+class Point:
+    """A value with two numbers."""
+
+    x: float
+    y: float
+
+
+def circular() -> list[Any]:
+    """A list that contains itself."""
+    itself: list[Any] = []
+    itself.append(itself)
+    return itself
+
+
+@pytest.mark.parametrize(
+    ("declared", "value"),
+    [
+        pytest.param(Any, lambda: None, id="function"),
+        pytest.param(Any, object(), id="object"),
+        pytest.param(float, math.nan, id="nan"),
+        pytest.param(float, math.inf, id="infinity"),
+        pytest.param(Point, Point(0.0, -math.inf), id="infinity inside"),
+        pytest.param(Any, "\ud800", id="surrogate"),
+        pytest.param(Any, {1, 2}, id="set as any"),
+        pytest.param(Any, (1, 2), id="tuple as any"),
+        pytest.param(Any, circular(), id="circular"),
+        pytest.param(Point, {"x": 1.0, "y": 2.0}, id="dict for a class"),
+        pytest.param(int, "1", id="text for a number"),
+        pytest.param(int, True, id="bool for a number"),
+        pytest.param(str, None, id="None for a text"),
+        pytest.param(str, "x" * 999, id="too long"),
+    ],
+)
+async def test_values_that_would_not_come_back_are_refused(untouched: Distributed, declared: Any, value: Any) -> None:
+    """Map, set and queue refuse what cannot be stored, and say so before anything is sent."""
+    users, tags, jobs = (
+        untouched.map[str, declared]("m"),
+        untouched.set[declared]("s"),
+        untouched.queue[declared]("q"),
+    )
+
+    for attempt in (users.put, lambda _, value: tags.add(value), lambda _, value: jobs.enqueue(value)):
+        with pytest.raises(InvalidValueError, match="Nothing was stored"):
+            await attempt("k", value)
+
+
+async def test_an_open_file_is_not_a_value(untouched: Distributed, tmp_path: Path) -> None:
+    """An open file, as it is or inside of a list, is refused."""
+    with (tmp_path / "file").open("w") as file:
+        for value in (file, [file]):
+            with pytest.raises(InvalidValueError):
+                await untouched.queue[Any]("q").enqueue(value)
+
+
+async def test_the_limit_of_a_value_is_a_setting(open_d: Callable[..., Any]) -> None:
+    """By default a value has at most 1 MiB of JSON; the setting ``max_value_bytes`` moves the limit."""
+    text = "x" * (1_048_576 - 2)  # two quotation marks
+    async with open_d() as d:
+        await d.map[str, str]("m").put("k", text)
+        with pytest.raises(InvalidValueError, match="max_value_bytes"):
+            await d.map[str, str]("m").put("k", text + "x")
+        assert await d.map[str, str]("m").get("k") == text
+
+    async with open_d(max_value_bytes=2_000_000) as d:
+        await d.map[str, str]("m").put("k", text + "x")
+        assert await d.map[str, str]("m").get("k") == text + "x"
+
+
+async def test_declared_types_that_cannot_be_decoded_are_refused(d: Distributed) -> None:
+    """A type that no JSON can become is refused when the handle is made."""
+    for declared in (Callable[[], int], type(lambda: None), complex):
+        with pytest.raises(InvalidTypeError, match="cannot be stored"):
+            d.queue[declared]("q")
+        with pytest.raises(InvalidTypeError):
+            d.set[declared]("s")
+        with pytest.raises(InvalidTypeError):
+            d.map[str, declared]("m")
+    for key_type in (float, bytes, dict, Any, bool):
+        with pytest.raises(InvalidTypeError, match="str, int or UUID"):
+            d.map[key_type, int]("m")
+
+
+async def test_structures_that_need_types_say_so(d: Distributed) -> None:
+    """Leaving out the types gives the line to write instead."""
+    with pytest.raises(InvalidTypeError, match=r"d\.map\[str, dict\]"):
+        d.map("users")  # type: ignore[operator]
+    with pytest.raises(InvalidTypeError, match=r"d\.map\[str, dict\]"):
+        d.map[str]("users")  # type: ignore[index]
+    with pytest.raises(InvalidTypeError, match=r"d\.set\[str\]"):
+        d.set("tags")  # type: ignore[operator]
+    with pytest.raises(InvalidTypeError, match=r"d\.queue\[str\]"):
+        d.queue("jobs")  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("number", [0, -1])
+async def test_numbers_below_one_are_refused(untouched: Distributed, number: int) -> None:
+    """Shards, permits and expected are 1 or more."""
+    for attempt in (
+        lambda: untouched.counter("x", shards=number),
+        lambda: untouched.map[str, int]("x", shards=number),
+        lambda: untouched.barrier("x", shards=number),
+        lambda: untouched.semaphore("x", permits=number),
+    ):
+        with pytest.raises(InvalidArgumentError, match="1 or more"):
+            attempt()
+    with pytest.raises(InvalidArgumentError, match="expected must be 1 or more"):
+        await untouched.barrier("x").arrive(expected=number)
+
+
+async def test_numbers_of_the_wrong_type_are_refused(untouched: Distributed) -> None:
+    """Neither a text nor a float nor a bool says how many."""
+    for number in ("3", 3.0, True, None):
+        with pytest.raises(InvalidTypeError, match="shards must be an int"):
+            untouched.lock("x", shards=number)  # type: ignore[arg-type]
+        with pytest.raises(InvalidTypeError, match="permits must be an int"):
+            untouched.semaphore("x", permits=number)  # type: ignore[arg-type]
+        with pytest.raises(InvalidTypeError, match="expected must be an int"):
+            await untouched.barrier("x").arrive(number)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("shards", [2**31, 2**63, 10**100], ids=["2**31", "2**63", "10**100"])
+async def test_a_number_of_shards_that_cannot_be_recorded_is_refused(untouched: Distributed, shards: int) -> None:
+    """More shards than the journal has room for is a clear error of ours, on both databases."""
+    with pytest.raises(InvalidArgumentError):
+        await untouched.counter("x", shards=shards).increment()
+
+
+async def test_a_bad_number_of_shards_harms_nobody_else(d: Distributed) -> None:
+    """A call that is made together with a refused one is done."""
+
+    async def bad() -> int:
+        return await d.counter("x", shards=2**31).increment()
+
+    refused, done = await asyncio.gather(bad(), d.counter("y").increment(), return_exceptions=True)
+
+    assert done == 1
+    assert isinstance(refused, InvalidArgumentError)
+
+
+@pytest.mark.parametrize("permits", [2**63, 10**100], ids=["2**63", "10**100"])
+async def test_very_many_permits_are_stored_or_refused(d: Distributed, permits: int) -> None:
+    """A number of permits beyond 64 bits works, or is refused as a bad argument; nothing in between."""
+    pool = d.semaphore("x", permits=permits)
+    try:
+        await pool.acquire()
+    except InvalidArgumentError:
+        return
+    assert await pool.available() == permits - 1
+
+
+@pytest.mark.parametrize("seconds", [0, 0.0, -1, -0.5, math.nan, math.inf, -math.inf])
+async def test_timeouts_that_make_no_sense_are_refused(d: Distributed, seconds: float) -> None:
+    """A timeout is above zero and finite, for every structure."""
+    for make in (d.counter, d.map[str, int], d.set[int], d.queue[int], d.lock, d.barrier):
+        with pytest.raises(InvalidArgumentError, match="timeout must be above zero"):
+            make("x", timeout=seconds)
+    with pytest.raises(InvalidArgumentError):
+        d.semaphore("x", permits=1, timeout=seconds)
+
+
+async def test_a_timeout_is_a_number(d: Distributed) -> None:
+    """A text, a bool or ``None`` is not a timeout."""
+    for timeout in ("5", True, None):
+        with pytest.raises(InvalidTypeError, match="number of seconds"):
+            d.counter("x", timeout=timeout)  # type: ignore[arg-type]
+
+
+async def test_a_refused_step_of_a_counter_appends_nothing(untouched: Distributed) -> None:
+    """An amount beyond the bounds, or not a whole number, leaves no trace."""
+    counter = untouched.counter("before")
+    for amount, error in ((10**4000 + 2, BoundsError), (0.5, InvalidTypeError), (False, InvalidTypeError)):
+        with pytest.raises(error):
+            await counter.increment(amount)  # type: ignore[arg-type]
+        with pytest.raises(error):
+            await counter.decrement(amount)  # type: ignore[arg-type]
+    assert await counter.get() == 1
+
+
+@pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "30"])
+def test_settings_are_positive_numbers(value: Any) -> None:
+    """A setting that cannot work is refused by its name."""
+    for name in Settings.__struct_fields__:
+        with pytest.raises(ConfigurationError, match=name):
+            Settings(**{name: value})
+
+
+async def test_a_journal_that_is_none_is_refused() -> None:
+    """A URL where a journal belongs is answered with what to write."""
+    with pytest.raises(InvalidTypeError, match="SqlJournal"):
+        ClusteredActorSystem(journal="sqlite:///casty.db")  # type: ignore[arg-type]
+
+
+async def test_errors_are_all_of_one_family(d: Distributed) -> None:
+    """``except CastyError`` catches bad input, and so do the built-in types."""
+    with pytest.raises(CastyError):
+        d.counter("")
+    with pytest.raises(ValueError, match="name"):
+        d.counter("")
+    with pytest.raises(TypeError):
+        d.counter(None)  # type: ignore[arg-type]

@@ -1,0 +1,212 @@
+"""What the command line says when something is wrong: one line, no traceback, an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from casty_es import SqlJournal, connect
+from casty_es.cli.app import run
+from casty_es.journal.urls import sqlite_file
+
+READING = [
+    ["counter", "get", "x"],
+    ["map", "get", "x", "k"],
+    ["map", "contains", "x", "k"],
+    ["map", "keys", "x"],
+    ["set", "size", "x"],
+    ["set", "contains", "x", "1"],
+    ["queue", "peek", "x"],
+    ["queue", "size", "x"],
+    ["lock", "status", "x"],
+    ["semaphore", "status", "x"],
+    ["log", "counter/x"],
+    ["db", "check"],
+]
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_reading_makes_no_file(command: list[str], sqlite_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A command that only reads says that there is no journal, and makes none."""
+    # given no file, when something is read
+    assert run([*command, "--url", sqlite_url]) == 1
+
+    # then one line tells what to run
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert len(err.splitlines()) == 1
+    assert "casty-es db upgrade" in err
+    assert not sqlite_file(sqlite_url).exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "kind"),
+    [
+        (["counter", "increment", "hits", "1.5"], 2, "UsageError"),
+        (["counter", "increment", "hits", "9" * 4001], 1, "BoundsError"),
+        (["counter", "increment", "hits", "9" * 5000], 2, "UsageError"),
+        (["counter", "increment", ""], 1, "InvalidArgumentError"),
+        (["counter", "increment", "x" * 513], 1, "InvalidArgumentError"),
+        (["counter", "increment", "hits", "--nonsense", "1"], 2, "UsageError"),
+        (["map", "put", "users", "alice", "{"], 2, "UsageError"),
+        (["map", "put", "users", "alice", "NaN"], 2, "UsageError"),
+        (["map", "put", "users", "alice", "1e999"], 1, "InvalidValueError"),
+        (["map", "put", "users", "", "1"], 1, "InvalidArgumentError"),
+        (["map", "put", "users", "one", "1", "--key-type", "int"], 2, "UsageError"),
+        (["set", "add", "tags", "[" * 100_000], 2, "UsageError"),
+        (["lock", "run", "deploy", "--timeout", "0", "--", "true"], 1, "InvalidArgumentError"),
+        (["lock", "run", "deploy", "--timeout", "nan", "--", "true"], 1, "InvalidArgumentError"),
+        (["lock", "status", ""], 1, "InvalidArgumentError"),
+        (["semaphore", "run", "pool", "--permits", "0", "--", "true"], 1, "InvalidArgumentError"),
+        (["log", "hits"], 2, "UsageError"),
+        (["log", "nothing/hits"], 2, "UsageError"),
+        (["log", "map/users"], 2, "UsageError"),
+        (["log", "counter/hits", "--key", "x"], 2, "UsageError"),
+        (["log", "counter/hits"], 3, "NotThereError"),
+        (["log", "counter/hits", "--limit", "0"], 2, "UsageError"),
+        (["db", "upgrade", "--slots", "0"], 1, "InvalidArgumentError"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
+)
+def test_bad_input(
+    command: list[str],
+    code: int,
+    kind: str,
+    sqlite_journal_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Input that cannot be used is refused with a code and a reason, in words and in JSON, and nothing is recorded."""
+    monkeypatch.setenv("CASTY_ES_DATABASE_URL", sqlite_journal_url)
+    # given a journal, when the command comes
+    options = command.index("--") if "--" in command else len(command)
+    assert run(command) == code
+    out, err = capsys.readouterr()
+
+    # then a person reads the reason
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.strip()
+    assert code == 2 or len(err.splitlines()) == 1
+
+    # and a program does
+    assert run([*command[:options], "--json", *command[options:]]) == code
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert error["type"] == kind
+    assert error["message"]
+    assert recorded(sqlite_journal_url) == 0
+
+
+def recorded(url: str) -> int:
+    """Count the events that are not lease records."""
+
+    async def main() -> int:
+        journal = SqlJournal(url)
+        meta = await journal.open()
+        try:
+            return sum([len([r for r in await journal.records(s) if r.entity]) for s in range(meta.slots)])
+        finally:
+            await journal.close()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://localhost/x", "nonsense", "sqlite://", "postgresql://127.0.0.1:1/x", "sqlite:////no/folder/x.db"]
+)
+def test_bad_urls(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A journal that cannot be opened is one line, whether reading or writing."""
+    for command in (["counter", "get", "x"], ["counter", "increment", "x"], ["db", "current"]):
+        # given such a URL, when it is used
+        assert run([*command, "--url", url]) == 1
+
+        # then it is said
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert len(err.splitlines()) == 1
+
+
+def test_postgres_is_never_migrated_by_itself(postgres_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """On Postgres a missing schema is an error that names the command to run, for writers too."""
+    # given an empty database, when something is written
+    assert run(["counter", "increment", "x", "--url", postgres_url]) == 1
+
+    # then it is refused and nothing was made
+    assert "casty-es db upgrade" in capsys.readouterr().err
+    assert run(["db", "current", "--json", "--url", postgres_url]) == 0
+    assert json.loads(capsys.readouterr().out)["revision"] is None
+
+
+async def test_a_writer_names_the_process_that_is_in_its_way(journal_url: str) -> None:
+    """A second writer is refused and told who writes."""
+    # given a system that writes
+    async with connect(journal_url) as d:
+        await d.counter("hits").increment()
+
+        # when another process wants to write
+        other = await asyncio.to_thread(
+            subprocess.run,
+            [sys.executable, "-m", "casty_es", "counter", "increment", "hits", "--url", journal_url],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+        # then it is told who is in its way
+        assert other.returncode == 1
+        assert f"process {os.getpid()}" in other.stderr
+        assert len(other.stderr.splitlines()) == 1
+        assert await d.counter("hits").get() == 1
+
+
+def test_a_reader_that_goes_away(sqlite_journal_url: str) -> None:
+    """When whoever reads the output leaves, the command ends without a word."""
+
+    # given more keys than a pipe holds
+    async def fill() -> None:
+        async with connect(sqlite_journal_url) as d:
+            users = d.map[str, int]("users")
+            await asyncio.gather(*(users.put(f"{'x' * 400}-{number}", number) for number in range(400)))
+
+    asyncio.run(fill())
+
+    # when the reader takes nothing and goes
+    with subprocess.Popen(
+        [sys.executable, "-m", "casty_es", "map", "keys", "users", "--url", sqlite_journal_url],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+
+    # then nothing is complained about
+    assert said == b""
+
+
+def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help names every group of commands."""
+    # given nothing, when help is asked for
+    assert run(["--help"]) == 0
+
+    # then every command is in it
+    shown = capsys.readouterr().out
+    for name in ("db", "counter", "map", "set", "queue", "lock", "semaphore", "log", "demo"):
+        assert name in shown
+
+
+def test_the_library_does_not_load_the_command_line() -> None:
+    """``import casty_es`` costs no program the loading of typer and rich."""
+    # given a fresh interpreter, when the library is imported
+    code = "import sys, casty_es; print([name for name in ('typer', 'rich', 'casty_es.cli') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
+
+    # then none of that is there
+    assert done.stdout == "[]\n"

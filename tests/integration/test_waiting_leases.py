@@ -1,0 +1,197 @@
+"""Leases: a holder that lives keeps what it has, one that died does not, and tokens only grow."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeAlias
+
+import pytest
+
+from casty_es import Distributed, Lock
+from casty_es.handles.renewals import renewals_of
+
+Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Distributed]]
+Log: TypeAlias = Callable[..., Awaitable[list[str]]]
+Until: TypeAlias = Callable[..., Awaitable[Any]]
+
+PATIENT = 60.0
+SHORT_LEASE = 0.3
+
+
+async def free(lock: Lock) -> bool:
+    """Tell whether nobody holds a lock."""
+    return not await lock.locked()
+
+
+HOLDER = """
+    async def main():
+        async with connect(sys.argv[1]) as d:
+            lock, pool = d.lock("l"), d.semaphore("p", permits=1)
+            await lock.acquire()
+            await pool.acquire()
+            arriving = asyncio.create_task(d.barrier("b").arrive(2))
+            say(lock.token, pool.token)
+            await asyncio.Event().wait()
+
+    asyncio.run(main())
+"""
+
+
+async def test_what_a_killed_holder_held_is_free_after_its_lease(
+    reopen: Open, journal_url: str, child: Callable[..., Any], log: Log
+) -> None:
+    """A process that is killed with a lock and a permit does not keep them; the next grants have higher tokens."""
+    holder = child(HOLDER, journal_url)
+    old_lock, old_pool = map(int, (await holder.line()).split())
+    await holder.kill()
+
+    async with reopen(lease_seconds=SHORT_LEASE) as d:
+        lock, pool = d.lock("l", timeout=PATIENT), d.semaphore("p", permits=1, timeout=PATIENT)
+        assert await lock.try_acquire() is False
+        await lock.acquire()
+        await pool.acquire()
+
+        assert await log(journal_url, "lock", "l") == [
+            "lock.granted",
+            "lock.requested",
+            "lock.expired",
+            "lock.granted",
+        ]
+        assert lock.token is not None
+        assert pool.token is not None
+        assert lock.token > old_lock
+        assert pool.token > old_pool
+
+
+async def test_a_living_holder_keeps_its_lock_over_many_leases(
+    open_d: Open, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    """While others' leases end one after the other, the renewed one stays."""
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        lock = d.lock("l")
+        await lock.acquire()
+        gateway = d._gateway
+        asked = []
+        ask = gateway.entity_ask
+
+        async def counting(ref: Any, *rest: Any, **more: Any) -> Any:
+            known = await ask(ref, *rest, **more)
+            asked.append(known)
+            return known
+
+        gateway.entity_ask = counting  # type: ignore[method-assign]
+
+        async def renewed_often() -> bool:
+            return len(asked) >= 12  # three in a lease: four leases
+
+        await until(renewed_often)
+        gateway.entity_ask = ask  # type: ignore[method-assign]
+
+        assert await d.lock("l").try_acquire() is False
+        assert lock.lost.is_set() is False
+        assert await lock.release() is True
+    assert not [message for message in caplog.messages if "over" in message]
+
+
+async def test_renewals_are_not_events(reopen: Open, journal_url: str, log: Log, until: Until) -> None:
+    """A lock that is held over several leases leaves one event in the log."""
+    async with reopen(lease_seconds=SHORT_LEASE) as d:
+        lock, dying = d.lock("l"), d.lock("dying")
+        await lock.acquire()
+        for _ in range(3):
+            await dying.acquire()
+            for request in list(dying._holdings._grants):
+                renewals_of(d._gateway).drop(request)
+            await until(lambda: free(dying))
+
+        assert await log(journal_url, "lock", "l") == ["lock.granted"]
+        assert await log(journal_url, "lock", "dying") == ["lock.granted", "lock.expired"] * 3
+
+
+async def test_a_waiter_is_renewed_too(open_d: Open, until: Until) -> None:
+    """Waiting longer than a lease does not cost the place in line."""
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        holder, waiter, dying = d.lock("l"), d.lock("l", timeout=PATIENT), d.lock("dying", timeout=PATIENT)
+        await holder.acquire()
+        waiting = asyncio.create_task(waiter.acquire())
+        for _ in range(3):
+            await dying.acquire()
+            for request in list(dying._holdings._grants):
+                renewals_of(d._gateway).drop(request)
+            await until(lambda: free(dying))
+
+        assert not waiting.done()
+        await holder.release()
+        await waiting
+        assert await waiter.release() is True
+
+
+async def test_a_holder_learns_that_its_lease_is_over(open_d: Open, until: Until) -> None:
+    """When renewing stopped for longer than a lease, ``lost`` is set, the token is gone and nothing can be released."""
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        lock, pool = d.lock("l"), d.semaphore("p", permits=1)
+        await lock.acquire()
+        await pool.acquire()
+        await renewals_of(d._gateway).close()  # as if the event loop had stood still
+        await until(lambda: free(lock))
+        await until(pool.available)
+        assert lock.lost.is_set() is False
+
+        await d.lock("another").acquire()  # renewing goes on
+        await lock.lost.wait()
+        await pool.lost.wait()
+
+        assert (lock.token, pool.token) == (None, None)
+        assert (await lock.release(), await pool.release()) == (False, False)
+        await lock.acquire()
+        assert lock.lost.is_set() is False
+
+
+async def test_a_holder_learns_that_its_lock_was_destroyed(open_d: Open) -> None:
+    """``lost`` is also set when somebody else destroyed the lock."""
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        lock = d.lock("l")
+        await lock.acquire()
+
+        assert await d.lock("l").destroy() is True
+        await lock.lost.wait()
+
+        assert lock.token is None
+
+
+async def test_tokens_grow_through_everything(reopen: Open) -> None:
+    """Every grant has a higher token than the one before: by another handle, after a destroy, after a reopening."""
+    tokens = []
+    for _ in range(3):
+        async with reopen() as d:
+            for _ in range(2):
+                async with d.lock("l") as lock:
+                    tokens.append(lock.token)
+            last = d.lock("l")
+            assert await last.try_acquire() is True
+            tokens.append(last.token)
+            assert await last.destroy() is True
+            assert last.token is None
+
+    assert tokens == sorted(set(tokens))
+    assert len(tokens) == 9
+
+
+async def test_a_release_of_a_shared_lock_frees_the_oldest_grant(open_d: Open) -> None:
+    """A semaphore object with two permits shows the newest token until that one is released too."""
+    async with open_d() as d:
+        pool = d.semaphore("p", permits=2)
+        await pool.acquire()
+        first = pool.token
+        await pool.acquire()
+        second = pool.token
+
+        assert first is not None
+        assert second is not None
+        assert second > first
+        await pool.release()
+        assert pool.token == second
+        await pool.release()
+        assert pool.token is None
