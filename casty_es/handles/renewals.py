@@ -81,8 +81,7 @@ class Renewals:
                 held.lost()
 
     async def close(self) -> None:
-        """Stop renewing, and forget what was held."""
-        self._held.clear()
+        """Stop renewing."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)

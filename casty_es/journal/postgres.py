@@ -101,6 +101,9 @@ class _Session:
         self._connection: _Connection | None = None
         self.free = asyncio.Lock()
 
+    def gone(self) -> bool:
+        return self._connection is None or self._connection.is_closed()
+
     async def ready(self) -> _Connection:
         if self._connection is None or self._connection.is_closed():
             connection = await connect(self._url)
@@ -199,7 +202,9 @@ class PostgresBackend:
         async with self._reader.free:
             try:
                 return await self._fetch(self._reader, statement, parameters)
-            except _SessionLostError:
+            except JournalUnavailableError:
+                if not self._reader.gone():
+                    raise
                 # The server ended an idle session, maybe. A query may be asked twice, over a new one.
                 return await self._fetch(self._reader, statement, parameters)
 
@@ -216,19 +221,15 @@ class PostgresBackend:
         except asyncpg.UndefinedTableError as error:
             raise SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.") from error
         except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-            kind = _SessionLostError if connection.is_closed() else JournalUnavailableError
-            raise kind(
-                f"The database at {shown(self._url)} could not answer: {_said(error)}. Try again when it is back."
+            raise JournalUnavailableError(
+                f"The database at {shown(self._url)} could not answer: {_said(error)}. Nothing was written. Try again "
+                f"when it is back."
             ) from error
         return rows
 
     def _warned(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
         if message.severity_en == "WARNING":
             self._warnings.append(str(message))
-
-
-class _SessionLostError(JournalUnavailableError):
-    """The session ended before the answer came."""
 
 
 def _statement(append: Append) -> tuple[str, list[Any]]:

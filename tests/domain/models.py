@@ -234,7 +234,7 @@ class BarrierModel(Model):
                 return self.arrive(command)
             case barrier.Withdraw(request=request):
                 self.leave((request,))
-                return request in self.last_round
+                return self.generation - 1 if request in self.last_round else None
             case barrier.Renew(requests=requests):
                 return tuple(request for request in requests if request in self.here)
             case barrier.Expire(requests=requests):

@@ -96,7 +96,7 @@ def session(system: ClusteredActorSystem, which: str) -> Any:
         assert system._owner is not None
         lease: Any = system._owner._leases._lease
         return lease._session
-    return {"writer": backend._writer, "reader": backend._reader}[which]
+    return {"writer": backend._writer, "reader": backend._reader}[which]._connection
 
 
 async def execute(url: str, statement: str, *arguments: object) -> None:

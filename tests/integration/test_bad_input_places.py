@@ -169,7 +169,7 @@ async def test_a_file_without_write_permission_is_refused_to_anybody(sqlite_jour
     path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
     before = path.read_bytes()
 
-    with pytest.raises(JournalUnavailableError, match="may read and write"):
+    with pytest.raises(JournalUnavailableError, match="is read-only"):
         await use(sqlite_journal_url)
 
     assert path.read_bytes() == before

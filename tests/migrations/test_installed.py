@@ -18,6 +18,7 @@ SOURCES = ("casty_es", "migrations", "pyproject.toml", "README.md", "LICENSE")
 SCRIPT = """
 import sys
 import casty_es.journal.schema as schema
+import casty_es.journal.migrating as migrating
 migrating.upgrade(sys.argv[1])
 schema.check(sys.argv[1])
 print(schema.__file__, schema.migrations_path(), sep="\\n")

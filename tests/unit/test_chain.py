@@ -65,8 +65,8 @@ def test_golden_digests() -> None:
 
 def test_golden_links() -> None:
     """Given a full record and a bare one, when linked, then their hashes are the vectors of the data format."""
-    assert link(**RECORD).hex() == "fc305aa87cb1316bca48d4c63e106c2af6bd9ffdfeb83b261ab8e36dd3eae5a5"
-    assert link(**BARE).hex() == "51f1e2c2c5b854c7589f8a574390e4d2523be94463c268947bf64a532110c457"
+    assert link(**RECORD).hex() == "0cd2a0131ae6f4cffc97c8f5c98d48411e499670a42dd3d94d9be4f76f458dd5"
+    assert link(**BARE).hex() == "a4fcfa93720dfcb5bb65958ed39b7c2bf8ab3e181b6df3dbaa74350dd55ec802"
 
 
 def test_layout_is_the_documented_one() -> None:
@@ -75,6 +75,7 @@ def test_layout_is_the_documented_one() -> None:
     packed = b"".join(
         [
             RECORD["previous"],
+            bytes([0b111]),  # entity, command id and metadata are there
             (21).to_bytes(4, "big"),
             *[RECORD[field].to_bytes(8, "big") for field in ("position", "epoch", "entity", "sequence", "recorded_at")],
             (1).to_bytes(4, "big"),

@@ -143,7 +143,10 @@ def test_a_timeout_of_another_type_is_refused(seconds: object) -> None:
 def test_there_must_be_one_of_what_is_counted() -> None:
     """Given 1 or more, it comes back; given less, or what is no int, it is refused by name."""
     assert check_at_least_one(1, "permits") == 1
-    assert check_at_least_one(10**30, "permits") == 10**30
+    assert check_at_least_one(2**31 - 1, "permits") == 2**31 - 1
+    for number in (2**31, 10**5_000):
+        with pytest.raises(InvalidArgumentError, match="permits must be at most"):
+            check_at_least_one(number, "permits")
     for number in (0, -1, -(10**5_000)):
         with pytest.raises(InvalidArgumentError, match="permits must be 1 or more"):
             check_at_least_one(number, "permits")
