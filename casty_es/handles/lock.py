@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from types import TracebackType
-from typing import Any, Self
-from uuid import uuid4
-
 from casty_es.domain.decider import Command
 from casty_es.domain.lock import Acquire, Destroy, GetHolder, Release, Renew, TryAcquire, Withdraw
-from casty_es.gateway import EntityGateway, RegionRef
-from casty_es.handles.holding import Holdings
-from casty_es.handles.waiting import WaitingHandle
+from casty_es.handles.holding import HoldingHandle
 
 __all__ = ["Lock"]
 
 
-class Lock(WaitingHandle):
+class Lock(HoldingHandle):
     """Client for a distributed mutual-exclusion lock.
 
     Each ``Lock`` instance has a unique owner ID. ``acquire`` blocks until the lock is granted, first come, first
@@ -43,31 +36,6 @@ class Lock(WaitingHandle):
     True
     """
 
-    def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
-        super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
-        self._owner = str(uuid4())
-        self._holdings = Holdings(gateway, region_ref, self._renew)
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token of the grant that is held, or ``None``. Later grants have higher tokens, for ever.
-
-        Examples
-        --------
-        >>> lock = d.lock("fenced")
-        >>> async with lock:
-        ...     first = lock.token
-        >>> async with lock:
-        ...     first < lock.token
-        True
-        """
-        return self._holdings.newest_token()
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """An event that is set when the lease ran out while the lock was held here. ``acquire`` clears it."""
-        return self._holdings.lost
-
     async def destroy(self) -> bool:
         """Destroy this lock. Who waits for it gets a ``DestroyedError``; tokens go on growing.
 
@@ -81,10 +49,7 @@ class Lock(WaitingHandle):
         >>> await d.lock("never-used").destroy()
         False
         """
-        destroyed: bool = await self._ask(Destroy())
-        if destroyed:
-            self._holdings.clear()
-        return destroyed
+        return await self._destroy(Destroy())
 
     async def acquire(self) -> None:
         """Block until the lock is acquired.
@@ -105,8 +70,7 @@ class Lock(WaitingHandle):
         >>> await lock.release()
         True
         """
-        request, sequence = await self._ask_in_line(lambda request: Acquire(self._owner, request))
-        self._holdings.add(request, sequence)
+        await self._acquire(lambda request: Acquire(self._owner, request))
 
     async def try_acquire(self) -> bool:
         """Try to acquire the lock without blocking.
@@ -124,17 +88,7 @@ class Lock(WaitingHandle):
         >>> await d.lock("report").try_acquire()
         False
         """
-        requests: list[str] = []
-
-        def command(context: Any) -> Command:
-            requests.append(context.request)
-            return TryAcquire(self._owner, context.request)
-
-        sequence = await self._ask_with(command)
-        if sequence is None:
-            return False
-        self._holdings.add(requests[0], sequence)
-        return True
+        return await self._acquire(lambda request: TryAcquire(self._owner, request))
 
     async def release(self) -> bool:
         """Release the lock.
@@ -149,9 +103,7 @@ class Lock(WaitingHandle):
         >>> await d.lock("never-used").release()
         False
         """
-        released: bool = await self._ask(Release(self._owner))
-        self._holdings.remove_oldest()
-        return released
+        return await self._release(Release(self._owner))
 
     async def locked(self) -> bool:
         """Tell whether anybody holds the lock.
@@ -162,17 +114,6 @@ class Lock(WaitingHandle):
         False
         """
         return await self._ask(GetHolder()) is not None
-
-    async def __aenter__(self) -> Self:
-        """Acquire the lock."""
-        await self.acquire()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Release the lock."""
-        await self.release()
 
     def _renew(self, requests: tuple[str, ...]) -> Command:
         return Renew(requests)

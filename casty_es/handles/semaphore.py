@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-from types import TracebackType
-from typing import Any, Self
-from uuid import uuid4
-
 from casty_es.domain.decider import Command
 from casty_es.domain.semaphore import Acquire, Destroy, GetUsage, Release, Renew, TryAcquire, Withdraw
 from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, RegionRef
-from casty_es.handles.holding import Holdings
-from casty_es.handles.waiting import WaitingHandle
+from casty_es.handles.holding import HoldingHandle
 
 __all__ = ["Semaphore"]
 
 
-class Semaphore(WaitingHandle):
+class Semaphore(HoldingHandle):
     """Client for a distributed counting semaphore.
 
     Each ``Semaphore`` instance has a unique owner ID and may hold several permits; ``release`` returns the one it has
@@ -49,18 +43,6 @@ class Semaphore(WaitingHandle):
         if permits is None:
             raise ConfigurationError('The region of a semaphore names its permits: use d.semaphore("pool", permits=3).')
         self._permits = permits
-        self._owner = str(uuid4())
-        self._holdings = Holdings(gateway, region_ref, self._renew)
-
-    @property
-    def token(self) -> int | None:
-        """The fencing token of the newest permit held here, or ``None``. Later grants have higher tokens, for ever."""
-        return self._holdings.newest_token()
-
-    @property
-    def lost(self) -> asyncio.Event:
-        """An event that is set when a lease ran out while its permit was held here. ``acquire`` clears it."""
-        return self._holdings.lost
 
     async def destroy(self) -> bool:
         """Destroy this semaphore. Who waits for it gets a ``DestroyedError``; it may be opened with other permits.
@@ -75,10 +57,7 @@ class Semaphore(WaitingHandle):
         >>> await d.semaphore("never-used", permits=3).destroy()
         False
         """
-        destroyed: bool = await self._ask(Destroy())
-        if destroyed:
-            self._holdings.clear()
-        return destroyed
+        return await self._destroy(Destroy())
 
     async def acquire(self) -> None:
         """Block until a permit is acquired.
@@ -101,8 +80,7 @@ class Semaphore(WaitingHandle):
         >>> await sem.release()
         True
         """
-        request, sequence = await self._ask_in_line(lambda request: Acquire(self._owner, request, self._permits))
-        self._holdings.add(request, sequence)
+        await self._acquire(lambda request: Acquire(self._owner, request, self._permits))
 
     async def try_acquire(self) -> bool:
         """Try to acquire a permit without blocking.
@@ -123,17 +101,7 @@ class Semaphore(WaitingHandle):
         >>> await sem.try_acquire(), await sem.try_acquire()
         (True, False)
         """
-        requests: list[str] = []
-
-        def command(context: Any) -> Command:
-            requests.append(context.request)
-            return TryAcquire(self._owner, context.request, self._permits)
-
-        sequence = await self._ask_with(command)
-        if sequence is None:
-            return False
-        self._holdings.add(requests[0], sequence)
-        return True
+        return await self._acquire(lambda request: TryAcquire(self._owner, request, self._permits))
 
     async def release(self) -> bool:
         """Release a permit.
@@ -148,9 +116,7 @@ class Semaphore(WaitingHandle):
         >>> await d.semaphore("never-used", permits=3).release()
         False
         """
-        released: bool = await self._ask(Release(self._owner))
-        self._holdings.remove_oldest()
-        return released
+        return await self._release(Release(self._owner))
 
     async def available(self) -> int:
         """Tell how many permits nobody holds.
@@ -163,17 +129,6 @@ class Semaphore(WaitingHandle):
         usage = await self._ask(GetUsage())
         available: int = (usage.permits or self._permits) - usage.held
         return available
-
-    async def __aenter__(self) -> Self:
-        """Acquire a permit."""
-        await self.acquire()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Release a permit."""
-        await self.release()
 
     def _renew(self, requests: tuple[str, ...]) -> Command:
         return Renew(requests)

@@ -8,17 +8,18 @@ is never granted later.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
 
 from casty_es.domain.decider import Command
-from casty_es.errors import JournalError, NotDoneError, OutcomeUnknownError, StillInLineError
+from casty_es.errors import CastyError, JournalError, NotDoneError, OutcomeUnknownError, StillInLineError
 from casty_es.gateway import CommandContext
 from casty_es.handles.handle import Handle
 from casty_es.handles.renewals import renewals_of
 
-__all__ = ["WaitingHandle"]
+__all__ = ["WaitingHandle", "finished"]
 
 T = TypeVar("T")
 
@@ -59,7 +60,9 @@ class WaitingHandle(Handle):
             granted = await self._stepped_out(requests[0], error)
         except asyncio.CancelledError:
             # Nobody waits for it any more, so it must not be granted: that is finished first, whatever happens.
-            await _finished(self._stepped_out(requests[0], None))
+            if requests:
+                with contextlib.suppress(CastyError):  # then it expires with its lease, which nobody renews now
+                    await finished(self._stepped_out(requests[0], None))
             raise
         finally:
             if requests:
@@ -85,12 +88,16 @@ class WaitingHandle(Handle):
         return granted
 
 
-async def _finished(work: Any) -> None:
-    """Wait for a piece of work to its end, even while this task is being cancelled again and again."""
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Carry a piece of work to its end, even while this task is being cancelled; then let the cancellation go on."""
     task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait({task})
-        except asyncio.CancelledError:
-            continue
-    task.exception()  # a withdrawal that failed: the request expires with its lease, which nobody renews now
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        task.exception()  # nobody is left to be told; what was not undone expires with its lease
+        raise cancelled
+    return task.result()
