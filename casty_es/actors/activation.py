@@ -35,16 +35,20 @@ _LOG: Final = logging.getLogger("casty_es.activation")
 # Folding a page of this many events takes about five milliseconds, which the event loop can spare.
 _PAGE_EVENTS: Final = 2_000
 
+# Their shards are a query away, so what is remembered of them may be forgotten.
+_REMEMBERED_STRUCTURES: Final = 100_000
+
 
 class _Cold:
     """An entity that is not in memory, and the commands that wait for it."""
 
-    __slots__ = ("asked", "entity", "name", "pendings", "shards", "slot", "stored", "wanted")
+    __slots__ = ("asked", "batch", "entity", "name", "pendings", "shards", "slot", "stored", "wanted")
 
     def __init__(self, name: EntityName, shards: int) -> None:
         self.name = name
         self.shards = shards
         self.pendings: list[Pending] = []
+        self.batch: list[_Cold] = []  # the one that reads it now
         self.asked = 0  # how many of them were there when the journal was asked
         self.wanted = False  # whether it is to be owned here even if nobody writes it
         self.slot: Slot | None = None
@@ -116,6 +120,7 @@ class Activator:
         if not self._arrived:
             asyncio.get_running_loop().call_soon(self._start)
         self._arrived.append(cold)
+        cold.batch = self._arrived
 
     def _start(self) -> None:
         batch, self._arrived = self._arrived, []
@@ -133,12 +138,15 @@ class Activator:
                 _LOG.exception("Activating %d entities failed", len(batch))
                 error = JournalUnavailableError(f"The entity could not be read: {error!r}. Nothing was done.")
             for cold in batch:
-                if self._cold.get(cold.name) is cold:
+                if cold.batch is batch and self._cold.get(cold.name) is cold:
                     del self._cold[cold.name]
                     cold.fail(error)
 
     async def _locate(self, batch: list[_Cold]) -> None:
         """Find each entity's slot, by the number of shards that its structure was first written with."""
+        if len(self._shards) > _REMEMBERED_STRUCTURES:
+            for remembered in (self._shards, self._recorded, self._warned):
+                remembered.clear()
         unknown = {cold.name[:2]: cold.shards for cold in batch if cold.name[:2] not in self._shards}
         to_record = {cold.name[:2]: cold.shards for cold in batch if cold.writes()}
         to_record = {key: shards for key, shards in to_record.items() if key not in self._recorded}
@@ -154,8 +162,8 @@ class Activator:
             # What is not recorded yet may be recorded by another process at any time: it is not remembered.
             self._shards.update({key: shards for key, shards in read.items() if shards is not None})
         for cold in batch:
-            shards = self._shards.get(cold.name[:2]) or cold.shards
-            if shards != cold.shards:
+            shards = self._shards.get(cold.name[:2]) or cold.shards or 1
+            if cold.shards not in {0, shards}:
                 self._warn_once(cold, shards)
             kind, structure, entity_key = cold.name
             cold.slot = self._slots[

@@ -16,7 +16,7 @@ __all__ = ["Entity", "Entry"]
 class Entry:
     """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
 
-    __slots__ = ("encoded", "entity", "events", "hash", "pending", "reply", "size", "state")
+    __slots__ = ("encoded", "entity", "epoch", "events", "hash", "pending", "reply", "size", "state")
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Entry:
         reply: Any,
     ) -> None:
         self.entity = entity
+        self.epoch = entity.slot.epoch
         self.pending = pending
         self.events = events
         self.encoded = encoded

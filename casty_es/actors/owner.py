@@ -62,7 +62,6 @@ class Owner:
         self._settings = settings
         self._slots = [Slot(number) for number in range(meta.slots)]
         self._entities: OrderedDict[EntityName, Entity] = OrderedDict()
-        self._shards: dict[tuple[str, str], int] = {}
         self._table: dict[bytes, Pending] = {}
         self._held: dict[EntityName, list[Pending]] = {}
         self._leases = SlotLeases(
@@ -117,30 +116,31 @@ class Owner:
         OverloadedError
             Too many commands wait. This one was not accepted.
         """
-        if len(self._table) >= self._settings.max_pending:
+        if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
             raise OverloadedError(
-                f"{len(self._table)} commands are waiting already. This one was not accepted and did not happen; try "
-                f"again later, with fewer at once, or raise the setting max_pending."
+                f"{self._settings.max_pending} commands are waiting already. This one was not accepted; it did "
+                f"not happen. Try again later, with fewer at once, or raise the setting max_pending."
             )
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        pending = Pending(command, command_id, future, self._table, local=local, repeat_after=repeat_after)
+        pending = Pending(
+            command, command_id, future, self._table, shards=shards, local=local, repeat_after=repeat_after
+        )
         if repeat_after is not None or command_id in self._table:
-            self._repeat(name, shards, pending)
+            self._repeat(name, pending)
             return pending
         self._table[command_id] = pending
-        self._submit(name, shards, pending)
+        self._submit(name, pending)
         return pending
 
-    def _submit(self, name: EntityName, shards: int, pending: Pending) -> None:
+    def _submit(self, name: EntityName, pending: Pending) -> None:
         entity = self._entities.get(name)
         if entity is None or self._held:
-            self._submit_cold(name, shards, pending)
+            self._submit_cold(name, pending)
         else:
             self._entities.move_to_end(name)
             self._decide(entity, pending)
 
-    def _submit_cold(self, name: EntityName, shards: int, pending: Pending) -> None:
-        self._shards[name[:2]] = shards
+    def _submit_cold(self, name: EntityName, pending: Pending) -> None:
         held = self._held.get(name)
         entity = self._entities.get(name)
         if held is not None:
@@ -148,12 +148,12 @@ class Owner:
         elif entity is not None:
             self._decide(entity, pending)
         else:
-            self._activator.add(name, shards, pending)
+            self._activator.add(name, pending.shards, pending)
 
     def _again(self, name: EntityName, pending: Pending) -> None:
         pending.stage = Stage.ARRIVED
         if not pending.abandoned():
-            self._submit_cold(name, self._shards[name[:2]], pending)
+            self._submit_cold(name, pending)
 
     def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
         self._entities[entity.name] = entity
@@ -187,7 +187,7 @@ class Owner:
             pending.settle(reply)
         else:
             pending.stage = Stage.DECIDED
-            self._prover.prove(entity.slot, entity.name, pending, reply)
+            self._prover.prove(entity.slot, entity.slot.epoch, entity.name, pending, reply)
 
     def _evict(self) -> None:
         for _ in range(_EVICTION_TRIES):
@@ -199,7 +199,7 @@ class Owner:
 
     # Repeats
 
-    def _repeat(self, name: EntityName, shards: int, pending: Pending) -> None:
+    def _repeat(self, name: EntityName, pending: Pending) -> None:
         first = self._table.get(pending.command_id)
         if first is not None:
             first.joined += (pending,)
@@ -208,17 +208,16 @@ class Owner:
         entity = self._entities.get(name)
         if entity is not None and name not in self._held:
             # It is read from the journal anew, once all that was decided of it is there; what comes later waits.
-            self._shards[name[:2]] = shards
             self._held[name] = [pending]
             marker = Marker(lambda: self._release(name))
             self._writer.add(Entry(entity, marker, (), [], entity.state, None))
         else:
-            self._submit_cold(name, shards, pending)
+            self._submit_cold(name, pending)
 
     def _release(self, name: EntityName) -> None:
         self._entities.pop(name, None)
         for pending in self._held.pop(name, ()):
-            self._activator.add(name, self._shards[name[:2]], pending)
+            self._activator.add(name, pending.shards, pending)
 
     # What the parts ask for
 
@@ -229,13 +228,13 @@ class Owner:
         # Leases are counted afresh in every epoch: what ran out in this one says nothing about the next.
         pending = Pending(expire(requests), self._runtime.new_id(), future, self._table, epoch=slot.epoch)
         self._table[pending.command_id] = pending
-        self._submit(name, self._shards[name[:2]], pending)
+        self._submit(name, pending)
         return future
 
     def _look_again(self, name: EntityName) -> None:
         entity = self._entities.get(name)
         if entity is None:
-            self._activator.add(name, self._shards[name[:2]], None)
+            self._activator.add(name, 0, None)
         else:
             self._waiters.reconcile(entity)
 
@@ -259,10 +258,12 @@ class Owner:
     async def close(self) -> None:
         """Write what was decided, tell those who wait that nothing will come, give everything back."""
         closed = UsageError("The system was closed while the caller stood in line. Nothing was granted.")
-        self._waiters.close(closed)
         await self._activator.close()
         await self._writer.close()
         self._waiters.close(closed)
         await self._prover.close()
+        await self._activator.close()
+        for pending in list(self._table.values()):  # decided again too late, after an append that was refused
+            pending.fail(UsageError("The system was closed before the command was written. It did not happen."))
         await self._snapshotter.close()
         await self._leases.release()

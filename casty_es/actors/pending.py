@@ -35,6 +35,8 @@ class Pending:
         Gets the reply, or the error.
     table : dict[bytes, Pending]
         The pending table, by command id: a repeat of the command joins it there while its outcome is open.
+    shards : int
+        The number of shards that the caller's handle has; 0 for one who knows that it is recorded.
     local : bool
         Whether a query may be answered without a proof that this owner is still the owner.
     repeat_after : int | None
@@ -43,7 +45,18 @@ class Pending:
         The only epoch under which the command makes sense; without one, any.
     """
 
-    __slots__ = ("command", "command_id", "epoch", "future", "joined", "local", "repeat_after", "stage", "table")
+    __slots__ = (
+        "command",
+        "command_id",
+        "epoch",
+        "future",
+        "joined",
+        "local",
+        "repeat_after",
+        "shards",
+        "stage",
+        "table",
+    )
 
     def __init__(
         self,
@@ -52,6 +65,7 @@ class Pending:
         future: asyncio.Future[Any],
         table: dict[bytes, Pending],
         *,
+        shards: int = 0,
         local: bool = False,
         repeat_after: int | None = None,
         epoch: int | None = None,
@@ -60,6 +74,7 @@ class Pending:
         self.command_id = command_id
         self.future = future
         self.table = table
+        self.shards = shards
         self.local = local
         self.repeat_after = repeat_after
         self.epoch = epoch

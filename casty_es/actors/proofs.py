@@ -52,9 +52,9 @@ class Prover:
         self._claims: list[_Claim] = []
         self._task: asyncio.Task[None] | None = None
 
-    def prove(self, slot: Slot, name: EntityName, pending: Pending, reply: object) -> None:
+    def prove(self, slot: Slot, epoch: int, name: EntityName, pending: Pending, reply: object) -> None:
         """Send ``reply`` when a proof is there that was asked for after now."""
-        self._claims.append(_Claim(slot, slot.epoch, name, pending, reply))
+        self._claims.append(_Claim(slot, epoch, name, pending, reply))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="casty-prover")
 

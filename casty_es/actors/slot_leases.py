@@ -77,12 +77,13 @@ class SlotLeases:
         JournalError
             The journal could not be read or written.
         """
+        give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         async with self._taking:
             wanted = {slot.number: slot for slot in slots if not slot.epoch}
             if not wanted:
                 return
             for _ in range(_ATTEMPTS):
-                lease = await self._acquire()
+                lease = await self._acquire(give_up_at)
                 heads = await self._journal.heads(list(wanted))
                 now = self._runtime.now()
                 append = self._lease_records(heads, now)
@@ -119,11 +120,10 @@ class SlotLeases:
         rows = [lease_row(number, heads[number], payload, now, LEASE_ACQUIRED) for number in sorted(heads)]
         return Append([(number, heads[number].position, heads[number].hash) for number in sorted(heads)], rows)
 
-    async def _acquire(self) -> Lease:
+    async def _acquire(self, give_up_at: float) -> Lease:
         if self._lease is not None and not self._lease.lost.done():
             return self._lease
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + self._wait_seconds
         while (lease := await self._manager.try_acquire()) is None:
             if loop.time() >= give_up_at:
                 raise await self._in_use()

@@ -53,6 +53,7 @@ class Waiters:
         self.look_again = look_again
         self._lines: dict[EntityName, dict[str, Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
+        self.in_line = 0  # how many callers stand in a line here
         self._deadlines: dict[str, tuple[float, EntityName, Slot]] = {}
         self._heap: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -61,7 +62,9 @@ class Waiters:
         """Remember whom to tell when the request of this command is settled."""
         pending.stage = Stage.IN_LINE
         self._slots[entity.name] = entity.slot
-        self._lines.setdefault(entity.name, {})[_request(pending)] = pending
+        line = self._lines.setdefault(entity.name, {})
+        self.in_line += _request(pending) not in line
+        line[_request(pending)] = pending
 
     def apply(self, entity: Entity, state: Any, entry: Entry) -> None:
         """Carry out what an entry's events mean, now that they are committed; ``state`` is the one before them."""
@@ -124,6 +127,7 @@ class Waiters:
         if line is not None and not line:
             del self._lines[name], self._slots[name]
         if pending is not None:
+            self.in_line -= 1
             pending.settle(reply)
 
     def _start(self, request: str, name: EntityName, slot: Slot, seconds: float | None = None) -> None:
@@ -163,8 +167,10 @@ class Waiters:
         self._arm()
 
     def _retry(self, name: EntityName, slot: Slot, requests: list[str]) -> Callable[[asyncio.Future[Any]], None]:
+        epoch = slot.epoch
+
         def done(expired: asyncio.Future[Any]) -> None:
-            if not expired.cancelled() and expired.exception() is not None and slot.epoch:
+            if not expired.cancelled() and expired.exception() is not None and slot.epoch == epoch:
                 _LOG.warning("Expiring %s on %s failed, trying again: %s", requests, name, expired.exception())
                 for request in requests:
                     self._start(request, name, slot, _RETRY_SECONDS)

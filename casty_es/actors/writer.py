@@ -189,7 +189,7 @@ class Writer:
             before = entity.committed
             entity.commit(entry)
             if not entry.events and entity.slot not in batch.heads:
-                self._prover.prove(entity.slot, entity.name, pending, reply)
+                self._prover.prove(entity.slot, entry.epoch, entity.name, pending, reply)
                 continue
             if entity.kind.effects is not None:
                 self._waiters.apply(entity, before, entry)

@@ -57,23 +57,23 @@ class Renewals:
             by_structure: dict[RegionRef, list[str]] = {}
             for request, held in self._held.items():
                 by_structure.setdefault(held.ref, []).append(request)
-            for ref, requests in by_structure.items():
-                try:
-                    await self._renew(ref, requests)
-                except UsageError:
-                    return  # the system is closed, and with it everything that was held
-                except CastyError as error:
-                    _LOG.warning("Renewing %d leases of %s %r failed: %s", len(requests), ref.kind, ref.name, error)
+            # At once: one that is not answered must not hold up the others until they expire.
+            await asyncio.gather(*(self._renew(ref, requests) for ref, requests in by_structure.items()))
 
     async def _renew(self, ref: RegionRef, requests: list[str]) -> None:
         gateway = self._gateway()
         if gateway is None:
-            raise UsageError("The system is gone.")
-        command = self._held[requests[0]].renew(tuple(requests)) if requests[0] in self._held else None
-        if command is None:
+            self._held.clear()
             return
-        envelope = ShardEnvelope(ref.name, command)
-        known: Any = await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval)
+        envelope = ShardEnvelope(ref.name, self._held[requests[0]].renew(tuple(requests)))
+        try:
+            known: Any = await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval)
+        except UsageError:
+            self._held.clear()  # the system is closed, and with it everything that was held
+            return
+        except CastyError as error:
+            _LOG.warning("Renewing %d leases of %s %r failed: %s", len(requests), ref.kind, ref.name, error)
+            return
         for request in set(requests) - set(known):
             held = self._held.pop(request, None)
             if held is not None:

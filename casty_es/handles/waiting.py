@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from casty_es.domain.decider import Command
-from casty_es.errors import CastyError, JournalError, NotDoneError, OutcomeUnknownError, StillInLineError
+from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
 from casty_es.gateway import CommandContext
 from casty_es.handles.handle import Handle
 from casty_es.handles.renewals import renewals_of
@@ -73,7 +73,7 @@ class WaitingHandle(Handle):
         withdraw = self._withdraw(request, keep_grant=error is not None)
         try:
             granted = await self._ask_with(lambda _: withdraw, timeout=_WITHDRAW_SECONDS)
-        except (JournalError, TimeoutError) as failed:
+        except CastyError as failed:
             raise OutcomeUnknownError(
                 f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s, and the "
                 f"request {request} could not be withdrawn ({failed}). It may still be granted; then it expires, "

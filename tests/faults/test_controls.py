@@ -158,7 +158,7 @@ async def test_answers_from_old_state_are_caught(monkeypatch: pytest.MonkeyPatch
     """An owner that does not prove its reads gives stale ones once somebody else has written."""
     from casty_es.actors import proofs
 
-    def unproven(_self: proofs.Prover, _slot: Any, _name: Any, pending: Any, reply: object) -> None:
+    def unproven(_self: proofs.Prover, _slot: Any, _epoch: int, _name: Any, pending: Any, reply: object) -> None:
         pending.settle(reply)
 
     monkeypatch.setattr(proofs.Prover, "prove", unproven)
