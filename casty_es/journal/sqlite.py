@@ -66,7 +66,11 @@ class _Connection:
         self.sqlite: sqlite3.Connection | None = None
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+        """Run in the thread. The loop's own ``run_in_executor`` chains two futures, which a lone caller would feel."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+        self._thread.submit(_report, loop, done, function, arguments)
+        return await done
 
     async def close(self) -> None:
         await self.run(self.drop)
@@ -230,6 +234,23 @@ class SqliteBackend:
         return AppendRejectedError(
             f"The SQLite file {self._file} refused an append: {error} ({code}). Nothing was written."
         )
+
+
+def _report(
+    loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], function: Callable[..., T], arguments: tuple[object, ...]
+) -> None:
+    """Run in the thread, and let the loop know how it ended."""
+    try:
+        result = function(*arguments)
+    except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
+        loop.call_soon_threadsafe(_finish, done, done.set_exception, error)
+    else:
+        loop.call_soon_threadsafe(_finish, done, done.set_result, result)
+
+
+def _finish(done: asyncio.Future[T], tell: Callable[[Any], None], outcome: object) -> None:
+    if not done.cancelled():
+        tell(outcome)
 
 
 def _parameter(value: object) -> object:

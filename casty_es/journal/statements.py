@@ -227,6 +227,11 @@ def sqlite_append(events: int, predecessors: int) -> str:
     insert = f"INSERT INTO casty_events ({', '.join(_COLUMNS)})"
     if not predecessors:
         return f"{insert} VALUES {rows}"
+    if events == predecessors == 1:  # what a lone caller waits for
+        return (
+            f"{insert} SELECT {', '.join('?' * len(_COLUMNS))} "
+            f"WHERE EXISTS (SELECT 1 FROM casty_events e WHERE e.slot = ? AND e.position = ? AND e.hash = ?)"
+        )
     named = ", ".join(["(?, ?, ?)"] * predecessors)
     return (
         f"{insert} SELECT * FROM (VALUES {rows}) WHERE (SELECT count(*) FROM (VALUES {named}) p "
