@@ -18,6 +18,7 @@ from casty_es.errors import ConfigurationError, InvalidTypeError, UsageError
 from casty_es.gateway import CommandContext, LocalGateway, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import stop_renewals
+from casty_es.handles.waiting import finished
 from casty_es.journal import schema
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EventJournal
@@ -127,7 +128,7 @@ class ClusteredActorSystem:
         try:
             await stop_renewals(self)
             if owner is not None:
-                await owner.close()
+                await finished(owner.close())  # half-closed, it would keep the lease for as long as the process lives
         finally:
             await self.journal.close()
 

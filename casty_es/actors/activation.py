@@ -24,7 +24,7 @@ from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
-from casty_es.journal.port import EntityName, EventJournal, StoredEntity
+from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredEntity
 from casty_es.names import shard_of, slot_of
 from casty_es.runtime import Runtime
 
@@ -147,22 +147,26 @@ class Activator:
         if len(self._shards) > _REMEMBERED_STRUCTURES:
             for remembered in (self._shards, self._recorded, self._warned):
                 remembered.clear()
-        unknown = {cold.name[:2]: cold.shards for cold in batch if cold.name[:2] not in self._shards}
+        # Held here: while this waits, another batch may forget what is remembered.
+        known = {key: self._shards[key] for key in (cold.name[:2] for cold in batch) if key in self._shards}
+        unknown = {cold.name[:2]: cold.shards for cold in batch if cold.name[:2] not in known}
         to_record = {cold.name[:2]: cold.shards for cold in batch if cold.writes()}
         to_record = {key: shards for key, shards in to_record.items() if key not in self._recorded}
         to_read = [key for key in unknown if key not in to_record]
         if to_record:
             rows = [(kind, name, shards) for (kind, name), shards in to_record.items()]
             for key, recorded in zip(to_record, await self._journal.record_structures(rows), strict=True):
-                self._shards[key] = recorded
+                self._shards[key] = known[key] = recorded
                 self._recorded.add(key)
         read: dict[tuple[str, str], int | None] = {}
         if to_read:
             read = dict(zip(to_read, await self._journal.structures(to_read), strict=True))
             # What is not recorded yet may be recorded by another process at any time: it is not remembered.
-            self._shards.update({key: shards for key, shards in read.items() if shards is not None})
+            found = {key: shards for key, shards in read.items() if shards is not None}
+            self._shards.update(found)
+            known.update(found)
         for cold in batch:
-            shards = self._shards.get(cold.name[:2]) or cold.shards or 1
+            shards = known.get(cold.name[:2]) or cold.shards or 1
             if cold.shards not in {0, shards}:
                 self._warn_once(cold, shards)
             kind, structure, entity_key = cold.name
@@ -196,7 +200,9 @@ class Activator:
         for cold, found in zip(batch, stored, strict=True):
             cold.stored = found
             cold.entity = self._entity(cold)
-            if found is None:
+            if found is not None and found.id >> ENTITY_NUMBER_BITS != cold.entity.slot.number:
+                self._quarantine(cold, 0, JournalCorruptError("it is recorded in another slot than it belongs to"))
+            elif found is None:
                 await self._finish(cold, epochs[cold.name])
             elif self._unpack_snapshot(cold, found):
                 tails[found.id] = cold

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
@@ -68,7 +69,7 @@ class Owner:
             journal, manager, runtime, node_id=node_id, wait_seconds=settings.writer_wait_seconds, lost=self._lost
         )
         self._waiters = Waiters(lease_seconds=settings.lease_seconds, expire=self._expire, look_again=self._look_again)
-        self._prover = Prover(journal, lost=self._lose, again=self._again)
+        self._prover = Prover(journal, lost=lambda slot: self._writer.lose({slot}), again=self._again)
         self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
         self._writer = Writer(
             journal,
@@ -238,22 +239,12 @@ class Owner:
         else:
             self._waiters.reconcile(entity)
 
-    def _forget(self, slot: Slot) -> None:
-        for name in [name for name, entity in self._entities.items() if entity.slot is slot]:
+    def _forget(self, slots: Collection[Slot]) -> None:
+        for name in [name for name, entity in self._entities.items() if entity.slot in slots]:
             del self._entities[name]
 
-    def _lose(self, slot: Slot) -> None:
-        slot.lose()
-        self._waiters.forget_leases(slot)
-        self._forget(slot)
-        self._writer.recall({slot})
-        for name in self._waiters.names(slot):
-            self._look_again(name)
-
     def _lost(self, _reason: str) -> None:
-        for slot in self._slots:
-            if slot.epoch:
-                self._lose(slot)
+        self._writer.lose({slot for slot in self._slots if slot.epoch})
 
     async def close(self) -> None:
         """Write what was decided, tell those who wait that nothing will come, give everything back."""

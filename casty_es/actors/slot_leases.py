@@ -91,6 +91,7 @@ class SlotLeases:
                     await self._journal.append(append)
                 except (ConflictError, AppendUnknownError) as error:
                     _LOG.info("The lease records of slots %s were not confirmed, trying again: %s", [*wanted], error)
+                    await asyncio.sleep(_ASK_AGAIN_SECONDS if isinstance(error, AppendUnknownError) else 0)
                     continue
                 # Read after the record is there: nobody but its writer gives numbers from here on.
                 numbers = await self._journal.entity_numbers(list(wanted))
@@ -102,7 +103,8 @@ class SlotLeases:
                 _LOG.debug("Took slots %s", [*wanted])
                 return
         raise LeaseLostError(
-            f"The slots {[*wanted]} were taken away {_ATTEMPTS} times in a row. Nothing of this command was written."
+            f"The slots {[*wanted]} could not be taken in {_ATTEMPTS} attempts, because others wrote to them or the "
+            f"journal did not answer. Nothing of this command was written."
         )
 
     async def release(self) -> None:

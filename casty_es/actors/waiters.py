@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from casty_es.actors.entity import Entity, Entry
@@ -53,6 +53,7 @@ class Waiters:
         self.look_again = look_again
         self._lines: dict[EntityName, dict[str, Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
+        self._closed = False
         self.in_line = 0  # how many callers stand in a line here
         self._deadlines: dict[str, tuple[float, EntityName, Slot]] = {}
         self._heap: list[tuple[float, str]] = []
@@ -69,8 +70,7 @@ class Waiters:
     def apply(self, entity: Entity, state: Any, entry: Entry) -> None:
         """Carry out what an entry's events mean, now that they are committed; ``state`` is the one before them."""
         kind = entity.kind
-        if kind.effects is None:
-            return
+        assert kind.effects is not None  # noqa: S101 - the writer asks for such kinds only
         for event in entry.events:
             effects: Effects = kind.effects(state, event)
             for request in effects.began:
@@ -102,17 +102,18 @@ class Waiters:
                 lost = NotDoneError("The request is not in line any more. Nothing was granted.")
                 self._settle(entity.name, request, lost if reply is None else reply)
 
-    def names(self, slot: Slot) -> list[EntityName]:
-        """Give the entities of a slot at which somebody waits here."""
-        return [name for name, its_slot in self._slots.items() if its_slot is slot]
+    def names(self, slots: Collection[Slot]) -> list[EntityName]:
+        """Give the entities of some slots at which somebody waits here."""
+        return [name for name, its_slot in self._slots.items() if its_slot in slots]
 
-    def forget_leases(self, slot: Slot) -> None:
-        """Let no lease of a slot run out here any more: it has another owner, who starts them afresh."""
-        for request in [request for request, known in self._deadlines.items() if known[2] is slot]:
+    def forget_leases(self, slots: Collection[Slot]) -> None:
+        """Let no lease of these slots run out here any more: they have another owner, who starts them afresh."""
+        for request in [request for request, known in self._deadlines.items() if known[2] in slots]:
             del self._deadlines[request]
 
     def close(self, error: Exception) -> None:
         """Tell everybody who waits that nothing will come."""
+        self._closed = True
         self._heap.clear()
         self._deadlines.clear()
         if self._timer is not None:
@@ -131,6 +132,8 @@ class Waiters:
             pending.settle(reply)
 
     def _start(self, request: str, name: EntityName, slot: Slot, seconds: float | None = None) -> None:
+        if self._closed:
+            return
         deadline = asyncio.get_running_loop().time() + (self._lease_seconds if seconds is None else seconds)
         fresh = request not in self._deadlines
         self._deadlines[request] = (deadline, name, slot)

@@ -69,7 +69,7 @@ class Writer:
     max_events, max_bytes : int
         How many events, and bytes of their payloads, one append carries at most.
     forget : Callable[[Slot], None]
-        Drops every entity of a slot from memory.
+        Drops every entity of some slots from memory.
     again : Callable[[EntityName, Pending], None]
         Takes a command that must be decided again.
     committed : Callable[[Entity], None]
@@ -86,7 +86,7 @@ class Writer:
         *,
         max_events: int,
         max_bytes: int,
-        forget: Callable[[Slot], None],
+        forget: Callable[[Collection[Slot]], None],
         again: Callable[[EntityName, Pending], None],
         committed: Callable[[Entity], None],
     ) -> None:
@@ -129,7 +129,7 @@ class Writer:
             task.cancel()
         await asyncio.gather(drained, self._task, return_exceptions=True)
 
-    def recall(self, slots: Collection[Slot]) -> None:
+    def _recall(self, slots: Collection[Slot]) -> None:
         """Take back what was decided for these slots and is not on its way; it is decided again."""
         mine = [entry for entry in self._open if entry.entity.slot in slots]
         self._open = [entry for entry in self._open if entry.entity.slot not in slots]
@@ -150,8 +150,7 @@ class Writer:
                 await self._write(entries)
             except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a caller waiting for ever
                 _LOG.exception("The writer failed with %d commands on their way", len(entries))
-                for slot in {entry.entity.slot for entry in entries}:
-                    self._lose(slot)
+                self.lose({entry.entity.slot for entry in entries})
                 self._fail(entries, error, in_doubt=error)
 
     def _take(self) -> list[Entry]:
@@ -210,16 +209,16 @@ class Writer:
             if slot not in batch.heads:
                 await self._write(entries)
             elif moved is None:
-                self._lose(slot)
+                self.lose({slot})
                 self._fail(entries, error)
             elif slot in moved or slot.epoch != batch.heads[slot][0].epoch:
                 if slot in moved:
-                    self._lose(slot)
+                    self.lose({slot})
                 self._fail(entries, _lost(slot, error))
             elif len(batch.heads) > 1:
                 await self._write(entries)
             else:
-                self._drop(slot)
+                self._drop({slot})
                 self._fail(entries, error)
 
     async def _moved(self, batch: Batch) -> set[Slot] | None:
@@ -234,9 +233,8 @@ class Writer:
     async def _unknown(self, batch: Batch, error: Exception) -> None:
         """Settle the append's outcome by new lease records, then tell each caller what the journal has of it."""
         positions = {slot: named[1] for slot, named in zip(batch.heads, batch.append.predecessors, strict=True)}
-        for slot, (head, _) in batch.heads.items():
-            if slot.epoch == head.epoch:  # else it was lost already, and maybe taken again behind this append
-                self._lose(slot)
+        # Others were lost already, and maybe taken again behind this append.
+        self.lose({slot for slot, (head, _) in batch.heads.items() if slot.epoch == head.epoch})
         try:
             await self._until_it_works(lambda: self._leases.take(positions))
             found: dict[bytes, list[RecordedEvent]] = {}
@@ -249,9 +247,8 @@ class Writer:
             return
         for entry in batch.entries:
             self._tell(entry, found.get(entry.pending.command_id), error)
-        for slot in positions:
-            for name in self._waiters.names(slot):
-                self._waiters.look_again(name)
+        for name in self._waiters.names(positions):
+            self._waiters.look_again(name)
 
     def _tell(self, entry: Entry, recorded: list[RecordedEvent] | None, error: Exception) -> None:
         pending = entry.pending
@@ -279,16 +276,18 @@ class Writer:
                 await asyncio.wait_for(self._closing.wait(), pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def _lose(self, slot: Slot) -> None:
-        slot.lose()
-        self._waiters.forget_leases(slot)
-        self._drop(slot)
+    def lose(self, slots: Collection[Slot]) -> None:
+        """Stop owning these slots. What was decided for them and is not on its way is decided again."""
+        for slot in slots:
+            slot.lose()
+        self._waiters.forget_leases(slots)
+        self._drop(slots)
 
-    def _drop(self, slot: Slot) -> None:
-        """Throw away what was decided for the slot; what was not on its way is decided again."""
-        self._forget(slot)
-        self.recall({slot})
-        for name in self._waiters.names(slot):
+    def _drop(self, slots: Collection[Slot]) -> None:
+        """Throw away what was decided for these slots; what was not on its way is decided again."""
+        self._forget(slots)
+        self._recall(slots)
+        for name in self._waiters.names(slots):
             self._waiters.look_again(name)
 
     def _fail(self, entries: list[Entry], error: Exception, *, in_doubt: Exception | None = None) -> None:

@@ -36,6 +36,7 @@ class TryAcquire(Command, frozen=True, gc=False):
 
 class Release(Command, frozen=True, gc=False):
     owner: str
+    request: str | None = None  # without one, whatever the owner holds
 
 
 class Withdraw(Command, frozen=True, gc=False):
@@ -135,8 +136,8 @@ def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
             return (Requested(owner, request),)
         case TryAcquire(owner=owner, request=request):
             return (Granted(owner, request, state.sequence + 1),) if _free(state) else ()
-        case Release(owner=owner):
-            if state.holder is None or state.holder.owner != owner:
+        case Release(owner=owner, request=request):
+            if state.holder is None or state.holder.owner != owner or request not in {None, state.holder.request}:
                 return ()
             return _leave(state, _released(state.holder))
         case Withdraw(request=request, keep_grant=keep_grant):

@@ -5,7 +5,7 @@
 2. While a permit is free and nobody is in line a request is granted at once; else ``Acquire`` stands in line and
    ``TryAcquire`` is refused. Whoever gives a permit back grants it to the front of the line in the same decision.
 3. A permit is held by a request, named by its command id. An owner (one ``Semaphore`` object) may hold several;
-   ``Release`` returns the one it has held longest.
+   ``Release`` returns the one it names, or the one held longest.
 4. Withdrawal, expiry and tokens are as for the lock (lock.py).
 """
 
@@ -36,6 +36,7 @@ class TryAcquire(Command, frozen=True, gc=False):
 
 class Release(Command, frozen=True, gc=False):
     owner: str
+    request: str | None = None  # without one, what the owner has held longest
 
 
 class Withdraw(Command, frozen=True, gc=False):
@@ -146,8 +147,9 @@ def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...
             if request in state.holders or request in state.line:
                 return ()
             return (Granted(owner, request, state.sequence + 1, permits),) if _free(state, permits) else ()
-        case Release(owner=owner):
-            held = next((item for item in state.holders.items() if item[1].owner == owner), None)
+        case Release(owner=owner, request=request):
+            mine = (item for item in state.holders.items() if item[1].owner == owner)
+            held = next((item for item in mine if request in {None, item[0]}), None)
             return () if held is None else _leave(state, held[0], held[1])
         case Withdraw(request=request, keep_grant=keep_grant):
             holder = state.holders.get(request)

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -24,34 +25,47 @@ __all__ = ["HoldingHandle", "fencing_token"]
 _SEQUENCE_BITS = 44
 
 
-class _Holdings:
-    """The grants that one handle holds, the oldest first.
+class _Grant:
+    """One grant, and the task that asked for it."""
 
-    Attributes
-    ----------
-    lost : asyncio.Event
-        Set when a lease is found to be over although nobody released it.
-    """
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        self.lost = False
+        task = asyncio.current_task()
+        self._task = None if task is None else weakref.ref(task)
+
+    def mine(self) -> bool:
+        """Tell whether the running task asked for it."""
+        return self._task is not None and self._task() is asyncio.current_task()
+
+
+class _Holdings:
+    """The grants that one handle holds, the oldest first, and those that its tasks lost and do not know of yet."""
 
     def __init__(self, gateway: EntityGateway, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command]) -> None:
         self._gateway = gateway
         self._ref = ref
         self._renew = renew
-        self._grants: dict[str, int] = {}
+        self._grants: dict[str, _Grant] = {}
         self.lost = asyncio.Event()
 
     def add(self, request: str, sequence: int) -> None:
         """Note a grant and keep it alive."""
         self.lost.clear()
-        self._grants[request] = sequence
+        for old in [old for old, grant in self._grants.items() if grant.lost and grant.mine()]:
+            del self._grants[old]  # its task has gone on to the next one
+        self._grants[request] = _Grant(sequence)
         renewals_of(self._gateway).keep(request, self._ref, self._renew, lambda: self._lose(request))
 
-    def remove_oldest(self) -> None:
-        """Note that the oldest grant was given back."""
-        if self._grants:
-            request = min(self._grants, key=self._grants.__getitem__)
-            del self._grants[request]
-            renewals_of(self._gateway).drop(request)
+    def take(self) -> str | None:
+        """Take out the grant that the running task means to release: its own, lost or not, else the oldest."""
+        mine = [request for request, grant in self._grants.items() if grant.mine()]
+        held = mine or [request for request, grant in self._grants.items() if not grant.lost]
+        if not held:
+            return None
+        del self._grants[held[0]]
+        renewals_of(self._gateway).drop(held[0])
+        return held[0]
 
     def clear(self) -> None:
         """Note that nothing is held any more."""
@@ -61,12 +75,12 @@ class _Holdings:
 
     def newest_token(self) -> int | None:
         """Give the fencing token of the newest grant, or ``None`` when nothing is held."""
-        if not self._grants:
-            return None
-        return fencing_token(getattr(self._gateway, "incarnation", 1), max(self._grants.values()))
+        held = [grant.sequence for grant in self._grants.values() if not grant.lost]
+        return fencing_token(getattr(self._gateway, "incarnation", 1), max(held)) if held else None
 
     def _lose(self, request: str) -> None:
-        self._grants.pop(request, None)
+        if request in self._grants:
+            self._grants[request].lost = True
         self.lost.set()
 
 
@@ -107,10 +121,9 @@ class HoldingHandle(WaitingHandle):
         self._holdings.add(request, sequence)
         return True
 
-    async def _release(self, release: Command) -> bool:
-        """Give the oldest grant back; tell whether there was one."""
-        self._holdings.remove_oldest()
-        released: bool = await finished(self._ask(release))
+    async def _release(self, make: Callable[[str | None], Command]) -> bool:
+        """Give a grant back; tell whether it was still held. One that was lost takes nobody else's with it."""
+        released: bool = await finished(self._ask(make(self._holdings.take())))
         return released
 
     async def _destroy(self, destroy: Command) -> bool:

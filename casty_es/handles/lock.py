@@ -103,7 +103,7 @@ class Lock(HoldingHandle):
         >>> await d.lock("never-used").release()
         False
         """
-        return await self._release(Release(self._owner))
+        return await self._release(lambda request: Release(self._owner, request))
 
     async def locked(self) -> bool:
         """Tell whether anybody holds the lock.

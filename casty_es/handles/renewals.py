@@ -65,6 +65,9 @@ class Renewals:
         if gateway is None:
             self._held.clear()
             return
+        requests = [request for request in requests if request in self._held]  # some were given back since
+        if not requests:
+            return
         envelope = ShardEnvelope(ref.name, self._held[requests[0]].renew(tuple(requests)))
         try:
             known: Any = await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval)

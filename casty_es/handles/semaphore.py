@@ -116,7 +116,7 @@ class Semaphore(HoldingHandle):
         >>> await d.semaphore("never-used", permits=3).release()
         False
         """
-        return await self._release(Release(self._owner))
+        return await self._release(lambda request: Release(self._owner, request))
 
     async def available(self) -> int:
         """Tell how many permits nobody holds.

@@ -152,7 +152,7 @@ class PostgresBackend:
         self._url = url
         self._unsafe_durability = unsafe_durability
         self._warnings: list[str] = []
-        self._writer = _Session(url, self._prepare)
+        self._writer = _Session(url, self._prepare_writer)
         self._reader = _Session(url, self._prepare)
 
     async def open(self) -> None:
@@ -162,9 +162,12 @@ class PostgresBackend:
         await self._reader.close()
         await self._writer.close()
 
+    async def _prepare_writer(self, connection: _Connection) -> None:
+        connection.add_log_listener(self._warned)
+        await self._prepare(connection)
+
     async def _prepare(self, connection: _Connection) -> None:
         """Refuse a server that may lose commits, and hold it to what it says now for as long as the session lives."""
-        connection.add_log_listener(self._warned)
         settings = await connection.fetchrow(_SETTINGS)
         if settings["standby"]:
             raise ConfigurationError(
@@ -222,8 +225,8 @@ class PostgresBackend:
             raise SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.") from error
         except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
             raise JournalUnavailableError(
-                f"The database at {shown(self._url)} could not answer: {_said(error)}. Nothing was written. Try again "
-                f"when it is back."
+                f"The database at {shown(self._url)} could not answer: {_said(error)}. No event was written. Try "
+                f"again when it is back."
             ) from error
         return rows
 

@@ -211,7 +211,9 @@ def _sqlite_revision(path: Path) -> str | None:
 
 
 async def _postgres_revision(dsn: str) -> str | None:
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT)
+    # Whatever the database or role sets for others must not end a look at the revision.
+    patient = {"statement_timeout": "0", "lock_timeout": "0"}
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, server_settings=patient)
     try:
         if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
             return None

@@ -62,9 +62,11 @@ class PostgresLease:
 
     async def _beat(self) -> None:
         while not self.lost.done():
+            sent_at = asyncio.get_running_loop().time()
             question = asyncio.ensure_future(self._session.fetchrow(_HEARTBEAT))
             answered, _ = await asyncio.wait({question}, timeout=_ANSWER_WITHIN_SECONDS)
-            if not answered:
+            late = asyncio.get_running_loop().time() - sent_at > _ANSWER_WITHIN_SECONDS
+            if not answered or late:
                 self._lose(f"its session did not answer for {_ANSWER_WITHIN_SECONDS:g} s")
                 question.cancel()
                 await asyncio.gather(question, return_exceptions=True)
