@@ -46,7 +46,7 @@ class WaitingHandle(Handle):
         OutcomeUnknownError
             The time was up and the withdrawal could not be confirmed either.
         """
-        requests: list[str] = []
+        requests: list[str] = []  # one, unless the gateway asks for the command again
         renewals = renewals_of(self._gateway)
 
         def command(context: CommandContext) -> Command:
@@ -57,17 +57,17 @@ class WaitingHandle(Handle):
         try:
             granted = await self._ask_with(command)
         except (StillInLineError, OutcomeUnknownError) as error:
-            granted = await self._stepped_out(requests[0], error)
+            granted = await self._stepped_out(requests[-1], error)
         except asyncio.CancelledError:
             # Nobody waits for it any more, so it must not be granted: that is finished first, whatever happens.
             if requests:
                 with contextlib.suppress(CastyError):  # then it expires with its lease, which nobody renews now
-                    await finished(self._stepped_out(requests[0], None))
+                    await finished(self._stepped_out(requests[-1], None))
             raise
         finally:
-            if requests:
-                renewals.drop(requests[0])
-        return requests[0], granted
+            for request in requests:
+                renewals.drop(request)
+        return requests[-1], granted
 
     async def _stepped_out(self, request: str, error: NotDoneError | OutcomeUnknownError | None) -> Any:
         withdraw = self._withdraw(request, keep_grant=error is not None)

@@ -195,3 +195,25 @@ async def test_a_release_of_a_shared_lock_frees_the_oldest_grant(open_d: Open) -
         assert pool.token == second
         await pool.release()
         assert pool.token is None
+
+
+async def test_who_lost_a_shared_lock_does_not_release_its_next_holder(open_d: Open) -> None:
+    """Two tasks share a lock; the first loses its lease and the second is granted: the first has nothing to release."""
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        lock, granted, go_on = d.lock("l"), asyncio.Event(), asyncio.Event()
+
+        async def first() -> bool:
+            await lock.acquire()
+            renewals_of(d._gateway).drop(next(iter(lock._holdings._grants)))  # as if its renewals did not arrive
+            granted.set()
+            await go_on.wait()
+            return await lock.release()
+
+        holder = asyncio.create_task(first())
+        await granted.wait()
+        await lock.acquire()
+        go_on.set()
+
+        assert await holder is False
+        assert await d.lock("l").try_acquire() is False
+        assert await lock.release() is True
