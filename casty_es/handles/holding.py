@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from abc import abstractmethod
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -132,13 +133,13 @@ class HoldingHandle(WaitingHandle):
             self._holdings.clear()
         return destroyed
 
+    @abstractmethod
     async def acquire(self) -> None:
         """Block until it is granted."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def release(self) -> bool:
         """Give it back."""
-        raise NotImplementedError
 
     async def __aenter__(self) -> Self:
         """Acquire."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 from uuid import UUID
@@ -27,14 +28,16 @@ T = TypeVar("T")
 _WITHDRAW_SECONDS = 5.0
 
 
-class WaitingHandle(Handle):
+class WaitingHandle(Handle, ABC):
     """A handle on which one may wait in line."""
 
+    @abstractmethod
     def _renew(self, requests: tuple[str, ...]) -> Command:
-        raise NotImplementedError
+        """Give the command that renews these requests."""
 
+    @abstractmethod
     def _withdraw(self, request: str, *, keep_grant: bool) -> Command:
-        raise NotImplementedError
+        """Give the command that takes a request back."""
 
     async def _ask_in_line(self, make: Callable[[str], Command]) -> tuple[str, Any]:
         """Make a request and wait for its grant; give the request's name and the grant.
