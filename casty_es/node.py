@@ -126,10 +126,10 @@ class ClusteredActorSystem:
         owner, self._owner, self._gateway = self._owner, None, None
         self._state = "been closed"
         try:
-            await stop_renewals(self)
             if owner is not None:
                 await finished(owner.close())  # half-closed, it would keep the lease for as long as the process lives
         finally:
+            await stop_renewals(self)  # last, because a grant may have been told while the owner was closed
             await self.journal.close()
 
     def distributed(self) -> Distributed:
