@@ -4,6 +4,7 @@
 
     CastyError
     ├── ConfigurationError            settings that contradict each other or the journal
+    │   ├── NodeInUseError            a living process has the same node_id
     │   └── UnsafeDurabilityError     the database would acknowledge writes it can lose
     ├── InvalidArgumentError          (ValueError) a name, key, number or timeout that cannot be used
     │   ├── InvalidValueError         a value that cannot be stored, or would not come back equal
@@ -16,19 +17,25 @@
     ├── OutcomeUnknownError           (TimeoutError) the time was up and the operation may have happened
     ├── DestroyedError                the structure was destroyed while the caller waited
     ├── EntityQuarantinedError        the log of an entity cannot be read by this code
+    ├── IdempotencyConflictError      an idempotency key was used before, for another operation
+    ├── PeerError                     another node cannot be talked to
+    │   ├── PeerLostError             the connection to it was lost, or cannot be made
+    │   └── PeerRefusedError          one of the two refused the other: secret, system, version, or what was sent
     └── JournalError                  everything that the journal says
         ├── JournalUnavailableError   the database cannot be reached or written
-        ├── JournalInUseError         another process holds the right to write
         ├── SchemaError               the tables are missing, too old or too new
         ├── AppendRejectedError       the database refused the append; nothing was written
         │   └── ConflictError         the slot's head is not the one the append named
         ├── AppendUnknownError        an append was sent and its answer never came
         ├── LeaseLostError            another owner took the slot; nothing was written
+        │   └── NotOwnerError         the command reached a node that does not hold the slot's lease
+        ├── JournalRegressedError     the database lost records that it had acknowledged
         └── JournalCorruptError       positions, sequences or hashes do not fit together
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
 from uuid import UUID
 
 __all__ = [
@@ -40,18 +47,25 @@ __all__ = [
     "ConflictError",
     "DestroyedError",
     "EntityQuarantinedError",
+    "IdempotencyConflictError",
     "InvalidArgumentError",
     "InvalidTypeError",
     "InvalidValueError",
     "JournalCorruptError",
     "JournalError",
-    "JournalInUseError",
+    "JournalRegressedError",
     "JournalUnavailableError",
     "LeaseLostError",
+    "NodeInUseError",
     "NotDoneError",
+    "NotOwnerError",
     "OutcomeUnknownError",
     "OverloadedError",
+    "PeerError",
+    "PeerLostError",
+    "PeerRefusedError",
     "SchemaError",
+    "Sent",
     "StillInLineError",
     "UnsafeDurabilityError",
     "UsageError",
@@ -64,6 +78,10 @@ class CastyError(Exception):
 
 class ConfigurationError(CastyError):
     """Two settings contradict each other, or contradict what the journal recorded. Nothing was done."""
+
+
+class NodeInUseError(ConfigurationError):
+    """A living process has the same ``node_id``. Nothing was started."""
 
 
 class UnsafeDurabilityError(ConfigurationError):
@@ -103,7 +121,7 @@ class StillInLineError(NotDoneError):
 
 
 class OutcomeUnknownError(CastyError, TimeoutError):
-    """The time was up, or the database went away, after the operation was sent to it. It may have happened.
+    """The time was up, or the database went away, after the operation was sent. It may have happened.
 
     Parameters
     ----------
@@ -111,11 +129,35 @@ class OutcomeUnknownError(CastyError, TimeoutError):
         What happened.
     command_id : UUID | None
         The id under which the operation stands in the journal, if it happened.
+    sent : Sent | None
+        Where it was sent, for asking later: ``await system.outcome(error.command_id, sent=error.sent)``.
     """
 
-    def __init__(self, message: str, *, command_id: UUID | None = None) -> None:
+    def __init__(self, message: str, *, command_id: UUID | None = None, sent: Sent | None = None) -> None:
         super().__init__(message)
         self.command_id = command_id
+        self.sent = sent
+
+
+class Sent(NamedTuple):
+    """Where a command went: what it takes to find out later what became of it.
+
+    Attributes
+    ----------
+    kind : str
+        The structure's kind.
+    slot : int
+        The slot it was sent to.
+    after : int
+        The slot's position that was known when it was first sent.
+    term : int
+        The highest term that it was sent under: an epoch, behind the journal's incarnation.
+    """
+
+    kind: str
+    slot: int
+    after: int
+    term: int
 
 
 class DestroyedError(CastyError):
@@ -130,16 +172,40 @@ class EntityQuarantinedError(CastyError):
     """
 
 
+class IdempotencyConflictError(CastyError):
+    """The idempotency key was used on this entity before, for another operation. Nothing was done."""
+
+
+class PeerError(CastyError):
+    """Another node cannot be talked to."""
+
+
+class PeerLostError(PeerError):
+    """The connection to another node was lost, or cannot be made.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    sent : bool
+        Whether what was asked may have reached the node.
+    """
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class PeerRefusedError(PeerError):
+    """Two nodes could not agree to talk: the secret, the system's name or the protocol version differ."""
+
+
 class JournalError(CastyError):
     """The journal could not do what was asked."""
 
 
 class JournalUnavailableError(JournalError):
     """The database cannot be reached, opened or written. Nothing was written."""
-
-
-class JournalInUseError(JournalError):
-    """Another process holds the right to write this journal. Nothing was written; reads go on working."""
 
 
 class SchemaError(JournalError):
@@ -172,6 +238,45 @@ class AppendUnknownError(JournalError):
 
 class LeaseLostError(JournalError):
     """Another owner took over the slot before this command was written. Nothing was written; try again."""
+
+
+class NotOwnerError(LeaseLostError):
+    """The node does not hold the slot under the term that the command was addressed to. Nothing was written here.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    slot : int
+        The slot that the command belongs to.
+    node_id, address : str | None
+        The node to try next and where it listens, if known.
+    epoch : int
+        The epoch under which it holds the slot, or 0 when that is not known.
+    shards : int
+        The structure's recorded number of shards, when the sender computed with another one; else 0.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        slot: int,
+        node_id: str | None = None,
+        address: str | None = None,
+        epoch: int = 0,
+        shards: int = 0,
+    ) -> None:
+        super().__init__(message)
+        self.slot = slot
+        self.node_id = node_id
+        self.address = address
+        self.epoch = epoch
+        self.shards = shards
+
+
+class JournalRegressedError(JournalError):
+    """The database has lost records that it had acknowledged. The slot is closed until an operator accepts the loss."""
 
 
 class JournalCorruptError(JournalError):

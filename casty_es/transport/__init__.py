@@ -1,0 +1,1 @@
+"""How nodes and clients talk: authenticated connections, many messages to a frame."""

@@ -1,0 +1,239 @@
+"""Where links come from: one per address, made once for all who ask, and not too often where nobody answers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Final
+
+from casty_es.errors import ConfigurationError, PeerError, PeerLostError, PeerRefusedError
+from casty_es.transport.channel import POLICY_VIOLATION, Channel, client_protocol
+from casty_es.transport.handshake import DialerHandshake, RefusingError
+from casty_es.transport.identity import Identity
+from casty_es.transport.limits import Limits
+from casty_es.transport.link import SocketLink
+
+__all__ = ["BaseDialer"]
+
+logger: Final = logging.getLogger("casty_es.transport")
+
+# A link that lasts less than this counts as a failed attempt: somebody accepts and hangs up.
+SHORT_LIVED_SECONDS: Final = 1.0
+
+
+class _Failures:
+    """What is remembered of an address where it did not work out."""
+
+    __slots__ = ("count", "error", "until")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.until = 0.0
+        self.error: PeerError = PeerLostError("", sent=False)
+
+
+class BaseDialer(ABC):
+    """A ``Dialer``, whatever the connections are made of.
+
+    Parameters
+    ----------
+    identity : Identity
+        Who this process is.
+    secret : bytes
+        The cluster's secret.
+    limits : Limits
+        How long to try, how long to wait, what a link may hold.
+    """
+
+    def __init__(self, identity: Identity, secret: bytes, limits: Limits | None = None) -> None:
+        if not secret:
+            raise ConfigurationError("The cluster secret is empty. Give the one of the nodes. Nothing was started.")
+        self._identity = identity
+        self._secret = secret
+        self._limits = limits or Limits()
+        self._links: dict[str, SocketLink] = {}
+        self._attempts: dict[str, asyncio.Task[SocketLink]] = {}
+        self._failures: dict[str, _Failures] = {}
+        self._channels: set[Channel] = set()
+        self._closed = False
+
+    @abstractmethod
+    async def _connect(self, host: str, port: int, factory: Callable[[], Channel]) -> Channel:
+        """Connect to an address, or raise an ``OSError``."""
+
+    def open_link(self, address: str) -> SocketLink | None:
+        """Give the living link to an address, or ``None``, without waiting."""
+        link = self._links.get(address)
+        return None if link is None or link.closed else link
+
+    async def link(self, address: str) -> SocketLink:
+        """Give the link to the node that listens at ``host:port``; see ``Dialer.link``."""
+        link = self.open_link(address)
+        if link is not None:
+            return link
+        if self._closed:
+            raise PeerLostError(f"{address} was not dialled: this process is closing.", sent=False)
+        attempt = self._attempts.get(address)
+        if attempt is None:
+            self._refuse_early(address)
+            attempt = self._attempts[address] = asyncio.create_task(self._dial(address), name=f"dial {address}")
+            attempt.add_done_callback(lambda done: self._attempted(address, done))
+        # Whoever gives up does not end the attempt of the others.
+        try:
+            return await asyncio.shield(attempt)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise PeerLostError(f"{address} was not dialled to the end: this process is closing.", sent=False) from None
+
+    async def close(self) -> None:
+        """Close every link, give up every attempt."""
+        self._closed = True
+        attempts = list(self._attempts.values())
+        for attempt in attempts:
+            attempt.cancel()
+        for channel in self._channels:
+            channel.close("was closed by this process")
+        if attempts:
+            await asyncio.wait(attempts)
+        if self._channels:
+            await asyncio.wait([channel.gone for channel in self._channels])
+
+    def abandon_after_fork(self) -> None:
+        """Let go of the parent's links, in a forked child."""
+        for channel in self._channels:
+            channel.abandon_after_fork()
+
+    def _refuse_early(self, address: str) -> None:
+        failures = self._failures.get(address)
+        left = 0.0 if failures is None else failures.until - asyncio.get_running_loop().time()
+        if failures is not None and left > 0:
+            text = f"{failures.error} The next attempt is possible in {left:.2f} s."
+            if isinstance(failures.error, PeerRefusedError):
+                raise PeerRefusedError(text)
+            raise PeerLostError(text, sent=False)
+
+    def _attempted(self, address: str, attempt: asyncio.Task[SocketLink]) -> None:
+        del self._attempts[address]
+        # Looked at here, so that nobody has to be left who waits for it.
+        error = None if attempt.cancelled() else attempt.exception()
+        if isinstance(error, PeerError):
+            self._failed(address, error)
+
+    def _failed(self, address: str, error: PeerError) -> None:
+        failures = self._failures.setdefault(address, _Failures())
+        failures.count += 1
+        longest = min(self._limits.backoff_seconds * 2 ** min(failures.count - 1, 30), self._limits.max_backoff_seconds)
+        failures.until = asyncio.get_running_loop().time() + longest * random.uniform(0.5, 1.0)  # noqa: S311
+        failures.error = error
+
+    async def _dial(self, address: str) -> SocketLink:
+        host, port = _split(address)
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[SocketLink] = loop.create_future()
+
+        def make_channel() -> Channel:
+            channel = Channel(client_protocol(self._limits), self._limits)
+            handshake = DialerHandshake(self._identity, self._secret, self._limits)
+            channel.greet(_Greeter(channel, handshake, self._limits, ready, address))
+            return channel
+
+        channel: Channel | None = None
+        try:
+            async with asyncio.timeout(self._limits.connect_seconds):
+                channel = await self._connect(host, port, make_channel)
+            self._channels.add(channel)
+            channel.gone.add_done_callback(lambda _: self._channels.discard(channel))
+            async with asyncio.timeout(self._limits.handshake_seconds):
+                link = await ready
+        except TimeoutError as error:
+            what = "cannot be reached" if channel is None else "does not finish the handshake"
+            raise PeerLostError(f"{address} {what} in time. Nothing was sent.", sent=False) from error
+        except OSError as error:
+            raise PeerLostError(f"{address} cannot be reached: {error}. Nothing was sent.", sent=False) from error
+        finally:
+            if ready.done() and not ready.cancelled():
+                ready.exception()
+            if channel is not None and not channel.authenticated:
+                channel.close("was given up by the dialer")
+        self._links[address] = link
+        started = loop.time()
+        channel.gone.add_done_callback(lambda _: self._left(address, link, started))
+        return link
+
+    def _left(self, address: str, link: SocketLink, started: float) -> None:
+        if self._links.get(address) is link:
+            del self._links[address]
+        if self._closed or link.closed_here:
+            return
+        if asyncio.get_running_loop().time() - started < SHORT_LIVED_SECONDS:
+            self._failed(address, PeerLostError(f"{address} accepts connections and closes them.", sent=False))
+        else:
+            self._failures.pop(address, None)
+
+
+class _Greeter:
+    """A connection in its handshake."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        handshake: DialerHandshake,
+        limits: Limits,
+        ready: asyncio.Future[SocketLink],
+        address: str,
+    ) -> None:
+        self._channel = channel
+        self._handshake = handshake
+        self._limits = limits
+        self._ready = ready
+        self._address = address
+
+    def connected(self) -> None:
+        """The WebSocket comes next."""
+
+    def opened(self) -> None:
+        """Speak first."""
+        self._channel.send(self._handshake.start())
+
+    def received(self, message: bytes | bytearray) -> None:
+        """Take the next step of the handshake."""
+        try:
+            answer, session = self._handshake.receive(bytes(message))
+        except PeerRefusedError as error:
+            self._fail(PeerRefusedError(f"{self._address}: {error} Nothing was sent."))
+            if isinstance(error, RefusingError):
+                self._channel.send(error.refusal)
+            self._channel.close("refused the handshake", POLICY_VIOLATION)
+            return
+        if answer is not None:
+            self._channel.send(answer)
+        if session is not None:
+            link = SocketLink(self._channel, session, self._limits)
+            self._channel.attach(link)
+            if self._ready.done():
+                self._channel.abort("came too late")
+            else:
+                self._ready.set_result(link)
+
+    def writable(self) -> None:
+        """Nothing is kept back during a handshake."""
+
+    def lost(self, reason: str) -> None:
+        """Tell who waits."""
+        self._fail(PeerLostError(f"The connection to {self._address} {reason}. Nothing was sent.", sent=False))
+
+    def _fail(self, error: PeerError) -> None:
+        if not self._ready.done():
+            self._ready.set_exception(error)
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
+        raise PeerLostError(f"{address!r} cannot be dialled: it is not host:port. Nothing was sent.", sent=False)
+    return host.removeprefix("[").removesuffix("]"), int(port)

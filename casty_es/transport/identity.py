@@ -1,0 +1,53 @@
+"""Who a process says it is when it meets another one."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+from uuid import UUID, uuid4
+
+import msgspec
+
+from casty_es.errors import ConfigurationError
+
+__all__ = ["Identity"]
+
+# Two names, the nonce and the numbers fit into a handshake message of 1 KiB.
+MAX_NAME_BYTES: Final = 400
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What a process is called.
+
+    Parameters
+    ----------
+    system : str
+        The cluster's name; only processes of one system talk to each other.
+    node_id : str
+        The node's name, or the client's.
+    role : Literal["node", "client"]
+        Whether it may hold slots.
+    process_id : str
+        A random UUID in hexadecimal: a restarted process is another one.
+    """
+
+    system: str
+    node_id: str
+    role: Literal["node", "client"] = "node"
+    process_id: str = msgspec.field(default_factory=lambda: uuid4().hex)
+
+    def __post_init__(self) -> None:
+        for what, name in (("The name of the system", self.system), ("The node_id", self.node_id)):
+            try:
+                length = len(name.encode())
+            except UnicodeEncodeError as error:
+                raise ConfigurationError(f"{what} is not valid Unicode: {error}.") from error
+            if not 0 < length <= MAX_NAME_BYTES:
+                raise ConfigurationError(
+                    f"{what} has {length} bytes; it must have 1 to {MAX_NAME_BYTES}. Nothing was started."
+                )
+        try:
+            UUID(hex=self.process_id)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"The process_id {self.process_id!r} is not a UUID in hexadecimal. Leave it out to get a random one."
+            ) from error

@@ -1,0 +1,111 @@
+"""What a gateway asks of a connection, and what a connection asks of the node behind it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from casty_es.transport.wire import Answer, Request
+
+__all__ = ["Dialer", "Link", "Listener", "Service"]
+
+
+class Link(Protocol):
+    """An authenticated connection of one gateway to one node."""
+
+    @property
+    def node_id(self) -> str:
+        """The node at the other end, as it named itself."""
+        ...
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is gone; a new one has to be dialled."""
+        ...
+
+    def request(self, request: Request, *, credit: bool = True) -> asyncio.Future[Answer]:
+        """Ask the node something. Requests leave in order, many to a frame; answers come in any order.
+
+        Parameters
+        ----------
+        request : Request
+            What is asked.
+        credit : bool
+            Whether it counts against the number of requests that the node lets this connection have open. One that may
+            stand in a line for long does not.
+
+        Returns
+        -------
+        asyncio.Future[Answer]
+            Gets the answer, or a ``PeerLostError`` that says whether the request may have reached the node. Cancelling
+            it drops the answer, and the request too if it has not left yet.
+
+        Raises
+        ------
+        OverloadedError
+            Too many requests wait for this node already. This one was not sent.
+        PeerRefusedError
+            The request is longer than a frame may be. It was not sent.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; what is open on it gets a ``PeerLostError``."""
+        ...
+
+
+class Dialer(Protocol):
+    """Where links come from: one living link per node, however many ask for it at once."""
+
+    async def link(self, address: str) -> Link:
+        """Give the link to the node that listens at ``host:port``, connecting if there is none.
+
+        Raises
+        ------
+        PeerLostError
+            Nobody answers there. After a failure the next attempts wait, with jitter, and fail at once meanwhile.
+        PeerRefusedError
+            Whoever answers has another secret, system or protocol version; both versions are named.
+        """
+        ...
+
+    def open_link(self, address: str) -> Link | None:
+        """Give the living link to an address, or ``None``, without waiting."""
+        ...
+
+    async def close(self) -> None:
+        """Close every link."""
+        ...
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: let go of the parent's links, without a word."""
+        ...
+
+
+class Service(Protocol):
+    """The node behind a listener."""
+
+    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        """Take a request in at once, without waiting; ``answer`` is called once, now or later.
+
+        An exception raised here closes the connection: the request was not what it should be.
+        """
+        ...
+
+
+class Listener(Protocol):
+    """Where a node is reached."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port it listens at."""
+        ...
+
+    async def close(self) -> None:
+        """Stop listening, close every connection."""
+        ...
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: let go of the parent's port and connections, without a word."""
+        ...

@@ -1,0 +1,124 @@
+"""Listening and dialling over TCP: WebSockets, with TLS if it is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from ssl import SSLContext
+from typing import cast
+
+from casty_es.forking import let_go
+from casty_es.transport.channel import Channel
+from casty_es.transport.dialer import BaseDialer
+from casty_es.transport.identity import Identity
+from casty_es.transport.limits import Limits
+from casty_es.transport.listener import Reception
+from casty_es.transport.port import Service
+from casty_es.transport.tls import Doors
+
+__all__ = ["Identity", "Limits", "WebSocketDialer", "WebSocketListener", "listen"]
+
+
+class WebSocketListener:
+    """A node's open port; ``listen`` makes it."""
+
+    def __init__(self, server: asyncio.Server, reception: Reception, doors: Doors | None) -> None:
+        self._server = server
+        self._reception = reception
+        self._doors = doors
+        self._address = cast("tuple[str, int]", server.sockets[0].getsockname()[:2])
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """The host and port it listens at."""
+        return self._address
+
+    @property
+    def connections(self) -> int:
+        """How many authenticated connections it serves."""
+        return self._reception.connections
+
+    def abandon_after_fork(self) -> None:
+        """Let go of the parent's port and connections, in a forked child: nobody is to wait for an answer there."""
+        for socket in self._server.sockets:
+            let_go(socket.fileno())
+        self._reception.abandon_after_fork()
+
+    async def close(self) -> None:
+        """Stop listening, send the answers that are there, close every connection."""
+        self._server.close()
+        await self._reception.close()
+        if self._doors is not None:
+            await self._doors.wait_closed()
+        await self._server.wait_closed()
+
+
+async def listen(
+    host: str,
+    port: int,
+    *,
+    service: Service,
+    identity: Identity,
+    secret: bytes,
+    ssl: SSLContext | None = None,
+    limits: Limits | None = None,
+) -> WebSocketListener:
+    """Open a port for other nodes and for clients.
+
+    Parameters
+    ----------
+    host, port : str, int
+        Where to listen; port 0 takes a free one.
+    service : Service
+        Who gets the requests.
+    identity : Identity
+        Who this process is.
+    secret : bytes
+        The cluster's secret; who does not know it is not served.
+    ssl : SSLContext | None
+        The server's certificate, for TLS.
+    limits : Limits | None
+        What a connection may do.
+
+    Raises
+    ------
+    OSError
+        The port cannot be opened.
+    ConfigurationError
+        The secret is empty.
+    """
+    limits = limits or Limits()
+    reception = Reception(service, identity, secret, limits)
+    doors = None if ssl is None else Doors(reception.accept, ssl, limits)
+    accept: Callable[[], asyncio.Protocol] = reception.accept if doors is None else doors.open
+    server = await asyncio.get_running_loop().create_server(accept, host, port)
+    return WebSocketListener(server, reception, doors)
+
+
+class WebSocketDialer(BaseDialer):
+    """Connects to nodes over TCP.
+
+    Parameters
+    ----------
+    identity : Identity
+        Who this process is.
+    secret : bytes
+        The cluster's secret.
+    ssl : SSLContext | None
+        Whom to trust, for TLS.
+    limits : Limits | None
+        How long to try, how long to wait, what a link may hold.
+    """
+
+    def __init__(
+        self, identity: Identity, secret: bytes, *, ssl: SSLContext | None = None, limits: Limits | None = None
+    ) -> None:
+        super().__init__(identity, secret, limits)
+        self._ssl = ssl
+
+    async def _connect(self, host: str, port: int, factory: Callable[[], Channel]) -> Channel:
+        close_seconds = None if self._ssl is None else self._limits.close_seconds
+        _, channel = await asyncio.get_running_loop().create_connection(
+            factory, host, port, ssl=self._ssl, ssl_shutdown_timeout=close_seconds
+        )
+        return channel

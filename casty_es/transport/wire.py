@@ -1,0 +1,165 @@
+"""What nodes and clients say to each other: messages as msgpack arrays, many to a frame.
+
+Messages are data. A structure, a command or an error travels by a name that the receiver looks up in its own tables;
+values, and numbers that msgpack cannot hold, travel inside JSON bytes (``codec.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "Answer",
+    "Answered",
+    "Ask",
+    "Failed",
+    "FindOutcome",
+    "FindShards",
+    "GetTopology",
+    "Locate",
+    "Located",
+    "NodeEntry",
+    "Outcome",
+    "Refused",
+    "Request",
+    "ShardsFound",
+    "SlotEntry",
+    "Topology",
+]
+
+PROTOCOL_VERSION: Final = 1
+
+
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """A command for an entity, addressed to the term under which its sender believes the slot to be held.
+
+    ``seconds`` is what is left until the caller's deadline. ``repeat_after`` is there from the second sending on: the
+    slot's position that was known when the command was first sent.
+    """
+
+    slot: int
+    term: int
+    kind: str
+    name: str
+    key: str
+    shards: int
+    command: str
+    body: bytes
+    command_id: bytes
+    seconds: float
+    local: bool = False
+    repeat_after: int | None = None
+    idempotency_key: str | None = None
+
+
+class Locate(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """Ask who holds a slot. The node that is asked takes it if nobody does."""
+
+    slot: int
+
+
+class FindShards(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Ask how many shards were recorded for a structure."""
+
+    kind: str
+    name: str
+
+
+class GetTopology(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """Ask who is alive, and who holds what."""
+
+
+class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Ask what became of a command that was sent under ``term`` at most, and first when the slot was at ``after``."""
+
+    kind: str
+    slot: int
+    after: int
+    term: int
+    command_id: bytes
+
+
+Request: TypeAlias = Ask | Locate | FindShards | GetTopology | FindOutcome
+
+
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+    """The reply to a command, and how far the slot's log is committed."""
+
+    body: bytes
+    position: int
+
+
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+    """The error that a command ended with, by its name in ``errors.py``."""
+
+    error: str
+    message: str
+    detail: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+    """Not the owner: see ``NotOwnerError``."""
+
+    message: str
+    slot: int
+    node_id: str | None = None
+    address: str | None = None
+    epoch: int = 0
+    shards: int = 0
+
+
+class Located(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+    """The node that was asked holds the slot under this term, and its log is committed up to this position."""
+
+    term: int
+    position: int
+
+
+class ShardsFound(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+    """The recorded number of shards, 0 for none."""
+
+    shards: int
+
+
+class NodeEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A living node. Without an address, nobody can dial it."""
+
+    node_id: str
+    address: str | None
+    host: str
+    pid: int
+    started_at: int
+
+
+class SlotEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Who holds a slot, as far as is known."""
+
+    slot: int
+    node_id: str
+    address: str | None
+    epoch: int
+    since: int
+
+
+class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+    """The cluster as a node sees it."""
+
+    slots: int
+    incarnation: int
+    lease_seconds: float
+    max_value_bytes: int
+    nodes: tuple[NodeEntry, ...]
+    owners: tuple[SlotEntry, ...]
+
+
+class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+    """What became of a command: ``executed`` with its reply, ``not executed``, or still ``unknown``."""
+
+    status: str
+    body: bytes = b""
+
+
+Answer: TypeAlias = Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome

@@ -1,0 +1,37 @@
+"""A process that listens and answers, to be stopped and killed: ``python child.py``; it prints its address."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+
+from casty_es.transport.websocket import Identity, listen
+from casty_es.transport.wire import Answer, Locate, Located, Request
+
+
+class Locating:
+    """Answers ``Locate``, and holds everything else for ever."""
+
+    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        """Answer what can be answered."""
+        if isinstance(request, Locate):
+            answer(Located(request.slot, request.slot))
+
+
+async def main() -> None:
+    """Listen until the input ends."""
+    listener = await listen(
+        "127.0.0.1",
+        0,
+        service=Locating(),
+        identity=Identity(system="shop", node_id="child"),
+        secret=sys.argv[1].encode(),
+    )
+    print("{}:{}".format(*listener.address), flush=True)  # noqa: T201 - how the test learns it
+    await asyncio.to_thread(sys.stdin.read)
+    await listener.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
