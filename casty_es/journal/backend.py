@@ -35,3 +35,7 @@ class Backend(Protocol):
     async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
         """Run a statement other than an append and commit it."""
         ...
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: let go of what was inherited, without a word to anybody."""
+        ...

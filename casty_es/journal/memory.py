@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
@@ -17,6 +18,7 @@ from casty_es.journal.port import (
     Meta,
     NodeRow,
     RecordedEvent,
+    SlotRow,
     StoredEntity,
     StoredSnapshot,
     TailEvent,
@@ -51,6 +53,9 @@ class InMemoryJournal:
         self._snapshots: dict[int, list[StoredSnapshot]] = {}
         self._structures: dict[tuple[str, str], int] = {}
         self._nodes: dict[str, NodeRow] = {}
+        self._slots: dict[int, SlotRow] = {}
+        self._keys: dict[tuple[int, str], RecordedEvent] = {}
+        self._secret = secrets.token_bytes(32)
 
     async def open(self) -> Meta:
         """Give the journal's settings; there is nothing to connect to."""
@@ -67,6 +72,8 @@ class InMemoryJournal:
             self._records.setdefault(event.slot, []).append(event)
             if event.entity is not None:
                 self._streams.setdefault(event.entity, []).append(event)
+                if event.idempotency_key is not None:
+                    self._keys[event.entity, event.idempotency_key] = event
         for entity in append.entities:
             name = EntityName(entity[2], entity[3], entity[4])
             self._directory[name] = entity
@@ -86,7 +93,7 @@ class InMemoryJournal:
                     constraint="predecessor",
                 )
         sequences: dict[int, int] = {}
-        keys: set[tuple[int, str | None]] = set()
+        keys: set[tuple[int, str]] = set()
         for row in append.events:
             entity, sequence, key = row[3], row[4], row[10]
             if entity is None or sequence is None:
@@ -97,13 +104,14 @@ class InMemoryJournal:
                     f"Entity {entity} has an event {sequence} already. Nothing was written.",
                     constraint="uq_casty_events_entity_sequence",
                 )
-            if key is not None and ((entity, key) in keys or any(event.idempotency_key == key for event in stream)):
+            if key is not None and ((entity, key) in keys or (entity, key) in self._keys):
                 raise ConflictError(
                     f"Entity {entity} has an event with the idempotency key {key!r}. Nothing was written.",
                     constraint="uq_casty_events_idempotency_key",
                 )
             sequences[entity] = sequence
-            keys.add((entity, key))
+            if key is not None:
+                keys.add((entity, key))
         born: set[EntityName | int] = set()
         for entity_row in append.entities:
             name = EntityName(*entity_row[2:5])
@@ -211,3 +219,60 @@ class InMemoryJournal:
     async def nodes(self) -> list[NodeRow]:
         """Give the processes written down."""
         return sorted(self._nodes.values(), key=lambda node: node.started_at, reverse=True)
+
+    async def slot_rows(self) -> list[SlotRow]:
+        """Give who holds which slot."""
+        return [self._slots[slot] for slot in sorted(self._slots)]
+
+    async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
+        """Write a node's name to the slots that it may have."""
+        claimed: set[int] = set()
+        for slot in slots:
+            row = self._slots.get(slot)
+            if row is None or row.node_id in dead:
+                self._slots[slot] = SlotRow(slot, node_id, None, row.epoch if row else 0, 0)
+            if self._slots[slot].node_id == node_id:
+                claimed.add(slot)
+        return claimed
+
+    async def save_slots(self, rows: Sequence[SlotRow]) -> None:
+        """Write down who holds which slots."""
+        for row in rows:
+            old = self._slots.get(row.slot)
+            if old is None or row.epoch > old.epoch:
+                self._slots[row.slot] = row
+
+    async def forget_slots(self, slots: Sequence[int], node_id: str) -> None:
+        """Remove the rows that name the node."""
+        for slot in slots:
+            row = self._slots.get(slot)
+            if row is not None and row.node_id == node_id:
+                del self._slots[slot]
+
+    async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
+        """Give the events of the command that was recorded under this key."""
+        first = self._keys.get((entity, idempotency_key))
+        if first is None:
+            return []
+        found = [first]
+        for event in self._records[first.slot][first.position :]:
+            if first.command_id is None or event.command_id != first.command_id:
+                break
+            found.append(event)
+        return found
+
+    async def incarnation(self) -> int:
+        """Give the incarnation."""
+        return self._meta.incarnation
+
+    async def raise_incarnation(self) -> int:
+        """Raise the incarnation."""
+        self._meta = Meta(self._meta.slots, self._meta.incarnation + 1)
+        return self._meta.incarnation
+
+    def abandon_after_fork(self) -> None:
+        """Let go of nothing: a process's memory is its own."""
+
+    async def secret(self) -> bytes:
+        """Give a secret that is as old as the journal."""
+        return self._secret

@@ -30,6 +30,7 @@ __all__ = [
     "Meta",
     "NodeRow",
     "RecordedEvent",
+    "SlotRow",
     "StoredEntity",
     "StoredSnapshot",
     "TailEvent",
@@ -130,6 +131,16 @@ class NodeRow(msgspec.Struct, frozen=True):
     address: str | None
     started_at: int
     seen_at: int
+
+
+class SlotRow(msgspec.Struct, frozen=True):
+    """Which node holds a slot, where it listens, under which epoch and since when: a hint, never a proof."""
+
+    slot: int
+    node_id: str
+    address: str | None
+    epoch: int
+    since: int
 
 
 class Append(msgspec.Struct):
@@ -249,4 +260,49 @@ class EventJournal(Protocol):
 
     async def nodes(self) -> list[NodeRow]:
         """Give the processes written down, the newest first."""
+        ...
+
+    async def slot_rows(self) -> list[SlotRow]:
+        """Give who holds which slot, by slot; slots that nobody has taken are absent."""
+        ...
+
+    async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
+        """Write a node's name to those of these slots that name nobody, itself, or a node that is dead.
+
+        One statement; gives the slots that name the node now. A claimed slot keeps the epoch that its row had.
+        """
+        ...
+
+    async def save_slots(self, rows: Sequence[SlotRow]) -> None:
+        """Write down who holds which slots, except where a later epoch is written down already."""
+        ...
+
+    async def forget_slots(self, slots: Sequence[int], node_id: str) -> None:
+        """Remove the rows of those of these slots that name the node."""
+        ...
+
+    async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
+        """Give the events of the command that was recorded under this key of an entity, by position; none if none."""
+        ...
+
+    async def secret(self) -> bytes:
+        """Give the cluster's secret.
+
+        Raises
+        ------
+        ConfigurationError
+            The journal has none, or this role may not read it.
+        """
+        ...
+
+    async def incarnation(self) -> int:
+        """Give the incarnation as of now: how often an operator has accepted the loss of records, plus one."""
+        ...
+
+    async def raise_incarnation(self) -> int:
+        """Accept the loss of records: raise the incarnation, and give the new one."""
+        ...
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: let go of the parent's connections, without a word."""
         ...

@@ -26,6 +26,7 @@ from casty_es.errors import (
     SchemaError,
     UnsafeDurabilityError,
 )
+from casty_es.forking import let_go_of_transport
 from casty_es.journal.port import Append
 from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_ONE, POSTGRES_APPEND_WITH_DIRECTORY
 from casty_es.journal.urls import postgres_dsn, shown
@@ -99,6 +100,7 @@ class _Session:
         self._url = url
         self._made = made
         self._connection: _Connection | None = None
+        self._closed = False
         self.free = asyncio.Lock()
 
     def gone(self) -> bool:
@@ -112,6 +114,9 @@ class _Session:
             except BaseException:
                 connection.terminate()
                 raise
+            if self._closed:  # while this one was being opened
+                connection.terminate()
+                raise JournalUnavailableError("The journal was closed meanwhile. Nothing was done.")
             self._connection = connection
         return self._connection
 
@@ -138,9 +143,14 @@ class _Session:
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
+        self._closed = True
         if connection is not None and not connection.is_closed():
             with contextlib.suppress(*_LOST_ERRORS, asyncpg.PostgresError):  # it is going away, and holds nothing
                 await connection.close(timeout=_CLOSE_SECONDS)
+
+    def abandon_after_fork(self) -> None:
+        if self._connection is not None:
+            let_go_of_transport(self._connection._transport)  # noqa: SLF001 - asyncpg shows it nowhere else
 
 
 class PostgresBackend:
@@ -161,6 +171,10 @@ class PostgresBackend:
     async def close(self) -> None:
         await self._reader.close()
         await self._writer.close()
+
+    def abandon_after_fork(self) -> None:
+        self._reader.abandon_after_fork()
+        self._writer.abandon_after_fork()
 
     async def _prepare_writer(self, connection: _Connection) -> None:
         connection.add_log_listener(self._warned)
@@ -190,7 +204,10 @@ class PostgresBackend:
             try:
                 status = await self._writer.answer(writer.execute(statement, *arguments))
             except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-                raise _refused(writer, error) from error
+                refused = _refused(writer, error)
+                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+                    writer.terminate()  # the primary has become a standby; the next connection finds out, or another
+                raise refused from error
             if self._warnings:
                 raise AppendUnknownError(f"Postgres warned during an append: {'; '.join(self._warnings)}.")
             if status == "INSERT 0 0":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from casty_es.errors import SchemaError, UsageError
+from casty_es.errors import ConfigurationError, JournalUnavailableError, SchemaError, UsageError
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.port import (
@@ -18,6 +18,7 @@ from casty_es.journal.port import (
     Meta,
     NodeRow,
     RecordedEvent,
+    SlotRow,
     StoredEntity,
     StoredSnapshot,
     TailEvent,
@@ -27,6 +28,11 @@ from casty_es.journal.sqlite import SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 
 __all__ = ["SqlJournal"]
+
+_DENIED: Final = "42501"  # Postgres' insufficient_privilege
+
+# In a forked child: what belongs to the parent is kept, because letting it be collected would close it.
+_INHERITED: Final[list[Backend]] = []
 
 
 class SqlJournal:
@@ -60,6 +66,7 @@ class SqlJournal:
         database_url(url)
         self.url = url
         self.file: Path | None = sqlite_file(url) if is_sqlite(url) else None
+        self.unsafe_durability = unsafe_durability
         self._settings = (unsafe_durability, synchronous)
         self._backend = self._new_backend()
         self._meta: Meta | None = None
@@ -191,6 +198,66 @@ class SqlJournal:
     async def nodes(self) -> list[NodeRow]:
         """Give the processes written down, the newest first."""
         return [NodeRow(*row) for row in await self._opened().read(self._opened().statements.nodes)]
+
+    async def slot_rows(self) -> list[SlotRow]:
+        """Give who holds which slot."""
+        return [SlotRow(*row) for row in await self._opened().read(self._opened().statements.slot_rows)]
+
+    async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
+        """Write a node's name to the slots that it may have, in one statement."""
+        distinct = sorted(set(slots))  # in one order, so that two nodes never wait for each other
+        statement = self._opened().statements.claim_slots
+        return {slot for (slot,) in await self._opened().write(statement, distinct, node_id, list(dead))}
+
+    async def save_slots(self, rows: Sequence[SlotRow]) -> None:
+        """Write down who holds which slots."""
+        if rows:
+            newest = {row.slot: row for row in sorted(rows, key=lambda row: row.epoch)}
+            fields = [[getattr(newest[slot], name) for slot in sorted(newest)] for name in SlotRow.__struct_fields__]
+            await self._opened().write(self._opened().statements.save_slots, *fields)
+
+    async def forget_slots(self, slots: Sequence[int], node_id: str) -> None:
+        """Remove the rows that name the node."""
+        if slots:
+            await self._opened().write(self._opened().statements.forget_slots, list(slots), node_id)
+
+    async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
+        """Give the events of the command that was recorded under this key."""
+        return _events(await self._opened().read(self._opened().statements.find_key, entity, idempotency_key))
+
+    async def secret(self) -> bytes:
+        """Give the cluster's secret."""
+        try:
+            rows = await self._opened().read(self._opened().statements.secret)
+        except JournalUnavailableError as error:
+            if getattr(error.__cause__, "sqlstate", None) == _DENIED:
+                raise ConfigurationError(
+                    "This role may not read the cluster's secret in casty_secrets. Nothing was started. Grant it "
+                    "SELECT on that table, or give the secret with secret=."
+                ) from error
+            raise
+        if not rows:
+            raise ConfigurationError(
+                "The journal has no cluster secret: casty_secrets has no row named 'cluster'. Nothing was started. "
+                "Insert one of 32 random bytes, or give the secret with secret=."
+            )
+        return bytes(rows[0][0])
+
+    async def incarnation(self) -> int:
+        """Give the incarnation as of now."""
+        rows = await self._opened().read(self._opened().statements.meta)
+        return Meta(*rows[0]).incarnation
+
+    async def raise_incarnation(self) -> int:
+        """Raise the incarnation."""
+        rows = await self._opened().write(self._opened().statements.raise_incarnation)
+        return int(rows[0][0])
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: let go of the parent's connections, without a word. Opening makes new ones."""
+        self._backend.abandon_after_fork()
+        _INHERITED.append(self._backend)
+        self._backend, self._meta, self._opening = self._new_backend(), None, asyncio.Lock()
 
 
 def _events(rows: Sequence[Sequence[Any]]) -> list[RecordedEvent]:

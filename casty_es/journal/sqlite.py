@@ -107,6 +107,9 @@ class SqliteBackend:
         await self._reader.close()
         await self._writer.close()
 
+    def abandon_after_fork(self) -> None:
+        """SQLite's locks belong to the parent alone, and stay as long as this child leaves its files alone."""
+
     async def append(self, append: Append) -> None:
         await self._writer.run(self._append, append)
 

@@ -26,6 +26,7 @@ class Statements(msgspec.Struct, frozen=True):
     """The statements of one database; the comment beside each field is its parameters."""
 
     meta: str  # none
+    raise_incarnation: str  # none
     revision: str  # none
     heads: str  # slots
     entity_numbers: str  # slots
@@ -41,14 +42,52 @@ class Statements(msgspec.Struct, frozen=True):
     register_node: str  # node_id, host, pid, address, started_at, seen_at
     forget_node: str  # node_id
     nodes: str  # none
+    slot_rows: str  # none
+    claim_slots: str  # slots, node_id, dead node_ids
+    save_slots: str  # slots, node_ids, addresses, epochs, sinces
+    forget_slots: str  # slots, node_id
+    find_key: str  # entity, idempotency_key
+    secret: str  # none
 
 
+_RAISE: Final = "UPDATE casty_meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation"
 _META: Final = "SELECT slots, incarnation FROM casty_meta WHERE id = 1"
 _REVISION: Final = "SELECT version_num FROM casty_es_alembic_version"
 _NODES: Final = "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC"
+_SLOT_ROWS: Final = "SELECT slot, node_id, address, epoch, since FROM casty_slots ORDER BY slot"
+_CLUSTER_SECRET: Final = "SELECT value FROM casty_secrets WHERE name = 'cluster'"  # noqa: S105 - no secret
+
+# A node's name is used again by a new process, so all of the row is the new process's.
+_REGISTER_NODE: Final = """
+    INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES ({values})
+    ON CONFLICT (node_id) DO UPDATE SET host = excluded.host, pid = excluded.pid, address = excluded.address,
+        started_at = excluded.started_at, seen_at = excluded.seen_at"""
+
+# Whoever takes a slot from another node does not listen where that one did.
+_TAKE_OVER: Final = """
+    ON CONFLICT (slot) DO UPDATE SET node_id = excluded.node_id,
+        address = CASE WHEN s.node_id = excluded.node_id THEN s.address END,
+        since = CASE WHEN s.node_id = excluded.node_id THEN s.since ELSE 0 END"""
+
+_SAVE_SLOTS: Final = """
+    ON CONFLICT (slot) DO UPDATE SET node_id = excluded.node_id, address = excluded.address, epoch = excluded.epoch,
+        since = excluded.since WHERE excluded.epoch > casty_slots.epoch"""
+
+# A command's events stand side by side, and only the first carries the key: step by step, because no index has the id.
+_FIND_KEY: Final = f"""
+    WITH RECURSIVE run (slot, position, command_id) AS (
+        SELECT slot, position, command_id FROM casty_events
+        WHERE entity = {{entity}} AND idempotency_key = {{key}}
+        UNION ALL
+        SELECT e.slot, e.position, e.command_id FROM run r
+        JOIN casty_events e ON e.slot = r.slot AND e.position = r.position + 1 AND e.command_id = r.command_id
+    )
+    SELECT {_EVENT} FROM run r JOIN casty_events e ON e.slot = r.slot AND e.position = r.position
+    ORDER BY e.position"""
 
 POSTGRES: Final = Statements(
     meta=_META,
+    raise_incarnation=_RAISE,
     revision=_REVISION,
     heads="""
         SELECT w.slot, h.position, h.hash, h.epoch
@@ -100,15 +139,27 @@ POSTGRES: Final = Statements(
         JOIN casty_structures s ON s.kind = w.kind AND s.name = w.name""",
     keys="""
         SELECT key FROM casty_entities WHERE kind = $1 AND name = $2 AND key > $3 AND alive ORDER BY key LIMIT $4""",
-    register_node="""
-        INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES ($1, $2, $3, $4, $5, $6)
-        ON CONFLICT (node_id) DO UPDATE SET seen_at = excluded.seen_at, address = excluded.address""",
+    register_node=_REGISTER_NODE.format(values="$1, $2, $3, $4, $5, $6"),
     forget_node="DELETE FROM casty_nodes WHERE node_id = $1",
     nodes=_NODES,
+    slot_rows=_SLOT_ROWS,
+    claim_slots=f"""
+        INSERT INTO casty_slots AS s (slot, node_id, address, epoch, since)
+        SELECT w.slot, $2::text, NULL, 0, 0 FROM unnest($1::int[]) AS w (slot) ORDER BY w.slot
+        {_TAKE_OVER} WHERE s.node_id = $2::text OR s.node_id = ANY ($3::text[])
+        RETURNING slot""",
+    save_slots=f"""
+        INSERT INTO casty_slots (slot, node_id, address, epoch, since)
+        SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+        {_SAVE_SLOTS}""",
+    forget_slots="DELETE FROM casty_slots WHERE slot = ANY ($1::int[]) AND node_id = $2",
+    find_key=_FIND_KEY.format(entity="$1", key="$2"),
+    secret=_CLUSTER_SECRET,
 )
 
 SQLITE: Final = Statements(
     meta=_META,
+    raise_incarnation=_RAISE,
     revision=_REVISION,
     heads="""
         SELECT w.value, e.position, e.hash, e.epoch FROM json_each(?1) w
@@ -151,11 +202,24 @@ SQLITE: Final = Statements(
         CROSS JOIN casty_structures s ON s.kind = w.value AND s.name = json_extract(?2, '$[' || w.key || ']')""",
     keys="""
         SELECT key FROM casty_entities WHERE kind = ?1 AND name = ?2 AND key > ?3 AND alive ORDER BY key LIMIT ?4""",
-    register_node="""
-        INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-        ON CONFLICT (node_id) DO UPDATE SET seen_at = excluded.seen_at, address = excluded.address""",
+    register_node=_REGISTER_NODE.format(values="?1, ?2, ?3, ?4, ?5, ?6"),
     forget_node="DELETE FROM casty_nodes WHERE node_id = ?1",
     nodes=_NODES,
+    slot_rows=_SLOT_ROWS,
+    claim_slots=f"""
+        INSERT INTO casty_slots AS s (slot, node_id, address, epoch, since)
+        SELECT w.value, ?2, NULL, 0, 0 FROM json_each(?1) w WHERE true
+        {_TAKE_OVER} WHERE s.node_id = ?2 OR s.node_id IN (SELECT value FROM json_each(?3))
+        RETURNING slot""",
+    save_slots=f"""
+        INSERT INTO casty_slots (slot, node_id, address, epoch, since)
+        SELECT w.value, json_extract(?2, '$[' || w.key || ']'), json_extract(?3, '$[' || w.key || ']'),
+            json_extract(?4, '$[' || w.key || ']'), json_extract(?5, '$[' || w.key || ']')
+        FROM json_each(?1) w WHERE true
+        {_SAVE_SLOTS}""",
+    forget_slots="DELETE FROM casty_slots WHERE slot IN (SELECT value FROM json_each(?1)) AND node_id = ?2",
+    find_key=_FIND_KEY.format(entity="?1", key="?2"),
+    secret=_CLUSTER_SECRET,
 )
 
 _FITS_POSTGRES: Final = """

@@ -1,39 +1,73 @@
-"""What an owner asks of a lease.
+"""What an owner asks of leases.
 
-The lock chooses who should write; the log decides who may (every append names its predecessor). So a lease that is lost
-unnoticed costs time, never data.
+A node opens one session and keeps it for as long as it lives: the session is what others see of its being alive. Under
+it the node holds slots. The lock chooses who should write; the log decides who may (every append names its
+predecessor). So a lease that is lost unnoticed costs time, never data.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection
 from typing import Protocol
 
-__all__ = ["Lease", "LeaseManager"]
+__all__ = ["LeaseManager", "LeaseSession"]
 
 
-class Lease(Protocol):
-    """The right to write, held until it is released or lost."""
+class LeaseSession(Protocol):
+    """A node's presence, and the slots it holds; all of them end together when the session is lost."""
 
     @property
     def lost(self) -> asyncio.Future[str]:
-        """A future that gets the reason when the lease is lost."""
+        """A future that gets the reason when the session is lost, and is cancelled when it is closed."""
         ...
 
-    async def release(self) -> None:
-        """Give the right back. Releasing a lost lease does nothing."""
-        ...
-
-
-class LeaseManager(Protocol):
-    """Where leases come from."""
-
-    async def try_acquire(self) -> Lease | None:
-        """Give the lease, or ``None`` while another process holds it.
+    async def acquire(self, slots: Collection[int]) -> set[int]:
+        """Take the slots that nobody else holds; give those that are held now, those held before included.
 
         Raises
         ------
         JournalUnavailableError
-            It cannot be found out who holds it.
+            It cannot be found out who holds them. None is held that was not held before.
+        """
+        ...
+
+    async def release(self, slots: Collection[int]) -> None:
+        """Give slots back. Releasing what is not held does nothing."""
+        ...
+
+    async def living(self, node_ids: Collection[str]) -> set[str]:
+        """Tell which of these nodes have a session now.
+
+        Raises
+        ------
+        JournalUnavailableError
+            It cannot be found out.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End the session and give everything back. Closing a lost session does nothing."""
+        ...
+
+    def abandon_after_fork(self) -> None:
+        """In a forked child: let go of what was inherited, without a word to anybody and without unlocking."""
+        ...
+
+
+class LeaseManager(Protocol):
+    """Where sessions come from."""
+
+    async def open(self, node_id: str) -> LeaseSession:
+        """Open the session of a node.
+
+        Raises
+        ------
+        NodeInUseError
+            A living process has a session under this name.
+        ConfigurationError
+            Leases cannot work here: a pooler, a network file system, too small a lock table.
+        JournalUnavailableError
+            The database cannot be reached, or the lock file not be used.
         """
         ...

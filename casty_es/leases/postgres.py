@@ -1,11 +1,10 @@
-"""The lease of a journal on Postgres: a session-level advisory lock on a connection of its own.
+"""Leases on Postgres: advisory locks, on a connection of each node's own.
 
-1. The connection belongs to no pool: asyncpg's pool releases advisory locks with the connection.
-2. The key has two halves: the oid of ``casty_events``, so that it meets no lock of the application, and ``-1``, which
-   stands for the whole journal.
-3. The session answers a heartbeat every second, sent by a task of its own. An answer counts from the moment its
-   question was *sent*; without one for three seconds the lease counts as lost, as it does when the answer comes from
-   another backend or server. Postgres itself ends the session after six silent seconds.
+1. A key has two halves. The first, the class, is the oid of ``casty_events``: such keys share no space with those of
+   one half, and meet the application's own of two halves only if it uses that very number. Then ``lock_class`` sets
+   another one, the same for all nodes.
+2. The second half is a slot's number, or a negative number made from a node's name: its presence.
+3. The first session is opened after ``preflight.py`` has refused what would make the locks worthless.
 """
 
 from __future__ import annotations
@@ -14,102 +13,177 @@ import asyncio
 import contextlib
 from typing import Any, Final
 
-import asyncpg
-
-from casty_es.errors import JournalUnavailableError
-from casty_es.journal.postgres import connect
+from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
+from casty_es.journal.urls import shown
+from casty_es.leases.connecting import (
+    LEASE_ERRORS,
+    SESSION_SECONDS_FLOOR,
+    Connection,
+    connect_for_leases,
+    node_key,
+)
+from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
+from casty_es.leases.preflight import preflight, refuse
 
 __all__ = ["PostgresLeaseManager"]
 
-_TRY_LOCK: Final = "SELECT pg_try_advisory_lock('casty_events'::regclass::oid::int, -1)"
-_HEARTBEAT: Final = "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery()"
+_CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
+_LOCK: Final = "SELECT pg_try_advisory_lock($1::int, $2::int)"
+_HOLDER: Final = """
+    SELECT l.pid FROM pg_locks l
+    WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+    AND l.classid::int = $1::int AND l.objid::int = $2::int
+    AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+_NODE: Final = "SELECT host, pid FROM casty_nodes WHERE node_id = $1"
+_TERMINATE: Final = "SELECT pg_terminate_backend($1)"
 
-_ANSWER_WITHIN_SECONDS: Final = 3.0
-_SESSION: Final = {
-    "idle_session_timeout": "6s",
-    "idle_in_transaction_session_timeout": "3s",
-    "statement_timeout": "3s",
-    "lock_timeout": "1s",
-    "tcp_user_timeout": "3s",
-    "tcp_keepalives_idle": "2",
-    "tcp_keepalives_interval": "1",
-    "tcp_keepalives_count": "3",
-}
-_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+# A backend notices a moment later that its process was killed.
+_PATIENCE_SECONDS: Final = 1.0
+_ASK_AGAIN_SECONDS: Final = 0.02
 
-
-class PostgresLease:
-    """An advisory lock and the session that holds it."""
-
-    def __init__(self, session: asyncpg.Connection[asyncpg.Record], identity: Any, heartbeat_seconds: float) -> None:
-        self._session = session
-        self._identity = identity
-        self._seconds = heartbeat_seconds
-        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        session.add_termination_listener(lambda _: self._lose("its session was closed"))
-        self._heart = asyncio.create_task(self._beat(), name="casty-lease-heartbeat")
-
-    async def release(self) -> None:
-        """Unlock by ending the session."""
-        self._heart.cancel()
-        await asyncio.gather(self._heart, return_exceptions=True)
-        self.lost.cancel()
-        await _close(self._session)
-
-    def _lose(self, reason: str) -> None:
-        if not self.lost.done():
-            self.lost.set_result(reason)
-
-    async def _beat(self) -> None:
-        while not self.lost.done():
-            sent_at = asyncio.get_running_loop().time()
-            question = asyncio.ensure_future(self._session.fetchrow(_HEARTBEAT))
-            answered, _ = await asyncio.wait({question}, timeout=_ANSWER_WITHIN_SECONDS)
-            late = asyncio.get_running_loop().time() - sent_at > _ANSWER_WITHIN_SECONDS
-            if not answered or late:
-                self._lose(f"its session did not answer for {_ANSWER_WITHIN_SECONDS:g} s")
-                question.cancel()
-                await asyncio.gather(question, return_exceptions=True)
-            elif (error := question.exception()) is not None:
-                self._lose(f"its session failed: {error or type(error).__name__}")
-            elif question.result() != self._identity:
-                self._lose("its session is not the one that took the lock")
-            else:
-                await asyncio.wait({self.lost}, timeout=self._seconds)
-        self._session.terminate()
+_CLASSES: Final = range(-(2**31), 2**31)
 
 
 class PostgresLeaseManager:
-    """Takes the journal's advisory lock.
+    """Opens lease sessions.
 
     Parameters
     ----------
     url : str
         The database; it must reach the server itself, not a pooler in transaction mode.
+    slots : int
+        How many slots the journal has.
+    journal_url : str | None
+        Where the journal is reached, if that is another way, such as through a pooler.
+    unsafe_durability : bool
+        Accept a server that may lose what it acknowledged.
+    lock_class : int | None
+        The first half of every lock's key, 32 bits, the same for all nodes; the oid of ``casty_events`` by default.
+    session_seconds : float
+        After how many silent seconds Postgres ends a session, at least 2.
     heartbeat_seconds : float
-        The time between two heartbeats, in seconds.
+        The time between two heartbeats, in seconds; at most a sixth of ``session_seconds`` is used.
+
+    Raises
+    ------
+    ConfigurationError
+        ``session_seconds`` is below 2, or ``lock_class`` has more than 32 bits.
     """
 
-    def __init__(self, url: str, *, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        slots: int,
+        journal_url: str | None = None,
+        unsafe_durability: bool = False,
+        lock_class: int | None = None,
+        session_seconds: float = 6.0,
+        heartbeat_seconds: float = 1.0,
+    ) -> None:
+        if not session_seconds >= SESSION_SECONDS_FLOOR:
+            raise ConfigurationError(
+                f"session_seconds is {session_seconds:g}; below {SESSION_SECONDS_FLOOR:g} s a busy process would lose "
+                f"its slots for nothing. Nothing was started. Set it to {SESSION_SECONDS_FLOOR:g} or more."
+            )
+        if lock_class is not None and lock_class not in _CLASSES:
+            raise ConfigurationError(
+                f"lock_class is {lock_class}, which does not fit into 32 bits with a sign. Nothing was started. Set it "
+                f"to a number from -2**31 to 2**31 - 1, or leave it out."
+            )
         self._url = url
-        self._seconds = heartbeat_seconds
+        self._journal_url = url if journal_url is None else journal_url
+        self._unsafe_durability = unsafe_durability
+        self._slots = slots
+        self._class = lock_class
+        self._session_seconds = session_seconds
+        self._answer_seconds = session_seconds / 2
+        self._heartbeat_seconds = min(heartbeat_seconds, session_seconds / 6)
+        self._last: PostgresLeaseSession | None = None
+        self._checked = False
 
-    async def try_acquire(self) -> PostgresLease | None:
-        """Take the lock unless another session has it."""
-        session = await connect(self._url, **_SESSION)
+    async def open(self, node_id: str) -> PostgresLeaseSession:
+        """Open a connection and lock the node's presence."""
+        if not self._checked:
+            refuse(
+                await preflight(
+                    self._journal_url,
+                    self._url,
+                    slots=self._slots,
+                    lock_class=self._class,
+                    session_seconds=self._session_seconds,
+                    unsafe_durability=self._unsafe_durability,
+                )
+            )
+            self._checked = True
+        connection = await connect_for_leases(self._url, self._session_seconds)
+        opening = asyncio.ensure_future(self._open(connection, node_id))
         try:
-            if await session.fetchval(_TRY_LOCK):
-                identity = await session.fetchrow(_HEARTBEAT)
-                return PostgresLease(session, identity, self._seconds)
-        except _ERRORS as error:
-            await _close(session)
-            raise JournalUnavailableError(
-                f"The lease session failed: {error or type(error).__name__}. Nothing was written."
-            ) from error
-        await _close(session)
-        return None
+            opened, _ = await asyncio.wait({opening}, timeout=self._session_seconds)
+            if opened:
+                return opening.result()
+        except LEASE_ERRORS as error:
+            connection.terminate()
+            raise self._failed(str(error) or type(error).__name__) from error
+        except BaseException:
+            opening.cancel()
+            connection.terminate()
+            raise
+        opening.cancel()
+        connection.terminate()
+        raise self._failed(f"no answer for {self._session_seconds:g} s")
 
+    async def _open(self, connection: Connection, node_id: str) -> PostgresLeaseSession:
+        lock_class = self._class
+        if lock_class is None:
+            lock_class = await connection.fetchval(_CLASS)
+        if lock_class is None:
+            raise SchemaError(
+                f"{shown(self._url)} has no table casty_events that this role sees. Nothing was taken. Use the "
+                f"journal's database, and a role with the same search_path."
+            )
+        identity = tuple(await connection.fetchrow(HEARTBEAT))
+        if identity[-1]:
+            raise ConfigurationError(
+                f"The database at {shown(self._url)} is a standby, whose locks the primary does not know. Nothing was "
+                f"taken. Use the URL of the primary."
+            )
+        key = node_key(node_id)
+        give_up_at = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+        while not await connection.fetchval(_LOCK, lock_class, key):
+            await self._end_own_ghost(connection, identity, lock_class, key)
+            if asyncio.get_running_loop().time() >= give_up_at:
+                raise await self._in_use(connection, node_id)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no database tells when a lock becomes free
+        self._last = PostgresLeaseSession(
+            connection,
+            identity,
+            lock_class,
+            answer_seconds=self._answer_seconds,
+            heartbeat_seconds=self._heartbeat_seconds,
+        )
+        return self._last
 
-async def _close(session: asyncpg.Connection[asyncpg.Record]) -> None:
-    with contextlib.suppress(*_ERRORS, asyncio.TimeoutError):  # a session that is gone holds no lock
-        await session.close(timeout=2.0)
+    async def _end_own_ghost(self, connection: Connection, now: tuple[Any, ...], lock_class: int, key: int) -> None:
+        """End this manager's earlier session, if the server has not noticed yet that it was cut."""
+        ghost = self._last
+        if ghost is not None and ghost.lost.done() and ghost.identity[1:] == now[1:]:
+            holder = await connection.fetchval(_HOLDER, lock_class, key)
+            if holder == ghost.identity[0]:
+                await connection.fetchval(_TERMINATE, holder)
+
+    async def _in_use(self, connection: Connection, node_id: str) -> NodeInUseError:
+        who = "a process that did not say its name"
+        with contextlib.suppress(*LEASE_ERRORS):  # it only makes the message better
+            row = await connection.fetchrow(_NODE, node_id)
+            who = who if row is None else f"process {row['pid']} on host {row['host']}"
+        return NodeInUseError(
+            f"Node {node_id!r} is {who}, which has a lease session. Nothing was started. Stop that process, or give "
+            f"this one another node_id."
+        )
+
+    def _failed(self, what: str) -> JournalUnavailableError:
+        return JournalUnavailableError(
+            f"The lease session at {shown(self._url)} could not be opened: {what}. Nothing was taken. Try again when "
+            f"the server is back."
+        )

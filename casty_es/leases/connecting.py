@@ -1,0 +1,118 @@
+"""The connection of a lease session: what it is set to, and the keys of its advisory locks.
+
+Everything is a startup parameter, because those survive a RESET, and because a connection pooler that does not hold to
+them refuses them. With D for the seconds after which Postgres ends a silent session:
+
+- ``idle_session_timeout`` = D: the process is frozen, or gone without a word.
+- ``statement_timeout``, ``transaction_timeout`` and ``idle_in_transaction_session_timeout`` = D/2: it is frozen while a
+  statement runs, which the first one does not see.
+- ``tcp_user_timeout`` = D/2 and keepalives: the network is silent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import blake2b
+from typing import Final, TypeAlias
+
+import asyncpg
+
+from casty_es.errors import ConfigurationError, JournalUnavailableError
+from casty_es.journal.postgres import connect
+from casty_es.journal.urls import shown
+
+__all__ = [
+    "LEASE_ERRORS",
+    "OLDEST_VERSION",
+    "SESSION_SECONDS_FLOOR",
+    "Connection",
+    "connect_for_leases",
+    "lease_settings",
+    "node_key",
+]
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+OLDEST_VERSION: Final = 14
+"""``idle_session_timeout`` came with it."""
+
+SESSION_SECONDS_FLOOR: Final = 2.0
+"""Below it the keepalives, which count in seconds, and a busy event loop would end sessions that are well."""
+
+LEASE_ERRORS: Final = (
+    OSError,
+    asyncio.TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""What a driver raises when a statement did not end well."""
+
+_TRANSACTION_TIMEOUT_SINCE: Final = 17
+_LOCK_TIMEOUT_MS: Final = 1_000
+
+
+def lease_settings(session_seconds: float) -> dict[str, str]:
+    """Give the startup parameters of a session that Postgres ends after so many silent seconds, in milliseconds."""
+    whole, half = round(session_seconds * 1_000), round(session_seconds * 500)
+    return {
+        "idle_session_timeout": str(whole),
+        "idle_in_transaction_session_timeout": str(half),
+        "statement_timeout": str(half),
+        "lock_timeout": str(min(_LOCK_TIMEOUT_MS, half)),
+        "tcp_user_timeout": str(half),
+        "tcp_keepalives_idle": "2",
+        "tcp_keepalives_interval": "1",
+        "tcp_keepalives_count": "3",
+        "client_encoding": "UTF8",
+    }
+
+
+def node_key(node_id: str) -> int:
+    """Give the second half of the key of a node's presence: negative, where slots are not."""
+    return -1 - (int.from_bytes(blake2b(node_id.encode(), digest_size=4).digest(), "big") >> 1)
+
+
+async def connect_for_leases(url: str, session_seconds: float) -> Connection:
+    """Open a connection with a lease session's settings.
+
+    Raises
+    ------
+    ConfigurationError
+        A connection pooler is in between, or the server is too old for the settings.
+    JournalUnavailableError
+        The server cannot be reached.
+    """
+    try:
+        connection = await connect(url, **lease_settings(session_seconds))
+    except JournalUnavailableError as error:
+        raise _explained(url, error) from error
+    try:
+        if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+            half = str(round(session_seconds * 500))
+            await connection.execute(f"SET transaction_timeout = {half}")
+    except LEASE_ERRORS as error:
+        connection.terminate()
+        raise JournalUnavailableError(
+            f"The lease session at {shown(url)} failed: {str(error) or type(error).__name__}. Nothing was taken."
+        ) from error
+    except BaseException:
+        connection.terminate()
+        raise
+    return connection
+
+
+def _explained(url: str, error: JournalUnavailableError) -> ConfigurationError | JournalUnavailableError:
+    cause = error.__cause__
+    if isinstance(cause, asyncpg.ProtocolViolationError):  # PgBouncer: "unsupported startup parameter: …"
+        return ConfigurationError(
+            f"What answers at {shown(url)} refuses a lease session's settings, as a connection pooler does: {cause}. "
+            f"Nothing was started. Set session_url to a URL that reaches Postgres itself; the journal may keep the "
+            f"pooler's."
+        )
+    if isinstance(cause, asyncpg.UndefinedObjectError):  # "unrecognized configuration parameter …"
+        return ConfigurationError(
+            f"The server at {shown(url)} does not know a setting of lease sessions: {cause}. Nothing was started. Use "
+            f"Postgres {OLDEST_VERSION} or later."
+        )
+    return error

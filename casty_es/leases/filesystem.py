@@ -1,0 +1,61 @@
+"""Which file system a file is on, and whether its locks can be trusted."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from casty_es.errors import ConfigurationError
+
+__all__ = ["file_system_of", "is_network", "refuse_network"]
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+
+# Their locks and their shared memory end at the host, at best.
+_NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustre", "afs", "vboxsf", "gfs2", "ocfs2"})
+
+# FUSE says nothing of what is behind it (sshfs, s3fs, glusterfs). fuseblk is a disk of this host, such as NTFS.
+_FUSE: Final = re.compile(r"fuse(\..+)?")
+
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+def file_system_of(path: PurePosixPath, mountinfo: str) -> str | None:
+    """Give the type of the file system that holds an absolute path, by the text of ``/proc/self/mountinfo``.
+
+    Of the mounts above the path the longest one holds it, and of several on one point the last (proc(5)).
+    """
+    best: tuple[int, str] | None = None
+    for line in mountinfo.splitlines():
+        fields = line.split(" ")
+        if "-" not in fields[6:]:
+            continue
+        point = PurePosixPath(_OCTAL.sub(lambda code: chr(int(code[1], 8)), fields[4]))
+        if path.is_relative_to(point) and (best is None or len(point.parts) >= best[0]):
+            best = len(point.parts), fields[fields.index("-", 6) + 1]
+    return None if best is None else best[1]
+
+
+def is_network(file_system: str) -> bool:
+    """Tell whether a file system may reach other hosts, which do not see this host's locks."""
+    return file_system in _NETWORK or _FUSE.fullmatch(file_system) is not None
+
+
+def refuse_network(file: Path) -> None:
+    """Refuse a file on a network file system.
+
+    Raises
+    ------
+    ConfigurationError
+        It is on one.
+    """
+    if not _MOUNTS.exists():  # not Linux: there is nothing to read it from
+        return
+    file_system = file_system_of(PurePosixPath(file.resolve()), _MOUNTS.read_text(errors="surrogateescape"))
+    if file_system is not None and is_network(file_system):
+        raise ConfigurationError(
+            f"The SQLite file {file} is on a network file system ({file_system}), where hosts may not see each other's "
+            f"locks and two of them could write at once. Nothing was started. Put the file on a local disk, or use "
+            f"Postgres. If the processes that use it all run on this host, set allow_network_filesystem=True."
+        )

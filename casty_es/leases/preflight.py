@@ -1,0 +1,190 @@
+"""What is looked at before a node trusts a Postgres server with its leases.
+
+Each check says what was found and what to set. A node refuses to start on the first required one that is not well; a
+doctor shows them all. It takes two connections at a time and closes them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Final
+
+import asyncpg
+
+from casty_es.errors import ConfigurationError, JournalUnavailableError
+from casty_es.journal.postgres import connect
+from casty_es.journal.urls import shown
+from casty_es.leases.checks import (
+    Check,
+    Facts,
+    clock,
+    connections,
+    durability,
+    encoding,
+    isolation,
+    lock_table,
+    pooler,
+    primary,
+    refuse,
+    same_database,
+    session_settings,
+    timeouts,
+    version,
+)
+from casty_es.leases.connecting import LEASE_ERRORS, Connection, connect_for_leases
+
+__all__ = ["Check", "preflight", "refuse"]
+
+_FACTS: Final = """
+    SELECT pg_is_in_recovery() AS standby, pg_postmaster_start_time() AS started, clock_timestamp() AS clock,
+        (SELECT oid FROM pg_database WHERE datname = current_database())::bigint AS database,
+        to_regclass('casty_events')::oid::bigint AS events, to_regclass('casty_events')::oid::int AS class,
+        coalesce(has_table_privilege(to_regclass('casty_events'), 'INSERT'), true)
+            AND coalesce(has_table_privilege(to_regclass('casty_slots'), 'INSERT'), true)
+            AND coalesce(has_table_privilege(to_regclass('casty_nodes'), 'INSERT'), true) AS may_write,
+        (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend') AS clients"""
+
+_SETTINGS: Final = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])"
+_NAMES: Final = (
+    "server_encoding",
+    "fsync",
+    "full_page_writes",
+    "synchronous_commit",
+    "max_connections",
+    "superuser_reserved_connections",
+    "reserved_connections",
+    "max_locks_per_transaction",
+    "max_prepared_transactions",
+    "default_transaction_isolation",
+    "idle_session_timeout",
+    "transaction_timeout",
+    "idle_in_transaction_session_timeout",
+    "statement_timeout",
+    "lock_timeout",
+)
+
+_PID: Final = "SELECT pg_backend_pid()"
+_TRY: Final = "SELECT pg_backend_pid(), pg_try_advisory_lock($1::int, $2::int)"
+_UNLOCK: Final = "SELECT pg_advisory_unlock($1::int, $2::int)"
+_ROUNDS: Final = 3
+_ANSWER_SECONDS: Final = 15.0  # for all of it; a server that is there needs some hundredths
+# What a server says when a statement that was prepared on one backend runs on another.
+_WRONG_BACKEND: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+
+
+async def preflight(
+    url: str,
+    session_url: str | None = None,
+    *,
+    slots: int,
+    lock_class: int | None = None,
+    session_seconds: float = 6.0,
+    unsafe_durability: bool = False,
+) -> list[Check]:
+    """Look whether leases and the journal can be trusted to a server.
+
+    Parameters
+    ----------
+    url : str
+        The journal.
+    session_url : str | None
+        Where lease sessions are opened, if that is another URL.
+    slots : int
+        How many slots the journal has.
+    lock_class : int | None
+        The first half of every lock's key; the oid of ``casty_events`` by default.
+    session_seconds : float
+        After how many silent seconds Postgres shall end a lease session.
+    unsafe_durability : bool
+        Do not require settings under which commits survive a crash.
+
+    Returns
+    -------
+    list[Check]
+        What was found.
+
+    Raises
+    ------
+    JournalUnavailableError
+        The server cannot be reached, or went away meanwhile.
+    """
+    session_url = url if session_url is None else session_url
+    opened: list[Connection] = []
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            journal = None if session_url == url else await _facts_of(url)
+            opened.append(await connect_for_leases(session_url, session_seconds))
+            opened.append(await connect(session_url))
+            leases, other = await asyncio.gather(*map(_facts, opened))
+            journal = journal or other
+            class_ = lock_class if lock_class is not None else leases.row["class"] or 0
+            pooled = await _probe(opened[0], opened[1], class_)
+    except ConfigurationError as error:
+        return [Check("lease session", ok=False, found=str(error))]
+    except _WRONG_BACKEND as error:
+        return [pooler(f"a statement was prepared on one backend and ran on another ({error.args[0]})")]
+    except LEASE_ERRORS as error:
+        raise JournalUnavailableError(
+            f"The database at {shown(session_url)} could not be looked at: {str(error) or type(error).__name__}. "
+            f"Nothing was started. Try again when it is back."
+        ) from error
+    finally:
+        for connection in opened:
+            connection.terminate()
+    return [
+        version(leases),
+        primary(leases, journal),
+        same_database(leases, journal),
+        session_settings(leases, session_seconds),
+        pooler(pooled),
+        *durability(journal, required=not unsafe_durability),
+        lock_table(leases, slots),
+        connections(leases),
+        encoding(journal),
+        isolation(journal),
+        timeouts(journal),
+        clock(journal),
+    ]
+
+
+async def _facts_of(url: str) -> Facts:
+    connection = await connect(url)
+    try:
+        return await _facts(connection)
+    finally:
+        connection.terminate()
+
+
+async def _facts(connection: Connection) -> Facts:
+    settings = dict(await connection.fetch(_SETTINGS, _NAMES))
+    asked = time.time()
+    row = await connection.fetchrow(_FACTS)
+    skew = row["clock"].timestamp() - (asked + time.time()) / 2
+    return Facts(row, settings, connection.get_server_version().major, skew)
+
+
+async def _probe(one: Connection, other: Connection, class_: int) -> str | None:
+    """Tell what is wrong if two connections are not two sessions that stay what they are; ``None`` if they are."""
+    key = -1 - secrets.randbits(31)
+    seen: dict[Connection, set[int]] = {one: set(), other: set()}
+    locked: dict[Connection, bool] = {}
+    try:
+        for _ in range(_ROUNDS):
+            for connection in (one, other):
+                pid, locked[connection] = await connection.fetchrow(_TRY, class_, key)
+                # Twice in a row: a pooler that hands out its backends in turn stays in step with two who alternate.
+                seen[connection] |= {pid, await connection.fetchval(_PID)}
+            if seen[one] & seen[other]:
+                return f"two connections share a session of the server (backend {min(seen[one] & seen[other])})"
+            if len(seen[one]) + len(seen[other]) > len(seen):
+                return "a connection's session changed between statements"
+            if not locked[one] or locked[other]:
+                return "two connections got the same advisory lock"
+    finally:
+        for connection in (one, other):
+            if not connection.is_closed():
+                for _ in range(_ROUNDS):  # behind a pooler the backend stays, and so would its locks
+                    await connection.fetchval(_UNLOCK, class_, key)
+    return None
