@@ -1,9 +1,11 @@
-"""Events and states as tagged, versioned JSON.
+"""Events and states as tagged, versioned JSON; commands, replies and errors as they go from node to node.
 
 1. An event is stored under a stable name and the version of its payload's shape; a state under its structure's state
    version. The names are in ``domain/catalog.py``; nothing that is read is ever imported, evaluated or unpickled.
 2. An older version is lifted, one version at a time, by the upcaster registered for it in ``UPCASTERS``.
 3. What is not known is an ``EntityQuarantinedError``: never skipped, never deleted.
+4. A command travels as its class's name and JSON, a reply as one byte that says what it is and JSON. Both are looked up
+   in closed tables; a command that an owner gives only itself is in none.
 """
 
 from __future__ import annotations
@@ -13,26 +15,66 @@ from typing import Any, Final
 
 import msgspec
 
+from casty_es.codec_errors import decode_error, encode_error
+from casty_es.domain.barrier import Round
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Event, Kind
-from casty_es.errors import EntityQuarantinedError
+from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Value
+from casty_es.domain.lock import Holder
+from casty_es.domain.semaphore import Usage
+from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError
 
-__all__ = ["UPCASTERS", "VERSIONS", "decode_event", "decode_state", "encode_event", "encode_state"]
+__all__ = [
+    "UPCASTERS",
+    "VERSIONS",
+    "concluded",
+    "concluded_reply",
+    "decode_command",
+    "decode_error",
+    "decode_event",
+    "decode_reply",
+    "decode_state",
+    "encode_command",
+    "encode_error",
+    "encode_event",
+    "encode_reply",
+    "encode_state",
+]
 
-VERSIONS: Final[dict[str, int]] = {name: 1 for kind in CATALOG.values() for name in kind.events}
+_CLASSES: Final[dict[str, type[Event]]] = {
+    "command.concluded": Concluded,
+    **{name: cls for kind in CATALOG.values() for name, cls in kind.events.items()},
+}
+
+VERSIONS: Final[dict[str, int]] = dict.fromkeys(_CLASSES, 1)
 """The version that this code writes, by event name."""
 
 UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {}
 """By event name and version: the function that turns a payload of that version into one of the next."""
 
-_NAMES: Final = {cls: (name, VERSIONS[name]) for kind in CATALOG.values() for name, cls in kind.events.items()}
-_CLASSES: Final = {name: cls for kind in CATALOG.values() for name, cls in kind.events.items()}
-_DECODERS: Final = {
-    (name, VERSIONS[name]): msgspec.json.Decoder(cls).decode
-    for kind in CATALOG.values()
-    for name, cls in kind.events.items()
-}
+_NAMES: Final = {cls: (name, VERSIONS[name]) for name, cls in _CLASSES.items()}
+_DECODERS: Final = {(name, VERSIONS[name]): msgspec.json.Decoder(cls).decode for name, cls in _CLASSES.items()}
 _STATES: Final = {kind.name: msgspec.json.Decoder(kind.snapshot).decode for kind in CATALOG.values()}
+_COMMANDS: Final[dict[str, dict[str, Callable[[bytes], Command]]]] = {
+    kind.name: {
+        cls.__name__: msgspec.json.Decoder(cls).decode for cls in kind.commands if not issubclass(cls, Internal)
+    }
+    for kind in CATALOG.values()
+}
+# The reply of each type by its tag; the last is what a user's value is without its declared type.
+_REPLIES: Final[list[tuple[bytes, Any, tuple[type, ...]]]] = [
+    (b"i", int, (int,)),
+    (b"b", bool, (bool,)),
+    (b"n", None, (type(None),)),
+    (b"s", str, (str,)),
+    (b"v", Value, (Value,)),
+    (b"t", tuple[str, ...], (tuple,)),
+    (b"h", Holder, (Holder,)),
+    (b"u", Usage, (Usage,)),
+    (b"r", Round, (Round,)),
+    (b"j", Any, (dict, list, float)),
+]
+_REPLY_TAGS: Final = {cls: tag for tag, _, classes in _REPLIES for cls in classes}
+_REPLY_DECODERS: Final = {tag[0]: msgspec.json.Decoder(type_).decode for tag, type_, _ in _REPLIES}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -82,6 +124,86 @@ def decode_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> 
         raise EntityQuarantinedError(
             f"A snapshot of a {kind.name} does not have the state's shape: {error}."
         ) from error
+
+
+def encode_command(command: Command) -> tuple[str, bytes]:
+    """Give the name of a command's class, and the command as JSON."""
+    return type(command).__name__, _encode(command)
+
+
+def decode_command(kind: str, name: str, body: bytes) -> Command:
+    """Give the command that another process sent for a structure of this kind.
+
+    Raises
+    ------
+    InvalidTypeError
+        The structure has no command of this name that may come from elsewhere.
+    InvalidValueError
+        The JSON does not have that command's shape.
+    """
+    decoder = _COMMANDS.get(kind, {}).get(name)
+    if decoder is None:
+        raise InvalidTypeError(f"There is no command {name[:80]!a} of a {kind[:80]!a} to be sent. Nothing was done.")
+    try:
+        if not body.isascii():
+            body.decode()  # a user's value is taken as it is, and what is no text could not be stored
+        return decoder(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidValueError(
+            f"A command {name!r} of a {kind} does not have that command's shape: {error}. Nothing was done."
+        ) from error
+
+
+def encode_reply(reply: object) -> bytes:
+    """Give what a caller is told as a byte that says what it is, and JSON.
+
+    Raises
+    ------
+    InvalidTypeError
+        No caller is ever told something of this type.
+
+    Examples
+    --------
+    >>> encode_reply(5), encode_reply(None), encode_reply(msgspec.Raw(b"null"))
+    (b'i5', b'nnull', b'vnull')
+    """
+    tag = _REPLY_TAGS.get(type(reply))
+    if tag is None:
+        raise InvalidTypeError(f"A reply of type {type(reply).__name__} cannot be written down.")
+    return tag + _encode(reply)
+
+
+def decode_reply(body: bytes) -> Any:
+    """Give the reply that :func:`encode_reply` wrote, equal to what it was.
+
+    Raises
+    ------
+    InvalidValueError
+        These bytes are no reply.
+    """
+    try:
+        if not body.isascii():
+            body.decode()
+        return _REPLY_DECODERS[body[0]](body[1:])
+    except (LookupError, msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"{bytes(body[:80])!r} is not a reply that this code knows: {error!r}.") from error
+
+
+def concluded(reply: object) -> Concluded:
+    """Give the event of a command that has a key and nothing to do, and whose caller is told this."""
+    body = encode_reply(reply)
+    return Concluded(chr(body[0]), Value(body[1:]))
+
+
+def concluded_reply(event: Concluded) -> Any:
+    """Give what the caller of a concluded command was told.
+
+    Raises
+    ------
+    InvalidValueError
+        The event does not hold a reply that this code knows.
+    """
+    return decode_reply(event.tag.encode() + bytes(event.reply))
 
 
 def _upcast(name: str, version: int, payload: str | bytes) -> Event:

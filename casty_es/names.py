@@ -1,36 +1,43 @@
-"""The rules for names, keys and numbers, and the hashes that place an entity in a shard and a slot.
+"""The rules for names, keys and numbers, and with them the hashes that are made of names (``hashes.py``).
 
 A name is any text of 1 to 512 bytes of UTF-8 without NUL. It is compared byte for byte: nothing is trimmed, folded
 or normalised, so two spellings of "é" are two names.
 
 A map key is a str, an int or a UUID. It travels and is stored as text with a tag in front
 (``s:alice``, ``i:1``, ``u:01890a5d-ac96-774b-bcce-b302099a8057``), so ``1`` and ``"1"`` stay apart.
+
+An idempotency key is any text of 1 to 255 bytes, by the rules of names. The entity and the key together give the id of
+the command, so that whoever sends it, and however often, it is the same command.
 """
 
 from __future__ import annotations
 
 import math
-from functools import lru_cache
-from hashlib import blake2b
 from uuid import UUID
 
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
+from casty_es.hashes import keyed_command_id, shard_of, slot_of
 
 __all__ = [
+    "MAX_IDEMPOTENCY_KEY_BYTES",
     "MAX_KEY_DIGITS",
     "MAX_NAME_BYTES",
     "check_amount",
     "check_at_least_one",
+    "check_idempotency_key",
     "check_name",
     "check_timeout",
     "decode_key",
     "encode_key",
+    "keyed_command_id",
     "shard_of",
     "slot_of",
 ]
 
 # Names are indexed: three columns of this size still fit the 2,704 bytes of a Postgres index entry.
 MAX_NAME_BYTES = 512
+# What other systems take, such as the HTTP header Idempotency-Key at Stripe.
+MAX_IDEMPOTENCY_KEY_BYTES = 255
 # Keeps the text of an integer key within the bytes of a name.
 MAX_KEY_DIGITS = 500
 MAX_COUNT = 2**31 - 1  # of shards, permits or participants: what an INTEGER column holds on Postgres
@@ -64,21 +71,46 @@ def check_name(name: object, what: str = "name") -> str:
     >>> check_name("page-views")
     'page-views'
     """
-    if not isinstance(name, str):
-        raise InvalidTypeError(f"{what} must be a str, not {type(name).__name__}. Nothing was sent.")
-    # Not str(name): an enum that is also a str would give its member's name there.
-    text = str.__str__(name)
+    return _check_text(name, what, MAX_NAME_BYTES)
+
+
+def check_idempotency_key(key: object) -> str | None:
+    """Return an idempotency key as a plain str, or ``None`` when there is none.
+
+    Parameters
+    ----------
+    key : object
+        What the caller gave: ``None``, or 1 to 255 bytes as UTF-8, without NUL and without lone surrogates.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is neither a str nor ``None``.
+    InvalidArgumentError
+        It is empty, too long, or holds a character that the database cannot store.
+
+    Examples
+    --------
+    >>> check_idempotency_key("order-4711")
+    'order-4711'
+    """
+    return None if key is None else _check_text(key, "idempotency_key", MAX_IDEMPOTENCY_KEY_BYTES)
+
+
+def _check_text(text: object, what: str, longest: int) -> str:
+    if not isinstance(text, str):
+        raise InvalidTypeError(f"{what} must be a str, not {type(text).__name__}. Nothing was sent.")
+    # Not str(text): an enum that is also a str would give its member's name there.
+    plain = str.__str__(text)
     try:
-        size = len(text.encode())
+        size = len(plain.encode())
     except UnicodeEncodeError:
         raise InvalidArgumentError(f"{what} holds a lone surrogate: it is not text. Nothing was sent.") from None
-    if not 1 <= size <= MAX_NAME_BYTES:
-        raise InvalidArgumentError(
-            f"{what} must be 1 to {MAX_NAME_BYTES} bytes of UTF-8, not {size}. Nothing was sent."
-        )
-    if "\0" in text:
+    if not 1 <= size <= longest:
+        raise InvalidArgumentError(f"{what} must be 1 to {longest} bytes of UTF-8, not {size}. Nothing was sent.")
+    if "\0" in plain:
         raise InvalidArgumentError(f"{what} holds a NUL character, which databases cannot store. Nothing was sent.")
-    return text
+    return plain
 
 
 def encode_key(key: object) -> str:
@@ -237,59 +269,3 @@ def _as_int(number: object, what: str) -> int:
     if isinstance(number, bool) or not isinstance(number, int):
         raise InvalidTypeError(f"{what} must be an int, not {type(number).__name__}. Nothing was sent.")
     return int(number)
-
-
-def shard_of(kind: str, name: str, key: str, shards: int) -> int:
-    """Say in which shard of its structure an entity lies. The answer never changes: it is part of the data format.
-
-    Parameters
-    ----------
-    kind, name, key : str
-        The entity: the structure's kind and name, and the tagged key, empty for a whole structure.
-    shards : int
-        The structure's number of shards.
-
-    Returns
-    -------
-    int
-        From 0 to ``shards - 1``: BLAKE2b (RFC 7693), 8 bytes, big-endian, modulo ``shards``.
-
-    Examples
-    --------
-    >>> shard_of("map", "users", "s:alice", 100)
-    92
-    """
-    return _hash(kind, name, key) % shards
-
-
-@lru_cache(maxsize=8_192)  # a map asks for the same few shards again and again
-def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
-    """Say in which slot of the database a shard lies. The answer never changes: it is part of the data format.
-
-    Parameters
-    ----------
-    kind, name : str
-        The structure.
-    shard : int
-        What :func:`shard_of` gave.
-    slots : int
-        The database's number of slots.
-
-    Returns
-    -------
-    int
-        From 0 to ``slots - 1``: the same hash, with the shard in decimal as the third part.
-
-    Examples
-    --------
-    >>> slot_of("map", "users", 92, 256)
-    21
-    """
-    return _hash(kind, name, str(shard)) % slots
-
-
-def _hash(*parts: str) -> int:
-    """BLAKE2b over the parts, each behind its length, so that ("a", "b:c") and ("a:b", "c") differ."""
-    encoded = [part.encode() for part in parts]
-    framed = b"".join([len(raw).to_bytes(4, "big") + raw for raw in encoded])
-    return int.from_bytes(blake2b(framed, digest_size=8).digest(), "big")

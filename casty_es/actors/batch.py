@@ -43,6 +43,8 @@ class Batch:
             entity = entry.entity
             sequence = sequences.get(entity, entity.committed_sequence)
             command_id = entry.pending.command_id
+            # A command's first event carries its key and what is known of it; one event, so that the key is unique.
+            key, metadata = entry.pending.idempotency_key, entry.metadata
             for type_, version, payload in entry.encoded:
                 position += 1
                 sequence += 1
@@ -56,9 +58,9 @@ class Batch:
                     recorded_at,
                     (type_, version),
                     command_id,
-                    None,
+                    key,
                     digest(entity.salt, payload),
-                    None,
+                    None if metadata is None else digest(entity.salt, metadata),
                 )
                 rows.append(
                     (
@@ -70,13 +72,14 @@ class Batch:
                         type_,
                         version,
                         payload,
-                        None,
+                        metadata,
                         command_id,
-                        None,
+                        key,
                         recorded_at,
                         hash_,
                     )
                 )
+                key = metadata = None
             if entry.events:
                 sequences[entity] = sequence
                 entry.hash = hash_

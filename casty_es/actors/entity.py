@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from casty_es.actors.fingerprint import fingerprint
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
-from casty_es.codec import encode_event
-from casty_es.domain.decider import Event, Kind
+from casty_es.codec import concluded, encode_event
+from casty_es.domain.decider import WAITING, Event, Kind, Query
 from casty_es.journal.port import EntityName
 
 __all__ = ["Entity", "Entry"]
@@ -16,7 +17,7 @@ __all__ = ["Entity", "Entry"]
 class Entry:
     """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
 
-    __slots__ = ("encoded", "entity", "epoch", "events", "hash", "pending", "reply", "size", "state")
+    __slots__ = ("encoded", "entity", "epoch", "events", "hash", "metadata", "pending", "reply", "size", "state")
 
     def __init__(
         self,
@@ -34,6 +35,8 @@ class Entry:
         self.encoded = encoded
         self.state = state
         self.reply = reply
+        keyed = events and pending.idempotency_key is not None
+        self.metadata = fingerprint(pending.command, entity.salt) if keyed else None  # of the first event
         self.hash = b""
         self.size = sum([len(payload) for _, _, payload in encoded])
 
@@ -85,6 +88,9 @@ class Entity:
     def decide(self, pending: Pending) -> Entry | None:
         """Decide a command on the speculative state; give the entry to commit, or ``None`` when nothing happens.
 
+        A command with an idempotency key that has nothing to do leaves an event all the same, which holds its reply.
+        Not one that stands in line: its request is recorded, and the reply is not known yet.
+
         Raises
         ------
         CastyError
@@ -93,14 +99,21 @@ class Entity:
         kind = self.kind
         command = pending.command
         events = kind.decide(self.state, command)
-        if not events:
+        if events:
+            reply = kind.reply(command, events)
+        elif pending.idempotency_key is None or isinstance(command, Query):
             return None
+        else:
+            reply = kind.answer(self.state, command)
+            if reply is WAITING:
+                return None
+            events = (concluded(reply),)
         state = self.state
         encoded = []
         for event in events:
             encoded.append(encode_event(event))
             state = kind.evolve(state, event)
-        entry = Entry(self, pending, events, encoded, state, kind.reply(command, events))
+        entry = Entry(self, pending, events, encoded, state, reply)
         self.state = state
         self.sequence += len(events)
         return entry

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
+from casty_es.actors.slot import Slot
 from casty_es.domain.decider import Command, Query
 from casty_es.errors import NotDoneError, OutcomeUnknownError, StillInLineError
 
@@ -41,21 +42,36 @@ class Pending:
         Whether a query may be answered without a proof that this owner is still the owner.
     repeat_after : int | None
         For a repeat: the position of the slot after which the first attempt may stand in the journal.
-    epoch : int | None
-        The only epoch under which the command makes sense; without one, any.
+    slot : Slot | None
+        The slot that it is addressed to; without one, a query that anybody who can read the journal may answer.
+    term : int
+        The term that it is addressed to, the only one under which it is decided.
+    idempotency_key : str | None
+        The caller's own name for the operation.
+
+    Attributes
+    ----------
+    looks : bool
+        Whether it has to look into the journal before it is decided.
+    found : bool
+        Whether it looked, and found that its request was made: it is answered from the state.
     """
 
     __slots__ = (
         "command",
         "command_id",
-        "epoch",
+        "found",
         "future",
+        "idempotency_key",
         "joined",
         "local",
+        "looks",
         "repeat_after",
         "shards",
+        "slot",
         "stage",
         "table",
+        "term",
     )
 
     def __init__(
@@ -68,7 +84,9 @@ class Pending:
         shards: int = 0,
         local: bool = False,
         repeat_after: int | None = None,
-        epoch: int | None = None,
+        slot: Slot | None = None,
+        term: int = 0,
+        idempotency_key: str | None = None,
     ) -> None:
         self.command = command
         self.command_id = command_id
@@ -77,7 +95,11 @@ class Pending:
         self.shards = shards
         self.local = local
         self.repeat_after = repeat_after
-        self.epoch = epoch
+        self.slot = slot
+        self.term = term
+        self.idempotency_key = idempotency_key
+        self.looks = repeat_after is not None or idempotency_key is not None
+        self.found = False
         self.joined: tuple[Pending, ...] = ()
         self.stage = Stage.ARRIVED
 
@@ -97,12 +119,30 @@ class Pending:
         for repeat in self.joined:
             repeat.fail(error)
 
+    def fail_alone(self, error: BaseException) -> None:
+        """Tell an error to this caller only: another attempt has the command's place in the table."""
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    @property
+    def settled(self) -> bool:
+        """Whether the command's outcome is known."""
+        return self.table.get(self.command_id) is not self
+
+    def same_operation(self, other: Pending) -> bool:
+        """Tell whether another attempt asks for the same: all but the names of who asks."""
+        return self.command.essence() == other.command.essence()
+
     def settle(self, reply: object) -> None:
         """Tell the caller a reply, or raise to it what is an exception."""
         if isinstance(reply, BaseException):
             self.fail(reply)
         else:
             self.resolve(reply)
+
+    def misses(self, slot: Slot) -> bool:
+        """Tell whether it is addressed to another slot, or to another term than the one the slot is held under."""
+        return self.slot is not None and (self.slot is not slot or self.term != slot.term)
 
     def abandoned(self) -> bool:
         """Tell whether everybody who asked went away before anything was decided; then the command never happens."""

@@ -3,23 +3,30 @@
 Looking reads the slot's records after the position that was known when the command was first sent; an earlier attempt
 can stand nowhere else. A request that is found is answered from the state: it holds what it was granted, or stands in
 line, or is lost. It never enters twice.
+
+A command with an idempotency key looks by its key instead, in all that was ever recorded of its entity. What it finds
+is its first result, with two exceptions. A claim (``domain/decider.py``) is answered from the state: it has its own
+grant back while that is held. What became of an arrival is read from the log behind it, however many rounds ago it was.
 """
 
 from __future__ import annotations
 
 from casty_es.actors.entity import Entity
+from casty_es.actors.fingerprint import may_be_same
 from casty_es.actors.pending import Pending
-from casty_es.codec import decode_event
-from casty_es.domain.decider import WAITING
-from casty_es.errors import NotDoneError
+from casty_es.codec import concluded_reply, decode_event
+from casty_es.domain.decider import WAITING, Claim, Concluded
+from casty_es.errors import IdempotencyConflictError
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = ["look_before_acting", "reply_from"]
+__all__ = ["look_before_acting", "look_up_key", "reply_from"]
 
 
 def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> object:
     """Give the reply to a command whose events are recorded."""
     events = tuple(decode_event(event.type, event.version, event.payload) for event in recorded)
+    if isinstance(events[0], Concluded):
+        return concluded_reply(events[0])
     return entity.kind.reply(pending.command, events)
 
 
@@ -31,10 +38,51 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
         return False
     reply = reply_from(entity, pending, recorded)
     if reply is WAITING:
-        reply = entity.kind.answer(entity.committed, pending.command)
-        if reply is WAITING:
-            return False  # still in line: deciding it again finds that and lets the caller wait
-        if reply is None:
-            reply = NotDoneError("The request was made, and has left the line since. Nothing is held by it.")
+        pending.found = True  # it is answered from the state when its turn comes
+        return False
     pending.settle(reply)
     return True
+
+
+async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -> bool:
+    """Settle a command from what is recorded under its key; tell whether that was possible.
+
+    If not, it is either safe to decide it, or (``pending.found``) its request was made and the state has the answer.
+    """
+    key, command = pending.idempotency_key, pending.command
+    assert key is not None  # noqa: S101 - only such commands come here
+    pending.repeat_after = None  # an attempt that was committed is found by its key, wherever it stands
+    recorded = await journal.find_key(entity.id, key) if entity.recorded else []
+    if not recorded:
+        return False
+    if not may_be_same(command, entity.salt, recorded[0].metadata):
+        pending.fail(
+            IdempotencyConflictError(
+                f"The idempotency key {key!r} was used on the {entity.name.kind} {entity.name.name!r} before, for "
+                f"another operation. Nothing was done. Use a key of its own for each operation."
+            )
+        )
+        return True
+    reply = reply_from(entity, pending, recorded)
+    if reply is WAITING:
+        reply = await _fate(journal, entity, pending, recorded[-1])
+    elif isinstance(command, Claim) and reply is not None:
+        reply = WAITING  # it was granted then; whether it still is, the state knows
+    if reply is WAITING:
+        pending.found = True
+        return False
+    pending.settle(reply)
+    return True
+
+
+async def _fate(journal: EventJournal, entity: Entity, pending: Pending, arrived: RecordedEvent) -> object:
+    """Read on to where it was settled what a request waited for; ``WAITING`` when that is not written or not kept."""
+    fate, after = entity.kind.fate, arrived.sequence
+    while fate is not None and after is not None:
+        page = await journal.history(entity.id, after=after)
+        for event in page:
+            reply = fate(pending.command, decode_event(event.type, event.version, event.payload))
+            if reply is not None:
+                return reply
+        after = page[-1].sequence if page else None
+    return WAITING

@@ -15,9 +15,9 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap, HashTrieSet
 
-from casty_es.domain.decider import WAITING, Command, Effects, Event, Kind, Query, Waiting
+from casty_es.domain.decider import WAITING, Command, Concluded, Effects, Event, Internal, Kind, Query, Waiting
 from casty_es.domain.line import EMPTY, Line
-from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
+from casty_es.errors import CastyError, ConfigurationError, DestroyedError, NotDoneError
 
 # Commands
 
@@ -26,6 +26,11 @@ class Arrive(Command, frozen=True, gc=False):
     participant: str
     request: str
     expected: int
+
+    def essence(self) -> Arrive:
+        # A participant without a name of its own is called after its request.
+        nameless = self.participant.endswith("/" + self.request)
+        return Arrive("" if nameless else self.participant, "", self.expected)
 
 
 class Withdraw(Command, frozen=True, gc=False):
@@ -36,7 +41,7 @@ class Renew(Command, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 
-class Expire(Command, frozen=True, gc=False):
+class Expire(Internal, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 
@@ -142,7 +147,7 @@ def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: BarrierEvent) -> State:
+def evolve(state: State, event: BarrierEvent | Concluded) -> State:
     match event:
         case Arrived(participant=participant, request=request, expected=expected):
             counts = state.requests_of
@@ -165,6 +170,8 @@ def evolve(state: State, event: BarrierEvent) -> State:
             return State(True, state.generation, state.expected if len(line) else 0, line, counts, state.released)
         case Destroyed():
             return State(False, state.generation, 0, EMPTY, HashTrieMap(), HashTrieSet())
+        case Concluded():
+            return state
         case _:
             assert_never(event)
 
@@ -196,29 +203,53 @@ def answer(state: State, command: BarrierCommand) -> object:
             return False
 
 
-def effects(state: State, event: BarrierEvent) -> Effects:
+def effects(state: State, event: BarrierEvent | Concluded) -> Effects:
     match event:
         case Arrived(request=request):
             return Effects(began=(request,))
         case Tripped(generation=generation):
             gone = tuple(claims(state))
             return Effects(ended=gone, settled=tuple((request, generation) for request in gone))
-        case Withdrawn(request=request):
-            error = NotDoneError("The arrival was withdrawn. It does not count in this round.")
-            return Effects(ended=(request,), settled=((request, error),))
-        case Expired(request=request):
-            error = NotDoneError("The arrival's lease ran out, because nobody renewed it. It does not count any more.")
-            return Effects(ended=(request,), settled=((request, error),))
+        case Withdrawn(request=request) | Expired(request=request):
+            return Effects(ended=(request,), settled=((request, _lost(event)),))
         case Destroyed():
             gone = tuple(claims(state))
-            destroyed = DestroyedError("The barrier was destroyed while the caller waited at it.")
-            return Effects(ended=gone, settled=tuple((request, destroyed) for request in gone))
+            return Effects(ended=gone, settled=tuple((request, _lost(event)) for request in gone))
+        case Concluded():
+            return Effects()
         case _:
             assert_never(event)
 
 
 def claims(state: State) -> list[str]:
     return [request for request, _ in state.line.items()]
+
+
+def fate(command: BarrierCommand, event: BarrierEvent | Concluded) -> object:
+    """Tell what an event meant for an arrival that stood in line: it may be asked about rounds later."""
+    match event:
+        case Tripped(generation=generation):
+            return generation
+        case Withdrawn(request=request) | Expired(request=request):
+            return _lost(event) if isinstance(command, Arrive) and command.request == request else None
+        case Destroyed():
+            return _lost(event)
+        case Arrived() | Concluded():
+            return None
+        case _:
+            assert_never(event)
+
+
+def _lost(event: Withdrawn | Expired | Destroyed) -> CastyError:
+    match event:
+        case Withdrawn():
+            return NotDoneError("The arrival was withdrawn. It does not count in this round.")
+        case Expired():
+            return NotDoneError("The arrival's lease ran out, because nobody renewed it. It does not count any more.")
+        case Destroyed():
+            return DestroyedError("The barrier was destroyed while the caller waited at it.")
+        case _:
+            assert_never(event)
 
 
 def from_snapshot(snapshot: Snapshot) -> State:
@@ -238,6 +269,7 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
+    commands=(Arrive, Withdraw, Renew, Expire, GetRound, Destroy),
     events={
         "barrier.arrived": Arrived,
         "barrier.tripped": Tripped,
@@ -254,4 +286,5 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     effects=effects,
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+    fate=fate,
 )

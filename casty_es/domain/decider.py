@@ -10,6 +10,8 @@ The rules, which hold for each file beside this one:
 4. ``answer(state, command)`` is what the caller of a command without events is told: a query, or a command that had
    nothing to do.
 5. Time and ids arrive inside the command. State holds nothing live: a waiter is an id.
+6. A command that its caller named by an idempotency key and that had nothing to do leaves a ``Concluded`` event, which
+   changes nothing but the number of events: under the same key its caller is told the same again.
 
 The shape is the "decider" of Jérémie Chassaing, https://thinkbeforecoding.com/post/2021/12/17/functional-event-sourcing-decider.
 """
@@ -22,22 +24,67 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
-__all__ = ["WAITING", "Command", "Effects", "Event", "Kind", "Query", "Value", "Waiting"]
+__all__ = [
+    "WAITING",
+    "Claim",
+    "Command",
+    "Concluded",
+    "Effects",
+    "Event",
+    "Internal",
+    "Kind",
+    "Query",
+    "Value",
+    "Waiting",
+]
 
 Value: TypeAlias = msgspec.Raw
 """A user's value as canonical JSON bytes. The domain compares values and moves them; it never looks inside."""
 
 
-class Command(msgspec.Struct, frozen=True, gc=False):
+class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """What a caller asks for."""
+
+    def essence(self) -> Command:
+        """Give the command without what differs between two attempts at the same thing: who asks, under which name."""
+        return self
 
 
 class Query(Command, frozen=True, gc=False):
     """A command that never causes an event, so that anybody who can read the journal can answer it."""
 
 
+class Claim(Command, frozen=True, gc=False):
+    """A command that asks for something to hold. What its caller was told is true only for as long as it is held."""
+
+    owner: str
+    request: str
+
+    def essence(self) -> Command:
+        return msgspec.structs.replace(self, owner="", request="")
+
+
+class Internal(Command, frozen=True, gc=False):
+    """A command that only an owner gives itself. It is never taken from anybody else."""
+
+
 class Event(msgspec.Struct, frozen=True, gc=False):
     """What happened."""
+
+
+class Concluded(Event, frozen=True, gc=False):
+    """A command with an idempotency key had nothing to do, and its caller was told so.
+
+    Attributes
+    ----------
+    tag : str
+        What kind of reply it is (``codec.encode_reply``).
+    reply : Value
+        The reply as JSON.
+    """
+
+    tag: str
+    reply: Value
 
 
 class Waiting(enum.Enum):
@@ -73,24 +120,29 @@ S = TypeVar("S")
 class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     """A catalog entry: one structure's functions and the stable names of its events.
 
+    ``commands`` are all commands of the structure: what is not among them cannot be asked for from another process.
     ``to_snapshot`` and ``from_snapshot`` turn a state into a plain struct of type ``snapshot`` and back, for structures
     whose state is made of persistent maps. ``claims``, ``effects`` and ``expire`` are there for structures on which one
     can hold something or wait: they name the requests that need a lease, and the command that ends some of them.
+    ``fate`` tells what an event means for a command that stood in line when it happened: the command's reply, an
+    exception, or ``None`` when it is none of its business.
     """
 
     name: str
     initial: S
     decide: Callable[[S, C], tuple[E, ...]]
-    evolve: Callable[[S, E], S]
+    evolve: Callable[[S, E | Concluded], S]
     reply: Callable[[C, tuple[E, ...]], Any]
     answer: Callable[[S, C], Any]
     exists: Callable[[S], bool]
+    commands: tuple[type[C], ...]
     events: dict[str, type[E]]
     snapshot: Any
     to_snapshot: Callable[[S], Any]
     from_snapshot: Callable[[Any], S]
     state_version: int = 1
     claims: Callable[[S], Iterable[str]] | None = None
-    effects: Callable[[S, E], Effects] | None = None
+    effects: Callable[[S, E | Concluded], Effects] | None = None
     expire: Callable[[tuple[str, ...]], C] | None = None
     renewed: Callable[[C], tuple[str, ...]] | None = None
+    fate: Callable[[C, E | Concluded], object] | None = None

@@ -3,7 +3,8 @@
 1. A free lock with nobody in line is granted at once; else ``Acquire`` stands in line and ``TryAcquire`` is refused.
    Whoever leaves the lock, in whatever way, grants it to the front of the line in the same decision.
 2. A request is one attempt to acquire, named by its command id. An owner (one ``Lock`` object) may have many requests
-   in line, and holds the lock through one of them: the lock is not re-entrant.
+   in line, and holds the lock through one of them: the lock is not re-entrant. ``Release`` gives back the grant of the
+   request it names, whoever asked for it: a restarted program has another owner and the same request.
 3. A request that withdraws is never granted later. If it was granted meanwhile, the caller chose beforehand whether it
    keeps the grant or gives it back.
 4. The token of a grant is the sequence of its event, which goes on after ``destroy``: it only grows (Kleppmann 2016,
@@ -17,26 +18,27 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from casty_es.domain.decider import WAITING, Command, Effects, Event, Kind, Query, Waiting
+from casty_es.domain.decider import WAITING, Claim, Command, Concluded, Effects, Event, Internal, Kind, Query, Waiting
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import DestroyedError, NotDoneError
 
 # Commands
 
 
-class Acquire(Command, frozen=True, gc=False):
-    owner: str
-    request: str
+class Acquire(Claim, frozen=True, gc=False):
+    pass
 
 
-class TryAcquire(Command, frozen=True, gc=False):
-    owner: str
-    request: str
+class TryAcquire(Claim, frozen=True, gc=False):
+    pass
 
 
 class Release(Command, frozen=True, gc=False):
     owner: str
-    request: str | None = None  # without one, whatever the owner holds
+    request: str | None = None  # whose grant is meant, whoever holds it; without one, what the owner holds
+
+    def essence(self) -> Release:
+        return Release("")
 
 
 class Withdraw(Command, frozen=True, gc=False):
@@ -48,7 +50,7 @@ class Renew(Command, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 
-class Expire(Command, frozen=True, gc=False):
+class Expire(Internal, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 
@@ -137,9 +139,10 @@ def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
         case TryAcquire(owner=owner, request=request):
             return (Granted(owner, request, state.sequence + 1),) if _free(state) else ()
         case Release(owner=owner, request=request):
-            if state.holder is None or state.holder.owner != owner or request not in {None, state.holder.request}:
+            if state.holder is None:
                 return ()
-            return _leave(state, _released(state.holder))
+            meant = state.holder.owner == owner if request is None else state.holder.request == request
+            return _leave(state, _released(state.holder)) if meant else ()
         case Withdraw(request=request, keep_grant=keep_grant):
             if state.holder is not None and state.holder.request == request:
                 return () if keep_grant else _leave(state, _released(state.holder))
@@ -155,7 +158,7 @@ def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: LockEvent) -> State:
+def evolve(state: State, event: LockEvent | Concluded) -> State:
     sequence = state.sequence + 1
     match event:
         case Requested(owner=owner, request=request):
@@ -171,6 +174,8 @@ def evolve(state: State, event: LockEvent) -> State:
             return State(sequence, True, None, state.line)
         case Destroyed():
             return State(sequence, False, None, EMPTY)
+        case Concluded():
+            return State(sequence, state.exists, state.holder, state.line)
         case _:
             assert_never(event)
 
@@ -200,7 +205,7 @@ def answer(state: State, command: LockCommand) -> object:
             return False
 
 
-def effects(state: State, event: LockEvent) -> Effects:
+def effects(state: State, event: LockEvent | Concluded) -> Effects:
     match event:
         case Requested(request=request):
             return Effects(began=(request,))
@@ -214,6 +219,8 @@ def effects(state: State, event: LockEvent) -> Effects:
             gone = tuple(claims(state))
             error = DestroyedError("The lock was destroyed while the caller waited for it. It was not granted.")
             return Effects(ended=gone, settled=tuple((request, error) for request, _ in state.line.items()))
+        case Concluded():
+            return Effects()
         case _:
             assert_never(event)
 
@@ -276,6 +283,7 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
+    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, GetHolder, Destroy),
     events={
         "lock.requested": Requested,
         "lock.granted": Granted,

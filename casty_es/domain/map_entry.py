@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Value
+from casty_es.domain.decider import Command, Concluded, Event, Kind, Query, Value
 
 # Commands
 
@@ -72,12 +72,14 @@ def decide(state: State, command: MapCommand) -> tuple[MapEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: MapEvent) -> State:
+def evolve(state: State, event: MapEvent | Concluded) -> State:
     match event:
         case EntryPut(value=value):
             return State(value)
         case EntryDeleted():
             return initial
+        case Concluded():
+            return state
         case _:
             assert_never(event)
 
@@ -106,6 +108,7 @@ MAP: Final = Kind[MapCommand, MapEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.value is not UNSET,
+    commands=(Put, Get, Delete, Contains),
     events={"map.put": EntryPut, "map.deleted": EntryDeleted},
     snapshot=State,
     to_snapshot=lambda state: state,

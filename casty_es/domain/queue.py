@@ -12,7 +12,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Value
+from casty_es.domain.decider import Command, Concluded, Event, Kind, Query, Value
 
 # Commands
 
@@ -90,7 +90,7 @@ def decide(state: State, command: QueueCommand) -> tuple[QueueEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: QueueEvent) -> State:
+def evolve(state: State, event: QueueEvent | Concluded) -> State:
     match event:
         case Enqueued(value=value):
             return State(state.items.insert(state.back, value), state.front, state.back + 1, True)
@@ -98,6 +98,8 @@ def evolve(state: State, event: QueueEvent) -> State:
             return State(state.items.remove(state.front), state.front + 1, state.back, True)
         case Destroyed():
             return initial
+        case Concluded():
+            return state
         case _:
             assert_never(event)
 
@@ -144,6 +146,7 @@ QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
+    commands=(Enqueue, Dequeue, Peek, Size, Destroy),
     events={"queue.enqueued": Enqueued, "queue.dequeued": Dequeued, "queue.destroyed": Destroyed},
     snapshot=Snapshot,
     to_snapshot=to_snapshot,

@@ -5,7 +5,7 @@
 2. While a permit is free and nobody is in line a request is granted at once; else ``Acquire`` stands in line and
    ``TryAcquire`` is refused. Whoever gives a permit back grants it to the front of the line in the same decision.
 3. A permit is held by a request, named by its command id. An owner (one ``Semaphore`` object) may hold several;
-   ``Release`` returns the one it names, or the one held longest.
+   ``Release`` returns the one it names, whoever asked for it, or the one that its owner has held longest.
 4. Withdrawal, expiry and tokens are as for the lock (lock.py).
 """
 
@@ -15,28 +15,27 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from casty_es.domain.decider import WAITING, Command, Effects, Event, Kind, Query, Waiting
+from casty_es.domain.decider import WAITING, Claim, Command, Concluded, Effects, Event, Internal, Kind, Query, Waiting
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
 
 # Commands
 
 
-class Acquire(Command, frozen=True, gc=False):
-    owner: str
-    request: str
+class Acquire(Claim, frozen=True, gc=False):
     permits: int
 
 
-class TryAcquire(Command, frozen=True, gc=False):
-    owner: str
-    request: str
+class TryAcquire(Claim, frozen=True, gc=False):
     permits: int
 
 
 class Release(Command, frozen=True, gc=False):
     owner: str
-    request: str | None = None  # without one, what the owner has held longest
+    request: str | None = None  # whose permit is meant, whoever holds it; without one, what the owner has held longest
+
+    def essence(self) -> Release:
+        return Release("")
 
 
 class Withdraw(Command, frozen=True, gc=False):
@@ -48,7 +47,7 @@ class Renew(Command, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 
-class Expire(Command, frozen=True, gc=False):
+class Expire(Internal, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 
@@ -148,9 +147,9 @@ def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...
                 return ()
             return (Granted(owner, request, state.sequence + 1, permits),) if _free(state, permits) else ()
         case Release(owner=owner, request=request):
-            mine = (item for item in state.holders.items() if item[1].owner == owner)
-            held = next((item for item in mine if request in {None, item[0]}), None)
-            return () if held is None else _leave(state, held[0], held[1])
+            meant = _held_longest(state, owner) if request is None else request
+            held = state.holders.get(meant)
+            return () if held is None else _leave(state, meant, held)
         case Withdraw(request=request, keep_grant=keep_grant):
             holder = state.holders.get(request)
             if holder is not None:
@@ -167,7 +166,7 @@ def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...
             assert_never(command)
 
 
-def evolve(state: State, event: SemaphoreEvent) -> State:
+def evolve(state: State, event: SemaphoreEvent | Concluded) -> State:
     sequence = state.sequence + 1
     match event:
         case Requested(owner=owner, request=request, permits=permits):
@@ -181,6 +180,8 @@ def evolve(state: State, event: SemaphoreEvent) -> State:
             return State(sequence, state.permits, state.holders.leave(request), state.line)
         case Destroyed():
             return State(sequence, 0, EMPTY, EMPTY)
+        case Concluded():
+            return State(sequence, state.permits, state.holders, state.line)
         case _:
             assert_never(event)
 
@@ -210,7 +211,7 @@ def answer(state: State, command: SemaphoreCommand) -> object:
             return False
 
 
-def effects(state: State, event: SemaphoreEvent) -> Effects:
+def effects(state: State, event: SemaphoreEvent | Concluded) -> Effects:
     match event:
         case Requested(request=request):
             return Effects(began=(request,))
@@ -228,6 +229,8 @@ def effects(state: State, event: SemaphoreEvent) -> Effects:
             destroyed = DestroyedError("The semaphore was destroyed while the caller waited. No permit was granted.")
             settled = tuple((request, destroyed) for request, _ in state.line.items())
             return Effects(ended=tuple(claims(state)), settled=settled)
+        case Concluded():
+            return Effects()
         case _:
             assert_never(event)
 
@@ -248,6 +251,10 @@ def _free(state: State, permits: int) -> bool:
 def _token(state: State, request: str) -> int | None:
     holder = state.holders.get(request)
     return None if holder is None else holder.token
+
+
+def _held_longest(state: State, owner: str) -> str:
+    return next((request for request, holder in state.holders.items() if holder.owner == owner), "")
 
 
 def _leave(state: State, request: str, holder: Holder) -> tuple[SemaphoreEvent, ...]:
@@ -286,6 +293,7 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.permits > 0,
+    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, GetUsage, Destroy),
     events={
         "semaphore.requested": Requested,
         "semaphore.granted": Granted,

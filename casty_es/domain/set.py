@@ -11,7 +11,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieSet
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Value
+from casty_es.domain.decider import Command, Concluded, Event, Kind, Query, Value
 
 # Commands
 
@@ -87,7 +87,7 @@ def decide(state: State, command: SetCommand) -> tuple[SetEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: SetEvent) -> State:
+def evolve(state: State, event: SetEvent | Concluded) -> State:
     match event:
         case Added(value=value):
             return State(state.members.insert(bytes(value)), True)
@@ -95,6 +95,8 @@ def evolve(state: State, event: SetEvent) -> State:
             return State(state.members.discard(bytes(value)), True)
         case Destroyed():
             return initial
+        case Concluded():
+            return state
         case _:
             assert_never(event)
 
@@ -130,6 +132,7 @@ SET: Final = Kind[SetCommand, SetEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
+    commands=(Add, Remove, Contains, Size, Destroy),
     events={"set.added": Added, "set.removed": Removed, "set.destroyed": Destroyed},
     snapshot=Snapshot,
     to_snapshot=to_snapshot,

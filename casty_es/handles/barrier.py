@@ -53,40 +53,57 @@ class Barrier(WaitingHandle):
         self._node_id = check_name(node_id, "node_id")
         self._counts_once = counts_once
 
-    async def destroy(self) -> bool:
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this barrier. Who waits at it gets a ``DestroyedError``.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this barrier before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.barrier("never-used").destroy()
         False
         """
-        destroyed: bool = await self._ask(Destroy())
+        destroyed: bool = await self._ask(Destroy(), idempotency_key)
         return destroyed
 
-    async def arrive(self, expected: int) -> None:
+    async def arrive(self, expected: int, *, idempotency_key: str | None = None) -> None:
         """Block until ``expected`` nodes have reached this barrier.
 
         Parameters
         ----------
         expected : int
             Number of nodes that must arrive before all are released.
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Raises
         ------
         NotDoneError
             The others did not come within the handle's timeout. The arrival is withdrawn and does not count any more.
+            Or the arrival of this key was withdrawn before.
         OutcomeUnknownError
             The timeout passed and the withdrawal could not be confirmed; the arrival expires with its lease.
         ConfigurationError
             Another number is expected in this round.
         DestroyedError
             The barrier was destroyed meanwhile.
+        IdempotencyConflictError
+            The key was used on this barrier before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -98,7 +115,7 @@ class Barrier(WaitingHandle):
             participant = self._node_id if self._counts_once else f"{self._node_id}/{request}"
             return Arrive(participant, request, expected)
 
-        await self._ask_in_line(arrive)
+        await self._ask_in_line(arrive, idempotency_key)
 
     def _renew(self, requests: tuple[str, ...]) -> Command:
         return Renew(requests)

@@ -32,13 +32,16 @@ class Counter(Handle):
     5
     """
 
-    async def increment(self, amount: int = 1) -> int:
+    async def increment(self, amount: int = 1, *, idempotency_key: str | None = None) -> int:
         """Increment the counter and return the new value.
 
         Parameters
         ----------
         amount : int
             Value to add (default ``1``).
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
@@ -53,22 +56,27 @@ class Counter(Handle):
             The result would be beyond ±10**4000. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the increment did not happen, or may have happened.
+        IdempotencyConflictError
+            The key was used on this counter before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.counter("page-views").increment()
         1
         """
-        value: int = await self._ask(Increment(check_amount(amount)))
+        value: int = await self._ask(Increment(check_amount(amount)), idempotency_key)
         return value
 
-    async def decrement(self, amount: int = 1) -> int:
+    async def decrement(self, amount: int = 1, *, idempotency_key: str | None = None) -> int:
         """Decrement the counter and return the new value.
 
         Parameters
         ----------
         amount : int
             Value to subtract (default ``1``).
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
@@ -83,29 +91,42 @@ class Counter(Handle):
             The result would be beyond ±10**4000. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the decrement did not happen, or may have happened.
+        IdempotencyConflictError
+            The key was used on this counter before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.counter("stock").decrement()
         -1
         """
-        value: int = await self._ask(Decrement(check_amount(amount)))
+        value: int = await self._ask(Decrement(check_amount(amount)), idempotency_key)
         return value
 
-    async def destroy(self) -> bool:
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this counter. Its events stay in the journal; the next change begins at 0.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this counter before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.counter("never-used").destroy()
         False
         """
-        destroyed: bool = await self._ask(Destroy())
+        destroyed: bool = await self._ask(Destroy(), idempotency_key)
         return destroyed
 
     async def get(self) -> int:

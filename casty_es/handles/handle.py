@@ -9,7 +9,7 @@ from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import InvalidTypeError
 from casty_es.gateway import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
-from casty_es.names import check_at_least_one, check_name, check_timeout
+from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.values import ValueCodec, value_codec
 
 __all__ = ["Handle", "codec_for", "open_handle", "refuse_call", "settings_of"]
@@ -41,9 +41,9 @@ class Handle:
         """The structure's name."""
         return self._name
 
-    async def _ask(self, command: Command) -> Any:
+    async def _ask(self, command: Command, idempotency_key: str | None = None) -> Any:
         """Send a command that needs to know nothing of its own journey."""
-        envelope = ShardEnvelope(self._name, command)
+        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
     async def _ask_with(
@@ -51,11 +51,13 @@ class Handle:
         make: Callable[[CommandContext], Command],
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - the word of the public interface
+        idempotency_key: str | None = None,
     ) -> Any:
         """Send a command that carries its own id."""
+        key = check_idempotency_key(idempotency_key)
         return await self._gateway.entity_ask(
             self._region_ref,
-            lambda context: ShardEnvelope(self._name, make(context)),
+            lambda context: ShardEnvelope(self._name, make(context), idempotency_key=key),
             timeout=self._timeout if timeout is None else timeout,
         )
 

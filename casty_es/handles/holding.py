@@ -3,22 +3,28 @@
 1. What is held is renewed in the background until it is given back.
 2. A release is carried to its end even when its caller is cancelled. Whatever becomes of it, nothing is renewed any
    more: what could not be released expires with its lease.
+3. A release with an idempotency key may be the repeat of an earlier one, which gave back something else: what is held
+   now is kept, if it is still there. One that failed is repeated, under its key, for the same request.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
 from casty_es.domain.decider import Command
+from casty_es.errors import CastyError
 from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.renewals import renewals_of
 from casty_es.handles.waiting import WaitingHandle, finished
+from casty_es.names import check_idempotency_key
 
 __all__ = ["HoldingHandle", "fencing_token"]
 
@@ -29,8 +35,9 @@ _SEQUENCE_BITS = 44
 class _Grant:
     """One grant, and the task that asked for it."""
 
-    def __init__(self, sequence: int) -> None:
-        self.sequence = sequence
+    def __init__(self, token: int, tell: Callable[[], None]) -> None:
+        self.token = token
+        self.tell = tell
         self.lost = False
         task = asyncio.current_task()
         self._task = None if task is None else weakref.ref(task)
@@ -55,29 +62,37 @@ class _Holdings:
         self.lost.clear()
         for old in [old for old, grant in self._grants.items() if grant.lost and grant.mine()]:
             del self._grants[old]  # its task has gone on to the next one
-        self._grants[request] = _Grant(sequence)
-        renewals_of(self._gateway).keep(request, self._ref, self._renew, lambda: self._lose(request))
+        self.take(request)  # one that was acquired again under its key is held once
+        self.put(
+            request,
+            _Grant(fencing_token(getattr(self._gateway, "incarnation", 1), sequence), partial(self._lose, request)),
+        )
 
-    def take(self) -> str | None:
-        """Take out the grant that the running task means to release: its own, lost or not, else the oldest."""
+    def put(self, request: str, grant: _Grant) -> None:
+        """Keep a grant alive."""
+        self._grants[request] = grant
+        renewals_of(self._gateway).keep(request, self._ref, self._renew, grant.tell)
+
+    def take(self, request: str | None) -> _Grant | None:
+        """Take a grant out, and keep it alive no more."""
+        grant = None if request is None else self._grants.pop(request, None)
+        if request is not None and grant is not None:
+            renewals_of(self._gateway).drop(request, grant.tell)
+        return grant
+
+    def next(self) -> str | None:
+        """Give the request whose grant the running task means to release: its own, lost or not, else the oldest."""
         mine = [request for request, grant in self._grants.items() if grant.mine()]
         held = mine or [request for request, grant in self._grants.items() if not grant.lost]
-        if not held:
-            return None
-        del self._grants[held[0]]
-        renewals_of(self._gateway).drop(held[0])
-        return held[0]
+        return held[0] if held else None
 
-    def clear(self) -> None:
-        """Note that nothing is held any more."""
-        for request in list(self._grants):
-            renewals_of(self._gateway).drop(request)
-        self._grants.clear()
+    def requests(self) -> list[str]:
+        """Give the requests of all grants."""
+        return list(self._grants)
 
     def newest_token(self) -> int | None:
         """Give the fencing token of the newest grant, or ``None`` when nothing is held."""
-        held = [grant.sequence for grant in self._grants.values() if not grant.lost]
-        return fencing_token(getattr(self._gateway, "incarnation", 1), max(held)) if held else None
+        return max((grant.token for grant in self._grants.values() if not grant.lost), default=None)
 
     def _lose(self, request: str) -> None:
         if request in self._grants:
@@ -103,6 +118,9 @@ class HoldingHandle(WaitingHandle):
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
         self._owner = str(uuid4())
         self._holdings = _Holdings(gateway, region_ref, self._renew)
+        self._releasing: dict[
+            str, str
+        ] = {}  # by idempotency key: the request of a release that did not come to its end
 
     @property
     def token(self) -> int | None:
@@ -114,31 +132,55 @@ class HoldingHandle(WaitingHandle):
         """An event that is set when a lease ran out while its grant was held here. The next grant clears it."""
         return self._holdings.lost
 
-    async def _acquire(self, make: Callable[[str], Command]) -> bool:
+    async def _acquire(self, make: Callable[[str], Command], idempotency_key: str | None) -> bool:
         """Ask for a grant, in line if need be; tell whether there was one."""
-        request, sequence = await self._ask_in_line(make)
+        request, sequence = await self._ask_in_line(make, idempotency_key)
         if sequence is None:
             return False
         self._holdings.add(request, sequence)
         return True
 
-    async def _release(self, make: Callable[[str | None], Command]) -> bool:
+    async def _release(self, make: Callable[[str | None], Command], idempotency_key: str | None) -> bool:
         """Give a grant back; tell whether it was still held. One that was lost takes nobody else's with it."""
-        released: bool = await finished(self._ask(make(self._holdings.take())))
+        key = check_idempotency_key(idempotency_key)
+        request = (key and self._releasing.get(key)) or self._holdings.next()
+        grant = self._holdings.take(request)
+        if key is None or request is None:
+            released: bool = await finished(self._ask(make(request), key))
+            return released
+        return await finished(self._release_under(key, make(request), request, grant))
+
+    async def _release_under(self, key: str, release: Command, request: str, grant: _Grant | None) -> bool:
+        self._releasing[key] = request
+        released: bool = await self._ask(release, key)
+        del self._releasing[key]
+        if grant is not None and await self._known([request]):
+            self._holdings.put(request, grant)
         return released
 
-    async def _destroy(self, destroy: Command) -> bool:
-        destroyed: bool = await self._ask(destroy)
+    async def _destroy(self, destroy: Command, idempotency_key: str | None) -> bool:
+        destroyed: bool = await self._ask(destroy, idempotency_key)
         if destroyed:
-            self._holdings.clear()
+            held = self._holdings.requests()
+            # Under a key it may have been destroyed long ago, and acquired since.
+            known = await self._known(held) if held and idempotency_key is not None else ()
+            for request in set(held).difference(known):
+                self._holdings.take(request)
         return destroyed
 
+    async def _known(self, requests: list[str]) -> tuple[str, ...]:
+        """Ask which of these are held. When nobody can say, none: what nobody renews expires with its lease."""
+        with contextlib.suppress(CastyError):
+            known: tuple[str, ...] = await self._ask(self._renew(tuple(requests)))
+            return known
+        return ()
+
     @abstractmethod
-    async def acquire(self) -> None:
+    async def acquire(self, *, idempotency_key: str | None = None) -> None:
         """Block until it is granted."""
 
     @abstractmethod
-    async def release(self) -> bool:
+    async def release(self, *, idempotency_key: str | None = None) -> bool:
         """Give it back."""
 
     async def __aenter__(self) -> Self:

@@ -36,32 +36,52 @@ class Lock(HoldingHandle):
     True
     """
 
-    async def destroy(self) -> bool:
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this lock. Who waits for it gets a ``DestroyedError``; tokens go on growing.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this lock before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.lock("never-used").destroy()
         False
         """
-        return await self._destroy(Destroy())
+        return await self._destroy(Destroy(), idempotency_key)
 
-    async def acquire(self) -> None:
+    async def acquire(self, *, idempotency_key: str | None = None) -> None:
         """Block until the lock is acquired.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Raises
         ------
         NotDoneError
             The lock was not granted within the handle's timeout. The request is withdrawn and never granted later.
+            Or the request of this key was made before, and holds nothing any more.
         OutcomeUnknownError
             The timeout passed and the withdrawal could not be confirmed; the request expires with its lease.
         DestroyedError
             The lock was destroyed meanwhile.
+        IdempotencyConflictError
+            The key was used on this lock before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -70,15 +90,28 @@ class Lock(HoldingHandle):
         >>> await lock.release()
         True
         """
-        await self._acquire(lambda request: Acquire(self._owner, request))
+        await self._acquire(lambda request: Acquire(self._owner, request), idempotency_key)
 
-    async def try_acquire(self) -> bool:
+    async def try_acquire(self, *, idempotency_key: str | None = None) -> bool:
         """Try to acquire the lock without blocking.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if the lock was acquired, ``False`` if already held.
+
+        Raises
+        ------
+        NotDoneError
+            The request of this key was made before, and holds nothing any more.
+        IdempotencyConflictError
+            The key was used on this lock before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -88,22 +121,33 @@ class Lock(HoldingHandle):
         >>> await d.lock("report").try_acquire()
         False
         """
-        return await self._acquire(lambda request: TryAcquire(self._owner, request))
+        return await self._acquire(lambda request: TryAcquire(self._owner, request), idempotency_key)
 
-    async def release(self) -> bool:
+    async def release(self, *, idempotency_key: str | None = None) -> bool:
         """Release the lock.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if released, ``False`` if this instance was not the holder.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this lock before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.lock("never-used").release()
         False
         """
-        return await self._release(lambda request: Release(self._owner, request))
+        return await self._release(lambda request: Release(self._owner, request), idempotency_key)
 
     async def locked(self) -> bool:
         """Tell whether anybody holds the lock.

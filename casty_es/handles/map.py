@@ -13,7 +13,7 @@ from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
-from casty_es.names import encode_key
+from casty_es.names import check_idempotency_key, encode_key
 
 __all__ = ["Dict", "MapAccessor"]
 
@@ -65,8 +65,14 @@ class Dict(Handle, Generic[K, V]):
         self._key_type = key_type
         self._codec = codec_for(value_type, gateway)
 
-    async def put(self, key: K, value: V) -> V | None:
+    async def put(self, key: K, value: V, *, idempotency_key: str | None = None) -> V | None:
         """Store a value for the key.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
@@ -79,12 +85,16 @@ class Dict(Handle, Generic[K, V]):
             The key is not of the declared type, empty, or longer than 512 bytes of UTF-8.
         InvalidValueError
             The value cannot be stored, or would not come back equal.
+        IdempotencyConflictError
+            The key was used on this key of the map before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.map[str, dict]("users").put("alice", {"age": 30})
         """
-        return self._decoded(await self._ask_key(key, Put(Raw(self._codec.encode(value)))))
+        return self._decoded(
+            await self._ask_key(key, Put(Raw(self._codec.encode(value))), idempotency_key=idempotency_key)
+        )
 
     async def get(self, key: K, *, local: bool = False) -> V | None:
         """Get the value for the key, or ``None`` if not set.
@@ -109,20 +119,31 @@ class Dict(Handle, Generic[K, V]):
         """
         return self._decoded(await self._ask_key(key, Get(), local=local))
 
-    async def delete(self, key: K) -> bool:
+    async def delete(self, key: K, *, idempotency_key: str | None = None) -> bool:
         """Delete the key.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if the key existed, ``False`` otherwise.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this key of the map before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.map[str, dict]("users").delete("nobody")
         False
         """
-        deleted: bool = await self._ask_key(key, Delete())
+        deleted: bool = await self._ask_key(key, Delete(), idempotency_key=idempotency_key)
         return deleted
 
     async def contains(self, key: K) -> bool:
@@ -141,13 +162,15 @@ class Dict(Handle, Generic[K, V]):
         there: bool = await self._ask_key(key, Contains())
         return there
 
-    async def _ask_key(self, key: K, command: Command, *, local: bool = False) -> Any:
+    async def _ask_key(
+        self, key: K, command: Command, *, local: bool = False, idempotency_key: str | None = None
+    ) -> Any:
         if type(key) is bool or not isinstance(key, self._key_type):
             raise InvalidTypeError(
                 f"A key of the map {self._name!r} is a {self._key_type.__name__}, not {type(key).__name__}. "
                 f"Nothing was sent."
             )
-        envelope = ShardEnvelope(encode_key(key), command, local)
+        envelope = ShardEnvelope(encode_key(key), command, local, check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
     def _decoded(self, raw: Raw | None) -> V | None:

@@ -52,50 +52,80 @@ class Queue(Handle, Generic[V]):
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
         self._codec = codec_for(value_type, gateway)
 
-    async def destroy(self) -> bool:
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this queue and what is in it. Its events stay in the journal.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this queue before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.queue[str]("never-used").destroy()
         False
         """
-        destroyed: bool = await self._ask(Destroy())
+        destroyed: bool = await self._ask(Destroy(), idempotency_key)
         return destroyed
 
-    async def enqueue(self, value: V) -> None:
+    async def enqueue(self, value: V, *, idempotency_key: str | None = None) -> None:
         """Append a value to the back of the queue.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Raises
         ------
         InvalidValueError
             The value cannot be stored, or would not come back equal.
+        IdempotencyConflictError
+            The key was used on this queue before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.queue[str]("mails").enqueue("welcome alice")
         """
-        await self._ask(Enqueue(Raw(self._codec.encode(value))))
+        await self._ask(Enqueue(Raw(self._codec.encode(value))), idempotency_key)
 
-    async def dequeue(self) -> V | None:
+    async def dequeue(self, *, idempotency_key: str | None = None) -> V | None:
         """Remove and return the front value, or ``None`` if empty.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         V | None
             The item, which is nobody else's now. ``None`` may also be an item, if items may be ``None``.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this queue before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.queue[str]("never-used").dequeue() is None
         True
         """
-        return self._decoded(await self._ask(Dequeue()))
+        return self._decoded(await self._ask(Dequeue(), idempotency_key))
 
     async def peek(self) -> V | None:
         """Return the front value without removing, or ``None`` if empty.

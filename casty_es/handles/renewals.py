@@ -1,7 +1,8 @@
 """Renewing in the background what this process holds or waits for, so that it expires only when the process is gone.
 
-A request is renewed three times within its lease, so that two renewals may fail. One that is not known any more is
-lost: whoever holds it is told.
+A request is renewed three times within its lease, so that one renewal may fail. One that is not known any more is lost,
+and so is one whose lease would be over before it could be renewed again: whoever holds it is told. A request with an
+idempotency key may be asked for by several of this process; it is renewed until the last of them drops it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, UsageError
@@ -24,10 +25,14 @@ _LOG: Final = logging.getLogger("casty_es.leases")
 _RENEWALS_PER_LEASE: Final = 3
 
 
-class _Held(NamedTuple):
-    ref: RegionRef
-    renew: Callable[[tuple[str, ...]], Command]
-    lost: Callable[[], None]
+class _Held:
+    """A request that is kept alive, and when the last renewal was sent that was answered."""
+
+    def __init__(self, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command], renewed_at: float) -> None:
+        self.ref = ref
+        self.renew = renew
+        self.renewed_at = renewed_at
+        self.lost: list[Callable[[], None]] = []  # of each that keeps it
 
 
 class Renewals:
@@ -35,7 +40,8 @@ class Renewals:
 
     def __init__(self, gateway: EntityGateway) -> None:
         self._gateway = weakref.ref(gateway)
-        self._interval = settings_of(gateway).lease_seconds / _RENEWALS_PER_LEASE
+        self._lease_seconds = settings_of(gateway).lease_seconds
+        self._interval = self._lease_seconds / _RENEWALS_PER_LEASE
         self._held: dict[str, _Held] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -43,13 +49,25 @@ class Renewals:
         self, request: str, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command], lost: Callable[[], None]
     ) -> None:
         """Renew a request from now on; ``lost`` is called once when its lease is found to be over."""
-        self._held[request] = _Held(ref, renew, lost)
+        held = self._held.get(request)
+        if held is None:
+            held = self._held[request] = _Held(ref, renew, asyncio.get_running_loop().time())
+        held.lost.append(lost)
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="casty-renewals")
 
-    def drop(self, request: str) -> None:
-        """Renew a request no more."""
-        self._held.pop(request, None)
+    def drop(self, request: str, lost: Callable[[], None] | None = None) -> bool:
+        """Renew a request no more for the one who gave this ``lost``, or for all; tell whether somebody keeps it."""
+        held = self._held.get(request)
+        if held is None:
+            return False
+        if lost is None:
+            held.lost.clear()
+        elif lost in held.lost:
+            held.lost.remove(lost)
+        if not held.lost:
+            del self._held[request]
+        return bool(held.lost)
 
     async def _run(self) -> None:
         while self._held:
@@ -68,6 +86,7 @@ class Renewals:
         requests = [request for request in requests if request in self._held]  # some were given back since
         if not requests:
             return
+        sent_at = asyncio.get_running_loop().time()
         envelope = ShardEnvelope(ref.name, self._held[requests[0]].renew(tuple(requests)))
         try:
             known: Any = await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval)
@@ -76,12 +95,21 @@ class Renewals:
             return
         except CastyError as error:
             _LOG.warning("Renewing %d leases of %s %r failed: %s", len(requests), ref.kind, ref.name, error)
+            # Nobody knows whether the owner has seen it. A holder that reaches nobody must not take itself for one.
+            latest = asyncio.get_running_loop().time() + self._interval - self._lease_seconds
+            self._lose([one for one in requests if one in self._held and self._held[one].renewed_at <= latest])
             return
-        for request in set(requests) - set(known):
+        for request in set(known) & self._held.keys():
+            self._held[request].renewed_at = sent_at
+        self._lose(set(requests) - set(known))
+
+    def _lose(self, requests: Iterable[str]) -> None:
+        for request in requests:
             held = self._held.pop(request, None)
             if held is not None:
-                _LOG.warning("The lease of request %s on %s %r is over", request, ref.kind, ref.name)
-                held.lost()
+                _LOG.warning("The lease of request %s on %s %r is over", request, held.ref.kind, held.ref.name)
+                for lost in held.lost:
+                    lost()
 
     async def close(self) -> None:
         """Stop renewing."""

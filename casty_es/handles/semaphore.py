@@ -44,34 +44,54 @@ class Semaphore(HoldingHandle):
             raise ConfigurationError('The region of a semaphore names its permits: use d.semaphore("pool", permits=3).')
         self._permits = permits
 
-    async def destroy(self) -> bool:
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this semaphore. Who waits for it gets a ``DestroyedError``; it may be opened with other permits.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this semaphore before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.semaphore("never-used", permits=3).destroy()
         False
         """
-        return await self._destroy(Destroy())
+        return await self._destroy(Destroy(), idempotency_key)
 
-    async def acquire(self) -> None:
+    async def acquire(self, *, idempotency_key: str | None = None) -> None:
         """Block until a permit is acquired.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Raises
         ------
         NotDoneError
             No permit was granted within the handle's timeout. The request is withdrawn and never granted later.
+            Or the request of this key was made before, and holds nothing any more.
         OutcomeUnknownError
             The timeout passed and the withdrawal could not be confirmed; the request expires with its lease.
         ConfigurationError
             The semaphore was opened with another number of permits.
         DestroyedError
             The semaphore was destroyed meanwhile.
+        IdempotencyConflictError
+            The key was used on this semaphore before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -80,10 +100,16 @@ class Semaphore(HoldingHandle):
         >>> await sem.release()
         True
         """
-        await self._acquire(lambda request: Acquire(self._owner, request, self._permits))
+        await self._acquire(lambda request: Acquire(self._owner, request, self._permits), idempotency_key)
 
-    async def try_acquire(self) -> bool:
+    async def try_acquire(self, *, idempotency_key: str | None = None) -> bool:
         """Try to acquire a permit without blocking.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
@@ -92,8 +118,12 @@ class Semaphore(HoldingHandle):
 
         Raises
         ------
+        NotDoneError
+            The request of this key was made before, and holds nothing any more.
         ConfigurationError
             The semaphore was opened with another number of permits.
+        IdempotencyConflictError
+            The key was used on this semaphore before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -101,22 +131,33 @@ class Semaphore(HoldingHandle):
         >>> await sem.try_acquire(), await sem.try_acquire()
         (True, False)
         """
-        return await self._acquire(lambda request: TryAcquire(self._owner, request, self._permits))
+        return await self._acquire(lambda request: TryAcquire(self._owner, request, self._permits), idempotency_key)
 
-    async def release(self) -> bool:
+    async def release(self, *, idempotency_key: str | None = None) -> bool:
         """Release a permit.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if released, ``False`` if this instance was not a holder.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this semaphore before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.semaphore("never-used", permits=3).release()
         False
         """
-        return await self._release(lambda request: Release(self._owner, request))
+        return await self._release(lambda request: Release(self._owner, request), idempotency_key)
 
     async def available(self) -> int:
         """Tell how many permits nobody holds.

@@ -54,24 +54,41 @@ class Set(Handle, Generic[V]):
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
         self._codec = codec_for(value_type, gateway)
 
-    async def destroy(self) -> bool:
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this set. Its events stay in the journal; the next member begins a new, empty one.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this set before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.set[str]("never-used").destroy()
         False
         """
-        destroyed: bool = await self._ask(Destroy())
+        destroyed: bool = await self._ask(Destroy(), idempotency_key)
         return destroyed
 
-    async def add(self, value: V) -> bool:
+    async def add(self, value: V, *, idempotency_key: str | None = None) -> bool:
         """Add a value to the set.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
@@ -82,29 +99,42 @@ class Set(Handle, Generic[V]):
         ------
         InvalidValueError
             The value cannot be stored, or would not come back equal.
+        IdempotencyConflictError
+            The key was used on this set before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.set[str]("languages").add("python")
         True
         """
-        added: bool = await self._ask(Add(self._encoded(value)))
+        added: bool = await self._ask(Add(self._encoded(value)), idempotency_key)
         return added
 
-    async def remove(self, value: V) -> bool:
+    async def remove(self, value: V, *, idempotency_key: str | None = None) -> bool:
         """Remove a value from the set.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
+            and across restarts, it happens once, and every call gets the first result.
 
         Returns
         -------
         bool
             ``True`` if removed, ``False`` if not present.
 
+        Raises
+        ------
+        IdempotencyConflictError
+            The key was used on this set before, for another operation. Nothing was done.
+
         Examples
         --------
         >>> await d.set[str]("languages").remove("cobol")
         False
         """
-        removed: bool = await self._ask(Remove(self._encoded(value)))
+        removed: bool = await self._ask(Remove(self._encoded(value)), idempotency_key)
         return removed
 
     async def contains(self, value: V) -> bool:

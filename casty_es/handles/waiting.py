@@ -2,7 +2,8 @@
 
 A caller whose time is up, or who is cancelled, withdraws its request; the answer to the withdrawal decides. Granted
 meanwhile: a timed-out caller has what it asked for, a cancelled caller's grant was given back. Either way the request
-is never granted later.
+is never granted later. One that others of this process ask for under the same idempotency key is theirs: it is left to
+them.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from uuid import UUID
 
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
-from casty_es.gateway import CommandContext
+from casty_es.gateway import CommandContext, RegionRef
 from casty_es.handles.handle import Handle
-from casty_es.handles.renewals import renewals_of
+from casty_es.handles.renewals import Renewals, renewals_of
 
 __all__ = ["WaitingHandle", "finished"]
 
@@ -39,7 +40,7 @@ class WaitingHandle(Handle, ABC):
     def _withdraw(self, request: str, *, keep_grant: bool) -> Command:
         """Give the command that takes a request back."""
 
-    async def _ask_in_line(self, make: Callable[[str], Command]) -> tuple[str, Any]:
+    async def _ask_in_line(self, make: Callable[[str], Command], idempotency_key: str | None = None) -> tuple[str, Any]:
         """Make a request and wait for its grant; give the request's name and the grant.
 
         Raises
@@ -49,28 +50,29 @@ class WaitingHandle(Handle, ABC):
         OutcomeUnknownError
             The time was up and the withdrawal could not be confirmed either.
         """
-        requests: list[str] = []  # one, unless the gateway asks for the command again
-        renewals = renewals_of(self._gateway)
+        asking = _Asking(renewals_of(self._gateway), self._region_ref, self._renew)
 
         def command(context: CommandContext) -> Command:
-            requests.append(context.request)
-            renewals.keep(context.request, self._region_ref, self._renew, lambda: None)
+            asking.begin(context.request)
             return make(context.request)
 
         try:
-            granted = await self._ask_with(command)
+            granted = await self._ask_with(command, idempotency_key=idempotency_key)
         except (StillInLineError, OutcomeUnknownError) as error:
-            granted = await self._stepped_out(requests[-1], error)
+            if asking.end():
+                raise self._not_granted(
+                    "Others of this process have it, or wait for it, under the same idempotency key."
+                ) from error
+            granted = await self._stepped_out(asking.request, error)
         except asyncio.CancelledError:
             # Nobody waits for it any more, so it must not be granted: that is finished first, whatever happens.
-            if requests:
+            if asking.request and not asking.end():
                 with contextlib.suppress(CastyError):  # then it expires with its lease, which nobody renews now
-                    await finished(self._stepped_out(requests[-1], None))
+                    await finished(self._stepped_out(asking.request, None))
             raise
         finally:
-            for request in requests:
-                renewals.drop(request)
-        return requests[-1], granted
+            asking.end()
+        return asking.request, granted
 
     async def _stepped_out(self, request: str, error: NotDoneError | OutcomeUnknownError | None) -> Any:
         withdraw = self._withdraw(request, keep_grant=error is not None)
@@ -84,11 +86,37 @@ class WaitingHandle(Handle, ABC):
                 command_id=UUID(request),
             ) from failed
         if error is not None and granted is None:
-            raise NotDoneError(
-                f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s. "
-                f"The request is withdrawn and will not be granted later."
-            ) from error
+            raise self._not_granted("The request is withdrawn and will not be granted later.") from error
         return granted
+
+    def _not_granted(self, why: str) -> NotDoneError:
+        return NotDoneError(
+            f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s. {why}"
+        )
+
+
+class _Asking:
+    """One request on its way, renewed for as long as it is asked for."""
+
+    def __init__(self, renewals: Renewals, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command]) -> None:
+        self._renewals = renewals
+        self._ref = ref
+        self._renew = renew
+        self.request = ""  # until the gateway has given the command its id
+
+    def begin(self, request: str) -> None:
+        """Ask under this name; a gateway that asks for the command again may give it another one."""
+        if request != self.request:
+            self.end()
+            self.request = request
+            self._renewals.keep(request, self._ref, self._renew, self._lost)
+
+    def end(self) -> bool:
+        """Ask no more; tell whether somebody else of this process has the request, or asks for it."""
+        return self._renewals.drop(self.request, self._lost)
+
+    def _lost(self) -> None:
+        """Nothing: the gateway tells."""
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:

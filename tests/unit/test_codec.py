@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from casty_es import codec
-from casty_es.codec import UPCASTERS, VERSIONS, decode_event, decode_state, encode_event, encode_state
+from casty_es.codec import UPCASTERS, VERSIONS, concluded, decode_event, decode_state, encode_event, encode_state
 from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
@@ -54,6 +54,9 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
     (barrier.Withdrawn("p", "r"), "barrier.withdrawn", 1, '{"participant":"p","request":"r"}'),
     (barrier.Expired("p", "r"), "barrier.expired", 1, '{"participant":"p","request":"r"}'),
     (barrier.Destroyed(), "barrier.destroyed", 1, "{}"),
+    (concluded(False), "command.concluded", 1, '{"tag":"b","reply":false}'),
+    (concluded(None), "command.concluded", 1, '{"tag":"n","reply":null}'),
+    (concluded(RAW), "command.concluded", 1, f'{{"tag":"v","reply":{TEXT}}}'),
 ]
 
 STATES = {
@@ -79,7 +82,7 @@ def test_every_event_has_a_golden_payload() -> None:
     """Given the catalog, when its events are counted, then each is among the golden ones, under one name only."""
     names = [name for kind in CATALOG.values() for name in kind.events]
 
-    assert sorted(names) == sorted({golden[1] for golden in GOLDEN})
+    assert sorted([*names, "command.concluded"]) == sorted({golden[1] for golden in GOLDEN})
     assert all(name.split(".")[0] == kind.name for kind in CATALOG.values() for name in kind.events)
 
 
