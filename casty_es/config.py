@@ -16,6 +16,9 @@ DEFAULT_SLOTS: Final = 256
 MAX_SLOTS: Final = 8192
 
 
+_OTHERS: Final = ("lock_class", "allow_network_filesystem")
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How a system behaves. The defaults are meant to be kept.
 
@@ -35,10 +38,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         How many bytes of payload one append carries at most, unless a single command has more.
     snapshot_events : int
         How many events an entity's tail has before a snapshot is considered.
-    writer_wait_seconds : float
-        How long the first write of a process waits for another process to give up the journal, in seconds.
     heartbeat_seconds : float
         How often the lease session on Postgres is asked whether it lives, in seconds.
+    session_seconds : float
+        How long Postgres keeps the leases of a node that has fallen silent, in seconds, at least 2. Half of it is how
+        long the node itself waits for the answer to a heartbeat.
+    membership_seconds : float
+        How often a node looks at who is alive, in seconds.
+    lock_class : int | None
+        The first half of the keys of the advisory locks on Postgres, for an application whose own locks have the same
+        one. By default it is the oid of the table ``casty_events``. Every node must have the same.
+    allow_network_filesystem : bool
+        Open an SQLite file on a network file system, on whose locks nothing can rest.
 
     Examples
     --------
@@ -53,13 +64,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_events: int = 2_000
     max_batch_bytes: int = 4_194_304
     snapshot_events: int = 1_000
-    writer_wait_seconds: float = 3.0
     heartbeat_seconds: float = 1.0
+    session_seconds: float = 6.0
+    membership_seconds: float = 1.0
+    lock_class: int | None = None
+    allow_network_filesystem: bool = False
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             value = getattr(self, name)
+            if name in _OTHERS:
+                continue
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
                 raise ConfigurationError(
                     f"The setting {name} is {value!r}; it must be a positive, finite number. Nothing was started."
                 )
+        if not isinstance(self.allow_network_filesystem, bool):
+            raise ConfigurationError(
+                f"The setting allow_network_filesystem is {self.allow_network_filesystem!r}; it must be True or False. "
+                f"Nothing was started."
+            )
+        if self.lock_class is None:
+            return
+        if type(self.lock_class) is not int or not -(2**31) <= self.lock_class < 2**31:
+            raise ConfigurationError(
+                f"The setting lock_class is {self.lock_class!r}; Postgres takes a number of 32 bits. Nothing was "
+                f"started."
+            )

@@ -8,14 +8,16 @@ import os
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from uuid import uuid4
+from uuid import UUID, uuid4
 
-from casty_es.actors.owner import Owner
+from casty_es.assembly import NodeParts, NoDialer, lease_manager
+from casty_es.cluster.outcome import CommandOutcome, find_outcome
 from casty_es.config import Settings
-from casty_es.errors import ConfigurationError, InvalidTypeError, UsageError
-from casty_es.gateway import CommandContext, LocalGateway, RegionRef, ShardEnvelope, StructureFactory, region_ref
+from casty_es.errors import InvalidTypeError, NotDoneError, Sent, UsageError
+from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import stop_renewals
 from casty_es.handles.waiting import finished
@@ -23,12 +25,11 @@ from casty_es.journal import schema
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
-from casty_es.leases.file import FileLeaseManager
-from casty_es.leases.memory import ProcessLeaseManager
-from casty_es.leases.port import LeaseManager
-from casty_es.leases.postgres import PostgresLeaseManager
-from casty_es.names import check_at_least_one, check_name
+from casty_es.names import check_at_least_one, check_name, check_timeout
 from casty_es.runtime import Runtime, SystemRuntime
+from casty_es.transport.identity import Identity
+from casty_es.transport.port import Dialer
+from casty_es.transport.websocket import WebSocketDialer, listen
 
 __all__ = ["ClusteredActorSystem", "NodeAddress", "connect"]
 
@@ -43,20 +44,29 @@ class NodeAddress(NamedTuple):
 
 
 class ClusteredActorSystem:
-    """One node: it owns what it writes, and answers its own process.
+    """One node: it owns slots of its journal, answers its own process and other nodes, and carries commands to them.
 
     Use it as an async context manager. It may be started again after it was closed.
 
     Parameters
     ----------
     journal : EventJournal | None
-        Where every operation is recorded. Without one the system is volatile: all is gone with it.
+        Where every operation is recorded. Nodes that share a journal are one cluster. Without one the system is
+        volatile: alone, and all is gone with it.
     name : str
-        The system's name.
+        The system's name, the same for every node and client of a journal.
     host, port : str, int
-        How this node is called; barriers show it.
+        Where this node listens for others; port 0 takes a free one.
     node_id : str | None
         The name of this process in the journal, fresh at every start when it is not given.
+    advertise : str | tuple[str, int] | None
+        The host, or host and port, at which others reach this node, when that is not where it listens.
+    secret : bytes | None
+        The cluster's secret; the one in the journal when it is not given.
+    ssl : tuple[SSLContext, SSLContext] | None
+        TLS contexts for the connections that come in and for those that go out.
+    session_url : str | None
+        For Postgres: the URL for the connection that holds the leases, when the journal's leads to a pooler.
     settings : Settings | None
         How it behaves.
     runtime : Runtime | None
@@ -85,6 +95,10 @@ class ClusteredActorSystem:
         host: str = "127.0.0.1",
         port: int = 0,
         node_id: str | None = None,
+        advertise: str | tuple[str, int] | None = None,
+        secret: bytes | None = None,
+        ssl: tuple[SSLContext, SSLContext] | None = None,
+        session_url: str | None = None,
         settings: Settings | None = None,
         runtime: Runtime | None = None,
     ) -> None:
@@ -97,37 +111,75 @@ class ClusteredActorSystem:
         self.self_node = NodeAddress(host, port)
         self.settings = settings or Settings()
         self.journal: EventJournal = InMemoryJournal() if journal is None else journal
-        self.incarnation = 1
+        self._listen_at = NodeAddress(host, port)
+        self._advertise = advertise
+        self._secret = secret
+        self._ssl = ssl
+        self._session_url = session_url
         self._node_id = None if node_id is None else check_name(node_id, "node_id")
         self._runtime = runtime or SystemRuntime()
-        self._gateway: LocalGateway | None = None
-        self._owner: Owner | None = None
+        self._node: NodeParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not been started"
         _SYSTEMS.add(self)
 
     async def __aenter__(self) -> Self:
-        """Open the journal and start."""
-        if self._owner is not None:
+        """Open the journal, listen, and join the other nodes."""
+        if self._node is not None:
             raise UsageError("The system is running already. Use it, or make another one.")
         meta = await self.journal.open()
-        self.incarnation = meta.incarnation
-        node_id = self._node_id or str(uuid4())
-        manager = _lease_manager(self.journal, self.settings)
-        self._owner = Owner(self.journal, meta, manager, self._runtime, self.settings, node_id=node_id)
-        self._gateway = LocalGateway(self._owner, self._runtime)
+        identity = Identity(system=self.name, node_id=self._node_id or str(uuid4()))
+        manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
+        try:
+            dialer = await self._dialer(identity)
+            node = NodeParts(self.journal, meta, manager, self._runtime, self.settings, identity, dialer)
+        except BaseException:
+            await self.journal.close()
+            raise
+        try:
+            await self._listen(node)
+            await node.membership.join()
+        except BaseException:
+            await finished(node.close())
+            await self.journal.close()
+            raise
+        self._node = node
         self._loop = asyncio.get_running_loop()
         return self
+
+    async def _dialer(self, identity: Identity) -> Dialer:
+        """Give the way to other nodes, unless nobody else could share the journal."""
+        if self.journal.volatile:
+            return NoDialer()
+        if self._secret is None:
+            self._secret = await self.journal.secret()
+        return WebSocketDialer(identity, self._secret, ssl=None if self._ssl is None else self._ssl[1])
+
+    async def _listen(self, node: NodeParts) -> None:
+        if self.journal.volatile or self._secret is None:
+            return
+        host, port = self._listen_at
+        inward = None if self._ssl is None else self._ssl[0]
+        node.listener = await listen(
+            host, port, service=node.service, identity=node.identity, secret=self._secret, ssl=inward
+        )
+        self.self_node = NodeAddress(*node.listener.address)
+        host, port = self.self_node
+        if isinstance(self._advertise, str):
+            host = self._advertise
+        elif self._advertise is not None:
+            host, port = self._advertise
+        node.membership.address = node.owner.leases.address = f"{host}:{port}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write what was decided, give the leases back, close the journal."""
-        owner, self._owner, self._gateway = self._owner, None, None
+        """Write what was decided, hand the slots over, close the journal."""
+        node, self._node = self._node, None
         self._state = "been closed"
         try:
-            if owner is not None:
-                await finished(owner.close())  # half-closed, it would keep the lease for as long as the process lives
+            if node is not None:
+                await finished(node.close())  # half-closed, it would keep its slots for as long as the process lives
         finally:
             await stop_renewals(self)  # last, because a grant may have been told while the owner was closed
             await self.journal.close()
@@ -136,17 +188,64 @@ class ClusteredActorSystem:
         """Return the structures that this node gives access to."""
         return Distributed(self)
 
-    async def wait_for(self, nodes: int, *, timeout: float = 60.0) -> None:  # noqa: ARG002, ASYNC109 - the public name
-        """Wait until so many nodes are alive. This version knows one: itself.
+    @property
+    def node_id(self) -> str:
+        """The name of this process in the journal."""
+        return self._running().identity.node_id
+
+    @property
+    def incarnation(self) -> int:
+        """The journal's incarnation, which prefixes fencing tokens. It grows when a loss of records is accepted."""
+        return 1 if self._node is None else self._node.membership.topology.incarnation
+
+    async def wait_for(self, nodes: int, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - the public name
+        """Wait until so many nodes are alive, this one included.
+
+        Parameters
+        ----------
+        nodes : int
+            How many.
+        timeout : float
+            How long to wait at most, in seconds.
 
         Raises
         ------
-        ConfigurationError
-            More than one node is asked for.
+        NotDoneError
+            The time was up before that.
+        """
+        membership = self._running().membership
+        wanted, seconds = check_at_least_one(nodes, "nodes"), check_timeout(timeout)
+        try:
+            async with asyncio.timeout(seconds), membership.renewed:
+                await membership.renewed.wait_for(lambda: len(membership.topology.nodes) >= wanted)
+        except TimeoutError as error:
+            raise NotDoneError(
+                f"{len(membership.topology.nodes)} of {wanted} nodes were alive after {seconds:g} s. Check that the "
+                f"others run and use the same journal."
+            ) from error
+
+    async def outcome(self, command_id: UUID, *, sent: Sent) -> CommandOutcome:
+        """Tell what became of a command whose caller got an ``OutcomeUnknownError``.
+
+        Parameters
+        ----------
+        command_id : UUID
+            The error's ``command_id``.
+        sent : Sent
+            The error's ``sent``.
+
+        Returns
+        -------
+        CommandOutcome
+            ``executed`` with its reply, ``not executed``, or ``unknown`` as long as nobody can say.
+
+        Raises
+        ------
+        JournalUnavailableError
+            The journal cannot be read.
         """
         self._running()
-        if check_at_least_one(nodes, "nodes") > 1:
-            raise ConfigurationError("A journal is written by one node in this version; another cannot join it.")
+        return await find_outcome(self.journal, command_id, sent)
 
     def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
         """Return a ref that routes ``ShardEnvelope`` to the named region."""
@@ -160,27 +259,30 @@ class ClusteredActorSystem:
         timeout: float,  # noqa: ASYNC109 - the seed's name
     ) -> Any:
         """Send a message and wait for a reply, at most ``timeout`` seconds."""
-        return await self._running().ask(ref, msg_factory, timeout=timeout)
+        return await self._running().gateway.ask(ref, msg_factory, timeout=timeout)
 
-    def _running(self) -> LocalGateway:
-        """Give the gateway, if the caller may use it.
+    def _running(self) -> NodeParts:
+        """Give the running node, if the caller may use it.
 
         Raises
         ------
         UsageError
             The system is not started, closed, of another event loop, or was inherited through a fork.
         """
-        if self._gateway is None:
+        if self._node is None:
             raise UsageError(f"The system has {self._state}. Nothing was done. Use it inside `async with`.")
         if self._loop is not asyncio.get_running_loop():
             raise UsageError(
                 "The system belongs to another event loop. Nothing was done. Make one system per event loop."
             )
-        return self._gateway
+        return self._node
 
     def _abandon_after_fork(self) -> None:
-        if self._gateway is not None:
-            self._gateway, self._state = None, "been inherited through fork(), and belongs to the parent process"
+        node, self._node = self._node, None
+        if node is not None:
+            self._state = "been inherited through fork(), and belongs to the parent process"
+            node.abandon_after_fork()
+            self.journal.abandon_after_fork()
 
 
 def _after_fork() -> None:
@@ -189,14 +291,6 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def _lease_manager(journal: EventJournal, settings: Settings) -> LeaseManager:
-    if not isinstance(journal, SqlJournal):
-        return ProcessLeaseManager()
-    if journal.file is not None:
-        return FileLeaseManager(journal.file)
-    return PostgresLeaseManager(journal.url, heartbeat_seconds=settings.heartbeat_seconds)
 
 
 def connect(

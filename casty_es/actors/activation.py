@@ -1,11 +1,11 @@
 """Bringing cold entities into memory: all that arrive together by one query for the directory and one for their tails.
 
 1. Commands for a cold entity wait in order of arrival. Those that arrive in one turn of the event loop form a batch.
-2. A batch resolves the shards of its structures, takes the slots that it will write, reads the newest snapshots and the
-   events after them in pages, and folds. Sequences must follow each other without a gap.
+2. A batch resolves the shards of its structures, reads the newest snapshots and the events after them in pages, and
+   folds. Sequences must follow each other without a gap.
 3. An entity whose log cannot be read is quarantined: its callers get the reason, everything else goes on.
-4. Queries alone never take a slot. While this node does not own the slot they are answered from what was just read, so
-   a process that may not write can always read.
+4. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
+   refused. A query that is addressed to nobody is answered from what was just read.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from typing import Any, Final
 
 from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
-from casty_es.actors.repeats import look_before_acting
+from casty_es.actors.refusals import Refusals
 from casty_es.actors.slot import Slot
-from casty_es.actors.slot_leases import SlotLeases
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
+from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredEntity
-from casty_es.names import shard_of, slot_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Activator"]
@@ -42,30 +41,29 @@ _REMEMBERED_STRUCTURES: Final = 100_000
 class _Cold:
     """An entity that is not in memory, and the commands that wait for it."""
 
-    __slots__ = ("asked", "batch", "entity", "name", "pendings", "shards", "slot", "stored", "wanted")
+    __slots__ = ("asked", "batch", "entity", "name", "pendings", "slot", "stored")
 
-    def __init__(self, name: EntityName, shards: int) -> None:
+    def __init__(self, name: EntityName) -> None:
         self.name = name
-        self.shards = shards
         self.pendings: list[Pending] = []
         self.batch: list[_Cold] = []  # the one that reads it now
         self.asked = 0  # how many of them were there when the journal was asked
-        self.wanted = False  # whether it is to be owned here even if nobody writes it
         self.slot: Slot | None = None
         self.stored: StoredEntity | None = None
         self.entity: Entity | None = None
 
-    def writes(self) -> bool:
-        return self.wanted or any(not isinstance(pending.command, Query) for pending in self.pendings)
+    @property
+    def shards(self) -> int:
+        """The number of shards that its callers have; 0 when they know that it is recorded."""
+        return max((pending.shards for pending in self.pendings), default=0)
 
-    def fail(self, error: BaseException, *, commands_only: bool = False) -> None:
-        kept = []
+    def writes(self) -> bool:
+        return any(not isinstance(pending.command, Query) for pending in self.pendings)
+
+    def fail(self, error: BaseException) -> None:
         for pending in self.pendings:
-            if commands_only and isinstance(pending.command, Query):
-                kept.append(pending)
-            else:
-                pending.fail(error)
-        self.pendings = kept
+            pending.fail(error)
+        self.pendings = []
 
 
 class Activator:
@@ -75,6 +73,8 @@ class Activator:
     ----------
     slots : list[Slot]
         Every slot of the journal, by number.
+    refusals : Refusals
+        What commands are told that came to the wrong node.
     activated : Callable[[Entity, list[Pending]], None]
         Takes an entity that is in memory now, and the commands that waited for it.
     """
@@ -83,15 +83,15 @@ class Activator:
         self,
         journal: EventJournal,
         runtime: Runtime,
-        leases: SlotLeases,
         slots: list[Slot],
+        refusals: Refusals,
         *,
         activated: Callable[[Entity, list[Pending]], None],
     ) -> None:
         self._journal = journal
         self._runtime = runtime
-        self._leases = leases
         self._slots = slots
+        self._refusals = refusals
         self._activated = activated
         self._cold: dict[EntityName, _Cold] = {}
         self._arrived: list[_Cold] = []
@@ -100,19 +100,17 @@ class Activator:
         self._warned: set[tuple[str, str]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add(self, name: EntityName, shards: int, pending: Pending | None) -> None:
+    def add(self, name: EntityName, pending: Pending | None) -> None:
         """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""
         cold = self._cold.get(name)
         if cold is None:
-            cold = self._cold[name] = _Cold(name, shards)
+            cold = self._cold[name] = _Cold(name)
             self._enqueue(cold)
-        if pending is None:
-            cold.wanted = True
-        else:
+        if pending is not None:
             cold.pendings.append(pending)
 
-    async def close(self) -> None:
-        """Finish what has begun."""
+    async def settled(self) -> None:
+        """Wait until nothing is on its way into memory."""
         while self._tasks or self._arrived:
             await asyncio.gather(*self._tasks, asyncio.sleep(0), return_exceptions=True)
 
@@ -131,7 +129,7 @@ class Activator:
     async def _activate(self, batch: list[_Cold]) -> None:
         try:
             await self._locate(batch)
-            await self._take_slots(batch)
+            self._refuse(batch)
             await self._load(batch)
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait and to nobody else
             if not isinstance(error, CastyError):
@@ -167,8 +165,7 @@ class Activator:
             known.update(found)
         for cold in batch:
             shards = known.get(cold.name[:2]) or cold.shards or 1
-            if cold.shards not in {0, shards}:
-                self._warn_once(cold, shards)
+            self._warn_once(cold, shards)
             kind, structure, entity_key = cold.name
             cold.slot = self._slots[
                 slot_of(kind, structure, shard_of(kind, structure, entity_key, shards), len(self._slots))
@@ -176,20 +173,24 @@ class Activator:
 
     def _warn_once(self, cold: _Cold, recorded: int) -> None:
         kind, name, _ = cold.name
-        if (kind, name) not in self._warned:
+        if cold.shards not in {0, recorded} and (kind, name) not in self._warned:
             self._warned.add((kind, name))
             _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
-        cold.shards = recorded
 
-    async def _take_slots(self, batch: list[_Cold]) -> None:
-        wanted = {cold.slot for cold in batch if cold.slot is not None and not cold.slot.epoch and cold.writes()}
-        if wanted:
-            try:
-                await self._leases.take(wanted)
-            except CastyError as error:
-                for cold in batch:
-                    if cold.slot is not None and not cold.slot.epoch:
-                        cold.fail(error, commands_only=True)
+    def _refuse(self, batch: list[_Cold]) -> None:
+        """Send away who came to the wrong slot, or under a term that is over."""
+        for cold in batch:
+            slot = cold.slot
+            assert slot is not None  # noqa: S101 - _locate has set it
+            kept = [pending for pending in cold.pendings if not pending.misses(slot)]
+            if len(kept) == len(cold.pendings):
+                continue
+            cold.asked = sum(not pending.misses(slot) for pending in cold.pendings[: cold.asked])
+            refused = [pending for pending in cold.pendings if pending.misses(slot)]
+            cold.pendings = kept
+            for pending in refused:
+                shards = 0 if pending.slot is slot else self._shards.get(cold.name[:2], 0)
+                pending.fail(self._refusals.of(slot, shards=shards))
 
     async def _load(self, batch: list[_Cold]) -> None:
         epochs = {cold.name: cold.slot.epoch for cold in batch if cold.slot is not None}
@@ -203,7 +204,7 @@ class Activator:
             if found is not None and found.id >> ENTITY_NUMBER_BITS != cold.entity.slot.number:
                 self._quarantine(cold, 0, JournalCorruptError("it is recorded in another slot than it belongs to"))
             elif found is None:
-                await self._finish(cold, epochs[cold.name])
+                self._finish(cold, epochs[cold.name])
             elif self._unpack_snapshot(cold, found):
                 tails[found.id] = cold
         after = {id_: cold.entity.sequence for id_, cold in tails.items() if cold.entity is not None}
@@ -214,7 +215,7 @@ class Activator:
             last = page[-1][0] if full else None
             for id_ in [id_ for id_ in after if last is None or id_ < last]:
                 del after[id_]
-                await self._finish(tails[id_], epochs[tails[id_].name])
+                self._finish(tails[id_], epochs[tails[id_].name])
             if last is not None:
                 after[last] = page[-1][1]
 
@@ -277,7 +278,7 @@ class Activator:
         cold.entity = None
         cold.fail(quarantined)
 
-    async def _finish(self, cold: _Cold, epoch: int) -> None:
+    def _finish(self, cold: _Cold, epoch: int) -> None:
         """Hand an entity that is read to the end over to its commands."""
         entity, slot = cold.entity, cold.slot
         if entity is None or slot is None:
@@ -286,11 +287,9 @@ class Activator:
         if not slot.epoch:
             self._answer(cold, entity)
             return
-        while (repeat := next((one for one in cold.pendings if one.repeat_after is not None), None)) is not None:
-            if await look_before_acting(self._journal, entity, repeat):
-                cold.pendings.remove(repeat)
         if slot.epoch != epoch:
             cold.entity = None
+            self._refuse([cold])
             self._enqueue(cold)  # taken, or lost and taken again, while this was read: read it again
             return
         if not entity.recorded:
@@ -300,9 +299,10 @@ class Activator:
 
     def _answer(self, cold: _Cold, entity: Entity) -> None:
         """Answer queries from a state that was read after they arrived, in a slot that this node does not own."""
+        self._refuse([cold])
         later = []
         for number, pending in enumerate(cold.pendings):
-            if isinstance(pending.command, Query) and number < cold.asked:
+            if number < cold.asked:
                 pending.settle(entity.kind.answer(entity.committed, pending.command))
             elif not pending.abandoned():
                 later.append(pending)

@@ -1,23 +1,31 @@
-"""The owner of slots: every command of this node comes in here, in order, and leaves as a reply after its commit.
+"""The owner of slots: every command for them comes in here, in order, and leaves as a reply after its commit.
 
-1. A command for an entity in memory is decided at once, on the speculative state. One for a cold entity waits until the
+1. A command is addressed to a slot and the term under which this node holds it. Under another one it is refused, at
+   its arrival or later: a command never makes a node take a slot. ``locate`` does, and nothing else.
+2. A command for an entity in memory is decided at once, on the speculative state. One for a cold entity waits until the
    entity is in memory; what comes after it waits behind it.
-2. Events go to the writer. A reply without events leaves when the state that it was built on is committed and proven.
-3. Every command is in the pending table from its arrival until its outcome is known. A repeat of one that is there
-   joins it; another repeat looks into the journal before it is decided (``repeats.py``).
+3. Events go to the writer. A reply without events leaves when the state that it was built on is committed and proven.
+4. Every command is in the pending table from its arrival until its outcome is known. A repeat of one that is there
+   joins it; another repeat, and one with an idempotency key, looks into the journal before it is decided
+   (``looking.py``), and what comes for that entity meanwhile waits.
+5. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
+   and told where to go.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
 from casty_es.actors.entity import Entity, Entry
+from casty_es.actors.looking import Looks
 from casty_es.actors.pending import Marker, Pending, Stage
 from casty_es.actors.proofs import Prover
+from casty_es.actors.refusals import Refusals
 from casty_es.actors.slot import Slot
 from casty_es.actors.slot_leases import SlotLeases
 from casty_es.actors.snapshotting import Snapshotter
@@ -26,12 +34,14 @@ from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command
-from casty_es.errors import OverloadedError, UsageError
+from casty_es.errors import JournalError, OverloadedError, UsageError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
 
 __all__ = ["Owner"]
+
+_LOG: Final = logging.getLogger("casty_es.leases")
 
 # How many of the least recently used entities are looked at, at most, to find one that may leave memory.
 _EVICTION_TRIES: Final = 16
@@ -58,34 +68,47 @@ class Owner:
         *,
         node_id: str,
     ) -> None:
-        self._journal = journal
         self._runtime = runtime
         self._settings = settings
-        self._slots = [Slot(number) for number in range(meta.slots)]
+        self.slots = [Slot(number) for number in range(meta.slots)]
+        self.refusals = Refusals(node_id)
         self._entities: OrderedDict[EntityName, Entity] = OrderedDict()
         self._table: dict[bytes, Pending] = {}
-        self._held: dict[EntityName, list[Pending]] = {}
-        self._leases = SlotLeases(
-            journal, manager, runtime, node_id=node_id, wait_seconds=settings.writer_wait_seconds, lost=self._lost
+        self._draining: dict[Slot, list[Pending]] = {}
+        self.leases = SlotLeases(
+            journal, manager, runtime, node_id=node_id, incarnation=meta.incarnation, lost=self._lost
         )
-        self._waiters = Waiters(lease_seconds=settings.lease_seconds, expire=self._expire, look_again=self._look_again)
-        self._prover = Prover(journal, lost=lambda slot: self._writer.lose({slot}), again=self._again)
+        self._waiters = Waiters(
+            lease_seconds=settings.lease_seconds,
+            expire=self._expire,
+            look_again=self._look_again,
+            refusal=self.refusals.gone,
+        )
+        self._prover = Prover(journal, lost=self._superseded, again=self._again)
         self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
         self._writer = Writer(
             journal,
             runtime,
-            self._leases,
+            self.leases,
             self._waiters,
             self._prover,
+            self.refusals,
             max_events=settings.max_batch_events,
             max_bytes=settings.max_batch_bytes,
             forget=self._forget,
             again=self._again,
             committed=self._snapshotter.consider,
         )
-        self._activator = Activator(journal, runtime, self._leases, self._slots, activated=self._activated)
+        self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
+        self._looks = Looks(journal, self._looked)
+        self._closing = False
 
     # Commands
+
+    def in_memory(self, name: EntityName) -> Slot | None:
+        """Give the slot of an entity that is in memory here, which means that this node owns it."""
+        entity = self._entities.get(name)
+        return None if entity is None else entity.slot
 
     def submit(
         self,
@@ -94,8 +117,11 @@ class Owner:
         command: Command,
         command_id: bytes,
         *,
+        slot: Slot | None,
+        term: int,
         local: bool = False,
         repeat_after: int | None = None,
+        idempotency_key: str | None = None,
     ) -> Pending:
         """Take a command in; its pending's future gets the reply, or the error.
 
@@ -106,78 +132,111 @@ class Owner:
         shards : int
             The number of shards that the caller's handle has; what is recorded wins.
         command_id : bytes
-            A UUIDv7 of 16 bytes; the same one again for a repeat.
+            A UUID of 16 bytes; the same one again for a repeat.
+        slot, term : Slot | None, int
+            What the command is addressed to. Only a query may go without: it is answered from the journal.
         local : bool
             Answer a query without proof that this node is still the owner.
         repeat_after : int | None
             For a repeat: the slot's position that was known when the command was first sent.
+        idempotency_key : str | None
+            The caller's own name for the operation.
 
         Raises
         ------
+        NotOwnerError
+            This node does not hold the slot under that term.
+        JournalRegressedError
+            The slot has lost records.
         OverloadedError
             Too many commands wait. This one was not accepted.
         """
+        if slot is not None and (slot.term != term or not term):
+            self.leases.refuse_regressed(slot)
+            raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
             raise OverloadedError(
                 f"{self._settings.max_pending} commands are waiting already. This one was not accepted; it did "
                 f"not happen. Try again later, with fewer at once, or raise the setting max_pending."
             )
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         pending = Pending(
-            command, command_id, future, self._table, shards=shards, local=local, repeat_after=repeat_after
+            command,
+            command_id,
+            asyncio.get_running_loop().create_future(),
+            self._table,
+            shards=shards,
+            local=local,
+            repeat_after=repeat_after,
+            slot=slot,
+            term=term,
+            idempotency_key=idempotency_key,
         )
-        if repeat_after is not None or command_id in self._table:
-            self._repeat(name, pending)
+        first = self._table.get(command_id)
+        if first is not None:
+            self._looks.join(first, pending)
             return pending
         self._table[command_id] = pending
-        self._submit(name, pending)
+        if self._draining and slot in self._draining:
+            self._draining[slot].append(pending)
+        else:
+            self._submit(name, pending)
         return pending
 
     def _submit(self, name: EntityName, pending: Pending) -> None:
         entity = self._entities.get(name)
-        if entity is None or self._held:
-            self._submit_cold(name, pending)
+        if entity is None:
+            self._activator.add(name, pending)
+            return
+        self._entities.move_to_end(name)
+        if pending.looks or self._looks.holds(name):
+            self._looks.hold(entity, pending)
         else:
-            self._entities.move_to_end(name)
             self._decide(entity, pending)
-
-    def _submit_cold(self, name: EntityName, pending: Pending) -> None:
-        held = self._held.get(name)
-        entity = self._entities.get(name)
-        if held is not None:
-            held.append(pending)
-        elif entity is not None:
-            self._decide(entity, pending)
-        else:
-            self._activator.add(name, pending.shards, pending)
 
     def _again(self, name: EntityName, pending: Pending) -> None:
         pending.stage = Stage.ARRIVED
-        if not pending.abandoned():
-            self._submit_cold(name, pending)
+        if pending.abandoned():
+            return
+        if pending.slot is not None and pending.misses(pending.slot):
+            pending.fail(self.refusals.of(pending.slot))
+        else:
+            self._submit(name, pending)
 
     def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
         self._entities[entity.name] = entity
         self._waiters.reconcile(entity)
         for pending in pendings:
-            self._decide(entity, pending)
+            self._submit(entity.name, pending)
         self._evict()
+
+    def _looked(self, name: EntityName, pending: Pending) -> None:
+        """Decide a command that has looked, or that waited for one that did."""
+        if not pending.future.done() or pending.joined:
+            entity = self._entities.get(name)
+            if entity is None:
+                self._again(name, pending)
+            else:
+                self._decide(entity, pending)
+        else:
+            pending.abandoned()
 
     def _decide(self, entity: Entity, pending: Pending) -> None:
         if pending.abandoned():
             return
-        if pending.epoch is not None and pending.epoch != entity.slot.epoch:
-            pending.resolve(None)
+        if pending.misses(entity.slot):
+            pending.fail(self.refusals.of(entity.slot))
             return
         kind, command = entity.kind, pending.command
         try:
-            entry = entity.decide(pending)
+            entry = None if pending.found else entity.decide(pending)
             reply = None if entry is not None else kind.answer(entity.state, command)
         except Exception as error:  # noqa: BLE001 - a refusal, or a bug: it is the caller's to see, and changed nothing
             entry, reply = None, error
         if entry is not None:
             self._writer.add(entry)
             return
+        if pending.found:
+            reply = self._looks.last_word(reply)
         if kind.renewed is not None and (renewed := kind.renewed(command)):
             self._waiters.renew(renewed)
         if reply is WAITING:
@@ -195,30 +254,65 @@ class Owner:
             if len(self._entities) <= self._settings.max_entities:
                 return
             name, entity = self._entities.popitem(last=False)
-            if entity.in_batch:
+            if entity.in_batch or self._looks.holds(name):
                 self._entities[name] = entity
 
-    # Repeats
+    # Slots
 
-    def _repeat(self, name: EntityName, pending: Pending) -> None:
-        first = self._table.get(pending.command_id)
-        if first is not None:
-            first.joined += (pending,)
-            return
-        self._table[pending.command_id] = pending
-        entity = self._entities.get(name)
-        if entity is not None and name not in self._held:
-            # It is read from the journal anew, once all that was decided of it is there; what comes later waits.
-            self._held[name] = [pending]
-            marker = Marker(lambda: self._release(name))
-            self._writer.add(Entry(entity, marker, (), [], entity.state, None))
-        else:
-            self._submit_cold(name, pending)
+    async def locate(self, slot: Slot) -> None:
+        """Hold a slot, taking it if nobody else does.
 
-    def _release(self, name: EntityName) -> None:
-        self._entities.pop(name, None)
-        for pending in self._held.pop(name, ()):
-            self._activator.add(name, pending.shards, pending)
+        Raises
+        ------
+        NotOwnerError
+            Another node holds it.
+        JournalRegressedError
+            It has lost records.
+        JournalError
+            The journal cannot be asked.
+        """
+        await self.leases.notice_acceptance()
+        self.leases.refuse_regressed(slot)
+        if not slot.epoch and not self._closing:
+            await self.leases.take([slot])
+        if not slot.epoch:
+            raise self.refusals.of(slot)
+        self.refusals.point(slot, None, None)
+
+    async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
+        """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""
+        slots = [slot for slot in slots if slot.epoch and slot not in self._draining]
+        for slot in slots:
+            self._draining[slot] = []
+            self.refusals.point(slot, node_id, address)
+        try:
+            await self._drained(slots)
+            self.lose(slots)
+            await self.leases.release(slots)
+        finally:
+            for slot in slots:
+                for pending in self._draining.pop(slot):
+                    if not pending.abandoned():
+                        pending.fail(self.refusals.of(slot))
+
+    async def _drained(self, slots: Collection[Slot]) -> None:
+        busy = next((entity for entity in self._entities.values() if entity.in_batch and entity.slot in slots), None)
+        if busy is not None:
+            reached = asyncio.Event()
+            marker = Marker(reached.set)
+            self._writer.add(Entry(busy, marker, (), [], busy.state, None))
+            await reached.wait()
+
+    def lose(self, slots: Collection[Slot]) -> None:
+        """Stop owning slots at once: whatever was not on its way to the journal is refused."""
+        self._writer.lose(slots)
+        self._looks.lose(slots)
+
+    def _superseded(self, slot: Slot) -> None:
+        self.lose([slot])
+
+    def _lost(self, _reason: str) -> None:
+        self.lose([slot for slot in self.slots if slot.epoch])
 
     # What the parts ask for
 
@@ -227,7 +321,7 @@ class Owner:
         assert expire is not None  # noqa: S101 - only kinds that have it know leases
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         # Leases are counted afresh in every epoch: what ran out in this one says nothing about the next.
-        pending = Pending(expire(requests), self._runtime.new_id(), future, self._table, epoch=slot.epoch)
+        pending = Pending(expire(requests), self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
         self._table[pending.command_id] = pending
         self._submit(name, pending)
         return future
@@ -235,7 +329,7 @@ class Owner:
     def _look_again(self, name: EntityName) -> None:
         entity = self._entities.get(name)
         if entity is None:
-            self._activator.add(name, 0, None)
+            self._activator.add(name, None)
         else:
             self._waiters.reconcile(entity)
 
@@ -243,18 +337,21 @@ class Owner:
         for name in [name for name, entity in self._entities.items() if entity.slot in slots]:
             del self._entities[name]
 
-    def _lost(self, _reason: str) -> None:
-        self._writer.lose({slot for slot in self._slots if slot.epoch})
-
     async def close(self) -> None:
-        """Write what was decided, tell those who wait that nothing will come, give everything back."""
-        closed = UsageError("The system was closed while the caller stood in line. Nothing was granted.")
-        await self._activator.close()
+        """Write what was decided, refuse what is not, give every slot back and end the lease session."""
+        self._closing = True
+        try:
+            await self.hand_over(self.slots)
+        except JournalError as error:
+            _LOG.warning("The slots were not released one by one, the session's end does it: %s", error)
+            self.lose([slot for slot in self.slots if slot.epoch])
+        await self._activator.settled()
+        await self._looks.settled()
         await self._writer.close()
-        self._waiters.close(closed)
+        self._waiters.close(UsageError("The system was closed while the caller stood in line. Nothing was granted."))
         await self._prover.close()
-        await self._activator.close()
+        await self._activator.settled()
         for pending in list(self._table.values()):  # decided again too late, after an append that was refused
             pending.fail(UsageError("The system was closed before the command was written. It did not happen."))
         await self._snapshotter.close()
-        await self._leases.release()
+        await self.leases.close()

@@ -23,6 +23,7 @@ __all__ = ["Prover"]
 class _Claim(NamedTuple):
     slot: Slot
     epoch: int
+    position: int  # what the reply stands on is committed up to here
     name: EntityName
     pending: Pending
     reply: object
@@ -54,7 +55,7 @@ class Prover:
 
     def prove(self, slot: Slot, epoch: int, name: EntityName, pending: Pending, reply: object) -> None:
         """Send ``reply`` when a proof is there that was asked for after now."""
-        self._claims.append(_Claim(slot, epoch, name, pending, reply))
+        self._claims.append(_Claim(slot, epoch, slot.head.position, name, pending, reply))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="casty-prover")
 
@@ -87,11 +88,11 @@ class Prover:
             return
         if slot.epoch != claim.epoch or not slot.epoch:
             self._again(claim.name, claim.pending)
-        elif (head.position, head.hash) in slot.recent:
+        elif head.position >= claim.position and (head.position, head.hash) in slot.recent:
             claim.pending.settle(claim.reply)
-        elif head.epoch == slot.epoch:
+        elif head.epoch == slot.epoch and head.position >= claim.position:
             # An append of our own that is committed but not yet noted here, or one long past: ask once more.
             self._claims.append(claim)
-        else:
+        else:  # somebody else has written, or the database has lost what the reply stands on
             self._lost(slot)
             self._again(claim.name, claim.pending)

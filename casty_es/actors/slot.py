@@ -7,35 +7,53 @@ from typing import Final
 
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, Head
 
-__all__ = ["Slot"]
+__all__ = ["Slot", "split_term", "term_of"]
+
+# A slot of 2**44 records is centuries old at full speed.
+_EPOCH_BITS: Final = 44
 
 # A proof that is on its way while more appends than this finish is simply asked again.
 _REMEMBERED_HEADS: Final = 64
 
 
 class Slot:
-    """One slot. ``epoch`` is 0 while this node does not hold it."""
+    """One slot.
 
-    __slots__ = ("_entity_number", "epoch", "head", "number", "recent", "recorded_at")
+    Attributes
+    ----------
+    epoch : int
+        The position of the lease record under which this node holds the slot; 0 while it does not.
+    term : int
+        What commands are addressed to: the epoch behind the journal's incarnation, because a database that lost records
+        may give the same positions again; 0 while the slot is not held.
+    head : Head
+        The last record that this node wrote.
+    """
+
+    __slots__ = ("_entity_number", "epoch", "head", "number", "recent", "recorded_at", "since", "term")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.epoch = 0
+        self.term = 0
         self.head = EMPTY_SLOT
         self.recorded_at = 0
+        self.since = 0
         self.recent: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED_HEADS)
         self._entity_number = 0
 
-    def take(self, lease: Head, entity_number: int, recorded_at: int) -> None:
+    def take(self, lease: Head, entity_number: int, recorded_at: int, incarnation: int) -> None:
         """Begin to own the slot under the lease record that stands at ``lease``."""
         self.epoch = lease.position
+        self.term = term_of(incarnation, lease.position)
+        self.since = recorded_at
         self._entity_number = entity_number
         self.recent.clear()
         self.advance(lease, recorded_at)
 
     def lose(self) -> None:
-        """Stop owning the slot."""
-        self.epoch = 0
+        """Stop owning the slot. The head stays: a log that is found to be shorter later has lost records."""
+        self.epoch = self.term = 0
         self.recent.clear()
 
     def advance(self, head: Head, recorded_at: int) -> None:
@@ -48,3 +66,19 @@ class Slot:
         """Give the id of a new entity. A number whose append failed is not given again, which does no harm."""
         self._entity_number += 1
         return (self.number << ENTITY_NUMBER_BITS) + self._entity_number
+
+
+def term_of(incarnation: int, epoch: int) -> int:
+    """Give the term of an epoch.
+
+    Examples
+    --------
+    >>> split_term(term_of(2, 17))
+    (2, 17)
+    """
+    return (incarnation << _EPOCH_BITS) + epoch
+
+
+def split_term(term: int) -> tuple[int, int]:
+    """Give the incarnation and the epoch of a term."""
+    return term >> _EPOCH_BITS, term & ((1 << _EPOCH_BITS) - 1)

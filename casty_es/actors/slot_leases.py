@@ -1,28 +1,36 @@
-"""Taking slots: the process's lease first, then a lease record in each slot's log.
+"""Taking slots: the lock first, then a lease record in the slot's log.
 
-1. A process takes the right to write at its first write, and keeps it until it is closed or loses it.
-2. A slot is taken by appending a ``lease.acquired`` record that names the slot's head. Its position is the epoch. When
-   somebody else wrote in between the record does not fit, and it is tried again behind what they wrote.
+1. A node opens one lease session when it starts, and another one whenever it lost it.
+2. A slot is taken by its lock, and then by appending a ``lease.acquired`` record that names the slot's head. Its
+   position is the epoch. When somebody else wrote in between the record does not fit, and it is tried again behind what
+   they wrote.
 3. The record settles everything before it: what was still on its way to its position can no longer be written. So a
    record whose own outcome is unknown is followed by another.
+4. A log that is shorter than what this node has seen committed has lost records: the slot stays closed until an
+   operator accepts the loss, which raises the journal's incarnation.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 
 from casty_es.actors.batch import lease_row
 from casty_es.actors.slot import Slot
-from casty_es.errors import AppendUnknownError, ConflictError, JournalError, JournalInUseError, LeaseLostError
-from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, NodeRow
-from casty_es.leases.port import Lease, LeaseManager
+from casty_es.errors import (
+    AppendRejectedError,
+    ConflictError,
+    JournalRegressedError,
+    JournalUnavailableError,
+    LeaseLostError,
+)
+from casty_es.journal.port import EMPTY_SLOT, LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
+from casty_es.leases.port import LeaseManager, LeaseSession
 from casty_es.runtime import Runtime
 
 __all__ = ["SlotLeases"]
@@ -39,11 +47,11 @@ class SlotLeases:
     Parameters
     ----------
     node_id : str
-        The name of this process, fresh at every start, which the lease records carry.
-    wait_seconds : float
-        How long the first write waits for another process to give up the journal, in seconds.
+        The node's name, which the lease records carry beside an id that is fresh at every start.
+    incarnation : int
+        The journal's incarnation as last seen: how often a loss of records has been accepted, plus one.
     lost : Callable[[str], None]
-        Told the reason when the process's lease is lost.
+        Told the reason when the node's lease session is lost, and every slot with it.
     """
 
     def __init__(
@@ -53,108 +61,185 @@ class SlotLeases:
         runtime: Runtime,
         *,
         node_id: str,
-        wait_seconds: float,
+        incarnation: int,
         lost: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._manager = manager
         self._runtime = runtime
         self._node_id = node_id
-        self._wait_seconds = wait_seconds
+        self._process = str(uuid4())
         self._on_lost = lost
-        self._lease: Lease | None = None
+        self._session: LeaseSession | None = None
+        self._opening = asyncio.Lock()
         self._taking = asyncio.Lock()
+        self._regressed: dict[Slot, tuple[str, int]] = {}  # why, and under which incarnation
+        self.incarnation = incarnation
+        self.address: str | None = None
 
-    async def take(self, slots: Collection[Slot]) -> None:
-        """Own these slots; those that are owned already stay as they are.
+    async def session(self) -> LeaseSession:
+        """Give the node's lease session, opening one if there is none.
 
         Raises
         ------
-        JournalInUseError
-            Another process holds the right to write.
+        NodeInUseError
+            A living process has the node's name.
+        JournalUnavailableError
+            The database cannot be reached.
+        """
+        async with self._opening:
+            if self._session is None or self._session.lost.done():
+                self._session = session = await self._manager.open(self._node_id)
+                session.lost.add_done_callback(self._lost)
+                _LOG.info("Node %s opened its lease session", self._node_id)
+            return self._session
+
+    async def take(self, slots: Collection[Slot]) -> None:
+        """Own these slots, as far as nobody else holds them: those that could not be taken keep the epoch 0.
+
+        Raises
+        ------
+        JournalRegressedError
+            A slot's log is shorter than what this node has seen of it.
         LeaseLostError
             The slots were taken away again and again.
         JournalError
             The journal could not be read or written.
         """
-        give_up_at = asyncio.get_running_loop().time() + self._wait_seconds
         async with self._taking:
             wanted = {slot.number: slot for slot in slots if not slot.epoch}
+            try:
+                await self._take(wanted)
+            finally:
+                missed = [number for number, slot in wanted.items() if not slot.epoch]
+                if missed and self._session is not None and not self._session.lost.done():
+                    await self._session.release(missed)
+
+    async def _take(self, wanted: dict[int, Slot]) -> None:
+        for _ in range(_ATTEMPTS):
             if not wanted:
                 return
-            for _ in range(_ATTEMPTS):
-                lease = await self._acquire(give_up_at)
-                heads = await self._journal.heads(list(wanted))
-                now = self._runtime.now()
-                append = self._lease_records(heads, now)
-                try:
-                    await self._journal.append(append)
-                except (ConflictError, AppendUnknownError) as error:
-                    _LOG.info("The lease records of slots %s were not confirmed, trying again: %s", [*wanted], error)
-                    await asyncio.sleep(_ASK_AGAIN_SECONDS if isinstance(error, AppendUnknownError) else 0)
-                    continue
-                # Read after the record is there: nobody but its writer gives numbers from here on.
-                numbers = await self._journal.entity_numbers(list(wanted))
-                if lease.lost.done():
-                    continue
-                for row in append.events:
-                    slot = wanted[row[0]]
-                    slot.take(Head(row[1], row[-1], row[1]), numbers[slot.number], now)
-                _LOG.debug("Took slots %s", [*wanted])
+            session = await self.session()
+            held = await session.acquire(wanted)
+            mine = {number: wanted[number] for number in sorted(held & set(wanted))}
+            if not mine:
                 return
+            # Read after the locks are there: what an earlier owner wrote before it let go must be seen.
+            heads = await self._journal.heads(list(mine))
+            await self._refuse_regressed(mine, heads)
+            now = self._runtime.now()
+            incarnation = self.incarnation = await self._journal.incarnation()
+            append = self._lease_records(heads, now)
+            try:
+                await self._journal.append(append)
+            except ConflictError as error:
+                _LOG.info("Others wrote to the slots %s, trying again behind them: %s", [*mine], error)
+                continue
+            except (AppendRejectedError, JournalUnavailableError):
+                raise
+            except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
+                _LOG.warning("The lease records of slots %s were not confirmed, trying again: %r", [*mine], error)
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                continue
+            # Read after the record is there: nobody but its writer gives numbers from here on.
+            numbers = await self._journal.entity_numbers(list(mine))
+            rows = [SlotRow(row[0], self._node_id, self.address, row[1], now) for row in append.events]
+            await self._journal.save_slots(rows)
+            if session.lost.done():
+                continue
+            for row in append.events:
+                mine[row[0]].take(Head(row[1], row[-1], row[1]), numbers[row[0]], row[11], incarnation)
+            _LOG.info("Node %s won slots %s", self._node_id, [*mine])
+            return
         raise LeaseLostError(
             f"The slots {[*wanted]} could not be taken in {_ATTEMPTS} attempts, because others wrote to them or the "
             f"journal did not answer. Nothing of this command was written."
         )
 
-    async def release(self) -> None:
-        """Give the right to write back."""
-        lease, self._lease = self._lease, None
-        if lease is not None:
-            try:
-                await self._journal.forget_node(self._node_id)
-            except JournalError as error:
-                _LOG.warning("Node %s stays listed, which the next one mends: %s", self._node_id, error)
-            await lease.release()
+    async def settled(self, slots: Collection[Slot], epochs: dict[Slot, int]) -> bool:
+        """Try to settle what was on its way to these slots under older epochs; tell whether all of it is settled.
+
+        It is, once a lease record stands behind it: one of this node, or of whoever holds the slot now.
+        """
+        await self.take(slots)
+        others = [slot.number for slot in slots if not slot.epoch]
+        heads = await self._journal.heads(others) if others else {}
+        return all(heads[slot.number].epoch != epochs[slot] for slot in slots if not slot.epoch)
+
+    async def release(self, slots: Collection[Slot]) -> None:
+        """Give slots back that are not owned any more."""
+        async with self._taking:
+            numbers = [slot.number for slot in slots if not slot.epoch]
+            if numbers and self._session is not None and not self._session.lost.done():
+                await self._journal.forget_slots(numbers, self._node_id)
+                await self._session.release(numbers)
+
+    async def close(self) -> None:
+        """Give everything back."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.lost.remove_done_callback(self._lost)
+            await session.close()
+
+    def abandon_after_fork(self) -> None:
+        """Let go of the parent's session without a word, in a forked child."""
+        if self._session is not None:
+            self._session.abandon_after_fork()
+
+    def note_regression(self, slots: Iterable[Slot], heads: dict[int, Head]) -> None:
+        """Close those of these slots whose head lies before what this node has seen committed."""
+        for slot in slots:
+            head = heads[slot.number]
+            if head.position < slot.head.position and slot not in self._regressed:
+                self._close(slot, head)
+
+    def refuse_regressed(self, slot: Slot) -> None:
+        """Refuse to work on a slot that has lost records.
+
+        Raises
+        ------
+        JournalRegressedError
+            It has.
+        """
+        if slot in self._regressed:
+            raise JournalRegressedError(self._regressed[slot][0])
+
+    async def notice_acceptance(self) -> None:
+        """Open closed slots again if an operator has accepted the loss since they were closed."""
+        if not self._regressed:
+            return
+        self.incarnation = await self._journal.incarnation()
+        for slot, (_, closed_under) in list(self._regressed.items()):
+            if self.incarnation > closed_under:
+                slot.head = EMPTY_SLOT
+                del self._regressed[slot]
+
+    async def _refuse_regressed(self, slots: dict[int, Slot], heads: dict[int, Head]) -> None:
+        self.note_regression(slots.values(), heads)
+        for number, slot in slots.items():
+            seen = slot.head
+            if seen.position and slot not in self._regressed:
+                record = await self._journal.records(number, after=seen.position - 1, limit=1)
+                if not record or record[0].hash != seen.hash:
+                    self._close(slot, heads[number])
+            self.refuse_regressed(slot)
+
+    def _close(self, slot: Slot, head: Head) -> None:
+        why = (
+            f"The database has lost records of slot {slot.number}: position {slot.head.position} was committed and is "
+            f"not there any more (the log ends at {head.position}). The slot is closed, nothing was written. Restore "
+            f"the records, or accept the loss with `casty-es accept-loss`."
+        )
+        _LOG.error("%s", why)
+        self._regressed[slot] = (why, self.incarnation)
 
     def _lease_records(self, heads: dict[int, Head], now: int) -> Append:
-        payload = msgspec.json.encode({"node": self._node_id}).decode()
+        said = {"node": self._node_id, "process": self._process, "incarnation": self.incarnation}
+        payload = msgspec.json.encode(said).decode()
         rows = [lease_row(number, heads[number], payload, now, LEASE_ACQUIRED) for number in sorted(heads)]
         return Append([(number, heads[number].position, heads[number].hash) for number in sorted(heads)], rows)
 
-    async def _acquire(self, give_up_at: float) -> Lease:
-        if self._lease is not None and not self._lease.lost.done():
-            return self._lease
-        loop = asyncio.get_running_loop()
-        while (lease := await self._manager.try_acquire()) is None:
-            if loop.time() >= give_up_at:
-                raise await self._in_use()
-            await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no database tells when a lock becomes free
-        try:
-            await self._register()
-        except BaseException:
-            await lease.release()
-            raise
-        self._lease = lease
-        lease.lost.add_done_callback(self._lost)
-        _LOG.info("Acquired the right to write as node %s", self._node_id)
-        return lease
-
-    async def _register(self) -> None:
-        for node in await self._journal.nodes():
-            await self._journal.forget_node(node.node_id)  # they died without a word: this process has the lock
-        now = self._runtime.now()
-        await self._journal.register_node(NodeRow(self._node_id, socket.gethostname(), os.getpid(), None, now, now))
-
     def _lost(self, reason: asyncio.Future[str]) -> None:
         if not reason.cancelled():
-            _LOG.warning("Lost the right to write: %s", reason.result())
+            _LOG.warning("Node %s lost its lease session and every slot: %s", self._node_id, reason.result())
             self._on_lost(reason.result())
-
-    async def _in_use(self) -> JournalInUseError:
-        nodes = await self._journal.nodes()
-        holder = f"process {nodes[0].pid} on host {nodes[0].host}" if nodes else "a process that did not say its name"
-        return JournalInUseError(
-            f"The journal is being written by {holder}. Nothing was written here; reading goes on working. Stop that "
-            f"process, or send the command to it."
-        )

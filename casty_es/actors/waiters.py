@@ -39,6 +39,8 @@ class Waiters:
         Sends the command that ends requests; the future tells whether it was done.
     look_again : Callable[[EntityName], None]
         Brings an entity back into memory, which reconciles its waiters with its state.
+    refusal : Callable[[Slot], Exception]
+        What those are told who stand in a line of a slot that is owned no more.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Waiters:
         lease_seconds: float,
         expire: Callable[[EntityName, Slot, tuple[str, ...]], asyncio.Future[Any]],
         look_again: Callable[[EntityName], None],
+        refusal: Callable[[Slot], Exception],
     ) -> None:
         self._lease_seconds = lease_seconds
         self._expire = expire
         self.look_again = look_again
+        self._refusal = refusal
         self._lines: dict[EntityName, dict[str, Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
         self._closed = False
@@ -106,10 +110,14 @@ class Waiters:
         """Give the entities of some slots at which somebody waits here."""
         return [name for name, its_slot in self._slots.items() if its_slot in slots]
 
-    def forget_leases(self, slots: Collection[Slot]) -> None:
-        """Let no lease of these slots run out here any more: they have another owner, who starts them afresh."""
+    def lose(self, slots: Collection[Slot]) -> None:
+        """Let no lease of these slots run out here any more: who owns them starts leases afresh, and has the lines."""
         for request in [request for request, known in self._deadlines.items() if known[2] in slots]:
             del self._deadlines[request]
+        for name in self.names(slots):
+            error = self._refusal(self._slots[name])
+            for request in list(self._lines[name]):
+                self._settle(name, request, error)
 
     def close(self, error: Exception) -> None:
         """Tell everybody who waits that nothing will come."""

@@ -3,12 +3,13 @@
 1. One task, one append in flight. No timer: an idle node commits at once, a busy one hundreds together.
 2. A reply leaves after the commit of its events, never before.
 3. When an append fails, what was decided on it is thrown away, and later decisions that stood on it are made again, in
-   order. The callers of the failed append get an error that says whether their command happened.
+   order. The callers of the failed append get an error that says whether their command happened; those whose slot is
+   held no longer under their epoch are refused, and their gateways go on.
 4. An append ends in one of three ways (``EventJournal.append``). *Committed.* *Certainly not written*: slots whose head
    moved belong to somebody else and are given up; the others are tried once more, each alone, and the one that is
    refused again is the culprit. *Unknown*: every slot of the batch is fenced by a new lease record, which settles what
-   came before it; then the commands are looked up by id. Reading alone would settle nothing: the append may still be
-   on its way.
+   came before it, whoever writes it; then the commands are looked up by id. Reading alone would settle nothing: the
+   append may still be on its way.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from uuid import UUID
 from casty_es.actors.batch import Batch
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.pending import Pending, Stage
+from casty_es.actors.refusals import Refusals
 from casty_es.actors.repeats import reply_from
 from casty_es.actors.slot import Slot
 from casty_es.domain.decider import WAITING
@@ -32,9 +34,8 @@ from casty_es.errors import (
     AppendUnknownError,
     CastyError,
     JournalError,
-    JournalInUseError,
+    JournalRegressedError,
     JournalUnavailableError,
-    LeaseLostError,
     OutcomeUnknownError,
 )
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
@@ -66,6 +67,8 @@ class Writer:
         Told what each committed event means for those who wait.
     prover : Prover
         Takes the replies that need a proof of their own.
+    refusals : Refusals
+        What commands are told whose slot went elsewhere.
     max_events, max_bytes : int
         How many events, and bytes of their payloads, one append carries at most.
     forget : Callable[[Slot], None]
@@ -83,6 +86,7 @@ class Writer:
         leases: SlotLeases,
         waiters: Waiters,
         prover: Prover,
+        refusals: Refusals,
         *,
         max_events: int,
         max_bytes: int,
@@ -95,6 +99,7 @@ class Writer:
         self._leases = leases
         self._waiters = waiters
         self._prover = prover
+        self._refusals = refusals
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._forget = forget
@@ -190,17 +195,17 @@ class Writer:
             if not entry.events and entity.slot not in batch.heads:
                 self._prover.prove(entity.slot, entry.epoch, entity.name, pending, reply)
                 continue
-            if entity.kind.effects is not None:
+            held = entry.epoch == entity.slot.epoch
+            if held and entity.kind.effects is not None:
                 self._waiters.apply(entity, before, entry)
-            if reply is WAITING:
-                self._waiters.wait(entity, pending)
-            else:
+            if reply is not WAITING:
                 pending.settle(reply)
-            if entity.slot not in batch.heads or batch.heads[entity.slot][0].epoch == entity.slot.epoch:
+            elif held:
+                self._waiters.wait(entity, pending)
+            else:  # the slot was lost while the append was on its way
+                pending.fail(self._refusals.gone(entity.slot))
+            if held:
                 self._committed(entity)
-            else:
-                # The slot was lost while the append was on its way, and its entity is another object now.
-                self._waiters.look_again(entity.name)
 
     async def _rejected(self, batch: Batch, error: JournalError) -> None:
         """Nothing was written: find out for whom that is final."""
@@ -214,7 +219,7 @@ class Writer:
             elif slot in moved or slot.epoch != batch.heads[slot][0].epoch:
                 if slot in moved:
                     self.lose({slot})
-                self._fail(entries, _lost(slot, error))
+                self._refuse(entries)
             elif len(batch.heads) > 1:
                 await self._write(entries)
             else:
@@ -228,15 +233,17 @@ class Writer:
         except JournalError:
             return None
         before = {slot: hash_ for slot, (_, _, hash_) in zip(batch.heads, batch.append.predecessors, strict=True)}
+        self._leases.note_regression(before, heads)
         return {slot for slot, hash_ in before.items() if heads[slot.number].hash != hash_}
 
     async def _unknown(self, batch: Batch, error: Exception) -> None:
         """Settle the append's outcome by new lease records, then tell each caller what the journal has of it."""
         positions = {slot: named[1] for slot, named in zip(batch.heads, batch.append.predecessors, strict=True)}
+        epochs = {slot: head.epoch for slot, (head, _) in batch.heads.items()}
         # Others were lost already, and maybe taken again behind this append.
-        self.lose({slot for slot, (head, _) in batch.heads.items() if slot.epoch == head.epoch})
+        self.lose({slot for slot, epoch in epochs.items() if slot.epoch == epoch})
         try:
-            await self._until_it_works(lambda: self._leases.take(positions))
+            await self._until_it_works(lambda: self._settled(positions, epochs))
             found: dict[bytes, list[RecordedEvent]] = {}
             for slot, position in positions.items():
                 ids = [entry.pending.command_id for entry in batch.entries if entry.entity.slot is slot]
@@ -246,18 +253,19 @@ class Writer:
             self._fail(batch.entries, error, in_doubt=lost)
             return
         for entry in batch.entries:
-            self._tell(entry, found.get(entry.pending.command_id), error)
-        for name in self._waiters.names(positions):
-            self._waiters.look_again(name)
+            self._tell(entry, found.get(entry.pending.command_id))
 
-    def _tell(self, entry: Entry, recorded: list[RecordedEvent] | None, error: Exception) -> None:
-        pending = entry.pending
+    async def _settled(self, positions: Collection[Slot], epochs: dict[Slot, int]) -> None:
+        if not await self._leases.settled(positions, epochs):
+            raise JournalUnavailableError("another node holds the lock of a slot, and has not written its record yet")
+
+    def _tell(self, entry: Entry, recorded: list[RecordedEvent] | None) -> None:
+        """Tell a caller what became of its command, now that it is settled."""
+        slot, pending = entry.entity.slot, entry.pending
         if recorded is None:
-            self._fail([entry], error)
-            return
-        reply = reply_from(entry.entity, pending, recorded)
-        if reply is WAITING:
-            self._waiters.wait(entry.entity, pending)
+            self._refuse([entry])
+        elif (reply := reply_from(entry.entity, pending, recorded)) is WAITING:
+            pending.fail(self._refusals.gone(slot))
         else:
             pending.settle(reply)
 
@@ -266,7 +274,7 @@ class Writer:
         while True:
             try:
                 return await attempt()
-            except (JournalInUseError, LeaseLostError):
+            except JournalRegressedError:
                 raise
             except Exception as error:  # whatever it is, trying again is what settles the outcome
                 if self._closing.is_set():
@@ -277,10 +285,10 @@ class Writer:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def lose(self, slots: Collection[Slot]) -> None:
-        """Stop owning these slots. What was decided for them and is not on its way is decided again."""
+        """Stop owning these slots. What was decided for them and is not on its way is refused."""
         for slot in slots:
             slot.lose()
-        self._waiters.forget_leases(slots)
+        self._waiters.lose(slots)
         self._drop(slots)
 
     def _drop(self, slots: Collection[Slot]) -> None:
@@ -289,6 +297,11 @@ class Writer:
         self._recall(slots)
         for name in self._waiters.names(slots):
             self._waiters.look_again(name)
+
+    def _refuse(self, entries: list[Entry]) -> None:
+        """Let commands go that certainly did not happen, because their slot is not held under their epoch any more."""
+        for entry in entries:
+            self._again(entry.entity.name, entry.pending)
 
     def _fail(self, entries: list[Entry], error: Exception, *, in_doubt: Exception | None = None) -> None:
         for entry in entries:
@@ -315,9 +328,3 @@ class Writer:
                         f"The cause: {error}"
                     )
                 )
-
-
-def _lost(slot: Slot, error: JournalError) -> LeaseLostError:
-    return LeaseLostError(
-        f"Another owner has written to slot {slot.number}. Nothing of this command was written; try again. ({error})"
-    )

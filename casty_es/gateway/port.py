@@ -1,22 +1,18 @@
-"""What a handle talks to: it names the entity, carries the command to its owner and brings the reply back in time."""
+"""What a handle talks to, and the values that go in and out of it."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 import msgspec
 
-from casty_es.actors.owner import Owner
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command
 from casty_es.errors import ConfigurationError
-from casty_es.journal.port import EntityName
-from casty_es.runtime import Runtime
 
-__all__ = ["CommandContext", "EntityGateway", "LocalGateway", "RegionRef", "ShardEnvelope", "StructureFactory"]
+__all__ = ["CommandContext", "EntityGateway", "RegionRef", "ShardEnvelope", "StructureFactory", "region_ref"]
 
 
 class StructureFactory(msgspec.Struct, frozen=True):
@@ -70,11 +66,14 @@ class ShardEnvelope(msgspec.Struct, frozen=True, gc=False):
     ----------
     local : bool
         Answer a query without proof that the owner is still the owner.
+    idempotency_key : str | None
+        The caller's own name for the operation: under the same one it happens once, for as long as the journal is kept.
     """
 
     entity_id: str
     command: Command
     local: bool = False
+    idempotency_key: str | None = None
 
 
 @runtime_checkable
@@ -98,42 +97,6 @@ class EntityGateway(Protocol):
     ) -> Any:
         """Send a message and wait for a reply."""
         ...
-
-
-class LocalGateway:
-    """The way to the owner in this process."""
-
-    def __init__(self, owner: Owner, runtime: Runtime) -> None:
-        self._owner = owner
-        self._runtime = runtime
-        self._loop = asyncio.get_running_loop()
-
-    async def ask(
-        self,
-        ref: RegionRef,
-        msg_factory: Callable[[CommandContext], ShardEnvelope],
-        *,
-        timeout: float,  # noqa: ASYNC109 - as above
-    ) -> Any:
-        """Send a command and wait for its reply, at most ``timeout`` seconds.
-
-        Raises
-        ------
-        NotDoneError
-            The time was up; the command certainly did not happen.
-        OutcomeUnknownError
-            The time was up; the command may have happened.
-        """
-        command_id = self._runtime.new_id()
-        envelope = msg_factory(CommandContext(command_id, self._loop.time() + timeout))
-        # A map's entities are its keys; every other structure is one entity.
-        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
-        pending = self._owner.submit(name, ref.shards, envelope.command, command_id, local=envelope.local)
-        timer = self._loop.call_later(timeout, pending.time_out)
-        try:
-            return await pending.future
-        finally:
-            timer.cancel()
 
 
 def region_ref(key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:

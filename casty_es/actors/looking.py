@@ -1,0 +1,118 @@
+"""Commands that look into the journal before they are decided: repeats, and those with an idempotency key.
+
+1. While a command looks, what comes for its entity later waits, in order: a withdrawal must not overtake its request.
+   Looks themselves run side by side.
+2. What was found is answered from its events. A request that is found to stand in a line is answered from the state: it
+   holds what it was granted, or waits, or is lost. It never enters twice.
+3. An earlier attempt under this epoch is in the pending table until its outcome is known, and is joined there. One
+   under an older epoch was committed before this epoch's lease record, or never. So what a look does not find is not
+   there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Final
+
+from casty_es.actors.entity import Entity
+from casty_es.actors.pending import Pending
+from casty_es.actors.repeats import look_before_acting, look_up_key
+from casty_es.actors.slot import Slot
+from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError, NotDoneError
+from casty_es.journal.port import EntityName, EventJournal
+
+__all__ = ["Looks"]
+
+_LOG: Final = logging.getLogger("casty_es.repeats")
+
+
+class Looks:
+    """The looks on their way, and what waits behind them.
+
+    Parameters
+    ----------
+    looked : Callable[[EntityName, Pending], None]
+        Takes each command whose turn has come.
+    """
+
+    def __init__(self, journal: EventJournal, looked: Callable[[EntityName, Pending], None]) -> None:
+        self._journal = journal
+        self._looked = looked
+        self._held: dict[EntityName, deque[Pending]] = {}
+        self._slots: dict[EntityName, Slot] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def holds(self, name: EntityName) -> bool:
+        """Tell whether commands of this entity wait."""
+        return name in self._held
+
+    def hold(self, entity: Entity, pending: Pending) -> None:
+        """Let a command wait for its own look, or for those before it."""
+        self._held.setdefault(entity.name, deque()).append(pending)
+        self._slots[entity.name] = entity.slot
+        if pending.looks:
+            task = asyncio.create_task(self._look(entity, pending), name="casty-look")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    def join(first: Pending, pending: Pending) -> None:
+        """Let a command share the outcome of an attempt that is open."""
+        if first.idempotency_key is not None and not first.same_operation(pending):
+            pending.fail_alone(
+                IdempotencyConflictError(
+                    f"The idempotency key {first.idempotency_key!r} belongs to another operation on this entity, which "
+                    f"is being done. Nothing was done. Use a key of its own for each operation."
+                )
+            )
+        else:
+            first.joined += (pending,)
+
+    @staticmethod
+    def last_word(reply: object) -> object:
+        """Give what a request that was found in the journal is told, by the answer of the state."""
+        if reply is None:
+            return NotDoneError("The request was made, and has left the line since. Nothing is held by it.")
+        return reply
+
+    async def _look(self, entity: Entity, pending: Pending) -> None:
+        try:
+            if not await self._settled_by_key(entity, pending) and pending.repeat_after is not None:
+                await look_before_acting(self._journal, entity, pending)
+        except Exception as error:  # noqa: BLE001 - it is the caller's to see
+            if not isinstance(error, CastyError):
+                _LOG.exception("Looking for a command failed")
+                error = JournalUnavailableError(f"The journal could not be searched: {error!r}. Nothing was done.")
+            pending.fail(error)
+        pending.looks = False
+        self._advance(entity.name)
+
+    async def _settled_by_key(self, entity: Entity, pending: Pending) -> bool:
+        return pending.idempotency_key is not None and await look_up_key(self._journal, entity, pending)
+
+    def _advance(self, name: EntityName) -> None:
+        held = self._held.get(name)
+        while held and not held[0].looks:
+            pending = held.popleft()
+            if not held:
+                del self._held[name], self._slots[name]
+            if not pending.settled:
+                self._looked(name, pending)
+
+    def lose(self, slots: Collection[Slot]) -> None:
+        """Let everything go on whose slot is owned no more: it is refused when its turn comes."""
+        for name in [name for name, slot in self._slots.items() if slot in slots]:
+            held = self._held.pop(name)
+            del self._slots[name]
+            for pending in held:
+                pending.looks = False
+                if not pending.settled:
+                    self._looked(name, pending)
+
+    async def settled(self) -> None:
+        """Wait until nothing looks any more."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,0 +1,256 @@
+"""A client of a cluster: it needs no database, knows every node, goes straight to owners, and owns nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from ssl import SSLContext
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+from uuid import UUID, uuid4
+
+from casty_es.cluster.outcome import CommandOutcome, CommandStatus
+from casty_es.cluster.topology import Topology
+from casty_es.codec import decode_error, decode_reply
+from casty_es.config import Settings
+from casty_es.errors import InvalidArgumentError, PeerError, PeerLostError, Sent, UsageError
+from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
+from casty_es.gateway.asking import Gateway
+from casty_es.gateway.routing import Routes
+from casty_es.handles.distributed import Distributed
+from casty_es.handles.renewals import stop_renewals
+from casty_es.names import check_name
+from casty_es.runtime import Runtime, SystemRuntime
+from casty_es.transport import wire
+from casty_es.transport.identity import Identity
+from casty_es.transport.port import Dialer
+from casty_es.transport.websocket import WebSocketDialer
+
+__all__ = ["ClusterClient"]
+
+A = TypeVar("A", bound=wire.Answer)
+
+_LOG: Final = logging.getLogger("casty_es.client")
+
+_LARGEST_PORT: Final = 65_535
+
+
+class ClusterClient:
+    """The way into a cluster for a process without access to its database.
+
+    Parameters
+    ----------
+    contact_points : Sequence[tuple[str, int]]
+        Hosts and ports of some nodes. One that answers is enough: it tells of all others.
+    system_name : str
+        The name that the nodes were started with.
+    secret : bytes
+        The cluster's secret; ``casty-es secret`` prints it to whoever may read the journal's.
+    ssl : SSLContext | None
+        Whom to trust, when the nodes use TLS.
+    settings : Settings | None
+        How the client behaves; what must agree with the nodes is taken from them.
+    runtime : Runtime | None
+        The clock and ids; the real ones when it is not given.
+
+    Raises
+    ------
+    InvalidArgumentError
+        There is no contact point, or one is not a host and a port.
+
+    Examples
+    --------
+    >>> async with ClusterClient(contact_points=[address], system_name="casty", secret=secret) as client:
+    ...     await client.distributed().counter("client-hits").increment()
+    1
+    """
+
+    def __init__(
+        self,
+        *,
+        contact_points: Sequence[tuple[str, int]],
+        system_name: str = "casty",
+        secret: bytes,
+        ssl: SSLContext | None = None,
+        settings: Settings | None = None,
+        runtime: Runtime | None = None,
+    ) -> None:
+        self.name = check_name(system_name, "the system's name")
+        self.settings = settings or Settings()
+        self._contact_points = [_checked(point) for point in contact_points]
+        if not self._contact_points:
+            raise InvalidArgumentError("A client needs at least one contact point. Nothing was started.")
+        if not secret:
+            raise InvalidArgumentError("A client needs the cluster's secret. Nothing was started.")
+        self._secret = secret
+        self._ssl = ssl
+        self._runtime = runtime or SystemRuntime()
+        self._gateway: Gateway | None = None
+        self._directory: _NodesDirectory | None = None
+        self._dialer: Dialer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect to a node and learn of the others."""
+        if self._gateway is not None:
+            raise UsageError("The client is running already. Use it, or make another one.")
+        identity = Identity(system=self.name, node_id=f"client-{uuid4()}", role="client")
+        dialer = WebSocketDialer(identity, self._secret, ssl=self._ssl)
+        directory = _NodesDirectory(self._contact_points, dialer)
+        try:
+            learned = await directory.ask(wire.GetTopology(), wire.Topology)
+        except BaseException:
+            await dialer.close()
+            raise
+        directory.learn(learned)
+        self.settings = _agreeing(self.settings, learned)
+        self._dialer, self._directory = dialer, directory
+        routes = Routes(directory, dialer, None, node_id=identity.node_id)
+        self._gateway = Gateway(directory, routes, None, self._runtime)
+        self._loop = asyncio.get_running_loop()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Hang up."""
+        gateway, self._gateway = self._gateway, None
+        await stop_renewals(self)
+        if gateway is not None:
+            gateway.closed = True
+            await gateway.routes.close()
+        if self._dialer is not None:
+            await self._dialer.close()
+
+    def distributed(self) -> Distributed:
+        """Return the structures that this client gives access to."""
+        return Distributed(self)
+
+    def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
+        """Return a ref that routes ``ShardEnvelope`` to the named region."""
+        return region_ref(key, factory, num_shards=num_shards)
+
+    async def entity_ask(
+        self,
+        ref: RegionRef,
+        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        *,
+        timeout: float,  # noqa: ASYNC109 - the seed's name
+    ) -> Any:
+        """Send a message and wait for a reply, at most ``timeout`` seconds."""
+        return await self._running()[0].ask(ref, msg_factory, timeout=timeout)
+
+    @property
+    def incarnation(self) -> int:
+        """The journal's incarnation, which prefixes fencing tokens."""
+        return 1 if self._directory is None else self._directory.incarnation
+
+    async def topology(self) -> Topology:
+        """Tell which nodes are alive, and who holds which slot.
+
+        Raises
+        ------
+        PeerError
+            No node can be asked.
+        """
+        return await self._running()[1].topology()
+
+    async def outcome(self, command_id: UUID, *, sent: Sent) -> CommandOutcome:
+        """Tell what became of a command whose caller got an ``OutcomeUnknownError``.
+
+        Parameters
+        ----------
+        command_id : UUID
+            The error's ``command_id``.
+        sent : Sent
+            The error's ``sent``.
+
+        Raises
+        ------
+        PeerError
+            No node can be asked.
+        """
+        request = wire.FindOutcome(sent.kind, sent.slot, sent.after, sent.term, command_id.bytes)
+        answer = await self._running()[1].ask(request, wire.Outcome)
+        return CommandOutcome(CommandStatus(answer.status), decode_reply(answer.body))
+
+    def _running(self) -> tuple[Gateway, _NodesDirectory]:
+        if self._gateway is None or self._directory is None:
+            raise UsageError("The client is not running. Nothing was done. Use it inside `async with`.")
+        if self._loop is not asyncio.get_running_loop():
+            raise UsageError("The client belongs to another event loop. Nothing was done. Make one per event loop.")
+        return self._gateway, self._directory
+
+
+class _NodesDirectory:
+    """What a client knows, from any node that answers.
+
+    Parameters
+    ----------
+    contact_points : list[str]
+        Addresses to begin with, and to come back to when no learned one answers.
+    """
+
+    def __init__(self, contact_points: list[str], dialer: Dialer) -> None:
+        self._contact_points = contact_points
+        self._dialer = dialer
+        self._learned: list[str] = []
+        self.slots = 0
+        self.incarnation = 1
+
+    def learn(self, topology: wire.Topology) -> None:
+        """Remember whom to ask from now on."""
+        self.slots = topology.slots
+        self.incarnation = topology.incarnation
+        self._learned = [node.address for node in topology.nodes if node.address is not None]
+
+    async def shards(self, kind: str, name: str) -> int | None:
+        """Ask a node what is recorded."""
+        return (await self.ask(wire.FindShards(kind, name), wire.ShardsFound)).shards or None
+
+    async def topology(self) -> Topology:
+        """Ask a node who is alive."""
+        answer = await self.ask(wire.GetTopology(), wire.Topology)
+        self.learn(answer)
+        return Topology.of(answer.incarnation, answer.nodes, answer.owners)
+
+    async def ask(self, request: wire.Request, expected: type[A]) -> A:
+        """Ask one node after the other until one answers.
+
+        Raises
+        ------
+        PeerError
+            None does.
+        """
+        failed: PeerError | None = None
+        # Those that are connected come first: a dead one costs time.
+        addresses = list(dict.fromkeys([*self._learned, *self._contact_points]))
+        for address in sorted(addresses, key=lambda one: self._dialer.open_link(one) is None):
+            try:
+                answer = await (await self._dialer.link(address)).request(request)
+            except PeerError as error:
+                _LOG.info("Node at %s does not answer: %s", address, error)
+                failed = error
+                continue
+            if isinstance(answer, wire.Failed):
+                raise decode_error(answer.error, answer.message, answer.detail)
+            if isinstance(answer, expected):
+                return answer
+            failed = PeerLostError(f"The node at {address} answered with {type(answer).__name__}.", sent=True)
+        raise failed or PeerLostError("There is no node to ask.", sent=False)
+
+
+def _agreeing(settings: Settings, topology: wire.Topology) -> Settings:
+    given = {name: getattr(settings, name) for name in settings.__struct_fields__}
+    return Settings(**{**given, "lease_seconds": topology.lease_seconds, "max_value_bytes": topology.max_value_bytes})
+
+
+def _checked(point: object) -> str:
+    match point:
+        case (str(host), int(port)) if host and not isinstance(port, bool) and 0 < port <= _LARGEST_PORT:
+            return f"{host}:{port}"
+        case _:
+            raise InvalidArgumentError(
+                f"A contact point is a host and a port such as ('10.0.0.5', 7400), not {point!r}. Nothing was started."
+            )

@@ -1,0 +1,1 @@
+"""Who is alive, who should own what, and moving slots to where they belong."""

@@ -1,0 +1,176 @@
+"""Who is alive: the nodes that are written down and have a lease session, looked at again and again.
+
+1. A node opens its lease session, then writes itself down; others know it from then on. Whether it lives is said by its
+   session, never by a clock.
+2. Whoever asks for the topology gets one that was read after it asked; one reading serves everybody who asked
+   meanwhile.
+3. The rows of nodes that are found dead twice in a row are removed by whoever finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+from casty_es.actors.slot_leases import SlotLeases
+from casty_es.cluster.topology import Topology
+from casty_es.errors import CastyError, UsageError
+from casty_es.journal.port import EventJournal, NodeRow
+from casty_es.leases.port import LeaseSession
+from casty_es.runtime import Runtime
+from casty_es.transport.wire import NodeEntry, SlotEntry
+
+__all__ = ["Membership"]
+
+_LOG: Final = logging.getLogger("casty_es.membership")
+
+_PATIENCE_SECONDS: Final = 1.0
+
+
+class Membership:
+    """The cluster as this node sees it, and its own place in it.
+
+    Parameters
+    ----------
+    node_id : str
+        This node's name.
+    poll_seconds : float
+        How long a node that joined or left may go unnoticed, in seconds.
+    changed : Callable[[Topology], Awaitable[None]]
+        Awaited after each look at who is alive.
+
+    Attributes
+    ----------
+    address : str | None
+        Where others can dial this node, known before it joins.
+    """
+
+    def __init__(
+        self,
+        journal: EventJournal,
+        leases: SlotLeases,
+        runtime: Runtime,
+        *,
+        node_id: str,
+        poll_seconds: float,
+        changed: Callable[[Topology], Awaitable[None]],
+    ) -> None:
+        self._journal = journal
+        self._leases = leases
+        self._runtime = runtime
+        self._node_id = node_id
+        self.address: str | None = None
+        self._seconds = poll_seconds
+        self._changed = changed
+        self._registered: LeaseSession | None = None
+        self._registering: asyncio.Task[None] | None = None
+        self._left = False
+        self._suspects: set[str] = set()
+        self._reading: asyncio.Task[Topology] | None = None
+        self._next: asyncio.Task[Topology] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.topology = Topology()
+        self.renewed = asyncio.Condition()
+
+    async def join(self) -> None:
+        """Open the lease session, write this node down, and look at the cluster from now on."""
+        await self._leases.session()
+        await self.refresh()
+        if self._registering is not None:
+            # Somebody may have the database locked, which must not keep this node from reading.
+            await asyncio.wait({self._registering}, timeout=_PATIENCE_SECONDS)
+        await self.refresh()
+        self._task = asyncio.create_task(self._poll(), name="casty-membership")
+
+    async def refresh(self) -> Topology:
+        """Give the topology as of now.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be asked.
+        """
+        if self._left:
+            raise UsageError("The system is being closed. Nothing was done.")
+        if self._reading is None or self._reading.done():
+            self._reading = self._begin(self._read())
+            return await asyncio.shield(self._reading)
+        if self._next is None or self._next.done() or self._next is self._reading:
+            self._next = self._begin(self._read_after(self._reading))
+        return await asyncio.shield(self._next)
+
+    @staticmethod
+    def _begin(reading: Coroutine[Any, Any, Topology]) -> asyncio.Task[Topology]:
+        task = asyncio.create_task(reading, name="casty-topology")
+        # Whoever waits is told what went wrong; when everybody has gone, nobody has to be.
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return task
+
+    async def _read_after(self, reading: asyncio.Task[Topology]) -> Topology:
+        await asyncio.wait({reading})
+        self._reading = asyncio.current_task()
+        return await self._read()
+
+    async def _read(self) -> Topology:
+        living = await self._living()
+        owners = await self._journal.slot_rows()
+        entries = [NodeEntry(row.node_id, row.address, row.host, row.pid, row.started_at) for row in living]
+        rows = [SlotEntry(row.slot, row.node_id, row.address, row.epoch, row.since) for row in owners]
+        incarnation = self._leases.incarnation = await self._journal.incarnation()
+        self.topology = Topology.of(incarnation, entries, rows)
+        async with self.renewed:
+            self.renewed.notify_all()
+        return self.topology
+
+    async def _living(self) -> list[NodeRow]:
+        session = await self._leases.session()
+        if session is not self._registered and (self._registering is None or self._registering.done()):
+            self._registering = asyncio.create_task(self._register(session), name="casty-registration")
+        rows = await self._journal.nodes()
+        living = await session.living([row.node_id for row in rows])
+        dead = {row.node_id for row in rows} - living
+        for node_id in dead & self._suspects:
+            _LOG.info("Node %s is gone", node_id)
+            await self._journal.forget_node(node_id)
+        self._suspects = dead - self._suspects
+        return [row for row in rows if row.node_id in living]
+
+    async def _register(self, session: LeaseSession) -> None:
+        now = self._runtime.now()
+        try:
+            await self._journal.register_node(
+                NodeRow(self._node_id, socket.gethostname(), os.getpid(), self.address, now, now)
+            )
+        except CastyError as error:
+            _LOG.warning("Node %s is not listed yet, trying again: %s", self._node_id, error)
+        else:
+            self._registered = session
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(self._seconds)
+            try:
+                before = set(self.topology.nodes)
+                topology = await self.refresh()
+                if before != set(topology.nodes):
+                    _LOG.info("Node %s sees %s alive", self._node_id, sorted(topology.nodes))
+                await self._changed(topology)
+            except CastyError as error:
+                # Nothing rests on the poll: who needs the topology asks for it, and is told why there is none.
+                _LOG.warning("Node %s could not look at the cluster: %s", self._node_id, error)
+
+    async def leave(self) -> None:
+        """Stop looking, and remove this node from the list."""
+        self._left = True
+        if self._task is not None:
+            self._task.cancel()
+        begun = (self._task, self._next, self._reading, self._registering)
+        await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
+        try:
+            await self._journal.forget_node(self._node_id)
+        except CastyError as error:
+            _LOG.warning("Node %s stays listed, which the others mend: %s", self._node_id, error)

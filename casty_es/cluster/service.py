@@ -1,0 +1,170 @@
+"""What a node does with what other processes ask of it. Nothing here waits for one request before it takes the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, assert_never
+from uuid import UUID
+
+from casty_es.actors.owner import Owner
+from casty_es.actors.pending import Pending
+from casty_es.cluster.membership import Membership
+from casty_es.cluster.outcome import find_outcome
+from casty_es.codec import decode_command, encode_error, encode_reply
+from casty_es.config import Settings
+from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
+from casty_es.journal.port import EntityName, EventJournal, Meta
+from casty_es.transport.wire import (
+    Answer,
+    Answered,
+    Ask,
+    Failed,
+    FindOutcome,
+    FindShards,
+    GetTopology,
+    Locate,
+    Located,
+    Outcome,
+    Refused,
+    Request,
+    ShardsFound,
+    Topology,
+)
+
+__all__ = ["NodeService"]
+
+
+class NodeService:
+    """The node behind its listener.
+
+    Parameters
+    ----------
+    owner : Owner
+        The node's slots.
+    membership : Membership
+        The node's view of the cluster.
+    """
+
+    def __init__(
+        self, owner: Owner, membership: Membership, journal: EventJournal, meta: Meta, settings: Settings
+    ) -> None:
+        self._owner = owner
+        self._membership = membership
+        self._journal = journal
+        self._meta = meta
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+        """Take a request in; ``answer`` is called once, now or later."""
+        match request:
+            case Ask():
+                try:
+                    self._ask(request, answer)
+                except CastyError as error:
+                    answer(_failure(error))
+            case Locate(slot=slot):
+                self._later(self._locate(slot), answer)
+            case FindShards(kind=kind, name=name):
+                self._later(self._shards(kind, name), answer)
+            case GetTopology():
+                self._later(self._topology(), answer)
+            case FindOutcome():
+                self._later(self._outcome(request), answer)
+            case _:
+                assert_never(request)
+
+    def _ask(self, ask: Ask, answer: Callable[[Answer], None]) -> None:
+        slot = self._owner.slots[self._checked(ask.slot)]
+        pending = self._owner.submit(
+            EntityName(ask.kind, ask.name, ask.key),
+            ask.shards,
+            decode_command(ask.kind, ask.command, ask.body),
+            ask.command_id,
+            slot=slot,
+            term=ask.term,
+            local=ask.local,
+            repeat_after=ask.repeat_after,
+            idempotency_key=ask.idempotency_key,
+        )
+        timer = self._loop.call_later(ask.seconds, pending.time_out)
+        pending.future.add_done_callback(partial(_reply, pending, timer, answer))
+
+    async def _locate(self, number: int) -> Answer:
+        slot = self._owner.slots[self._checked(number)]
+        try:
+            await self._owner.locate(slot)
+        except NotOwnerError as refusal:
+            holder = (await self._membership.refresh()).owner(number)
+            if holder is None:
+                return _failure(refusal)
+            return Refused(str(refusal), number, holder.node_id, holder.address)
+        return Located(slot.term, slot.head.position)
+
+    async def _shards(self, kind: str, name: str) -> Answer:
+        recorded = (await self._journal.structures([(kind, name)]))[0]
+        return ShardsFound(recorded or 0)
+
+    async def _topology(self) -> Answer:
+        topology = await self._membership.refresh()
+        return Topology(
+            self._meta.slots,
+            topology.incarnation,
+            self._settings.lease_seconds,
+            self._settings.max_value_bytes,
+            tuple(topology.nodes.values()),
+            tuple(topology.owners.values()),
+        )
+
+    async def _outcome(self, request: FindOutcome) -> Answer:
+        sent = Sent(request.kind, self._checked(request.slot), request.after, request.term)
+        outcome = await find_outcome(self._journal, UUID(bytes=request.command_id), sent)
+        return Outcome(outcome.status.value, encode_reply(outcome.reply))
+
+    def _checked(self, slot: int) -> int:
+        if not 0 <= slot < len(self._owner.slots):
+            raise InvalidArgumentError(f"There is no slot {slot}: this journal has {len(self._owner.slots)}.")
+        return slot
+
+    def _later(self, work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], None]) -> None:
+        task = asyncio.create_task(_finish(work, answer), name="casty-service")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        """Give up what is not answered yet."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _finish(work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], None]) -> None:
+    try:
+        answer(await work)
+    except CastyError as error:
+        answer(_failure(error))
+
+
+def _reply(
+    pending: Pending, timer: asyncio.TimerHandle, answer: Callable[[Answer], None], future: asyncio.Future[Any]
+) -> None:
+    timer.cancel()
+    if future.cancelled():
+        answer(_failure(JournalUnavailableError("The command was given up while the node was closing.")))
+        return
+    error = future.exception()
+    if error is None:
+        position = 0 if pending.slot is None else pending.slot.head.position
+        answer(Answered(encode_reply(future.result()), position))
+    else:
+        answer(_failure(error))
+
+
+def _failure(error: BaseException) -> Answer:
+    if isinstance(error, NotOwnerError):
+        return Refused(str(error), error.slot, error.node_id, error.address, error.epoch, error.shards)
+    return Failed(*encode_error(error))

@@ -1,0 +1,356 @@
+"""Carrying a command to the owner of its slot and the reply back, under one id and until the caller's deadline.
+
+1. A command is addressed to the term of a route. One for an entity in memory here goes straight to the owner.
+2. Every sending after the first is a repeat, and carries the slot's position that was known when the command was first
+   sent: the owner looks behind it before it acts. Only the newest attempt's answer counts.
+3. A refusal says that its attempt came to nothing. A lost link, or an owner that lost its lease in between, says
+   nothing: from then on the command is in doubt, and only an answer settles it.
+4. When the deadline ends first, a command in doubt has an ``OutcomeUnknownError``; every other certainly did not
+   happen. After it nothing is sent any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from casty_es.actors.owner import Owner
+from casty_es.actors.pending import Pending
+from casty_es.actors.slot import split_term
+from casty_es.codec import decode_error, decode_reply, encode_command
+from casty_es.domain.decider import Command, Query
+from casty_es.errors import (
+    CastyError,
+    JournalError,
+    JournalRegressedError,
+    LeaseLostError,
+    NotDoneError,
+    NotOwnerError,
+    OutcomeUnknownError,
+    OverloadedError,
+    PeerError,
+    PeerLostError,
+    Sent,
+    StillInLineError,
+    UsageError,
+)
+from casty_es.gateway.port import ShardEnvelope
+from casty_es.gateway.routing import Route
+from casty_es.hashes import shard_of, slot_of
+from casty_es.journal.port import EntityName
+from casty_es.transport.wire import Answer, Answered, Ask, Failed, Refused
+
+if TYPE_CHECKING:
+    from casty_es.gateway.asking import Gateway
+
+__all__ = ["Journey"]
+
+_FIRST_PAUSE_SECONDS: Final = 0.01
+_LONGEST_PAUSE_SECONDS: Final = 0.25
+
+# Two nodes may each point to the other one for a moment.
+_HINTS_IN_A_ROW: Final = 3
+
+# A slot that nobody holds is read from the journal; one that is read this often is worth holding.
+_READS_WITHOUT_OWNER: Final = 16
+
+
+class Journey:
+    """One command on its way."""
+
+    __slots__ = (
+        "after",
+        "command",
+        "command_id",
+        "deadline",
+        "doubt",
+        "gateway",
+        "key",
+        "local",
+        "name",
+        "route",
+        "sent_under",
+        "shards",
+        "slot",
+        "why",
+    )
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        name: EntityName,
+        shards: int,
+        envelope: ShardEnvelope,
+        command_id: bytes,
+        deadline: float,
+    ) -> None:
+        self.gateway = gateway
+        self.name = name
+        self.shards = shards
+        self.command: Command = envelope.command
+        self.local = envelope.local
+        self.key = envelope.idempotency_key
+        self.command_id = command_id
+        self.deadline = deadline
+        self.after: int | None = None  # where the slot was when the command was first sent
+        self.slot = -1
+        self.sent_under = 0  # the highest term
+        self.doubt = False
+        self.route: Route | None = None
+        self.why: CastyError | None = None
+
+    async def run(self) -> Any:
+        """Go on until there is an answer or the time is up."""
+        pause = _FIRST_PAUSE_SECONDS
+        hints = _HINTS_IN_A_ROW
+        while True:
+            if self.gateway.closed:
+                raise self._closed() from self.why
+            try:
+                route = self._known() or await self._found_in_time()
+                if route is not None or self._reads_unowned():
+                    return await self._attempt(route)
+            except UsageError:
+                raise self._closed() from self.why
+            except CastyError as error:
+                if self.gateway.closed and isinstance(error, JournalError | PeerError):
+                    raise self._closed() from error
+                self.judge(error)
+                if isinstance(error, NotOwnerError) and error.node_id is not None and hints:
+                    hints -= 1
+                    continue  # it said where to go
+            hints = _HINTS_IN_A_ROW
+            await self._pause(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _pause(self, seconds: float) -> None:
+        """Let others finish what stands in the way."""
+        left = self.deadline - self.gateway.loop.time()
+        if left <= seconds:
+            await asyncio.sleep(max(0.0, left))
+            raise self._too_late() from self.why
+        await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311 - spreads those who wait alike
+
+    async def _found_in_time(self) -> Route | None:
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                return await self._find()
+        except TimeoutError:
+            raise self._too_late() from self.why
+
+    def _known(self) -> Route | None:
+        """Give the route to the command's slot, if nothing has to be asked for it."""
+        shards = self.gateway.shards.get(self.name[:2])
+        return None if shards is None else self.gateway.routes.known(self._slot_of(shards))
+
+    async def _find(self) -> Route | None:
+        """Give the route to the command's slot; ``None`` to read without one, or when nobody holds the slot yet."""
+        slot = await self._slot()
+        routes = self.gateway.routes
+        route = routes.known(slot)
+        if route is not None:
+            return route
+        if self._reads_unowned() and not self._seen(slot) and not await routes.held(slot):
+            reads = self.gateway.reads[slot] = self.gateway.reads.get(slot, 0) + 1
+            if reads <= _READS_WITHOUT_OWNER:
+                return None
+        return await routes.find(slot)
+
+    def _seen(self, slot: int) -> bool:
+        """Tell whether this process has written to a slot: then it notices when the database has lost that."""
+        owner = self.gateway.owner
+        return owner is not None and owner.slots[slot].head.position > 0
+
+    def _reads_unowned(self) -> bool:
+        """Tell whether the journal itself can answer."""
+        return self.gateway.owner is not None and isinstance(self.command, Query)
+
+    def _slot_of(self, shards: int) -> int:
+        kind, name, key = self.name
+        return slot_of(kind, name, shard_of(kind, name, key, shards), self.gateway.directory.slots)
+
+    async def _slot(self) -> int:
+        kind, name, _ = self.name
+        gateway = self.gateway
+        shards = gateway.shards.get((kind, name))
+        if shards is None:
+            shards = await gateway.directory.shards(kind, name)
+            if shards is None:
+                shards = self.shards  # nobody has written it yet: whoever is first decides
+            else:
+                gateway.shards[kind, name] = shards
+        return self._slot_of(shards)
+
+    async def _attempt(self, route: Route | None) -> Any:
+        owner = self.gateway.owner
+        if route is None or route.here is not None:
+            assert owner is not None  # noqa: S101 - only a node has slots and a journal
+            pending = self.submit(owner, route)
+            timer = self.gateway.loop.call_at(self.deadline, pending.time_out)
+            try:
+                return await pending.future
+            finally:
+                timer.cancel()
+        return await self._send(route)
+
+    def submit(self, owner: Owner, route: Route | None) -> Pending:
+        """Give the command to this process's own slots."""
+        after = self._note(route)
+        return owner.submit(
+            self.name,
+            self.shards,
+            self.command,
+            self.command_id,
+            slot=None if route is None else route.here,
+            term=0 if route is None else route.term,
+            local=self.local,
+            repeat_after=after,
+            idempotency_key=self.key,
+        )
+
+    async def _send(self, route: Route) -> Any:
+        """Send the command to another node, and wait for the answer to this attempt."""
+        assert route.link is not None  # noqa: S101 - a route is here or has a link
+        command, body = encode_command(self.command)
+        after = self._note(route)
+        loop = self.gateway.loop
+        ask = Ask(
+            route.slot,
+            route.term,
+            *self.name,
+            self.shards,
+            command,
+            body,
+            self.command_id,
+            self.deadline - loop.time(),
+            self.local,
+            after,
+            self.key,
+        )
+        answer = route.link.request(ask, credit=not hasattr(self.command, "request"))
+        timer = loop.call_at(self.deadline, _expire, answer)
+        try:
+            return self._read(route, await answer)
+        except _ExpiredError:
+            self.doubt = True
+            raise self._too_late() from None
+        finally:
+            timer.cancel()
+
+    def _note(self, route: Route | None) -> int | None:
+        """Note that the command is being sent; give the position that a repeat carries, ``None`` for the first time."""
+        if route is None:
+            return None
+        self.route = route
+        if self.slot != route.slot:  # refused by another slot, where it certainly did not happen
+            self.slot, self.after, self.sent_under = route.slot, None, 0
+        after = self.after
+        if after is None:
+            self.after = route.position
+        elif split_term(self.sent_under)[0] != split_term(route.term)[0]:
+            after = self.after = 0  # the log is not the one that it was sent to
+        # Not the last one: an owner that was frozen may still have answered with its old term.
+        self.sent_under = max(self.sent_under, route.term)
+        return after
+
+    @staticmethod
+    def _read(route: Route, answer: Answer) -> Any:
+        match answer:
+            case Answered(body=body, position=position):
+                route.advance(position)
+                return decode_reply(body)
+            case Refused():
+                raise NotOwnerError(
+                    answer.message,
+                    slot=answer.slot,
+                    node_id=answer.node_id,
+                    address=answer.address,
+                    epoch=answer.epoch,
+                    shards=answer.shards,
+                )
+            case Failed(error=error, message=message, detail=detail):
+                raise decode_error(error, message, detail)
+            case _:
+                raise PeerLostError(f"A node answered a command with {type(answer).__name__}.", sent=True)
+
+    def judge(self, error: CastyError) -> None:
+        """Decide whether an error is the last word on the command; if it is, raise it.
+
+        Raises
+        ------
+        CastyError
+            It is.
+        """
+        self.why = error
+        route, self.route = self.route, None
+        match error:
+            case NotOwnerError():
+                if error.shards:
+                    self.gateway.shards[self.name[:2]] = error.shards
+                if route is not None:
+                    self.gateway.routes.refused(route, error)
+                return
+            case LeaseLostError():
+                self.doubt = True
+            case PeerLostError():
+                self.doubt = self.doubt or error.sent
+            case _:
+                self._last_word(error)
+        if route is not None:
+            self.gateway.routes.refused(route)
+
+    def _last_word(self, error: CastyError) -> None:
+        """Raise what an owner said of the command, unless it only says that it could not find out."""
+        late = self.gateway.loop.time() >= self.deadline
+        match error:
+            case OutcomeUnknownError():
+                raise self._too_late(error) from error
+            case JournalRegressedError() if self.doubt:
+                raise self._too_late() from error
+            case NotDoneError() if self.doubt and late and not isinstance(error, StillInLineError):
+                raise self._too_late() from error  # this attempt was dropped in time; an earlier one may not have been
+            case JournalError() | OverloadedError() if self.doubt and not isinstance(error, JournalRegressedError):
+                return
+            case _:
+                raise error
+
+    def _too_late(self, error: OutcomeUnknownError | None = None) -> NotDoneError | OutcomeUnknownError:
+        what = type(self.command).__name__
+        reason = "" if self.why is None else f" The last obstacle: {self.why}"
+        if (self.doubt or error is not None) and not isinstance(self.command, Query):
+            command_id = UUID(bytes=self.command_id)
+            return OutcomeUnknownError(
+                str(error)
+                if error is not None
+                else f"{what} was sent and not confirmed in time. It may have happened or may still happen; if it did, "
+                f"it is recorded under the command id {command_id}.{reason}",
+                command_id=command_id,
+                sent=self._sent(),
+            )
+        return NotDoneError(f"{what} was not done in time. It did not happen, and will not.{reason}")
+
+    def _closed(self) -> UsageError | OutcomeUnknownError:
+        what = type(self.command).__name__
+        if self.doubt and not isinstance(self.command, Query):
+            command_id = UUID(bytes=self.command_id)
+            return OutcomeUnknownError(
+                f"The system was closed before {what} was confirmed. If it happened, it is recorded under the command "
+                f"id {command_id}.",
+                command_id=command_id,
+                sent=self._sent(),
+            )
+        return UsageError(f"The system was closed before {what} was done. It did not happen.")
+
+    def _sent(self) -> Sent | None:
+        return None if self.after is None else Sent(self.name.kind, self.slot, self.after, self.sent_under)
+
+
+class _ExpiredError(Exception):
+    """The caller's time is up."""
+
+
+def _expire(answer: asyncio.Future[Answer]) -> None:
+    if not answer.done():
+        answer.set_exception(_ExpiredError())

@@ -1,0 +1,186 @@
+"""Finding the owner of a slot: whoever says that it holds it, and under which term.
+
+1. A route is what a node answered to ``Locate``. It is used until a command comes back refused or its link is lost.
+2. To ask are, in this order: the node that the last refusal named, the living node that is written down for the slot,
+   the node that should own it. A node that cannot be dialled may be dead: then this node tries the slot's lock itself.
+3. Callers that look for the same slot at once share one search.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from casty_es.actors.owner import Owner
+from casty_es.actors.slot import Slot
+from casty_es.codec import decode_error
+from casty_es.errors import NotOwnerError, PeerError, UsageError
+from casty_es.gateway.directory import Directory
+from casty_es.transport.port import Dialer, Link
+from casty_es.transport.wire import Failed, Locate, Located, NodeEntry
+
+__all__ = ["Route", "Routes"]
+
+
+class Route:
+    """The way to a slot's owner, and how far the slot is known to be committed.
+
+    Parameters
+    ----------
+    here, link : Slot | None, Link | None
+        The slot, when its owner is this node; else the link to the owner.
+    term : int
+        The term under which the owner holds the slot.
+    position : int
+        A position of the slot that is committed.
+    """
+
+    __slots__ = ("_position", "here", "link", "slot", "term")
+
+    def __init__(
+        self, slot: int, term: int, position: int, *, here: Slot | None = None, link: Link | None = None
+    ) -> None:
+        self.slot = slot
+        self.term = term
+        self._position = position
+        self.here = here
+        self.link = link
+
+    @property
+    def position(self) -> int:
+        """A position of the slot that is committed by now."""
+        return self._position if self.here is None else self.here.head.position
+
+    def advance(self, position: int) -> None:
+        """Note how far the slot is committed."""
+        self._position = max(self._position, position)
+
+    def stands(self) -> bool:
+        """Tell whether nothing is known against it."""
+        if self.here is not None:
+            return self.here.term == self.term
+        return self.link is not None and not self.link.closed
+
+
+class Routes:
+    """The routes that are known to one gateway.
+
+    Parameters
+    ----------
+    directory : Directory
+        Where nodes are looked up.
+    dialer : Dialer
+        Where links to other nodes come from.
+    owner : Owner | None
+        This process's own slots, unless it is a client.
+    node_id : str
+        The name of this process.
+    """
+
+    def __init__(self, directory: Directory, dialer: Dialer, owner: Owner | None, *, node_id: str) -> None:
+        self._directory = directory
+        self._dialer = dialer
+        self._owner = owner
+        self._node_id = node_id
+        self._routes: dict[int, Route] = {}
+        self._hints: dict[int, tuple[str, str | None]] = {}
+        self._searches: dict[int, asyncio.Task[Route | None]] = {}
+
+    def known(self, slot: int) -> Route | None:
+        """Give the route to a slot, if one is known and stands."""
+        route = self._routes.get(slot)
+        if route is None or not route.stands():
+            return None
+        return route
+
+    def refused(self, route: Route, error: NotOwnerError | None = None) -> None:
+        """Forget a route that led nowhere; a refusal may say where to go instead."""
+        if self._routes.get(route.slot) is route:
+            del self._routes[route.slot]
+        if error is not None and error.node_id is not None:
+            self._hints[error.slot] = (error.node_id, error.address)
+
+    async def held(self, slot: int) -> bool:
+        """Tell whether a living node is written down as the slot's owner."""
+        return (await self._directory.topology()).owner(slot) is not None
+
+    async def find(self, slot: int) -> Route | None:
+        """Look for the owner of a slot, making a node its owner if there is none; ``None`` when nobody holds it yet.
+
+        Raises
+        ------
+        UsageError
+            The system was closed meanwhile.
+        CastyError
+            Nobody can be asked, or the slot is closed.
+        """
+        search = self._searches.get(slot)
+        if search is None:
+            search = asyncio.create_task(self._search(slot), name="casty-locate")
+            self._searches[slot] = search
+            search.add_done_callback(lambda done: self._done(slot, done))
+        await asyncio.wait({search})
+        if search.cancelled():
+            raise UsageError("The system was closed while an owner was looked for. Nothing was sent there.")
+        return search.result()
+
+    def _done(self, slot: int, search: asyncio.Task[Route | None]) -> None:
+        del self._searches[slot]
+        if not search.cancelled():
+            search.exception()  # whoever still waits is told; when everybody has gone, nobody has to be
+
+    async def _search(self, slot: int) -> Route | None:
+        topology = await self._directory.topology()
+        candidates = topology.candidates(slot)
+        hint = self._hints.pop(slot, None)
+        if hint is not None and hint[0] in topology.nodes:
+            candidates.insert(0, topology.nodes[hint[0]])
+        asked: set[str] = set()
+        failed: PeerError | None = None
+        for node in candidates:
+            if node.node_id in asked:
+                continue
+            asked.add(node.node_id)
+            try:
+                route = await self._ask(slot, node)
+            except PeerError as error:
+                failed = error
+            else:
+                if route is not None:
+                    self._routes[slot] = route
+                    return route
+        if self._owner is not None and self._node_id not in asked and (failed is not None or not candidates):
+            route = await self._ask_here(slot, self._owner)
+            if route is not None:
+                self._routes[slot] = route
+                return route
+        return None
+
+    async def _ask(self, slot: int, node: NodeEntry) -> Route | None:
+        if self._owner is not None and node.node_id == self._node_id:
+            return await self._ask_here(slot, self._owner)
+        if node.address is None:
+            return None
+        link = await self._dialer.link(node.address)
+        answer = await link.request(Locate(slot))
+        match answer:
+            case Located(term=term, position=position):
+                return Route(slot, term, position, link=link)
+            case Failed():
+                raise decode_error(answer.error, answer.message, answer.detail)
+            case _:
+                return None
+
+    async def _ask_here(self, slot: int, owner: Owner) -> Route | None:
+        here = owner.slots[slot]
+        try:
+            await owner.locate(here)
+        except NotOwnerError:
+            return None
+        return Route(slot, here.term, here.head.position, here=here)
+
+    async def close(self) -> None:
+        """Give up every search."""
+        searches = list(self._searches.values())
+        for search in searches:
+            search.cancel()
+        await asyncio.gather(*searches, return_exceptions=True)
