@@ -11,7 +11,7 @@ from typing import Final, cast
 import typer
 from typer.main import get_command
 
-from casty_es.cli import counter, db, lock, log, map_, queue, semaphore, set_
+from casty_es.cli import counter, db, doctor, lock, log, map_, node, nodes, queue, semaphore, set_, upkeep
 from casty_es.cli.common import NotThereError, dumps
 from casty_es.cli.demo import command as demo
 from casty_es.errors import CastyError
@@ -40,6 +40,12 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(lock.app, name="lock")
 app.add_typer(semaphore.app, name="semaphore")
 app.command("log")(log.log)
+app.command("node")(node.node)
+app.command("nodes")(nodes.nodes)
+app.command("slots")(nodes.slots)
+app.command("doctor")(doctor.doctor)
+app.command("secret")(upkeep.secret)
+app.command("accept-loss")(upkeep.accept_loss)
 app.command("demo")(demo.demo)
 
 

@@ -1,56 +1,31 @@
-"""What the commands share: their options, the ways into a journal, and the ways out to the reader."""
+"""What the commands share: their options, and the ways out to the reader."""
 
 from __future__ import annotations
 
-import asyncio
 import json as json_module
-from collections.abc import Awaitable, Callable
 from enum import StrEnum
-from typing import Annotated, Any, Final, NoReturn, TypeVar
+from typing import Annotated, Any, Final, NoReturn
 from uuid import UUID
 
 import typer
 
-from casty_es.config import Settings
-from casty_es.handles.distributed import Distributed
-from casty_es.journal.schema import URL_VARIABLE
-from casty_es.journal.sql import SqlJournal
-from casty_es.node import ClusteredActorSystem, connect
-
 __all__ = [
-    "DEFAULT_URL",
     "NEGATIVE_NUMBERS",
     "AsText",
     "Json",
     "KeyType",
     "Name",
     "NotThereError",
-    "Url",
     "Value",
-    "change",
     "dumps",
-    "inspect",
     "parse_key",
     "parse_value",
-    "read",
     "show",
 ]
-
-T = TypeVar("T")
-
-DEFAULT_URL: Final = "sqlite:///casty.db"
 
 # Otherwise the amount -5 would be taken for an option of that name.
 NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
 
-Url = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        envvar=URL_VARIABLE,
-        help="The journal: sqlite:///casty.db, or postgresql://user:password@host/database.",
-    ),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 Name = Annotated[str, typer.Argument(help="The structure's name.", show_default=False)]
 Value = Annotated[str, typer.Argument(help="The value as JSON; with --text, as it stands.", show_default=False)]
@@ -67,40 +42,6 @@ class KeyType(StrEnum):
     STR = "str"
     INT = "int"
     UUID = "uuid"
-
-
-def change(url: str, work: Callable[[Distributed], Awaitable[T]], *, settings: Settings | None = None) -> T:
-    """Do something that may write. An SQLite file is made when there is none."""
-
-    async def main() -> T:
-        async with connect(url, settings=settings) as d:
-            return await work(d)
-
-    return asyncio.run(main())
-
-
-def read(url: str, work: Callable[[Distributed], Awaitable[T]]) -> T:
-    """Do something that only reads. Nothing is made, and the right to write is never taken."""
-
-    async def main() -> T:
-        async with ClusteredActorSystem(journal=SqlJournal(url)) as system:
-            return await work(system.distributed())
-
-    return asyncio.run(main())
-
-
-def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
-    """Look into the journal itself, without a system above it."""
-
-    async def main() -> T:
-        journal = SqlJournal(url)
-        await journal.open()
-        try:
-            return await work(journal)
-        finally:
-            await journal.close()
-
-    return asyncio.run(main())
 
 
 def show(result: object, text: str, *, json: bool) -> None:

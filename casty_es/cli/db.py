@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from casty_es.cli.common import DEFAULT_URL, Json, Url, show
+from casty_es.cli.common import Json, show
+from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import SchemaError
 from casty_es.journal import schema
 from casty_es.journal.urls import shown

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from casty_es.cli.common import DEFAULT_URL, Json, Name, Url, change, inspect, show
+from casty_es.cli.common import Json, Name, show
+from casty_es.cli.reaching import change, inspect
 from casty_es.cli.reading import state_of
 from casty_es.cli.running import run_command
+from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.handles.lock import Lock
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name
@@ -20,12 +22,13 @@ Command = Annotated[list[str], typer.Argument(help="What to run, after --.", sho
 
 
 @app.command()
+@takes_where
 def run(
     name: Name,
     command: Command,
     *,
     timeout: Timeout = 60.0,
-    url: Url = DEFAULT_URL,
+    where: Where,
     json: Json = False,
 ) -> None:
     """Hold a lock while a command runs, and exit with its code: lock run NAME -- COMMAND...
@@ -33,7 +36,7 @@ def run(
     The command finds its fencing token in CASTY_ES_TOKEN. If the lease is lost it is stopped. With --json its output
     goes to stderr.
     """
-    run_command("lock", name, Lock, command, timeout=timeout, url=url, json=json)
+    run_command("lock", name, Lock, command, timeout=timeout, where=where, json=json)
 
 
 @app.command()
@@ -52,7 +55,8 @@ def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 
 @app.command()
-def destroy(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
+@takes_where
+def destroy(name: Name, *, where: Where, json: Json = False) -> None:
     """Destroy a lock: this breaks it, whoever holds it, and turns away those who wait. Tokens go on growing."""
-    destroyed = change(url, lambda d: d.lock(name).destroy())
+    destroyed = change(where, lambda d: d.lock(name).destroy())
     show({"destroyed": destroyed}, "destroyed" if destroyed else "there was nothing to destroy", json=json)

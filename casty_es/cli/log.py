@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
 
-from casty_es.cli.common import DEFAULT_URL, Json, KeyType, NotThereError, Url, dumps, inspect, parse_key
+from casty_es.cli.common import Json, KeyType, NotThereError, dumps, parse_key
+from casty_es.cli.reaching import inspect
 from casty_es.cli.reading import events_of
+from casty_es.cli.tables import Table, iso_time
+from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG
 from casty_es.journal.port import EntityName, RecordedEvent
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name, encode_key
 
 __all__ = ["log"]
-
-# Where the output is no terminal nobody's lines wrap, so the payload may be long.
-_WIDE: Final = 240
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def log(
@@ -79,7 +75,7 @@ def _called(name: EntityName, key: str | None) -> str:
 def _row(event: RecordedEvent) -> dict[str, Any]:
     return {
         "sequence": event.sequence,
-        "time": (_EPOCH + timedelta(microseconds=event.recorded_at)).isoformat(timespec="microseconds"),
+        "time": iso_time(event.recorded_at),
         "type": event.type,
         "payload": json_module.loads(event.payload),
         "command_id": None if event.command_id is None else str(UUID(bytes=event.command_id)),
@@ -90,17 +86,9 @@ def _row(event: RecordedEvent) -> dict[str, Any]:
 
 
 def _print_table(rows: list[dict[str, Any]], called: str, limit: int) -> None:
-    from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
-    from rich.table import Table  # noqa: PLC0415 - likewise
-    from rich.text import Text  # noqa: PLC0415 - likewise
-
-    table = Table(title=Text(called))
-    for heading in ("sequence", "time", "type", "payload", "command id", "slot", "position", "epoch"):
-        table.add_column(heading, overflow="fold", justify="right" if heading in {"sequence", "position"} else "left")
+    table = Table(called, ("sequence>", "time", "type", "payload", "command id", "slot", "position>", "epoch"))
     for row in rows:
-        # Text, because a payload may hold what rich would take for markup.
-        table.add_row(*(Text(dumps(cell) if column == "payload" else str(cell)) for column, cell in row.items()))
-    console = Console(width=None if sys.stdout.isatty() else _WIDE)
-    console.print(table)
+        table.add(*(dumps(cell) if column == "payload" else cell for column, cell in row.items()))
+    table.print()
     if len(rows) == limit:
         typer.echo(f"There may be more: add --after {rows[-1]['sequence']}")

@@ -7,23 +7,20 @@ from typing import Annotated, Any
 import typer
 
 from casty_es.cli.common import (
-    DEFAULT_URL,
     NEGATIVE_NUMBERS,
     AsText,
     Json,
     KeyType,
     Name,
     NotThereError,
-    Url,
     Value,
-    change,
     dumps,
-    inspect,
     parse_key,
     parse_value,
-    read,
     show,
 )
+from casty_es.cli.reaching import change, inspect, read
+from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.handles.distributed import Distributed
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name, decode_key
@@ -37,6 +34,7 @@ _PAGE_KEYS = 1_000
 
 
 @app.command(context_settings=NEGATIVE_NUMBERS)
+@takes_where
 def put(
     name: Name,
     key: Key,
@@ -44,20 +42,19 @@ def put(
     *,
     text: AsText = False,
     key_type: KeyTypeOption = KeyType.STR,
-    url: Url = DEFAULT_URL,
+    where: Where,
     json: Json = False,
 ) -> None:
     """Store a value under a key and print the value that was there before, as JSON."""
     kind, parsed_key = parse_key(key, key_type)
     parsed = parse_value(value, as_text=text)
-    previous = change(url, lambda d: d.map[kind, Any](name).put(parsed_key, parsed))
+    previous = change(where, lambda d: d.map[kind, Any](name).put(parsed_key, parsed))
     show({"previous": previous}, dumps(previous), json=json)
 
 
 @app.command(context_settings=NEGATIVE_NUMBERS)
-def get(
-    name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, url: Url = DEFAULT_URL, json: Json = False
-) -> None:
+@takes_where
+def get(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where: Where, json: Json = False) -> None:
     """Print the value of a key as JSON; exit code 3 when the map has no such key."""
     kind, parsed_key = parse_key(key, key_type)
 
@@ -66,29 +63,27 @@ def get(
         value = await handle.get(parsed_key)
         return value, value is not None or await handle.contains(parsed_key)
 
-    value, there = read(url, work)
+    value, there = read(where, work)
     if not there:
         raise NotThereError(f"The map {name!r} has no key {key!r}.")
     show({"value": value}, dumps(value), json=json)
 
 
 @app.command(context_settings=NEGATIVE_NUMBERS)
-def delete(
-    name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, url: Url = DEFAULT_URL, json: Json = False
-) -> None:
+@takes_where
+def delete(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where: Where, json: Json = False) -> None:
     """Delete a key."""
     kind, parsed_key = parse_key(key, key_type)
-    deleted = change(url, lambda d: d.map[kind, Any](name).delete(parsed_key))
+    deleted = change(where, lambda d: d.map[kind, Any](name).delete(parsed_key))
     show({"deleted": deleted}, "deleted" if deleted else "it was not there", json=json)
 
 
 @app.command(context_settings=NEGATIVE_NUMBERS)
-def contains(
-    name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, url: Url = DEFAULT_URL, json: Json = False
-) -> None:
+@takes_where
+def contains(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where: Where, json: Json = False) -> None:
     """Print whether a map has a key: true or false."""
     kind, parsed_key = parse_key(key, key_type)
-    there = read(url, lambda d: d.map[kind, Any](name).contains(parsed_key))
+    there = read(where, lambda d: d.map[kind, Any](name).contains(parsed_key))
     show({"contains": there}, str(there).lower(), json=json)
 
 

@@ -12,8 +12,9 @@ from typing import Final
 
 import typer
 
-from casty_es.cli.common import Json, Url, change, dumps
-from casty_es.config import Settings
+from casty_es.cli.common import Json, dumps
+from casty_es.cli.reaching import change
+from casty_es.cli.where import Where
 from casty_es.errors import LeaseLostError
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.lock import Lock
@@ -36,7 +37,7 @@ _PASSED_ON: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def run_command(
-    what: str, name: str, held: type[Lock] | int, command: list[str], *, timeout: float, url: Url, json: Json
+    what: str, name: str, held: type[Lock] | int, command: list[str], *, timeout: float, where: Where, json: Json
 ) -> None:
     """Acquire, run, release, and exit with the command's code.
 
@@ -47,7 +48,7 @@ def run_command(
     held : type[Lock] | int
         ``Lock``, or a semaphore's permits.
     timeout : float
-        How long to wait, in seconds: for the lock or a permit, and for another process that writes the journal.
+        How long to wait for the lock or a permit, in seconds.
     """
     seconds = check_timeout(timeout)
 
@@ -56,7 +57,7 @@ def run_command(
         async with handle:
             return await run_while_held(handle, command, output_to_stderr=json), handle.token
 
-    code, token = change(url, work, settings=Settings(writer_wait_seconds=seconds))
+    code, token = change(where, work)
     if json:
         typer.echo(dumps({what: name, "token": token, "exit_code": code}))
     raise typer.Exit(code)

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from casty_es.cli.common import DEFAULT_URL, Json, Name, Url, change, inspect, show
+from casty_es.cli.common import Json, Name, show
+from casty_es.cli.reaching import change, inspect
 from casty_es.cli.reading import state_of
 from casty_es.cli.running import run_command
+from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_name
 
@@ -20,13 +22,14 @@ Command = Annotated[list[str], typer.Argument(help="What to run, after --.", sho
 
 
 @app.command()
+@takes_where
 def run(
     name: Name,
     command: Command,
     *,
     permits: Permits,
     timeout: Timeout = 60.0,
-    url: Url = DEFAULT_URL,
+    where: Where,
     json: Json = False,
 ) -> None:
     """Hold a permit while a command runs, and exit with its code: semaphore run NAME --permits N -- COMMAND...
@@ -35,7 +38,7 @@ def run(
     goes to stderr.
     """
     check_at_least_one(permits, "permits")
-    run_command("semaphore", name, permits, command, timeout=timeout, url=url, json=json)
+    run_command("semaphore", name, permits, command, timeout=timeout, where=where, json=json)
 
 
 @app.command()
@@ -57,8 +60,9 @@ def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
 
 
 @app.command()
-def destroy(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
+@takes_where
+def destroy(name: Name, *, where: Where, json: Json = False) -> None:
     """Destroy a semaphore: all permits are gone, who waits is turned away, and it may be opened with another number."""
     # The number of permits plays no part in destroying.
-    destroyed = change(url, lambda d: d.semaphore(name, permits=1).destroy())
+    destroyed = change(where, lambda d: d.semaphore(name, permits=1).destroy())
     show({"destroyed": destroyed}, "destroyed" if destroyed else "there was nothing to destroy", json=json)

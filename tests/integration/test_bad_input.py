@@ -283,9 +283,19 @@ async def test_a_refused_step_of_a_counter_appends_nothing(untouched: Distribute
 @pytest.mark.parametrize("value", [0, -1, math.nan, math.inf, True, "30"])
 def test_settings_are_positive_numbers(value: Any) -> None:
     """A setting that cannot work is refused by its name."""
-    for name in Settings.__struct_fields__:
+    for name in set(Settings.__struct_fields__) - {"lock_class", "allow_network_filesystem"}:
         with pytest.raises(ConfigurationError, match=name):
             Settings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("lock_class", 2**31), ("lock_class", True), ("lock_class", "7"), ("allow_network_filesystem", 1)],
+)
+def test_settings_of_other_types_are_checked_too(name: str, value: Any) -> None:
+    """A lock class that Postgres cannot hold, or a yes that is none, is refused by its name."""
+    with pytest.raises(ConfigurationError, match=name):
+        Settings(**{name: value})
 
 
 async def test_a_journal_that_is_none_is_refused() -> None:

@@ -190,8 +190,8 @@ def test_log_of_a_key(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_reading_works_beside_a_writer(cli: Cli, journal_url: str, tmp_path: Path) -> None:
-    """Commands that only read do not need the right to write, which another process has."""
-    # given a process that has the right to write as long as its command runs
+    """Commands that only read work beside another process's node."""
+    # given a process that is a node as long as its command runs
     cli("counter", "increment", "hits", "3")
     writer = ("lock", "run", "deploy", "--url", journal_url, "--", sys.executable, "-m", "casty_es")
 

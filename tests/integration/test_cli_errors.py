@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +26,9 @@ READING = [
     ["lock", "status", "x"],
     ["semaphore", "status", "x"],
     ["log", "counter/x"],
+    ["nodes"],
+    ["slots"],
+    ["secret"],
     ["db", "check"],
 ]
 
@@ -143,28 +145,6 @@ def test_postgres_is_never_migrated_by_itself(postgres_url: str, capsys: pytest.
     assert json.loads(capsys.readouterr().out)["revision"] is None
 
 
-async def test_a_writer_names_the_process_that_is_in_its_way(journal_url: str) -> None:
-    """A second writer is refused and told who writes."""
-    # given a system that writes
-    async with connect(journal_url) as d:
-        await d.counter("hits").increment()
-
-        # when another process wants to write
-        other = await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "casty_es", "counter", "increment", "hits", "--url", journal_url],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-        # then it is told who is in its way
-        assert other.returncode == 1
-        assert f"process {os.getpid()}" in other.stderr
-        assert len(other.stderr.splitlines()) == 1
-        assert await d.counter("hits").get() == 1
-
-
 def test_a_reader_that_goes_away(sqlite_journal_url: str) -> None:
     """When whoever reads the output leaves, the command ends without a word."""
 
@@ -198,8 +178,9 @@ def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> 
 
     # then every command is in it
     shown = capsys.readouterr().out
-    for name in ("db", "counter", "map", "set", "queue", "lock", "semaphore", "log", "demo"):
-        assert name in shown
+    groups = ("db", "counter", "map", "set", "queue", "lock", "semaphore")
+    for name in (*groups, "log", "node", "nodes", "slots", "doctor", "secret", "accept-loss", "demo"):
+        assert f" {name} " in shown
 
 
 def test_the_library_does_not_load_the_command_line() -> None:

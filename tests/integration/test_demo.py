@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from casty_es import ClusteredActorSystem, SqlJournal
 from casty_es.cli.app import run
-from casty_es.cli.demo.check import verify
+from casty_es.cli.demo.chains import check_chains
+from casty_es.cli.demo.check import gap_seconds, verify
+from casty_es.cli.demo.children import Child, DemoError
 from casty_es.cli.demo.ledger import (
     Acknowledged,
     Operation,
@@ -25,9 +30,12 @@ from casty_es.cli.demo.ledger import (
     opened,
     read_ledger,
 )
-from casty_es.cli.demo.load import KILLED, Order
+from casty_es.cli.demo.load import Order
 from casty_es.cli.demo.look import Found, look
 from casty_es.cli.demo.structures import PERMITS
+from casty_es.journal.port import EntityName
+
+TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
 
 STRUCTURES = [
     "counter page-views",
@@ -42,7 +50,7 @@ STRUCTURES = [
 def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a short demo as a user would."""
     return subprocess.run(
-        [sys.executable, "-m", "casty_es", "demo", "--seconds", "0.8", "--callers", "16", *arguments],
+        [sys.executable, "-m", "casty_es", "demo", "--seconds", "1", "--callers", "16", *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -50,21 +58,30 @@ def demo(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_ends_well_and_would_notice_a_loss(tmp_path: Path) -> None:
-    """A killed process loses nothing that it acknowledged; an acknowledgement of nothing is noticed."""
-    # given nothing, when the demo runs
+def test_the_demo_ends_well_and_would_notice_a_loss(journal_url: str, tmp_path: Path) -> None:
+    """A killed node loses nothing that was acknowledged, and the others go on; a false acknowledgement is noticed."""
+    # given a journal, when the demo runs
     folder = tmp_path / "demo"
-    done = demo("--folder", str(folder), "--json")
+    done = demo("--folder", str(folder), "--url", journal_url, "--json")
 
-    # then all that was acknowledged is there, before and after more load
+    # then one of three nodes was killed, the one that owned the counter, and another took over
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads(done.stdout)
     assert result["ok"] is True
-    assert result["killed_load"]["acknowledged"] > 0
-    assert result["second_load"]["acknowledged"] > 0
-    for moment in ("after_kill", "at_end"):
-        assert [row["structure"] for row in result[moment]["structures"]] == STRUCTURES
-        assert not any(row["missing"] or row["wrong"] for row in result[moment]["structures"])
+    killed = result["kill"]["node_id"]
+    assert {node["node_id"]: node["exit_code"] for node in result["nodes"]}[killed] == -signal.SIGKILL
+    assert sorted(node["exit_code"] for node in result["nodes"]) == [-signal.SIGKILL, 0, 0]
+    assert result["counter"]["owner_before"] == killed
+    survivors = {node["node_id"] for node in result["nodes"]} - {killed}
+    assert result["counter"]["owner_after"] in survivors
+    assert result["counter"]["gap_seconds"] > 0
+
+    # and all that was acknowledged is there, from before and after the kill, and the log is whole
+    assert result["load"]["acknowledged"] > result["kill"]["acknowledged_by_then"] > 0
+    assert [row["structure"] for row in result["structures"]] == STRUCTURES
+    assert not any(row["missing"] or row["wrong"] for row in result["structures"])
+    assert result["chains"]["records"] > result["load"]["acknowledged"] / 2
+    assert result["chains"]["wrong"] == []
 
     # and when operations are acknowledged that never happened, one of each kind, then they are named
     never = {
@@ -79,7 +96,7 @@ def test_the_demo_ends_well_and_would_notice_a_loss(tmp_path: Path) -> None:
     for number, (kind, answer) in enumerate(never.values()):
         acknowledge(ledger, Operation(999, number, kind), answer)
     os.close(ledger)
-    seen = asyncio.run(look(folder))
+    seen = asyncio.run(look(journal_url, folder, result["prefix"]))
     missing = {row.structure: row.missing for row in verify(seen.record, seen.found)}
     for number, (structure, (kind, _)) in enumerate(never.items()):
         assert len(missing[structure]) == 1
@@ -94,22 +111,77 @@ def test_without_a_terminal_it_prints_plain_lines(tmp_path: Path) -> None:
     # then it tells what happened in plain text
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\x1b" not in done.stdout
-    for text in (*STRUCTURES, "operations/s", "Replay after the kill", str(tmp_path), "Every acknowledged operation"):
+    figures = ("operations/s", "kill -9 of node-", "owns it", "pause of the counter", "Replay after a fresh start")
+    for text in (*STRUCTURES, *figures, str(tmp_path), "Every acknowledged operation", "every hash chain whole"):
         assert text in done.stdout
     assert done.stderr == ""
 
 
-def test_the_load_really_dies(tmp_path: Path) -> None:
-    """The child ends by its own hand, in the middle of the work, with callers under way."""
-    # given an order to die
-    order = msgspec.json.encode(Order(str(tmp_path), 16, 0.1, kill=True)).decode()
+async def test_a_node_that_ends_by_itself_ends_the_demo(sqlite_journal_url: str, tmp_path: Path) -> None:
+    """When a node ends that nobody killed, the demo says what it said, and leaves no process behind."""
+    # given an order that cannot be carried out, because the node's name is taken
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url), node_id="taken"):
+        child = await Child.start(Order(sqlite_journal_url, "", str(tmp_path), "taken", [0], 1), tmp_path)
 
-    # when it is carried out
-    done = subprocess.run([sys.executable, "-m", "casty_es.cli.demo.load", order], capture_output=True, check=False)
+        # when its readiness is waited for, then it is told why there is none
+        with pytest.raises(DemoError, match=r"exit code 1 before its time.*NodeInUseError"):
+            await child.ready()
+    await child.clean_up()
+    assert child.exit_code == 1
 
-    # then it died, and had acknowledged something
-    assert done.returncode == KILLED, done.stderr
-    assert read_ledger(tmp_path).acknowledged
+
+async def test_a_killed_child_was_killed(sqlite_journal_url: str, tmp_path: Path) -> None:
+    """A child dies in the middle of its work, by the hardest signal, and had acknowledged something."""
+    # given a child at work
+    child = await Child.start(Order(sqlite_journal_url, "", str(tmp_path), "one", list(range(16)), 1), tmp_path)
+    await child.ready()
+    await child.go()
+    while not child.progress.acknowledged:
+        child.refuse_ended()
+        await asyncio.sleep(0.01)
+
+    # when it is killed
+    await child.kill()
+
+    # then it is dead, and what it acknowledged is written down
+    assert child.exit_code == -signal.SIGKILL
+    assert len(read_ledger(tmp_path).acknowledged) >= child.progress.acknowledged
+    await child.clean_up()
+
+
+async def test_a_broken_chain_is_noticed(sqlite_journal_url: str, sql: Callable[..., Any]) -> None:
+    """A record that somebody changed, or took away, is named by its place."""
+    # given three increments
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url)) as system:
+        counter = system.distributed().counter("page-views")
+        for _ in range(3):
+            await counter.increment()
+        name = EntityName("counter", "page-views", "")
+        whole = await check_chains(system.journal, [name])
+        assert (whole.slots, whole.records, whole.wrong) == (1, 4, [])
+
+        # when one is changed behind the triggers, then its hash does not fit
+        sql(sqlite_journal_url, *(f"DROP TRIGGER {trigger}" for [trigger] in sql(sqlite_journal_url, TRIGGERS)))
+        sql(sqlite_journal_url, "UPDATE casty_events SET payload = '{}' WHERE position = 3")
+        [wrong] = (await check_chains(system.journal, [name])).wrong
+        assert "position 3: its hash" in wrong
+
+        # and when it is taken away, then position, sequence and hash of the next do not
+        sql(sqlite_journal_url, "DELETE FROM casty_events WHERE position = 3")
+        wrongs = (await check_chains(system.journal, [name])).wrong
+        assert len(wrongs) == 3
+        assert all("position 4" in wrong for wrong in wrongs)
+
+
+def test_the_pause_is_the_longest_one_after_the_kill() -> None:
+    """The gap is measured between acknowledged increments, from the last one before the kill on."""
+    # given increments acknowledged at these times, and puts in between
+    acks = [Acknowledged(Operation(9, n, "increment"), n, at) for n, at in enumerate([0.0, 5.0, 5.1, 5.9, 6.0, 6.3])]
+    acks.append(Acknowledged(Operation(9, 7, "put"), None, 5.5))
+
+    # when the kill came at 5.2, then the pause ended at 5.9, and the one before it does not count
+    assert gap_seconds(Record(acks, [], {}), 5.2) == pytest.approx(0.8)
+    assert gap_seconds(Record([], [], {}), 5.2) == 0.0
 
 
 def test_a_folder_with_a_journal_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,13 +203,14 @@ def test_the_ledger_knows_what_was_under_way(tmp_path: Path) -> None:
     ledger = opened(tmp_path)
     acknowledge(ledger, Operation(0, 1, "locked"), (5, 1))
     os.close(ledger)
-    mark_killed(tmp_path, 2)
+    mark_killed(tmp_path, [0, 1])
 
     # when the ledger is read
     record = read_ledger(tmp_path)
 
     # then one operation of each is open
-    assert record.acknowledged == [Acknowledged(Operation(0, 1, "locked"), [5, 1])]
+    [ack] = record.acknowledged
+    assert ack[:2] == (Operation(0, 1, "locked"), [5, 1])
     assert record.in_flight == [Operation(0, 2, kind_of(0, 2)), Operation(1, 1, kind_of(1, 1))]
     assert record.following == {0: 3, 1: 2}
 
@@ -151,7 +224,7 @@ RECORD = Record(
         Acknowledged(Operation(9, 4, "enqueue"), None),
         Acknowledged(Operation(9, 5, "dequeue"), "job-9-4"),
         Acknowledged(Operation(0, 1, "locked"), [1, 1]),
-        Acknowledged(Operation(2, 1, "permitted"), [1, 1]),
+        Acknowledged(Operation(3, 1, "permitted"), [1, 1]),
     ],
     [],
     {},
@@ -189,7 +262,7 @@ def test_what_fits_is_accepted() -> None:
         (changed(tags=frozenset(), tags_size=0), "set tags", "add 3 of caller 9"),
         (changed(taken=[]), "queue jobs", "enqueue 4 of caller 9"),
         (changed(balance=0), "lock accounts", "locked 1 of caller 0"),
-        (changed(uploads=0), "semaphore uploads", "permitted 1 of caller 2"),
+        (changed(uploads=0), "semaphore uploads", "permitted 1 of caller 3"),
     ],
 )
 def test_a_lost_operation_is_named(found: Found, structure: str, missing: str) -> None:

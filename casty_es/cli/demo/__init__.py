@@ -1,5 +1,6 @@
-"""``casty-es demo``: load, a hard kill in its middle, a fresh start on the same file, a count of what is there.
+"""``casty-es demo``: load on three nodes, a hard kill in its middle, a fresh start, a count of what is there.
 
-A child process (``load.py``) drives the structures and writes down every acknowledged operation; the parent
-(``command.py``) lets it be killed, reads everything back (``look.py``) and compares (``check.py``).
+Three child processes (``load.py``), each a node and its callers, drive the structures and write down every acknowledged
+operation. The parent (``command.py``, ``drive.py``) kills the one that owns the counter, lets the others go on, reads
+everything back (``look.py``, ``chains.py``) and compares (``check.py``).
 """

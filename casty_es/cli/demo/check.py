@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 
 import msgspec
 
@@ -15,7 +16,7 @@ from casty_es.cli.demo.ledger import Acknowledged, Operation, Record
 from casty_es.cli.demo.look import Found
 from casty_es.cli.demo.structures import PERMITS
 
-__all__ = ["Row", "verify"]
+__all__ = ["Row", "gap_seconds", "verify"]
 
 
 class Row(msgspec.Struct):
@@ -55,6 +56,12 @@ def verify(record: Record, found: Found) -> list[Row]:
         _lock(record, found),
         _semaphore(record, found),
     ]
+
+
+def gap_seconds(record: Record, killed_at: float) -> float:
+    """Give the longest time without an acknowledged increment that ended after the kill, in seconds."""
+    times = sorted(ack.at for ack in _of(record, "increment"))
+    return max((later - earlier for earlier, later in pairwise(times) if later > killed_at), default=0.0)
 
 
 def _of(record: Record, *kinds: str) -> list[Acknowledged]:

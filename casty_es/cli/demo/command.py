@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import random
-import subprocess
-import sys
+import secrets
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -14,73 +12,79 @@ import msgspec
 import typer
 
 from casty_es.cli.common import Json, dumps
-from casty_es.cli.demo.check import Row, verify
-from casty_es.cli.demo.ledger import LEDGER_FILE, MIN_CALLERS, mark_killed
-from casty_es.cli.demo.load import KILLED, Order, Progress
+from casty_es.cli.demo.check import Row, gap_seconds, verify
+from casty_es.cli.demo.drive import NODES, drive
+from casty_es.cli.demo.ledger import LEDGER_FILE, MIN_CALLERS
 from casty_es.cli.demo.look import Look, look
+from casty_es.cli.demo.plan import Drive, Plan
 from casty_es.cli.demo.screen import Screen
 from casty_es.cli.demo.structures import JOURNAL_FILE
-from casty_es.errors import CastyError, ConfigurationError
+from casty_es.cli.reaching import opened
+from casty_es.errors import ConfigurationError
+from casty_es.journal.urls import shown
 
-__all__ = ["DemoError", "demo"]
+__all__ = ["demo"]
 
-_LOG_FILE: Final = "load.log"
-_LAST_LINES: Final = 5
-
-
-class DemoError(CastyError):
-    """The demo could not be carried through. What was acknowledged and what is there were not compared."""
+_RUN_BYTES: Final = 3  # told apart by eye, and no two at once have the same
 
 
 def demo(
     *,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Where the journal goes; else a new folder.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Where journal and ledger go; else a new folder.")
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option("--url", help="Use this journal; the structures stay there, under names that begin with demo-."),
+    ] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.5, max=600, help="How long the load lasts.")] = 4.0,
     callers: Annotated[
         int, typer.Option("--callers", min=MIN_CALLERS, max=10_000, help="How many callers at once.")
     ] = 100,
     json: Json = False,
 ) -> None:
-    """See it survive: drive six structures, kill the process hard, start again on the same file, count what is there.
+    """See it survive: three nodes under load, kill -9 of the one that owns the counter, then count what is there.
 
     Exits with an error that names the operation if an acknowledged one is missing or one was counted twice.
     """
-    place = _place(folder)
+    place = _place(folder, own_journal=url is None)
+    run = secrets.token_hex(_RUN_BYTES)
+    prefix = "" if url is None else f"demo-{run}-"
+    plan = Plan(url or f"sqlite:///{place / JOURNAL_FILE}", place, run, prefix, callers, seconds)
     screen = Screen(quiet=json)
-    screen.say(f"The journal is {place / JOURNAL_FILE}")
     with screen:
-        killed_after = random.uniform(0.3, 0.7) * seconds  # noqa: S311 - nobody gains by guessing it
-        first = _load(screen, Order(str(place), callers, killed_after, kill=True), shown_seconds=seconds)
-        mark_killed(place, callers)
-        screen.say(f"Killed the process (exit code {KILLED}) under load: {first.acknowledged:,} acknowledged by then")
-        after_kill = _look(screen, place, "Started again; reading everything back")
-        rows_after_kill = verify(after_kill.record, after_kill.found)
-        second = None
-        at_end, rows = after_kill, rows_after_kill
-        if all(row.ok for row in rows_after_kill):
-            second = _load(screen, Order(str(place), callers, seconds / 2, kill=False), shown_seconds=seconds / 2)
-            screen.say(f"Went on: {second.acknowledged:,} acknowledged")
-            at_end = _look(screen, place, "Started a third time; reading everything back")
-            rows = verify(at_end.record, at_end.found)
-    ok = all(row.ok for row in rows)
+        driven, seen = asyncio.run(_carry_out(plan, screen))
+    rows = verify(seen.record, seen.found)
+    ok = all(row.ok for row in rows) and not seen.chains.wrong
+    gap = gap_seconds(seen.record, driven.killed_at)
     if json:
-        typer.echo(dumps(_result(ok, place, callers, first, second, after_kill, rows_after_kill, at_end, rows)))
+        typer.echo(dumps(_result(ok, plan, driven, seen, rows, gap)))
     else:
         screen.table(rows)
-        screen.figures(callers, first, second, after_kill, at_end)
-        screen.verdict(rows, place)
+        screen.figures(callers, driven, seen, gap)
+        screen.verdict(rows, seen.chains, plan)
     if not ok:
         raise typer.Exit(1)
 
 
-def _place(folder: Path | None) -> Path:
+async def _carry_out(plan: Plan, screen: Screen) -> tuple[Drive, Look]:
+    screen.say(f"The journal is {shown(plan.url)}")
+    journal = await opened(plan.url, create=True)
+    await journal.close()
+    driven = await drive(plan, screen)
+    screen.say(f"{NODES - 1} nodes went on and left: {driven.acknowledged:,} acknowledged")
+    with screen.phase("Started again; reading everything back", None):
+        return driven, await look(plan.url, plan.folder, plan.prefix)
+
+
+def _place(folder: Path | None, *, own_journal: bool) -> Path:
     try:
         if folder is None:
             return Path(tempfile.mkdtemp(prefix="casty-es-demo-"))
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"The folder {folder} cannot be made: {error}. Nothing was started.") from error
-    for name in (JOURNAL_FILE, LEDGER_FILE):
+    for name in [JOURNAL_FILE, LEDGER_FILE] if own_journal else [LEDGER_FILE]:
         if (folder / name).exists():
             raise ConfigurationError(
                 f"{folder / name} is there already. Nothing was started, because the demo counts from zero. Give it "
@@ -89,69 +93,39 @@ def _place(folder: Path | None) -> Path:
     return folder.absolute()
 
 
-def _load(screen: Screen, order: Order, *, shown_seconds: float) -> Progress:
-    """Run the child to its end; give how far it got."""
-    what = f"{order.callers} callers" + (", to be killed at a random moment" if order.kill else "")
-    progress = Progress(0, 0.0)
-    argument = msgspec.json.encode(order).decode()
-    log = Path(order.folder) / _LOG_FILE
-    with (
-        log.open("ab") as errors,
-        subprocess.Popen(  # noqa: S603 - this very program
-            [sys.executable, "-m", "casty_es.cli.demo.load", argument], stdout=subprocess.PIPE, stderr=errors
-        ) as child,
-        screen.phase(what, shown_seconds) as show,
-    ):
-        assert child.stdout is not None  # noqa: S101 - it was asked for
-        try:
-            for line in child.stdout:
-                progress = msgspec.json.decode(line, type=Progress)
-                show(progress)
-            code = child.wait()
-        finally:
-            child.kill()
-    if code != (KILLED if order.kill else 0):
-        said = log.read_text(errors="replace").strip().splitlines()[-_LAST_LINES:]
-        raise DemoError(
-            f"The process under load ended with exit code {code} before its time; nothing was compared. "
-            f"It said in {log}: {' | '.join(said) or 'nothing'}"
-        )
-    return progress
-
-
-def _look(screen: Screen, place: Path, what: str) -> Look:
-    with screen.phase(what, None):
-        return asyncio.run(look(place))
-
-
 def _result(
     ok: bool,  # noqa: FBT001 - the first field of what is printed
-    place: Path,
-    callers: int,
-    first: Progress,
-    second: Progress | None,
-    after_kill: Look,
-    rows_after_kill: list[Row],
-    at_end: Look,
+    plan: Plan,
+    driven: Drive,
+    seen: Look,
     rows: list[Row],
+    gap: float,
 ) -> dict[str, Any]:
-    def loaded(progress: Progress | None) -> dict[str, Any] | None:
-        return None if progress is None else {**msgspec.to_builtins(progress), "per_second": progress.per_second}
-
-    def looked(seen: Look, counted: list[Row]) -> dict[str, Any]:
-        return {
-            "replay_seconds": seen.replay_seconds,
-            "seconds": seen.seconds,
-            "structures": msgspec.to_builtins(counted),
-        }
-
     return {
         "ok": ok,
-        "folder": str(place),
-        "journal": f"sqlite:///{place / JOURNAL_FILE}",
-        "callers": callers,
-        "killed_load": loaded(first),
-        "after_kill": looked(after_kill, rows_after_kill),
-        "second_load": loaded(second),
-        "at_end": looked(at_end, rows),
+        "folder": str(plan.folder),
+        "journal": shown(plan.url),
+        "prefix": plan.prefix,
+        "callers": plan.callers,
+        "nodes": msgspec.to_builtins(driven.nodes),
+        "load": {
+            "acknowledged": driven.acknowledged,
+            "seconds": driven.seconds,
+            "per_second": driven.per_second,
+        },
+        "kill": {
+            "node_id": driven.owner_before,
+            "after_seconds": driven.killed_after,
+            "acknowledged_by_then": driven.acknowledged_by_then,
+        },
+        "counter": {
+            "slot": driven.slot,
+            "owner_before": driven.owner_before,
+            "owner_after": driven.owner_after,
+            "gap_seconds": gap,
+        },
+        "replay_seconds": seen.replay_seconds,
+        "look_seconds": seen.seconds,
+        "structures": msgspec.to_builtins(rows),
+        "chains": msgspec.to_builtins(seen.chains),
     }

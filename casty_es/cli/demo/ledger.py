@@ -3,13 +3,15 @@
 1. What a caller's operation of a number does follows from the two, so nothing needs to be written before it begins.
 2. An acknowledgement is one line, written by one ``os.write`` before its caller begins anything else. So of each caller
    at most one operation, the next one, is without a line when the process is killed.
-3. The parent marks the kill in the file. The operations that were under way then may have happened or not.
+3. The parent marks the kill in the file. The operations of the killed process's callers that were under way then may
+   have happened or not. All processes write to one file, each line with one call: lines never mix.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -33,10 +35,10 @@ LEDGER_FILE: Final = "acknowledged.jsonl"
 VERIFIER: Final = -1  # the parent's number as a caller
 _KILLED: Final = "killed"
 
-_LOCKERS: Final = 2
-_PERMITTED: Final = 5  # more than there are permits
+_LOCKERS: Final = 3  # one for each node
+_PERMITTED: Final = 6  # more than there are permits, two for each node
 _CYCLE: Final = ("increment", "put", "add", "enqueue", "increment", "dequeue")
-MIN_CALLERS: Final = _LOCKERS + _PERMITTED + 1
+MIN_CALLERS: Final = _LOCKERS + _PERMITTED + 3
 
 
 class Operation(NamedTuple):
@@ -51,10 +53,17 @@ class Operation(NamedTuple):
 
 
 class Acknowledged(NamedTuple):
-    """An operation that its caller was told is done, and the answer that it got."""
+    """An operation that its caller was told is done, the answer that it got, and when.
+
+    Attributes
+    ----------
+    at : float
+        In seconds of a clock that all processes of this host share.
+    """
 
     operation: Operation
     answer: Any
+    at: float = 0.0
 
 
 class Record(NamedTuple):
@@ -89,13 +98,13 @@ def opened(folder: Path) -> int:
 
 def acknowledge(ledger: int, operation: Operation, answer: object) -> None:
     """Write an acknowledgement. It outlives the process from the return of this call on."""
-    os.write(ledger, msgspec.json.encode((*operation, answer)) + b"\n")
+    os.write(ledger, msgspec.json.encode((*operation, answer, time.monotonic())) + b"\n")
 
 
-def mark_killed(folder: Path, callers: int) -> None:
-    """Note that the process with so many callers is gone."""
+def mark_killed(folder: Path, callers: Iterable[int]) -> None:
+    """Note that the process with these callers is gone."""
     ledger = opened(folder)
-    os.write(ledger, msgspec.json.encode((_KILLED, callers)) + b"\n")
+    os.write(ledger, msgspec.json.encode((_KILLED, list(callers))) + b"\n")
     os.close(ledger)
 
 
@@ -108,12 +117,12 @@ def read_ledger(folder: Path) -> Record:
         for line in lines:
             fields = decode(line)
             if fields[0] == _KILLED:
-                for caller in range(fields[1]):
+                for caller in fields[1]:
                     number = record.following.get(caller, 1)
                     record.in_flight.append(Operation(caller, number, kind_of(caller, number)))
                     record.following[caller] = number + 1
             else:
                 operation = Operation(*fields[:3])
-                record.acknowledged.append(Acknowledged(operation, fields[3]))
+                record.acknowledged.append(Acknowledged(operation, fields[3], fields[4]))
                 record.following[operation.caller] = operation.number + 1
     return record

@@ -1,4 +1,4 @@
-"""Reading everything back after a start on the same file, through the public interface."""
+"""Reading everything back after a fresh start, through the public interface, and the log behind it record by record."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from casty_es.cli.demo.chains import Chains, check_chains
 from casty_es.cli.demo.ledger import VERIFIER, Operation, Record, acknowledge, opened, read_ledger
-from casty_es.cli.demo.structures import JOURNAL_FILE, PERMITS, SETTINGS, Structures
+from casty_es.cli.demo.structures import PERMITS, SETTINGS, Structures
 from casty_es.cli.reading import events_of
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
@@ -65,25 +66,36 @@ class Look(msgspec.Struct, frozen=True):
     record : Record
         The ledger, with the jobs that were taken off the queue in order to see them.
     replay_seconds : float
-        From opening the file until the counters, the set, the queue and the balance had answered.
+        From opening the journal until the counters, the set, the queue and the balance had answered.
     seconds : float
         Until everything had been read back, in seconds.
     """
 
     found: Found
     record: Record
+    chains: Chains
     replay_seconds: float
     seconds: float
 
 
-async def look(folder: Path) -> Look:
-    """Open the journal, read everything back, and see that the killed process holds nothing any more."""
+async def look(url: str, folder: Path, prefix: str) -> Look:
+    """Open the journal, read everything back, and see that the killed process holds nothing any more.
+
+    Parameters
+    ----------
+    url : str
+        The journal.
+    folder : Path
+        Where the ledger is.
+    prefix : str
+        What the names of the demo's structures begin with.
+    """
     started = time.perf_counter()
     record = read_ledger(folder)
     began = time.perf_counter()
-    journal = SqlJournal(f"sqlite:///{folder / JOURNAL_FILE}")
+    journal = SqlJournal(url)
     async with ClusteredActorSystem(journal=journal, settings=SETTINGS) as system:
-        structures = Structures(system.distributed())
+        structures = Structures(system.distributed(), prefix)
         page_views, uploads, balance, tags_size, jobs = await asyncio.gather(
             structures.page_views.get(),
             structures.uploads.get(),
@@ -93,13 +105,14 @@ async def look(folder: Path) -> Look:
         )
         replay_seconds = time.perf_counter() - began
         holding = asyncio.gather(_token(structures), _permits(structures))
-        keys = await _keys(journal)
+        keys = await _keys(journal, f"{prefix}users")
         users = dict(zip(keys, await _each(keys, structures.users.get), strict=True))
         asked = _asked_tags(record)
         members = await _each(asked, structures.tags.contains)
         await _drain(structures, folder, record, jobs)
         token, permits = await holding
-        taken = await _taken(journal)
+        taken = await _taken(journal, f"{prefix}jobs")
+        chains = await check_chains(journal, [*structures.entities(), *map(structures.user, keys)])
     found = Found(
         page_views=page_views,
         users=users,
@@ -111,7 +124,7 @@ async def look(folder: Path) -> Look:
         permits=permits,
         taken=taken,
     )
-    return Look(found, read_ledger(folder), replay_seconds, time.perf_counter() - started)
+    return Look(found, read_ledger(folder), chains, replay_seconds, time.perf_counter() - started)
 
 
 async def _each(arguments: Iterable[A], ask: Callable[[A], Awaitable[T]]) -> list[T]:
@@ -122,10 +135,10 @@ async def _each(arguments: Iterable[A], ask: Callable[[A], Awaitable[T]]) -> lis
     return answers
 
 
-async def _keys(journal: SqlJournal) -> list[str]:
+async def _keys(journal: SqlJournal, name: str) -> list[str]:
     found: list[str] = []
     after = ""
-    while page := await journal.keys("map", "users", after=after):
+    while page := await journal.keys("map", name, after=after):
         found += [str(decode_key(key)) for key in page]
         after = page[-1]
     return found
@@ -148,9 +161,9 @@ async def _drain(structures: Structures, folder: Path, record: Record, jobs: int
         os.close(ledger)
 
 
-async def _taken(journal: SqlJournal) -> list[str]:
+async def _taken(journal: SqlJournal, queue: str) -> list[str]:
     """Read who was given what: a caller that was killed cannot tell which job it had just taken."""
-    name = EntityName("queue", "jobs", "")
+    name = EntityName("queue", queue, "")
     events = [event async for event in events_of(journal, name, limit=sys.maxsize)]
     return [json.loads(event.payload)["value"] for event in events if event.type == "queue.dequeued"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -13,10 +12,11 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from casty_es.cli.demo import load
+from casty_es.cli.demo.chains import Chains
 from casty_es.cli.demo.check import Row
 from casty_es.cli.demo.look import Look
-from casty_es.cli.demo.structures import JOURNAL_FILE
+from casty_es.cli.demo.plan import Drive, Plan
+from casty_es.journal.urls import shown
 
 __all__ = ["Screen"]
 
@@ -56,19 +56,18 @@ class Screen:
         self._console.print(text, markup=False, soft_wrap=True)
 
     @contextmanager
-    def phase(self, what: str, seconds: float | None) -> Iterator[Callable[[load.Progress], None]]:
+    def phase(self, what: str, seconds: float | None) -> Iterator[Callable[[int, float], None]]:
         """Show that something goes on; the function that is given shows how far it is."""
         if not self._console.is_terminal:
             self.say(f"{what} ...")
         task = self._progress.add_task(what, total=seconds, count="")
 
-        def show(progress: load.Progress) -> None:
-            self._progress.update(task, completed=progress.seconds, count=f"{progress.acknowledged:,} acknowledged")
+        def show(acknowledged: int, after: float) -> None:
+            self._progress.update(task, completed=after, count=f"{acknowledged:,} acknowledged")
 
         try:
             yield show
         finally:
-            # A bar that was ended by the kill stands still where it was.
             self._progress.stop_task(task)
 
     def table(self, rows: list[Row]) -> None:
@@ -84,28 +83,37 @@ class Screen:
             verdict = Text("ok", style="green") if row.ok else Text("WRONG", style="bold red")
             table.add_row(row.structure, row.counted, *(f"{number:,}" for number in numbers), verdict)
         self._console.print(table)
-        self.say("In flight: under way when the process was killed, so it may have happened or not.")
+        self.say("In flight: under way when the process of its caller was killed, so it may have happened or not.")
 
-    def figures(
-        self, callers: int, first: load.Progress, second: load.Progress | None, after_kill: Look, at_end: Look
-    ) -> None:
+    def figures(self, callers: int, driven: Drive, seen: Look, gap: float) -> None:
         """Print what was measured."""
-        for what, progress in (("until the kill", first), ("after it", second)):
-            if progress is not None and progress.seconds:
-                self.say(
-                    f"Throughput {what}: {progress.per_second:,.0f} operations/s ({progress.acknowledged:,} in "
-                    f"{progress.seconds:.1f} s, {callers} callers)"
-                )
-        for what, seen in (("after the kill", after_kill), ("at the end", at_end)):
-            self.say(f"Replay {what}: {seen.replay_seconds:.2f} s; everything read back in {seen.seconds:.1f} s")
+        self.say(
+            f"The counter page-views is in slot {driven.slot}. {driven.owner_before} owned it and was killed after "
+            f"{driven.killed_after:.1f} s; now {driven.owner_after} owns it."
+        )
+        self.say(f"The longest pause of the counter after the kill: {gap:.2f} s")
+        self.say(
+            f"Throughput: {driven.per_second:,.0f} operations/s ({driven.acknowledged_in_time:,} in "
+            f"{driven.seconds:.1f} s, {callers} callers, a third of them killed)"
+        )
+        self.say(
+            f"Replay after a fresh start: {seen.replay_seconds:.2f} s; everything read back in {seen.seconds:.1f} s"
+        )
 
-    def verdict(self, rows: list[Row], place: Path) -> None:
+    def verdict(self, rows: list[Row], chains: Chains, plan: Plan) -> None:
         """Print how it ended, and where to look further."""
         for row in rows:
             for text in [*(f"missing: {operation}" for operation in row.missing), *row.wrong][:_SHOWN]:
                 self.say(f"{row.structure}: {text}")
+        for text in chains.wrong[:_SHOWN]:
+            self.say(f"log: {text}")
         if all(row.ok for row in rows):
             self.say("Every acknowledged operation is there, and nothing was counted twice.")
         else:
             self.say("NOT every acknowledged operation is there exactly once.")
-        self.say(f"Look inside: casty-es log lock/accounts --url sqlite:///{place / JOURNAL_FILE}")
+        if not chains.wrong:
+            self.say(
+                f"{chains.records:,} records in {chains.slots} slots: positions and sequences without a gap, every "
+                f"hash chain whole."
+            )
+        self.say(f"Look inside: casty-es log lock/{plan.prefix}accounts --url {shown(plan.url)}")

@@ -8,38 +8,58 @@ from casty_es.config import Settings
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.lock import Lock
 from casty_es.handles.semaphore import Semaphore
+from casty_es.journal.port import EntityName
+from casty_es.names import encode_key
 
 __all__ = ["JOURNAL_FILE", "PERMITS", "SETTINGS", "Structures"]
 
 JOURNAL_FILE: Final = "casty.db"
 PERMITS: Final = 3
 
-# Short, so that the lock of the killed process comes free while somebody watches; the default is 30 s.
-SETTINGS: Final = Settings(lease_seconds=3.0)
+# Short, so that the lock of a killed process comes free, and the nodes see each other, while somebody watches.
+SETTINGS: Final = Settings(lease_seconds=3.0, membership_seconds=0.25)
 
 # On a busy machine an operation may wait long; one that ends in a timeout would end the demo.
 _TIMEOUT: Final = 60.0
 
 
 class Structures:
-    """Handles of all of them."""
+    """Handles of all of them.
 
-    def __init__(self, d: Distributed) -> None:
+    Parameters
+    ----------
+    prefix : str
+        What their names begin with, where the journal is not the demo's own.
+    """
+
+    def __init__(self, d: Distributed, prefix: str) -> None:
         self._d = d
-        self.page_views = d.counter("page-views", timeout=_TIMEOUT)
-        self.users = d.map[str, dict[str, int]]("users", timeout=_TIMEOUT)
-        self.tags = d.set[str]("tags", timeout=_TIMEOUT)
-        self.jobs = d.queue[str]("jobs", timeout=_TIMEOUT)
-        self.accounts = d.map[str, int]("accounts", timeout=_TIMEOUT)
-        self.uploads = d.counter("uploads", timeout=_TIMEOUT)
+        self._prefix = prefix
+        self.page_views = d.counter(f"{prefix}page-views", timeout=_TIMEOUT)
+        self.users = d.map[str, dict[str, int]](f"{prefix}users", timeout=_TIMEOUT)
+        self.tags = d.set[str](f"{prefix}tags", timeout=_TIMEOUT)
+        self.jobs = d.queue[str](f"{prefix}jobs", timeout=_TIMEOUT)
+        self.accounts = d.map[str, int](f"{prefix}accounts", timeout=_TIMEOUT)
+        self.uploads = d.counter(f"{prefix}uploads", timeout=_TIMEOUT)
 
     def account_lock(self) -> Lock:
         """Give a lock object of its own: it guards a balance, which is read, changed and written back."""
-        return self._d.lock("accounts", timeout=_TIMEOUT)
+        return self._d.lock(f"{self._prefix}accounts", timeout=_TIMEOUT)
 
     def upload_permits(self) -> Semaphore:
         """Give a semaphore object of its own: an upload is counted while its permit is held."""
-        return self._d.semaphore("uploads", permits=PERMITS, timeout=_TIMEOUT)
+        return self._d.semaphore(f"{self._prefix}uploads", permits=PERMITS, timeout=_TIMEOUT)
+
+    def entities(self) -> list[EntityName]:
+        """Give every entity but the users, of whom there are many."""
+        names = [("counter", "page-views"), ("counter", "uploads"), ("set", "tags"), ("queue", "jobs")]
+        names += [("lock", "accounts"), ("semaphore", "uploads")]
+        whole = [EntityName(kind, f"{self._prefix}{name}", "") for kind, name in names]
+        return [*whole, EntityName("map", f"{self._prefix}accounts", encode_key("balance"))]
+
+    def user(self, key: str) -> EntityName:
+        """Give the entity of a key of the map of users."""
+        return EntityName("map", f"{self._prefix}users", encode_key(key))
 
     async def perform(self, kind: str, label: str, held: Lock | Semaphore | None) -> Any:
         """Do one operation and give its answer, as the ledger keeps it.

@@ -1,0 +1,148 @@
+"""``casty-es doctor``: everything that a node rests on, each with what was found and what to set."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Final
+
+import typer
+
+from casty_es.cli.common import Json, dumps
+from casty_es.cli.tables import Table
+from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
+from casty_es.config import DEFAULT_SLOTS
+from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
+from casty_es.journal import schema
+from casty_es.journal.port import Meta
+from casty_es.journal.postgres import connect
+from casty_es.journal.sql import SqlJournal
+from casty_es.journal.urls import is_sqlite, shown
+from casty_es.leases.checks import Check
+from casty_es.leases.preflight import preflight
+
+__all__ = ["doctor", "examined"]
+
+# Shorter ones could be guessed from one recorded handshake.
+_SECRET_BYTES: Final = 16
+_CLOCK_SECONDS: Final = 5.0
+_MICROSECONDS: Final = 1_000_000
+
+_STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+_PUBLIC_READS_SECRET: Final = "SELECT has_table_privilege('public', 'casty_secrets', 'SELECT')"  # noqa: S105 - a query
+
+
+def doctor(*, url: Url = DEFAULT_URL, session_url: SessionUrl = None, json: Json = False) -> None:
+    """Look at everything that a node rests on: schema, durability, leases, clock, limits, the secret.
+
+    Changes nothing. Exits with an error if something is found over which a node would not start.
+    """
+    checks = asyncio.run(examined(url, session_url))
+    ok = all(check.ok or not check.required for check in checks)
+    if json:
+        rows = [
+            {"name": check.name, "status": _status(check), "found": check.found, "advice": _advice(check)}
+            for check in checks
+        ]
+        typer.echo(dumps({"url": shown(url), "ok": ok, "checks": rows}))
+    else:
+        table = Table(shown(url), ("", "check", "found", "what to do"))
+        for check in checks:
+            status = _status(check)
+            table.add(status, check.name, check.found, _advice(check), style=_STYLES[status] if status != "ok" else "")
+        table.print()
+        typer.echo("A node can start." if ok else "A node would not start, or could lose what it acknowledged.")
+    if not ok:
+        raise typer.Exit(1)
+
+
+def _status(check: Check) -> str:
+    return "ok" if check.ok else "fail" if check.required else "warn"
+
+
+def _advice(check: Check) -> str:
+    return "" if check.ok else check.advice
+
+
+async def examined(url: str, session_url: str | None) -> list[Check]:
+    """Give every check of a journal; what stands in the way of a check is a check that is not well."""
+    try:
+        revision = await asyncio.to_thread(schema.current, url)
+    except CastyError as error:
+        return [Check("database", ok=False, found=str(error))]
+    checks = [_schema(revision)]
+    journal = SqlJournal(url, unsafe_durability=True)  # looked at below, instead of refused
+    meta: Meta | None = None
+    if checks[0].ok:
+        try:
+            meta = await journal.open()
+        except CastyError as error:
+            checks.append(Check("journal", ok=False, found=str(error)))
+    try:
+        if is_sqlite(url):
+            from casty_es.cli import doctor_sqlite  # noqa: PLC0415 - of one database only
+
+            checks += await doctor_sqlite.examined(journal, opened=meta is not None)
+        else:
+            try:
+                checks += await preflight(url, session_url, slots=DEFAULT_SLOTS if meta is None else meta.slots)
+            except JournalUnavailableError as error:
+                checks.append(Check("database", ok=False, found=str(error)))
+        if meta is not None:
+            checks += [await _secret(journal), await _times(journal)]
+            if not is_sqlite(url):
+                checks.append(await _secret_is_private(url))
+    finally:
+        await journal.close()
+    return checks
+
+
+def _schema(revision: str | None) -> Check:
+    found = f"revision {revision}" if revision is not None else "there is no journal"
+    newer = revision is not None and revision > schema.EXPECTED_REVISION
+    advice = "Install a newer casty-es." if newer else "Run `casty-es db upgrade`."
+    return Check(
+        "schema", revision == schema.EXPECTED_REVISION, f"{found}; {schema.EXPECTED_REVISION} is needed", advice
+    )
+
+
+async def _secret(journal: SqlJournal) -> Check:
+    try:
+        secret = await journal.secret()
+    except ConfigurationError as error:
+        return Check("secret", ok=False, found=str(error), required=False)
+    return Check(
+        "secret",
+        len(secret) >= _SECRET_BYTES,
+        f"the cluster's secret has {len(secret)} bytes",
+        f"Replace it in casty_secrets by at least {_SECRET_BYTES} random bytes, while no node runs.",
+    )
+
+
+async def _secret_is_private(url: str) -> Check:
+    connection = await connect(url)
+    try:
+        public = bool(await connection.fetchval(_PUBLIC_READS_SECRET))
+    finally:
+        await connection.close()
+    return Check(
+        "secret is private",
+        not public,
+        "every role may read casty_secrets" if public else "only roles with a grant may read casty_secrets",
+        "REVOKE ALL ON casty_secrets FROM PUBLIC.",
+        required=False,
+    )
+
+
+async def _times(journal: SqlJournal) -> Check:
+    """Whether what other hosts wrote down lies in this host's future."""
+    written = [row.since for row in await journal.slot_rows()] + [row.started_at for row in await journal.nodes()]
+    ahead = max(written, default=0) / _MICROSECONDS - time.time()
+    return Check(
+        "times in the journal",
+        ahead < _CLOCK_SECONDS,
+        f"the newest is {ahead:.1f} s in the future" if ahead > 0 else "none is in the future",
+        "Let all hosts keep their clocks by NTP. Nothing rests on it but the times that people read.",
+        required=False,
+    )

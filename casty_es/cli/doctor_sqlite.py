@@ -1,0 +1,67 @@
+"""What a node on an SQLite file rests on: the file system, its locks, and who else may read the file."""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePosixPath
+from typing import Final
+from uuid import uuid4
+
+from casty_es.errors import CastyError
+from casty_es.journal.sql import SqlJournal
+from casty_es.leases.checks import Check
+from casty_es.leases.file import FileLeaseManager
+from casty_es.leases.filesystem import file_system_of, is_network
+
+__all__ = ["examined"]
+
+_MOUNTS: Final = Path("/proc/self/mountinfo")
+_READ_BY_OTHERS: Final = 0o004
+
+
+async def examined(journal: SqlJournal, *, opened: bool) -> list[Check]:
+    """Give the checks of a journal in a file."""
+    assert journal.file is not None  # noqa: S101 - that is what its caller asked
+    checks = [_file_system(journal.file)]
+    if opened:
+        checks += [
+            Check("durability", ok=True, found="write-ahead log with synchronous=FULL, set and read back"),
+            await _locks(journal, journal.file),
+            _private(journal.file),
+        ]
+    return checks
+
+
+def _file_system(file: Path) -> Check:
+    found = None
+    if _MOUNTS.exists():  # not Linux: there is nothing to read it from
+        found = file_system_of(PurePosixPath(file.resolve()), _MOUNTS.read_text(errors="surrogateescape"))
+    return Check(
+        "file system",
+        found is None or not is_network(found),
+        "cannot be told on this system" if found is None else f"{file} is on {found}",
+        "Put the file on a local disk, or use Postgres: on a network file system two hosts may not see each other's "
+        "locks. If every process is on this host, set allow_network_filesystem=True.",
+    )
+
+
+async def _locks(journal: SqlJournal, file: Path) -> Check:
+    """Whether lock files can be made and locked beside the journal."""
+    # The network is told above; here only the locks themselves are tried.
+    manager = FileLeaseManager(file, journal, allow_network_filesystem=True)
+    try:
+        session = await manager.open(f"doctor-{uuid4()}")
+    except CastyError as error:
+        return Check("lock files", ok=False, found=str(error))
+    await session.close()
+    return Check("lock files", ok=True, found="can be made and locked beside the journal")
+
+
+def _private(file: Path) -> Check:
+    mode = file.stat().st_mode
+    return Check(
+        "secret is private",
+        not mode & _READ_BY_OTHERS,
+        f"the mode of {file.name} is {mode & 0o777:o}",
+        f"Every user of this host may read the journal and the cluster's secret in it: chmod o-r {file}",
+        required=False,
+    )

@@ -1,0 +1,146 @@
+"""``casty-es node``: a bare node, which owns slots for others until it is told to leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json as json_module
+import logging
+import os
+import signal
+import sys
+from typing import Annotated, Final
+
+import typer
+
+from casty_es.cli.common import Json, dumps
+from casty_es.cli.reaching import opened
+from casty_es.cli.tables import iso_time
+from casty_es.cli.where import DEFAULT_URL, Host, Port, SessionUrl, Url, split_address
+from casty_es.errors import ConfigurationError
+from casty_es.journal.urls import shown
+from casty_es.node import ClusteredActorSystem
+
+__all__ = ["node"]
+
+_LEAVE_ON: Final = (signal.SIGTERM, signal.SIGINT)
+
+_MICROSECONDS: Final = 1_000_000
+
+
+def node(
+    *,
+    url: Url = DEFAULT_URL,
+    session_url: SessionUrl = None,
+    host: Host = "127.0.0.1",
+    port: Port = 0,
+    advertise: Annotated[
+        str | None,
+        typer.Option("--advertise", help="HOST or HOST:PORT where others reach it, if that is another."),
+    ] = None,
+    node_id: Annotated[
+        str | None, typer.Option("--node-id", help="Its name in the journal; a fresh one if none is given.")
+    ] = None,
+    name: Annotated[
+        str, typer.Option("--name", envvar="CASTY_ES_SYSTEM", help="The system's name, the same for all nodes.")
+    ] = "casty",
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log what it does to stderr.")] = False,
+    json: Json = False,
+) -> None:
+    """Run a node until SIGTERM or SIGINT; then it finishes what it began, hands its slots over and ends.
+
+    Prints one line when it is ready. An SQLite file is made when there is none.
+    """
+    if verbose:
+        _log_to_stderr(as_json=json)
+    place: str | tuple[str, int] | None = advertise
+    if advertise is not None and ":" in advertise:
+        place = split_address(advertise)
+    asyncio.run(_serve(url, session_url, host, port, place, node_id, name, as_json=json))
+
+
+async def _serve(
+    url: str,
+    session_url: str | None,
+    host: str,
+    port: int,
+    advertise: str | tuple[str, int] | None,
+    node_id: str | None,
+    name: str,
+    *,
+    as_json: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for number in _LEAVE_ON:
+        loop.add_signal_handler(number, told.set)
+    journal = await opened(url, create=True)
+    system = ClusteredActorSystem(
+        journal=journal,
+        name=name,
+        host=host,
+        port=port,
+        node_id=node_id,
+        advertise=advertise,
+        session_url=session_url,
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(journal.close)
+        try:
+            await stack.enter_async_context(system)
+        except OSError as error:
+            raise ConfigurationError(
+                f"Nobody can listen at {host}:{port}: {error.strerror or error}. Nothing was started. Give a free port "
+                f"and an address of this machine, or port 0."
+            ) from error
+        address = _shown_address(system, advertise)
+        ready = {"node_id": system.node_id, "address": address, "pid": os.getpid(), "journal": shown(url)}
+        typer.echo(dumps(ready) if as_json else f"node {system.node_id} listens at {address}")
+        sys.stdout.flush()  # whoever waits for the line reads it from a pipe
+        await told.wait()
+        for number in _LEAVE_ON:
+            loop.remove_signal_handler(number)  # a second signal ends a node that cannot finish
+
+
+def _shown_address(system: ClusteredActorSystem, advertise: str | tuple[str, int] | None) -> str:
+    host, port = system.self_node
+    if isinstance(advertise, str):
+        host = advertise
+    elif advertise is not None:
+        host, port = advertise
+    return f"{host}:{port}"
+
+
+def _log_to_stderr(*, as_json: bool) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(_JsonLines() if as_json else _Lines())
+    logger = logging.getLogger("casty_es")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+
+class _Lines(logging.Formatter):
+    """``2026-01-31T12:00:00.000000+00:00 INFO casty_es.leases: what happened``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        said = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}"
+        return said if record.exc_info is None else f"{said}\n{self.formatException(record.exc_info)}"
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info is not None:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json_module.dumps(fields, ensure_ascii=False)
+
+
+def _time(record: logging.LogRecord) -> str:
+    return iso_time(round(record.created * _MICROSECONDS))

@@ -1,0 +1,183 @@
+"""``casty-es nodes`` and ``casty-es slots``: who is there, and who holds what."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from casty_es.cli.common import Json, dumps
+from casty_es.cli.reaching import living
+from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.where import Where, split_address, takes_where
+from casty_es.client import ClusterClient
+from casty_es.cluster.topology import Topology
+from casty_es.errors import PeerError
+from casty_es.journal.port import NodeRow, SlotRow
+from casty_es.journal.sql import SqlJournal
+
+__all__ = ["nodes", "slots"]
+
+# Long enough for a busy node; one that needs longer keeps its callers waiting, too.
+_ANSWER_SECONDS: Final = 2.0
+
+
+class Cluster(msgspec.Struct):
+    """What was found out.
+
+    Attributes
+    ----------
+    nodes : list[NodeRow]
+        Who is written down, or known to the node that was asked; the newest first.
+    slots : list[SlotRow]
+        Who is written down for each slot that anybody took.
+    alive : set[str]
+        Whose lease session lives.
+    answers : set[str]
+        Who answers at the address that is written down.
+    """
+
+    nodes: list[NodeRow]
+    slots: list[SlotRow]
+    alive: set[str]
+    answers: set[str]
+
+
+@takes_where
+def nodes(*, where: Where, json: Json = False) -> None:
+    """Show the nodes: who is alive, where it listens and whether it answers there, and how many slots it holds."""
+    found = asyncio.run(_look(where))
+    held = Counter(slot.node_id for slot in found.slots)
+    if json:
+        typer.echo(dumps({"nodes": [_node(row, found, held[row.node_id]) for row in found.nodes]}))
+        return
+    table = Table("nodes", ("node id", "address", "host", "pid>", "since", "slots>", "alive", "answers"))
+    for row in found.nodes:
+        alive, answers = row.node_id in found.alive, row.node_id in found.answers
+        style = "" if alive and answers else "yellow" if alive else "red"
+        since, words = short_time(row.started_at), (_yes(alive), _yes(answers))
+        table.add(row.node_id, row.address, row.host, row.pid, since, held[row.node_id], *words, style=style)
+    if found.nodes:
+        table.print()
+    typer.echo(_summary(found))
+
+
+@takes_where
+def slots(
+    *,
+    where: Where,
+    owner: Annotated[
+        str | None, typer.Option("--owner", help="Only this node's slots; the beginning of its id will do.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show who holds which slot, under which epoch and since when. Slots that nobody ever took are left out."""
+    found = asyncio.run(_look(where))
+    rows = [row for row in found.slots if row.node_id.startswith(owner or "")]
+    if json:
+        typer.echo(dumps({"slots": [_slot(row, found) for row in rows]}))
+        return
+    table = Table("slots", ("slot>", "owner", "epoch>", "address", "since", ""))
+    for row in rows:
+        alive = row.node_id in found.alive
+        cells = (row.slot, row.node_id, row.epoch, row.address, short_time(row.since))
+        table.add(*cells, "" if alive else "owner is gone", style="" if alive else "red")
+    if rows:
+        table.print()
+    orphans = sum(row.node_id not in found.alive for row in rows)
+    typer.echo(f"Slots with an owner written down: {len(rows)}; with one that is gone: {orphans}.")
+    typer.echo(_summary(found))
+
+
+def _node(row: NodeRow, found: Cluster, held: int) -> dict[str, Any]:
+    return {
+        "node_id": row.node_id,
+        "address": row.address,
+        "host": row.host,
+        "pid": row.pid,
+        "since": iso_time(row.started_at),
+        "slots": held,
+        "alive": row.node_id in found.alive,
+        "answers": row.node_id in found.answers,
+    }
+
+
+def _slot(row: SlotRow, found: Cluster) -> dict[str, Any]:
+    return {
+        "slot": row.slot,
+        "owner": row.node_id,
+        "epoch": row.epoch,
+        "address": row.address,
+        "since": iso_time(row.since),
+        "owner_alive": row.node_id in found.alive,
+    }
+
+
+def _summary(found: Cluster) -> str:
+    if not found.alive:
+        return "No node is alive. The next one to start takes over every slot that it needs."
+    silent = len(found.alive - found.answers)
+    trouble = f" {silent} of them cannot be reached from here at the address written down." if silent else ""
+    return f"Nodes alive: {len(found.alive)}.{trouble}"
+
+
+def _yes(true: bool) -> str:  # noqa: FBT001 - a word for it
+    return "yes" if true else "no"
+
+
+async def _look(where: Where) -> Cluster:
+    if where.node is not None:
+        assert where.secret is not None  # noqa: S101 - a node is not named without it
+        async with ClusterClient(contact_points=[where.node], system_name=where.system, secret=where.secret) as client:
+            topology = await client.topology()
+        rows = [
+            NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()
+        ]
+        answered = await _dial_all(rows, where.system, where.secret)
+        return _cluster(rows, topology, answered)
+    journal = SqlJournal(where.url)
+    await journal.open()
+    try:
+        rows, written = await journal.nodes(), await journal.slot_rows()
+        answered = {}
+        if rows:
+            answered = await _dial_all(rows, where.system, where.secret or await journal.secret())
+        if answered:
+            return _cluster(rows, next(iter(answered.values())), answered)
+        # Alive and unreachable from here, or gone: their lease sessions tell.
+        alive = await living(journal, rows, where.session_url) if rows or written else set()
+        return Cluster(rows, written, alive, set())
+    finally:
+        await journal.close()
+
+
+def _cluster(rows: list[NodeRow], topology: Topology, answered: dict[str, Topology]) -> Cluster:
+    written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in topology.owners.values()]
+    return Cluster(rows, sorted(written, key=lambda row: row.slot), set(topology.nodes), set(answered))
+
+
+async def _dial_all(rows: Iterable[NodeRow], system: str, secret: bytes) -> dict[str, Topology]:
+    """Ask every node at once; give what those say that answer under their own name."""
+    listed = [row for row in rows if row.address]
+    told = await asyncio.gather(*(_dial(row.address or "", system, secret) for row in listed))
+    # At the address of a dead node another one may listen: it knows itself there, and nobody of the old name.
+    return {
+        row.node_id: topology
+        for row, topology in zip(listed, told, strict=True)
+        if topology is not None and row.node_id in topology.nodes
+    }
+
+
+async def _dial(address: str, system: str, secret: bytes) -> Topology | None:
+    try:
+        async with (
+            asyncio.timeout(_ANSWER_SECONDS),
+            ClusterClient(contact_points=[split_address(address)], system_name=system, secret=secret) as client,
+        ):
+            return await client.topology()
+    except (PeerError, TimeoutError, typer.BadParameter):
+        return None  # that it does not answer is what was asked

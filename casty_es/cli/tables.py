@@ -1,0 +1,58 @@
+"""Tables for people, and the times in them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+__all__ = ["Table", "iso_time", "short_time"]
+
+# Where the output is no terminal nobody's lines wrap, so a cell may be long.
+_WIDE: Final = 240
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Table:
+    """A table that is printed at the end.
+
+    Parameters
+    ----------
+    title : str
+        What stands above it.
+    headings : Sequence[str]
+        What stands above the columns; numbers go to the right under one that ends in ``>``.
+    """
+
+    def __init__(self, title: str, headings: Sequence[str]) -> None:
+        from rich.table import Table as RichTable  # noqa: PLC0415 - takes as long to load as a small command runs
+        from rich.text import Text  # noqa: PLC0415 - likewise
+
+        # Text, because what is shown may hold what rich would take for markup.
+        self._text = Text
+        self._table = RichTable(title=Text(title))
+        for heading in headings:
+            right = heading.endswith(">")
+            self._table.add_column(heading.removesuffix(">"), overflow="fold", justify="right" if right else "left")
+
+    def add(self, *cells: object, style: str = "") -> None:
+        """Add a row; ``None`` is an empty cell."""
+        self._table.add_row(*(self._text("" if cell is None else str(cell), style=style) for cell in cells))
+
+    def print(self) -> None:
+        """Print it: as wide as the terminal, or as wide as it needs to be where there is none."""
+        from rich.console import Console  # noqa: PLC0415 - as above
+
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(self._table)
+
+
+def iso_time(microseconds: int) -> str:
+    """Give microseconds since 1970 as programs want them."""
+    return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
+
+
+def short_time(microseconds: int) -> str:
+    """Give microseconds since 1970 as people want them: to the second, in UTC."""
+    return f"{_EPOCH + timedelta(microseconds=microseconds):%Y-%m-%d %H:%M:%S}Z"

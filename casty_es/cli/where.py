@@ -1,0 +1,141 @@
+"""Where a command finds the structures: the options that say so, the same for every command that needs them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Final
+
+import msgspec
+import typer
+
+from casty_es.journal.schema import URL_VARIABLE
+
+__all__ = ["DEFAULT_URL", "Host", "Port", "SessionUrl", "System", "Url", "Where", "split_address", "takes_where"]
+
+DEFAULT_URL: Final = "sqlite:///casty.db"
+
+_LARGEST_PORT: Final = 65_535
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar=URL_VARIABLE,
+        help="The journal: sqlite:///casty.db, or postgresql://user:password@host/database.",
+    ),
+]
+Host = Annotated[str, typer.Option("--host", help="The address to listen at.")]
+Port = Annotated[
+    int, typer.Option("--port", min=0, max=_LARGEST_PORT, help="The port to listen at; 0 takes a free one.")
+]
+SessionUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--session-url",
+        envvar="CASTY_ES_SESSION_URL",
+        help="The way to Postgres itself, for the leases, where --url leads to a connection pooler.",
+    ),
+]
+System = Annotated[
+    str, typer.Option("--system", envvar="CASTY_ES_SYSTEM", help="The name that the nodes were started with.")
+]
+_Node = Annotated[
+    str | None,
+    typer.Option(
+        "--node", envvar="CASTY_ES_NODE", help="HOST:PORT of a node to ask instead of the database; needs --secret."
+    ),
+]
+_Secret = Annotated[
+    str | None,
+    typer.Option(
+        "--secret",
+        envvar="CASTY_ES_SECRET",
+        help="What `casty-es secret` prints. Others can see arguments, so rather set the variable.",
+    ),
+]
+
+
+class Where(msgspec.Struct, frozen=True):
+    """What a user said of where the structures are.
+
+    Attributes
+    ----------
+    url : str
+        The journal; not used when a node was named.
+    node : tuple[str, int] | None
+        The node that was named, and with it no database.
+    secret : bytes | None
+        The cluster's secret; the journal's when it was not given.
+    system : str
+        The system's name.
+    session_url : str | None
+        Where the leases are, when that is not the journal's URL.
+    """
+
+    url: str = DEFAULT_URL
+    node: tuple[str, int] | None = None
+    secret: bytes | None = None
+    system: str = "casty"
+    session_url: str | None = None
+
+
+def takes_where(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of ``Where`` in place of its parameter ``where``."""
+    own = inspect.signature(command, eval_str=True)
+    options = inspect.signature(_where, eval_str=True).parameters
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        where = _where(**{name: given.pop(name) for name in options})
+        command(**given, where=where)
+
+    parameters = [
+        parameter
+        for name, one in own.parameters.items()
+        for parameter in (options.values() if name == "where" else [one])
+    ]
+    described: Any = with_options  # the two names below are not declared on functions
+    described.__signature__ = own.replace(parameters=parameters)
+    described.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_options
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Give the host and port of ``HOST:PORT``."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
+        raise typer.BadParameter(f"{text!r} is not HOST:PORT, such as 10.0.0.5:7400. Nothing was done.")
+    return host, int(port)
+
+
+def _where(
+    *,
+    url: Url = DEFAULT_URL,
+    session_url: SessionUrl = None,
+    node: _Node = None,
+    secret: _Secret = None,
+    system: System = "casty",
+) -> Where:
+    if node is not None and secret is None:
+        raise typer.BadParameter(
+            "--node needs the cluster's secret. Nothing was done. Run `casty-es secret` where the journal can be read, "
+            "and give what it prints as CASTY_ES_SECRET or with --secret."
+        )
+    return Where(
+        url,
+        None if node is None else split_address(node),
+        None if secret is None else _bytes(secret),
+        system,
+        session_url,
+    )
+
+
+def _bytes(secret: str) -> bytes:
+    try:
+        return bytes.fromhex(secret)
+    except ValueError:
+        raise typer.BadParameter(
+            "The secret is not hexadecimal. Nothing was done. Give it as `casty-es secret` prints it."
+        ) from None
