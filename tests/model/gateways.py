@@ -1,0 +1,161 @@
+"""What a gateway does: it locates the owner, sends, takes replies, gives up at the deadline, asks for the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from .deciding import effects, replaced
+from .rules import Rule
+from .state import INCARNATION, Frame, Gateway, Model, Op, Reply, State
+
+__all__ = ["gateway_steps"]
+
+
+def gateway_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
+    """Give every step that a gateway can take."""
+    for g, gateway in enumerate(s.gateways):
+        op = m.op(g, gateway.step)
+        if op is None:
+            continue
+        who = f"gateway {g + 1}"
+        if gateway.sends < op.sends and (gateway.phase == "open" or not m.keeps(Rule.SILENT_AFTER_UNKNOWN)):
+            yield from _sends(m, s, g, op, who)
+        for n in range(2):
+            if s.links[2 * g + n].back:
+                yield from _takes(m, s, g, n, op, who)
+        if gateway.phase == "open" and gateway.sends:
+            yield _deadline(m, s, g, op, who)
+        if gateway.phase == "unknown":
+            yield from _asks(m, s, g, op, who)
+
+
+def _sends(m: Model, s: State, g: int, op: Op, who: str) -> Iterator[tuple[str, State]]:
+    """Send to the owner known from before, or to whoever says on ``Locate`` that it owns the slot."""
+    gateway = s.gateways[g]
+    routes = {} if gateway.route is None else {gateway.route: (gateway.position, "")}
+    for n, node in enumerate(s.nodes):
+        if node.epoch and not node.frozen:
+            known = node.epoch // INCARNATION * INCARNATION + len(node.known)
+            located = f"locates node {n + 1}, epoch {node.epoch}, position {known}, and "
+            routes[n, node.epoch] = (max(gateway.position, known), located)
+    for (n, epoch), (position, located) in routes.items():
+        first = not gateway.sends
+        seen = position if first or not m.keeps(Rule.LOOK_FROM_FIRST) else gateway.after
+        link = s.links[2 * g + n]
+        frame = Frame(op.command, gateway.sends + 1, epoch, -1 if first or op.kind == "read" else seen)
+        after = gateway._replace(
+            sends=gateway.sends + 1,
+            newest_refused=False,
+            after=position if first else gateway.after,
+            settled=_settled(m, gateway, epoch),
+            must=s.told if first else gateway.must,
+            route=(n, epoch),
+            position=position,
+        )
+        again = "" if first else " again"
+        yield (
+            f"{who} {located}sends {op.command}{again} to node {n + 1} (attempt {frame.attempt}, epoch {epoch})",
+            s._replace(
+                links=replaced(s.links, 2 * g + n, link._replace(live=(*link.live, frame))),
+                gateways=replaced(s.gateways, g, after),
+            ),
+        )
+
+
+def _settled(m: Model, gateway: Gateway, epoch: int) -> int:
+    """Give the epoch after which a lease record settles the operation: the highest that it was sent under."""
+    if gateway.phase == "unknown":
+        return gateway.settled  # the caller was told already
+    if not m.keeps(Rule.OUTCOME_HIGHEST_EPOCH):
+        return epoch
+    if gateway.sends and not m.keeps(Rule.OUTCOME_EVERY_EPOCH):
+        return gateway.settled
+    return max(gateway.settled, epoch)
+
+
+def _takes(m: Model, s: State, g: int, n: int, op: Op, who: str) -> Iterator[tuple[str, State]]:
+    """Take the next reply of a connection, or drop it."""
+    gateway, link = s.gateways[g], s.links[2 * g + n]
+    reply = link.back[0]
+    s = s._replace(links=replaced(s.links, 2 * g + n, link._replace(back=link.back[1:])))
+    late = reply.command != op.command or gateway.phase != "open"
+    if late or (reply.attempt != gateway.sends and m.keeps(Rule.NEWEST_ATTEMPT)):
+        yield f"{who} drops a late reply to {reply.command}", s
+    elif reply.kind == "refused":
+        refused = gateway._replace(refused=gateway.refused + 1, newest_refused=True)
+        label = f"{who} hears that attempt {reply.attempt} of {reply.command} was refused"
+        yield label, s._replace(gateways=replaced(s.gateways, g, refused))
+    else:
+        yield f"{who} hears {reply.kind!r}{_shown(reply)} for {reply.command}", _conclude(m, s, g, op, reply)
+
+
+def _shown(reply: Reply) -> str:
+    return f" of {', '.join(reply.seen) or 'an empty log'}" if reply.kind == "value" else ""
+
+
+def _conclude(m: Model, s: State, g: int, op: Op, reply: Reply) -> State:
+    """Tell the caller what a final reply says."""
+    gateway = s.gateways[g]
+    told, denied = s.told, s.denied
+    missing = (
+        sorted(gateway.must - set(reply.seen) - s.excused) if reply.kind in {"nothing", "value", "withdrawn"} else []
+    )
+    bad = f"stale read: {op.command} was answered without {', '.join(missing)}" if missing else s.bad
+    match reply.kind:
+        case "done":
+            told |= {m.key(op.command)}
+        case "in line":
+            told |= {op.of}
+        case "value":
+            told |= set(reply.seen)
+        case "nothing" | "concluded":
+            denied |= {m.key(op.command)}
+        case "withdrawn":
+            denied |= {op.of}
+        case _:
+            raise AssertionError(reply)
+    # A withdrawal is needed only when its request was given up.
+    following = m.op(g, gateway.step + 1)
+    steps = 2 if following is not None and following.kind == "withdraw" else 1
+    return s._replace(told=told, denied=denied, bad=bad, gateways=replaced(s.gateways, g, _next(gateway, steps)))
+
+
+def _next(gateway: Gateway, steps: int) -> Gateway:
+    return Gateway(step=gateway.step + steps, route=gateway.route, position=gateway.position)
+
+
+def _deadline(m: Model, s: State, g: int, op: Op, who: str) -> tuple[str, State]:
+    gateway = s.gateways[g]
+    if op.kind == "read":
+        after = s._replace(gateways=replaced(s.gateways, g, _next(gateway, 1)))
+        return f"{who} gives up {op.command}", after
+    certain = gateway.refused == gateway.sends if m.keeps(Rule.TIMEOUT_EVERY_SEND) else gateway.newest_refused
+    following = m.op(g, gateway.step + 1)
+    if certain:
+        steps = 2 if following is not None and following.kind == "withdraw" else 1
+        after = s._replace(denied=s.denied | {op.command}, gateways=replaced(s.gateways, g, _next(gateway, steps)))
+        return f"{who} tells its caller that {op.command} certainly did not happen", after
+    if following is not None and following.kind == "withdraw":
+        after = s._replace(gateways=replaced(s.gateways, g, _next(gateway, 1)))
+        return f"{who} reaches the deadline of {op.command}", after
+    after = s._replace(gateways=replaced(s.gateways, g, gateway._replace(phase="unknown")))
+    return f"{who} tells its caller that the outcome of {op.command} is unknown", after
+
+
+def _asks(m: Model, s: State, g: int, op: Op, who: str) -> Iterator[tuple[str, State]]:
+    """Ask the journal for the outcome; while it is still unknown nothing changes."""
+    gateway = s.gateways[g]
+    if op.kind not in {"put", "take"}:
+        return
+    if m.key(op.command) in map(m.key, effects(s.log)):
+        after = s._replace(told=s.told | {m.key(op.command)}, gateways=replaced(s.gateways, g, _next(gateway, 1)))
+        yield f"{who} asks for the outcome: {op.command} was executed", after
+        return
+    newest = s.grants if not m.keeps(Rule.LEASE_RECORD) else _newest_lease(s)
+    if newest > gateway.settled or not m.keeps(Rule.OUTCOME_LATER_LEASE):
+        after = s._replace(denied=s.denied | {op.command}, gateways=replaced(s.gateways, g, _next(gateway, 1)))
+        yield f"{who} asks for the outcome: {op.command} was not executed", after
+
+
+def _newest_lease(s: State) -> int:
+    return max((record.epoch for record in s.log if record.kind == "lease"), default=0)
