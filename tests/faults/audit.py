@@ -49,7 +49,6 @@ _NOTHING_HAPPENED = (
     errors.OverloadedError,
     errors.NotDoneError,
     errors.JournalUnavailableError,
-    errors.JournalInUseError,
     errors.AppendRejectedError,
     errors.LeaseLostError,
 )

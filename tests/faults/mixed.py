@@ -105,18 +105,17 @@ class Caller:
         await self.permitting()
         await self.gathering()
 
+    async def step(self, random: Random, *, in_line: bool = True) -> None:
+        """Use one structure, whichever comes up; without ``in_line`` one where nobody waits for anybody."""
+        steps: list[Callable[[], Awaitable[None]]] = [self.counting, self.mapping, self.tagging, self.queueing]
+        if in_line:
+            steps += [self.locking, self.permitting, self.gathering]
+        await random.choice(steps)()
+
     async def forever(self, random: Random) -> None:
-        """Use one structure after the other, whichever comes up."""
-        steps: list[Callable[[], Awaitable[None]]] = [
-            self.counting,
-            self.mapping,
-            self.tagging,
-            self.queueing,
-            self.locking,
-            self.permitting,
-        ]
+        """Use one structure after the other."""
         while True:
-            await random.choice(steps)()
+            await self.step(random)
 
 
 async def run_once(d: Distributed, prefix: str, *, callers: int = 3, seconds: float = 10.0) -> list[Caller]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import pytest
 
-from casty_es import ClusteredActorSystem, Distributed
-from casty_es.actors import slot_leases, writer
+from casty_es import ClusteredActorSystem, Distributed, node
+from casty_es.actors import writer
 from casty_es.config import Settings
 from casty_es.domain.decider import WAITING
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import Append, StoredSnapshot
+from casty_es.leases.memory import ProcessLeaseManager
 
 from .audit import Log, audit, read_memory
 from .faulty import Fault, FaultyJournal
 from .mixed import run_once
 from .recording import Operation, Recorder
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
 
 _SETTINGS = Settings(snapshot_events=10, lease_seconds=2.0)
 
@@ -71,6 +68,12 @@ async def test_replies_before_the_commit_are_caught(monkeypatch: pytest.MonkeyPa
     assert says(findings, "no state between sequences")
 
 
+@pytest.fixture
+def everybody_leads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every system gets every slot, as one that does not know yet that it lost them."""
+    monkeypatch.setattr(node, "lease_manager", lambda *_, **__: ProcessLeaseManager(InMemoryJournal()))
+
+
 class NoPredecessors(InMemoryJournal):
     """A journal that takes an append whatever it follows."""
 
@@ -78,6 +81,7 @@ class NoPredecessors(InMemoryJournal):
         pass
 
 
+@pytest.mark.usefixtures("everybody_leads")
 async def test_a_journal_without_the_predecessor_check_is_caught() -> None:
     """Two owners that both write to a slot break its positions, hashes and epochs."""
     # given a journal that does not look at what an append follows
@@ -99,6 +103,7 @@ async def test_a_journal_without_the_predecessor_check_is_caught() -> None:
         assert says(findings, words), words
 
 
+@pytest.mark.usefixtures("everybody_leads")
 async def test_the_same_two_owners_are_harmless_with_the_check() -> None:
     """The control of the control above: the real journal refuses the stale owner, and its retry is done once."""
     journal = InMemoryJournal(slots=1)
@@ -115,36 +120,6 @@ async def test_the_same_two_owners_are_harmless_with_the_check() -> None:
     assert audit(read_memory(journal), operations) == []
 
 
-async def test_settling_unknown_outcomes_by_reading_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who looks for a lost append without writing first tells a caller "not done" before the append arrives."""
-
-    async def only_read(self: slot_leases.SlotLeases, slots: Collection[Any]) -> None:
-        if all(slot.head.position for slot in slots):
-            heads = await self._journal.heads([slot.number for slot in slots])
-            for slot in slots:
-                slot.take(heads[slot.number], 1_000, self._runtime.now())
-            return
-        await take(self, slots)
-
-    take = slot_leases.SlotLeases.take
-    # given a writer that settles by reading, and an append that arrives late
-    inner = InMemoryJournal(slots=1)
-    operations: list[Operation] = []
-    faulty = FaultyJournal(inner, Fault.WRITTEN_MEANWHILE, range(0))
-    async with ClusteredActorSystem(journal=faulty) as system:
-        recorder = Recorder(system)
-        recorder.operations = operations
-        hits = Distributed(recorder).counter("hits")
-        await hits.increment()
-        monkeypatch.setattr(slot_leases.SlotLeases, "take", only_read)
-        faulty.at = range(faulty.appends + 1, faulty.appends + 2)
-        # when the lost one arrives after the look
-        await asyncio.gather(hits.increment(), return_exceptions=True)
-        await asyncio.gather(hits.increment(), return_exceptions=True)
-    # then the audit finds what "did not happen"
-    assert says(audit(read_memory(inner), operations), "its caller was told that nothing happened")
-
-
 async def test_retrying_under_a_fresh_id_is_caught() -> None:
     """A lost command that is sent again as another one counts twice; the audit names what nobody asked for."""
     log, operations = await whole_log()
@@ -154,6 +129,7 @@ async def test_retrying_under_a_fresh_id_is_caught() -> None:
     assert says(audit(log, mine), "nobody asked for it")
 
 
+@pytest.mark.usefixtures("everybody_leads")
 async def test_answers_from_old_state_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """An owner that does not prove its reads gives stale ones once somebody else has written."""
     from casty_es.actors import proofs

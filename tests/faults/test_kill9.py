@@ -13,6 +13,7 @@ import pytest
 
 from .audit import audit, read_sql
 from .child import load
+from .conftest import KILL_ROUNDS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 
 _SECONDS_PER_ROUND = 60
 
-
-@pytest.fixture(autouse=True)
-def _time_for_every_round(request: pytest.FixtureRequest, kill_rounds: int) -> None:
-    request.node.add_marker(pytest.mark.timeout(60 + _SECONDS_PER_ROUND * kill_rounds))
+pytestmark = pytest.mark.timeout(60 + _SECONDS_PER_ROUND * KILL_ROUNDS)
 
 
 def test_what_was_acknowledged_survives_kill_9(

@@ -237,8 +237,8 @@ async def test_those_in_line_do_not_keep_the_holder_from_releasing() -> None:
     """Waiters do not count against `max_pending`: what would let them go on is accepted."""
     async with ClusteredActorSystem(settings=Settings(max_pending=5)) as system:
         d = Distributed(system)
-        assert system._owner is not None
-        waiters = system._owner._waiters
+        assert system._node is not None
+        waiters = system._node.owner._waiters
         # given as many in line as commands may be pending
         holder = d.lock("deploy")
         await holder.acquire()
@@ -258,8 +258,8 @@ async def test_closing_while_an_append_is_refused_tells_every_caller(monkeypatch
     journal = InMemoryJournal()
     system = ClusteredActorSystem(journal=journal)
     await system.__aenter__()
-    owner, counter = system._owner, Distributed(system).counter("hits", timeout=1_000.0)
-    assert owner is not None
+    assert system._node is not None
+    owner, counter = system._node.owner, Distributed(system).counter("hits", timeout=1_000.0)
     await counter.increment()
     # given an append on its way, a command decided on top of it, and a journal that is slow to read
     writing = Held(journal, "append", monkeypatch)
@@ -271,9 +271,9 @@ async def test_closing_while_an_append_is_refused_tells_every_caller(monkeypatch
     reading = Held(journal, "entities", monkeypatch)
     # when the system is closed, and the append refused meanwhile
     closing = asyncio.create_task(system.__aexit__(None, None, None))
-    await until(owner._writer._closing.is_set)
+    await until(lambda: owner._closing)
     writing.pass_on.set()
-    await until(owner._writer._task.done)
+    await reading.reached.wait()
     reading.pass_on.set()
     await closing
     # then both are told
@@ -290,8 +290,8 @@ async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pyte
     journal = InMemoryJournal()
     system = ClusteredActorSystem(journal=journal)
     await system.__aenter__()
-    d, owner = Distributed(system), system._owner
-    assert owner is not None
+    assert system._node is not None
+    d, owner = Distributed(system), system._node.owner
     # given a holder, one in line behind it, and a release that is on its way
     holder, waiter = d.lock("deploy"), d.lock("deploy")
     await holder.acquire()
@@ -302,7 +302,7 @@ async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pyte
     await writing.reached.wait()
     # when the system is closed before the release is written
     closing = asyncio.create_task(system.__aexit__(None, None, None))
-    await until(owner._writer._closing.is_set)
+    await until(lambda: owner._closing)
     writing.pass_on.set()
     await closing
     # then the waiter knows what the journal knows

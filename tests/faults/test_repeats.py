@@ -15,6 +15,7 @@ from casty_es.errors import NotDoneError
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
+from casty_es.names import slot_of
 from casty_es.runtime import SystemRuntime
 
 from .audit import audit, read_memory, read_sql, timelines
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from casty_es.actors.owner import Owner
+    from casty_es.actors.pending import Pending
     from casty_es.domain.decider import Command
 
 _HITS = EntityName("counter", "hits", "")
@@ -43,8 +45,8 @@ class Journal:
     async def owner(self) -> AsyncIterator[Owner]:
         """A fresh process' owner."""
         async with ClusteredActorSystem(journal=self._memory or self._make()) as system:
-            assert system._owner is not None
-            yield system._owner
+            assert system._node is not None
+            yield system._node.owner
 
     async def types(self, name: EntityName) -> list[str]:
         """The event types of an entity, and nothing wrong with the journal."""
@@ -63,9 +65,18 @@ def journal(request: pytest.FixtureRequest) -> Journal:
     return Journal(lambda: SqlJournal(url), url)
 
 
+async def submit(
+    owner: Owner, name: EntityName, command: Command, id_: bytes, *, repeat_after: int | None = None
+) -> Pending:
+    """Submit to the owner's slot, which is taken first."""
+    slot = owner.slots[slot_of(name.kind, name.name, 0, len(owner.slots))]
+    await owner.locate(slot)
+    return owner.submit(name, 1, command, id_, slot=slot, epoch=slot.epoch, repeat_after=repeat_after)
+
+
 async def ask(owner: Owner, name: EntityName, command: Command, id_: bytes, *, after: int | None = None) -> Any:
-    """Submit and await."""
-    return await owner.submit(name, 1, command, id_, repeat_after=after).future
+    """Submit and await the answer."""
+    return await (await submit(owner, name, command, id_, repeat_after=after)).future
 
 
 def acquire(id_: bytes, owner: str = "me") -> lock.Acquire:
@@ -78,10 +89,10 @@ async def test_a_repeat_joins_its_pending_first_attempt(journal: Journal) -> Non
     id_ = _new_id()
     async with journal.owner() as owner:
         # given a first attempt that is not answered yet
-        first = owner.submit(_HITS, 1, counter.Increment(5), id_).future
+        first = (await submit(owner, _HITS, counter.Increment(5), id_)).future
         assert not first.done()
         # when it is repeated at once, and again
-        repeats = [owner.submit(_HITS, 1, counter.Increment(5), id_, repeat_after=0).future for _ in range(3)]
+        repeats = [(await submit(owner, _HITS, counter.Increment(5), id_, repeat_after=0)).future for _ in range(3)]
         # then all are told the same
         assert await asyncio.gather(first, *repeats) == [5, 5, 5, 5]
     assert await journal.types(_HITS) == ["counter.incremented"]
@@ -122,7 +133,7 @@ async def test_a_repeat_of_what_never_happened_happens(journal: Journal) -> None
     id_ = _new_id()
     async with journal.owner() as owner:
         # given a command that only its repeats bring, two at the same time
-        repeats = [owner.submit(_HITS, 1, counter.Increment(5), id_, repeat_after=0).future for _ in range(2)]
+        repeats = [(await submit(owner, _HITS, counter.Increment(5), id_, repeat_after=0)).future for _ in range(2)]
         # when both are answered, then it happened once
         assert await asyncio.gather(*repeats) == [5, 5]
     assert await journal.types(_HITS) == ["counter.incremented"]
@@ -134,8 +145,8 @@ async def test_repeats_under_load_change_nothing(journal: Journal) -> None:
     async with journal.owner() as owner:
 
         async def insisted(id_: bytes) -> set[int]:
-            first = owner.submit(_HITS, 1, counter.Increment(1), id_).future
-            joined = owner.submit(_HITS, 1, counter.Increment(1), id_, repeat_after=0).future
+            first = (await submit(owner, _HITS, counter.Increment(1), id_)).future
+            joined = (await submit(owner, _HITS, counter.Increment(1), id_, repeat_after=0)).future
             answers = {await first, await joined}
             for _ in range(2):
                 answers.add(await ask(owner, _HITS, counter.Increment(1), id_, after=0))
@@ -155,10 +166,10 @@ async def test_a_repeat_outlives_the_first_caller(journal: Journal) -> None:
     async with journal.owner() as owner:
         await ask(owner, _HITS, counter.Increment(1), _new_id())
         # given a decided command whose caller's time is up before the commit
-        first = owner.submit(_HITS, 1, counter.Increment(5), id_)
+        first = await submit(owner, _HITS, counter.Increment(5), id_)
         first.time_out()
         # when it is repeated
-        repeat = owner.submit(_HITS, 1, counter.Increment(5), id_, repeat_after=0).future
+        repeat = (await submit(owner, _HITS, counter.Increment(5), id_, repeat_after=0)).future
         # then the repeat gets the answer
         assert await repeat == 6
         with pytest.raises(TimeoutError):
@@ -183,17 +194,17 @@ async def test_a_request_in_line_is_not_put_in_line_again(journal: Journal) -> N
     async with journal.owner() as owner:
         # given a request in line
         await ask(owner, _LOCK, acquire(holder, "first"), holder)
-        first = owner.submit(_LOCK, 1, acquire(waiter), waiter)
+        first = await submit(owner, _LOCK, acquire(waiter), waiter)
         await ask(owner, _LOCK, lock.GetHolder(), _new_id())
         # when it is repeated here
-        joined = owner.submit(_LOCK, 1, acquire(waiter), waiter, repeat_after=0)
+        joined = await submit(owner, _LOCK, acquire(waiter), waiter, repeat_after=0)
         await ask(owner, _LOCK, lock.GetHolder(), _new_id())
         assert not joined.future.done()
         closing = asyncio.gather(first.future, joined.future, return_exceptions=True)
     await closing
     async with journal.owner() as owner:
         # and at the next owner
-        again = owner.submit(_LOCK, 1, acquire(waiter), waiter, repeat_after=0)
+        again = await submit(owner, _LOCK, acquire(waiter), waiter, repeat_after=0)
         await ask(owner, _LOCK, lock.GetHolder(), _new_id())
         assert not again.future.done()
         # then the release grants it, once
@@ -210,7 +221,7 @@ async def test_a_withdrawn_request_never_comes_back(journal: Journal, *, reopene
     async with journal.owner() as owner:
         # given a request that stood in line and was withdrawn
         await ask(owner, _LOCK, acquire(holder, "first"), holder)
-        first = owner.submit(_LOCK, 1, acquire(waiter), waiter).future
+        first = (await submit(owner, _LOCK, acquire(waiter), waiter)).future
         await ask(owner, _LOCK, lock.Withdraw(str(UUID(bytes=waiter)), keep_grant=True), _new_id())
         with pytest.raises(NotDoneError):
             await first
@@ -243,8 +254,8 @@ async def test_a_permit_is_taken_once(journal: Journal) -> None:
     id_ = _new_id()
     request = str(UUID(bytes=id_))
     async with journal.owner() as owner:
-        first = owner.submit(_PERMITS, 1, semaphore.Acquire("me", request, 2), id_).future
-        joined = owner.submit(_PERMITS, 1, semaphore.Acquire("me", request, 2), id_, repeat_after=0).future
+        first = (await submit(owner, _PERMITS, semaphore.Acquire("me", request, 2), id_)).future
+        joined = (await submit(owner, _PERMITS, semaphore.Acquire("me", request, 2), id_, repeat_after=0)).future
         grant = await first
         assert await joined == grant
         assert await ask(owner, _PERMITS, semaphore.Acquire("me", request, 2), id_, after=0) == grant
