@@ -34,14 +34,16 @@ class Task:
 
 @contextlib.asynccontextmanager
 async def names(url: str) -> AsyncIterator[dict[str, Any]]:
-    """Give what every example may use: a system on a fresh journal, its structures and two dataclasses."""
+    """Give what every example may use: a node on a fresh journal, how to reach it, its structures, two dataclasses."""
     journal = SqlJournal(url)
     async with ClusteredActorSystem(journal=journal) as system:
         yield {
             "__name__": "__example__",
+            "address": system.self_node,
             "casty_es": casty_es,
             "d": Distributed(system, journal=journal),
             "journal": journal,
+            "secret": await journal.secret(),
             "system": system,
             "Task": Task,
             "User": User,
