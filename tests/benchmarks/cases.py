@@ -2,95 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
 
+from tests.benchmarks.cluster.cases import cluster_cases
 from tests.benchmarks.databases import Databases
-from tests.benchmarks.environments import SkippedError, peer_python
-
-_PEERS = Path(__file__).parent / "peers"
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured."""
-
-    name: str
-    rounds: int
-    seconds: float
-    puts: int
-    replay: int
-    counter: int
-    keys: int
-    downloads: bool = True
-
-
-FULL = Sizes("full", rounds=5, seconds=3.0, puts=50_000, replay=300_000, counter=1_000_000, keys=1_000_000)
-QUICK = Sizes("quick", rounds=3, seconds=2.0, puts=20_000, replay=100_000, counter=100_000, keys=100_000)
-SMOKE = Sizes("smoke", rounds=1, seconds=0.05, puts=200, replay=1_500, counter=1_500, keys=300, downloads=False)
-
-
-@dataclass(frozen=True)
-class Goal:
-    """A bound for our own number, or for its ratio to the peer's."""
-
-    bound: float
-    of_ratio: bool = False
-    at_most: bool = False
-
-    def met(self, value: float) -> bool:
-        """Tell whether a number keeps to it."""
-        return value <= self.bound if self.at_most else value >= self.bound
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the report: one of the measurements, beside one of the peers'."""
-
-    title: str
-    unit: str
-    goal: Goal
-    peer: str | None = None
-    ours: str = "ours"
-    value: str = "per_second"
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Program:
-    """A program that measures: its command on a database, and where that comes from.
-
-    Parameters
-    ----------
-    command : Callable[[str], list[str]]
-        The command on a database's URL. It may raise ``SkippedError``.
-    database : Callable[[], AbstractContextManager[str]]
-        Gives the URL, and takes everything away after it.
-    """
-
-    command: Callable[[str], list[str]]
-    database: Callable[[], AbstractContextManager[str]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Programs that take turns, and the lines that come of them.
-
-    Attributes
-    ----------
-    prepare : list[Callable[[], list[str]]]
-        Commands that are run once before.
-    """
-
-    number: int
-    title: str
-    programs: dict[str, Program]
-    lines: list[Line]
-    rounds: int
-    prepare: dict[str, Callable[[], list[str]]] = field(default_factory=dict)
+from tests.benchmarks.plan import FULL, Case, Goal, Line, Program, Sizes, alone, ours
 
 
 def cases(databases: Databases, sizes: Sizes) -> list[Case]:
@@ -103,18 +20,8 @@ def cases(databases: Databases, sizes: Sizes) -> list[Case]:
         _replay(databases, sizes),
         _snapshots(databases, sizes),
         _memory(databases, sizes),
+        *cluster_cases(databases, sizes),
     ]
-
-
-def _ours(module: str, *arguments: object) -> list[str]:
-    return [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
-
-
-def _alone(sizes: Sizes, requirement: str, minimum: tuple[int, int], program: str, *arguments: object) -> list[str]:
-    if not sizes.downloads:
-        raise SkippedError(f"{requirement} is not installed for a smoke run")
-    python = peer_python(requirement, minimum=minimum)
-    return [python, "-I", str(_PEERS / program), *map(str, arguments)]
 
 
 def _kept(url: str) -> Callable[[], AbstractContextManager[str]]:
@@ -128,11 +35,11 @@ def _file(url: str) -> str:
 
 def _casty(sizes: Sizes, action: str, url: str) -> list[str]:
     arguments = [action, _file(url), "--seconds", sizes.seconds]
-    return _alone(sizes, "casty==0.20.1", (3, 12), "casty_program.py", *arguments)
+    return alone(sizes, "casty==0.20.1", (3, 12), "casty_program.py", *arguments)
 
 
 def _increments(url: str, callers: int, sizes: Sizes) -> list[str]:
-    return _ours("increments", url, "--callers", callers, "--seconds", sizes.seconds)
+    return ours("increments", url, "--callers", callers, "--seconds", sizes.seconds)
 
 
 def _sqlite_increments(databases: Databases, sizes: Sizes) -> Case:
@@ -158,7 +65,7 @@ def _postgres_increments(databases: Databases, sizes: Sizes) -> Case:
         {
             "ours": Program(lambda url: _increments(url, 100, sizes), databases.postgres_url),
             peer: Program(
-                lambda url: _ours(updates, "updates", url, "--seconds", sizes.seconds), databases.postgres_url
+                lambda url: ours(updates, "updates", url, "--seconds", sizes.seconds), databases.postgres_url
             ),
         },
         [Line(title, "/s", Goal(8, of_ratio=True), peer)],
@@ -173,10 +80,10 @@ def _one_caller(databases: Databases, sizes: Sizes) -> Case:
 
     def inserts(driver: str) -> Program:
         module = "peers.sqlite_inserts"
-        return Program(lambda url: _ours(module, driver, url, "--seconds", sizes.seconds), databases.sqlite_url)
+        return Program(lambda url: ours(module, driver, url, "--seconds", sizes.seconds), databases.sqlite_url)
 
-    def line(database: str, peer: str, ours: str) -> Line:
-        return Line(f"one increment at a time, {database}", "µs", goal, peer, ours, "microseconds")
+    def line(database: str, peer: str, program: str) -> Line:
+        return Line(f"one increment at a time, {database}", "µs", goal, peer, program, "microseconds")
 
     return Case(
         3,
@@ -187,7 +94,7 @@ def _one_caller(databases: Databases, sizes: Sizes) -> Case:
             one_hop: inserts("one-hop"),
             "ours on Postgres": Program(lambda url: _increments(url, 1, sizes), databases.postgres_url),
             prepared: Program(
-                lambda url: _ours("peers.postgres_program", "inserts", url, "--seconds", sizes.seconds),
+                lambda url: ours("peers.postgres_program", "inserts", url, "--seconds", sizes.seconds),
                 databases.postgres_url,
             ),
         },
@@ -207,7 +114,7 @@ def _cold_puts(databases: Databases, sizes: Sizes) -> Case:
         4,
         "Map puts on distinct cold keys, SQLite, 100 callers",
         {
-            "ours": Program(lambda url: _ours("puts", url, "--keys", sizes.puts, "--again"), databases.sqlite_url),
+            "ours": Program(lambda url: ours("puts", url, "--keys", sizes.puts, "--again"), databases.sqlite_url),
             peer: Program(lambda url: _casty(sizes, "puts", url), databases.no_file_yet),
         },
         [
@@ -219,24 +126,24 @@ def _cold_puts(databases: Databases, sizes: Sizes) -> Case:
 
 
 def _replay(databases: Databases, sizes: Sizes) -> Case:
-    ours, theirs = databases.kept("replay"), databases.kept("eventsourcing")
+    mine, theirs = databases.kept("replay"), databases.kept("eventsourcing")
     peer = "eventsourcing 9.5, SQLite recorder"
 
     def peer_command(action: str) -> list[str]:
         program = "eventsourcing_program.py"
-        return _alone(sizes, "eventsourcing==9.5.*", (3, 10), program, action, _file(theirs), "--events", sizes.replay)
+        return alone(sizes, "eventsourcing==9.5.*", (3, 10), program, action, _file(theirs), "--events", sizes.replay)
 
     return Case(
         5,
         "Replay without snapshots",
         {
-            "ours": Program(lambda url: _ours("replay", "read", url, "--events", sizes.replay), _kept(ours)),
+            "ours": Program(lambda url: ours("replay", "read", url, "--events", sizes.replay), _kept(mine)),
             peer: Program(lambda _: peer_command("read"), _kept(theirs)),
         },
         [Line(f"the first read of a counter with {sizes.replay:,} events", "events/s", Goal(200_000), peer)],
         sizes.rounds,
         {
-            "ours": lambda: _ours("replay", "build", ours, "--events", sizes.replay),
+            "ours": lambda: ours("replay", "build", mine, "--events", sizes.replay),
             peer: lambda: peer_command("build"),
         },
     )
@@ -248,7 +155,7 @@ def _snapshots(databases: Databases, sizes: Sizes) -> Case:
     return Case(
         5,
         "Activation with snapshots",
-        {"ours": Program(lambda url: _ours("replay", "write", url, "--events", sizes.counter), _kept(url))},
+        {"ours": Program(lambda url: ours("replay", "write", url, "--events", sizes.counter), _kept(url))},
         [
             Line(
                 f"the first increment, lease and commit included, of a counter with {sizes.counter:,} events",
@@ -259,7 +166,7 @@ def _snapshots(databases: Databases, sizes: Sizes) -> Case:
             )
         ],
         sizes.rounds,
-        {"ours": lambda: _ours("replay", "build-snapshots", url, "--events", sizes.counter)},
+        {"ours": lambda: ours("replay", "build-snapshots", url, "--events", sizes.counter)},
     )
 
 
@@ -268,7 +175,7 @@ def _memory(databases: Databases, sizes: Sizes) -> Case:
     return Case(
         6,
         "Memory",
-        {"ours": Program(lambda url: _ours("puts", url, "--keys", sizes.keys), databases.sqlite_url)},
+        {"ours": Program(lambda url: ours("puts", url, "--keys", sizes.keys), databases.sqlite_url)},
         [
             Line(
                 f"peak resident memory of the process that puts {sizes.keys:,} distinct keys",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 _HIGH_WATER = "VmHWM:"
@@ -39,6 +40,11 @@ async def for_numbers(operation: Callable[[int], Awaitable[object]], *, callers:
 
     await asyncio.gather(*(call() for _ in range(callers)))
     return time.perf_counter() - begin
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Give the smallest of the values that so many percent of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def peak_mib() -> float:

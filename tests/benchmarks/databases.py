@@ -64,9 +64,15 @@ class Databases:
         return f"sqlite:///{folder}/casty.db"
 
     @contextmanager
+    def empty_folder(self) -> Iterator[str]:
+        """Give a folder that is removed with the block."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            yield folder
+
+    @contextmanager
     def no_file_yet(self) -> Iterator[str]:
         """Give a file that does not exist, in a folder that is removed with the block."""
-        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+        with self.empty_folder() as folder:
             yield f"sqlite:///{folder}/casty.db"
 
     @contextmanager

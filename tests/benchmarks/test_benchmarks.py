@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ import pytest
 from tests.conftest import POSTGRES_VARIABLE
 
 _ROOT = Path(__file__).parents[2]
-_CASES = ["1", "1", "2", "3", "3", "3", "4", "4", "5", "5", "6"]
-_NUMBER = re.compile(r"^[\d,.]+")
+_LINES = {1: 2, 2: 1, 3: 3, 4: 2, 5: 2, 6: 1, 7: 6, 8: 4, 9: 4, 10: 2, 11: 8, 12: 2}
+_NUMBER = re.compile(r"^-?[\d,.]+")
 
 
 @pytest.fixture
@@ -25,22 +26,28 @@ def report(tmp_path: Path, postgres_server: str) -> list[list[str]]:
     env = {**os.environ, POSTGRES_VARIABLE: postgres_server}
     ended = subprocess.run(command, cwd=_ROOT, env=env, check=False, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if re.match(r"\| \d ", line)]
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if re.match(r"\| \d+ ", line)]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
+@pytest.mark.timeout(600)  # it starts some forty processes, and waits for Postgres to end the sessions of frozen ones
 def test_a_run_reports_every_line_with_numbers(report: list[list[str]]) -> None:
     """Every goal has its line: our number, the peer's and the ratio, where the peer needs no download."""
-    assert [cells[0] for cells in report] == _CASES
+    assert Counter(int(cells[0]) for cells in report) == _LINES
     for _, what, ours, peer, ratio, goal, met in report:
-        assert _above_zero(ours), what
-        assert goal.startswith(("at least", "at most")), what
+        # In so short a run a difference may have either sign, and a processor's clock may not have ticked.
+        assert _a_number(ours) if "adds" in what or "processor time" in what else _above_zero(ours), what
+        assert goal.startswith(("at least", "at most", "none")), what
         if peer.startswith("-"):
             assert "is not installed for a smoke run" in met, what
         elif peer != "none":
             assert _above_zero(peer), what
             assert _above_zero(ratio), what
     assert sum(_above_zero(cells[3]) for cells in report) == 4
+
+
+def _a_number(cell: str) -> bool:
+    return _NUMBER.match(cell) is not None
 
 
 def _above_zero(cell: str) -> bool:

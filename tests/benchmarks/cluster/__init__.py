@@ -1,0 +1,1 @@
+"""Several node processes on one database: routed commands, failover, handover, many nodes."""
