@@ -234,7 +234,11 @@ class _NodesDirectory:
                 failed = error
                 continue
             if isinstance(answer, wire.Failed):
-                raise decode_error(answer.error, answer.message, answer.detail)
+                said = decode_error(answer.error, answer.message, answer.detail)
+                if not isinstance(said, UsageError):
+                    raise said
+                failed = PeerLostError(f"The node at {address} is closing: {said}", sent=True)
+                continue
             if isinstance(answer, expected):
                 return answer
             failed = PeerLostError(f"The node at {address} answered with {type(answer).__name__}.", sent=True)

@@ -274,7 +274,7 @@ class Owner:
         await self.leases.notice_acceptance()
         self.leases.refuse_regressed(slot)
         if not slot.epoch and not self._closing:
-            await self.leases.take([slot])
+            await self.leases.take_soon(slot)
         if not slot.epoch:
             raise self.refusals.of(slot)
         self.refusals.point(slot, None, None)

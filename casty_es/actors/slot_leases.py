@@ -73,6 +73,9 @@ class SlotLeases:
         self._session: LeaseSession | None = None
         self._opening = asyncio.Lock()
         self._taking = asyncio.Lock()
+        self._closed = False
+        self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
+        self._batching: asyncio.Task[None] | None = None
         self._regressed: dict[Slot, tuple[str, int]] = {}  # why, and under which incarnation
         self.incarnation = incarnation
         self.address: str | None = None
@@ -88,11 +91,44 @@ class SlotLeases:
             The database cannot be reached.
         """
         async with self._opening:
+            if self._closed:
+                raise JournalUnavailableError("The node is closing and takes no slots any more. Nothing was done.")
             if self._session is None or self._session.lost.done():
                 self._session = session = await self._manager.open(self._node_id)
                 session.lost.add_done_callback(self._lost)
                 _LOG.info("Node %s opened its lease session", self._node_id)
             return self._session
+
+    async def take_soon(self, slot: Slot) -> None:
+        """Own one slot, as ``take`` does, together with all others that are asked for meanwhile."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked.append((slot, waiter))
+        if self._batching is None or self._batching.done():
+            self._batching = asyncio.create_task(self._take_asked(), name="casty-takes")
+        await waiter
+
+    async def _take_asked(self) -> None:
+        while self._asked:
+            asked, self._asked = self._asked, []
+            try:
+                await self.take({slot for slot, _ in asked})
+            except Exception as error:  # noqa: BLE001 - it is given to those whom it concerns
+                if len(asked) > 1:  # one slot's trouble is not the others'
+                    for slot, waiter in asked:
+                        await self._take_one(slot, waiter)
+                else:
+                    _tell(asked[0][1], error)
+            else:
+                for _, waiter in asked:
+                    _tell(waiter, None)
+
+    async def _take_one(self, slot: Slot, waiter: asyncio.Future[None]) -> None:
+        try:
+            await self.take([slot])
+        except Exception as error:  # noqa: BLE001 - as above
+            _tell(waiter, error)
+        else:
+            _tell(waiter, None)
 
     async def take(self, slots: Collection[Slot]) -> None:
         """Own these slots, as far as nobody else holds them: those that could not be taken keep the epoch 0.
@@ -176,7 +212,11 @@ class SlotLeases:
 
     async def close(self) -> None:
         """Give everything back."""
-        session, self._session = self._session, None
+        self._closed = True
+        if self._batching is not None:
+            await asyncio.gather(self._batching, return_exceptions=True)
+        async with self._opening:
+            session, self._session = self._session, None
         if session is not None:
             session.lost.remove_done_callback(self._lost)
             await session.close()
@@ -243,3 +283,12 @@ class SlotLeases:
         if not reason.cancelled():
             _LOG.warning("Node %s lost its lease session and every slot: %s", self._node_id, reason.result())
             self._on_lost(reason.result())
+
+
+def _tell(waiter: asyncio.Future[None], error: Exception | None) -> None:
+    if waiter.done():
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)

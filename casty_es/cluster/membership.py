@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from casty_es.actors.slot_leases import SlotLeases
 from casty_es.cluster.topology import Topology
-from casty_es.errors import CastyError, UsageError
+from casty_es.errors import CastyError
 from casty_es.journal.port import EventJournal, NodeRow
 from casty_es.leases.port import LeaseSession
 from casty_es.runtime import Runtime
@@ -94,8 +94,8 @@ class Membership:
         JournalError
             The journal cannot be asked.
         """
-        if self._left:
-            raise UsageError("The system is being closed. Nothing was done.")
+        if self._left:  # opening another session would leave one behind
+            return self.topology
         if self._reading is None or self._reading.done():
             self._reading = self._begin(self._read())
             return await asyncio.shield(self._reading)

@@ -133,6 +133,7 @@ class NodeService:
         task = asyncio.create_task(_finish(work, answer), name="casty-service")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # one that was cancelled before it began has not awaited it
 
     async def close(self) -> None:
         """Give up what is not answered yet."""

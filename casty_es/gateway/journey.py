@@ -156,7 +156,12 @@ class Journey:
             reads = self.gateway.reads[slot] = self.gateway.reads.get(slot, 0) + 1
             if reads <= _READS_WITHOUT_OWNER:
                 return None
-        return await routes.find(slot)
+        try:
+            return await routes.find(slot)
+        except PeerError:
+            if self._reads_unowned():
+                return None  # the owner cannot be asked; what it has committed can be read
+            raise
 
     def _seen(self, slot: int) -> bool:
         """Tell whether this process has written to a slot: then it notices when the database has lost that."""
@@ -270,8 +275,11 @@ class Journey:
                     epoch=answer.epoch,
                     shards=answer.shards,
                 )
-            case Failed(error=error, message=message, detail=detail):
-                raise decode_error(error, message, detail)
+            case Failed():
+                error = decode_error(answer.error, answer.message, answer.detail)
+                if isinstance(error, UsageError):  # it is closing; that is no concern of this process
+                    raise PeerLostError(f"The owner is closing: {error}", sent=True)
+                raise error
             case _:
                 raise PeerLostError(f"A node answered a command with {type(answer).__name__}.", sent=True)
 

@@ -9,16 +9,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
+from typing import Final, TypeVar
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.slot import Slot
 from casty_es.codec import decode_error
-from casty_es.errors import NotOwnerError, PeerError, UsageError
+from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
 from casty_es.gateway.directory import Directory
 from casty_es.transport.port import Dialer, Link
 from casty_es.transport.wire import Failed, Locate, Located, NodeEntry
 
 __all__ = ["Route", "Routes"]
+
+T = TypeVar("T")
+
+_PATIENCE_SECONDS: Final = 0.3
 
 
 class Route:
@@ -59,6 +65,19 @@ class Route:
         if self.here is not None:
             return self.here.term == self.term
         return self.link is not None and not self.link.closed
+
+
+async def _soon(answer: Awaitable[T], node: NodeEntry) -> T:
+    """Wait a moment for a node; it may be frozen, and then its slots become free while it is waited for.
+
+    What was begun goes on: the next search finds a link that was still being made.
+    """
+    task = asyncio.ensure_future(answer)
+    done, _ = await asyncio.wait({task}, timeout=_PATIENCE_SECONDS)
+    if done:
+        return task.result()
+    task.add_done_callback(lambda late: late.cancelled() or late.exception())
+    raise PeerLostError(f"Node {node.node_id} at {node.address} does not answer.", sent=False)
 
 
 class Routes:
@@ -153,6 +172,8 @@ class Routes:
             if route is not None:
                 self._routes[slot] = route
                 return route
+        if failed is not None:
+            raise failed
         return None
 
     async def _ask(self, slot: int, node: NodeEntry) -> Route | None:
@@ -160,13 +181,18 @@ class Routes:
             return await self._ask_here(slot, self._owner)
         if node.address is None:
             return None
-        link = await self._dialer.link(node.address)
-        answer = await link.request(Locate(slot))
+        link = self._dialer.open_link(node.address)
+        if link is None:
+            link = await _soon(self._dialer.link(node.address), node)
+        answer = await _soon(link.request(Locate(slot)), node)
         match answer:
             case Located(term=term, position=position):
                 return Route(slot, term, position, link=link)
             case Failed():
-                raise decode_error(answer.error, answer.message, answer.detail)
+                error = decode_error(answer.error, answer.message, answer.detail)
+                if isinstance(error, UsageError):
+                    raise PeerLostError(f"Node {node.node_id} at {node.address} is closing.", sent=False)
+                raise error
             case _:
                 return None
 

@@ -71,7 +71,7 @@ async def submit(
     """Submit to the owner's slot, which is taken first."""
     slot = owner.slots[slot_of(name.kind, name.name, 0, len(owner.slots))]
     await owner.locate(slot)
-    return owner.submit(name, 1, command, id_, slot=slot, epoch=slot.epoch, repeat_after=repeat_after)
+    return owner.submit(name, 1, command, id_, slot=slot, term=slot.term, repeat_after=repeat_after)
 
 
 async def ask(owner: Owner, name: EntityName, command: Command, id_: bytes, *, after: int | None = None) -> Any:
