@@ -129,8 +129,8 @@ def test_what_was_acknowledged_survives_the_kill_of_an_owner(
             findings = [*audit(log, operations), *check(operations, timelines(log))]
             _add(
                 kill_report,
-                f"  round {number}: {victim.name} killed with {len(owned)} busy entities; {len(log.records)} records, "
-                f"{len(operations)} operations so far, {len(findings)} findings",
+                f"  {database_kind}, round {number}: {victim.name} killed with {len(owned)} busy entities; "
+                f"{len(log.records)} records, {len(operations)} operations so far, {len(findings)} findings",
             )
             if findings:
                 break
@@ -140,7 +140,8 @@ def test_what_was_acknowledged_survives_the_kill_of_an_owner(
         running.go()
         running.pause()
         assert [node.end() for node in running.living] == [0, 0, 0]
-    _add(kill_report, _figures(operations), str(deaths), *(f"  {finding}" for finding in findings))
+    _add(kill_report, f"{database_kind}, all rounds:", _figures(operations), str(deaths))
+    _add(kill_report, *(f"  {finding}" for finding in findings))
     assert not findings, "\n".join(findings)
 
 
