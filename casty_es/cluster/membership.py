@@ -4,7 +4,8 @@
    session, never by a clock.
 2. Whoever asks for the topology gets one that was read after it asked; one reading serves everybody who asked
    meanwhile.
-3. The rows of nodes that are found dead twice in a row are removed by whoever finds it.
+3. The rows of nodes that are found dead twice in a row are removed by whoever finds it. A living node that finds its
+   own row gone writes it again.
 """
 
 from __future__ import annotations
@@ -128,9 +129,10 @@ class Membership:
 
     async def _living(self) -> list[NodeRow]:
         session = await self._leases.session()
-        if session is not self._registered and (self._registering is None or self._registering.done()):
-            self._registering = asyncio.create_task(self._register(session), name="casty-registration")
         rows = await self._journal.nodes()
+        listed = session is self._registered and any(row.node_id == self._node_id for row in rows)
+        if not listed and (self._registering is None or self._registering.done()):
+            self._registering = asyncio.create_task(self._register(session), name="casty-registration")
         living = await session.living([row.node_id for row in rows])
         dead = {row.node_id for row in rows} - living
         for node_id in dead & self._suspects:
@@ -170,6 +172,8 @@ class Membership:
             self._task.cancel()
         begun = (self._task, self._next, self._reading, self._registering)
         await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
+        if self._registered is None:  # what is listed by this name, if anything, is another process
+            return
         try:
             await self._journal.forget_node(self._node_id)
         except CastyError as error:

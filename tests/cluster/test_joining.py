@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from casty_es import ClusteredActorSystem, NodeInUseError, NotDoneError, UsageError
+from casty_es import ClusteredActorSystem, NodeInUseError, NotDoneError, SqlJournal, UsageError
 from casty_es.client import ClusterClient
 
 from .nodes import PATIENT, client, named_for, node, nodes, settled, slot, structures, until
@@ -64,9 +64,23 @@ async def test_a_name_belongs_to_one_living_node(journal_url: str) -> None:
                 pass
 
         assert await hits.increment() == 2
-        await first.wait_for(1)
+        async with node(journal_url) as other:  # which reads the list afresh
+            await other.wait_for(2)
     async with node(journal_url, node_id="twin") as again:
         assert await again.distributed().counter("c", timeout=PATIENT).increment() == 3
+
+
+async def test_a_living_node_that_is_not_listed_any_more_lists_itself_again(journal_url: str) -> None:
+    """Whoever removes its row, by a mistake or by hand, does not hide it for long."""
+    async with node(journal_url) as first:
+        journal = SqlJournal(journal_url)
+        await journal.open()
+        try:
+            await journal.forget_node(first.node_id)
+        finally:
+            await journal.close()
+        async with node(journal_url) as other:
+            await other.wait_for(2)
 
 
 async def test_an_owner_that_cannot_be_dialled_is_an_error_in_time(journal_url: str) -> None:
