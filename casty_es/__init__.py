@@ -4,6 +4,7 @@ from casty_es.client import ClusterClient
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.config import Settings
 from casty_es.errors import (
+    ArchivedError,
     BoundsError,
     CastyError,
     ConfigurationError,
@@ -21,6 +22,7 @@ from casty_es.errors import (
     OutcomeUnknownError,
     OverloadedError,
     PeerError,
+    RedactedError,
     SchemaError,
     UnsafeDurabilityError,
     UsageError,
@@ -42,6 +44,7 @@ from casty_es.node import ClusteredActorSystem, connect
 __version__ = "0.1.0"
 
 __all__ = [
+    "ArchivedError",
     "Barrier",
     "BoundsError",
     "CastyError",
@@ -72,6 +75,7 @@ __all__ = [
     "OverloadedError",
     "PeerError",
     "Queue",
+    "RedactedError",
     "SchemaError",
     "Semaphore",
     "Set",

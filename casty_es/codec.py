@@ -18,16 +18,17 @@ import msgspec
 from casty_es.codec_errors import decode_error, encode_error
 from casty_es.domain.barrier import Round
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Value
+from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Upkeep, Value
 from casty_es.domain.lock import Holder
 from casty_es.domain.semaphore import Usage
-from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError
+from casty_es.domain.upkeep import Seal, Sealed
+from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
+from casty_es.redacted import redacted_digest
 
 __all__ = [
     "UPCASTERS",
     "VERSIONS",
     "concluded",
-    "concluded_reply",
     "decode_command",
     "decode_error",
     "decode_event",
@@ -38,10 +39,12 @@ __all__ = [
     "encode_event",
     "encode_reply",
     "encode_state",
+    "upkeep_reply",
 ]
 
 _CLASSES: Final[dict[str, type[Event]]] = {
     "command.concluded": Concluded,
+    "entity.sealed": Sealed,
     **{name: cls for kind in CATALOG.values() for name, cls in kind.events.items()},
 }
 
@@ -54,11 +57,15 @@ UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]
 _NAMES: Final = {cls: (name, VERSIONS[name]) for name, cls in _CLASSES.items()}
 _DECODERS: Final = {(name, VERSIONS[name]): msgspec.json.Decoder(cls).decode for name, cls in _CLASSES.items()}
 _STATES: Final = {kind.name: msgspec.json.Decoder(kind.snapshot).decode for kind in CATALOG.values()}
+
+
+def _sendable(kind: Kind[Any, Any, Any]) -> list[type[Command]]:
+    """Give the commands that may come from another process."""
+    return [Seal, *(cls for cls in kind.commands if not issubclass(cls, Internal))]
+
+
 _COMMANDS: Final[dict[str, dict[str, Callable[[bytes], Command]]]] = {
-    kind.name: {
-        cls.__name__: msgspec.json.Decoder(cls).decode for cls in kind.commands if not issubclass(cls, Internal)
-    }
-    for kind in CATALOG.values()
+    kind.name: {cls.__name__: msgspec.json.Decoder(cls).decode for cls in _sendable(kind)} for kind in CATALOG.values()
 }
 # The reply of each type by its tag; the last is what a user's value is without its declared type.
 _REPLIES: Final[list[tuple[bytes, Any, tuple[type, ...]]]] = [
@@ -91,11 +98,17 @@ def decode_event(name: str, version: int, payload: str | bytes) -> Event:
     ------
     EntityQuarantinedError
         The name or version is not known to this code, or the payload does not fit it.
+    RedactedError
+        The payload was redacted.
     """
     try:
         decoder = _DECODERS.get((name, version))
         return decoder(payload) if decoder is not None else _upcast(name, version, payload)
     except (msgspec.MsgspecError, RecursionError) as error:
+        if redacted_digest(payload) is not None:
+            raise RedactedError(
+                f"The value in this event {name!r} was redacted: only its digest is kept. Nothing can bring it back."
+            ) from error
         raise EntityQuarantinedError(
             f"The payload of an event {name!r}, version {version}, does not have that event's shape: {error}."
         ) from error
@@ -195,15 +208,15 @@ def concluded(reply: object) -> Concluded:
     return Concluded(chr(body[0]), Value(body[1:]))
 
 
-def concluded_reply(event: Concluded) -> Any:
-    """Give what the caller of a concluded command was told.
+def upkeep_reply(event: Upkeep) -> Any:
+    """Give what the caller of a command was told whose event changed nothing.
 
     Raises
     ------
     InvalidValueError
         The event does not hold a reply that this code knows.
     """
-    return decode_reply(event.tag.encode() + bytes(event.reply))
+    return decode_reply(event.tag.encode() + bytes(event.reply)) if isinstance(event, Concluded) else None
 
 
 def _upcast(name: str, version: int, payload: str | bytes) -> Event:

@@ -41,6 +41,7 @@ from uuid import UUID
 __all__ = [
     "AppendRejectedError",
     "AppendUnknownError",
+    "ArchivedError",
     "BoundsError",
     "CastyError",
     "ConfigurationError",
@@ -64,6 +65,7 @@ __all__ = [
     "PeerError",
     "PeerLostError",
     "PeerRefusedError",
+    "RedactedError",
     "SchemaError",
     "Sent",
     "StillInLineError",
@@ -170,6 +172,14 @@ class EntityQuarantinedError(CastyError):
     Only this entity is closed; everything else goes on. Install the version of the code that wrote the
     record, or one that has an upcaster for it.
     """
+
+
+class ArchivedError(CastyError):
+    """What was asked for lies before a cut: retention moved it to an archive, which the entity's log names."""
+
+
+class RedactedError(EntityQuarantinedError):
+    """What was asked for was redacted: its digest is kept, and nothing can bring the value back."""
 
 
 class IdempotencyConflictError(CastyError):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.slot import Slot
-from casty_es.journal.chain import digest, link
-from casty_es.journal.port import Append, EventRow, Head
+from casty_es.journal.chain import UNSALTED, digest, link
+from casty_es.journal.port import Append, EventRow, Head, SaltRow
 
 __all__ = ["Batch", "lease_row"]
 
@@ -24,17 +24,18 @@ class Batch:
     def __init__(self, entries: list[Entry], now: int) -> None:
         self.entries = entries
         self.heads: dict[Slot, tuple[Head, int]] = {}
+        self._salts: list[SaltRow] = []
         rows: list[EventRow] = []
         for slot, mine in sorted(self.by_slot().items(), key=_by_number):
             if any(entry.events for entry in mine):
                 rows += self._chain(slot, mine, now)
         predecessors = [(slot.number, slot.head.position, slot.head.hash) for slot in self.heads]
-        self.append = Append(predecessors, rows)
+        self.append = Append(predecessors, rows, salts=self._salts)
         self._note_directory()
 
     def _chain(self, slot: Slot, entries: list[Entry], now: int) -> list[EventRow]:
         number, epoch = slot.number, slot.epoch
-        position, hash_, _ = slot.head
+        position, hash_ = slot.head.position, slot.head.hash
         # The owner's clock may step back; the times of a slot do not.
         recorded_at = max(now, slot.recorded_at)
         sequences: dict[Entity, int] = {}
@@ -48,6 +49,7 @@ class Batch:
             for type_, version, payload in entry.encoded:
                 position += 1
                 sequence += 1
+                salt = b"" if type_ in UNSALTED else entry.salt
                 hash_ = link(
                     hash_,
                     number,
@@ -59,8 +61,9 @@ class Batch:
                     (type_, version),
                     command_id,
                     key,
-                    digest(entity.salt, payload),
-                    None if metadata is None else digest(entity.salt, metadata),
+                    digest(salt, payload),
+                    None if metadata is None else digest(salt, metadata),
+                    entity.name if sequence == 1 else None,
                 )
                 rows.append(
                     (
@@ -83,7 +86,9 @@ class Batch:
             if entry.events:
                 sequences[entity] = sequence
                 entry.hash = hash_
-        self.heads[slot] = (Head(position, hash_, epoch), recorded_at)
+                if entry.new_salt:
+                    self._salts.append((entity.id, sequence, entry.salt, entry.new_salt))
+        self.heads[slot] = (Head(position, hash_, epoch, recorded_at), recorded_at)
         return rows
 
     def _note_directory(self) -> None:
@@ -104,8 +109,12 @@ class Batch:
 
 
 def lease_row(slot: int, head: Head, payload: str, recorded_at: int, type_: str) -> EventRow:
-    """Give the record that makes its writer the owner of a slot whose head is ``head``. Its position is the epoch."""
+    """Give the record that makes its writer the owner of a slot whose head is ``head``. Its position is the epoch.
+
+    Times of a slot never go back, whatever the clocks of the hosts that own it in turn say.
+    """
     position = head.position + 1
+    recorded_at = max(recorded_at, head.recorded_at)
     hash_ = link(
         head.hash,
         slot,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from secrets import token_bytes
 from typing import Any, Final
 
 from casty_es.actors.fingerprint import fingerprint
@@ -9,15 +10,32 @@ from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
 from casty_es.codec import concluded, encode_event
 from casty_es.domain.decider import WAITING, Event, Kind, Query
+from casty_es.domain.upkeep import Redact, Seal
+from casty_es.errors import NotDoneError
 from casty_es.journal.port import EntityName
 
 __all__ = ["Entity", "Entry"]
+
+_SALT_BYTES: Final = 16
 
 
 class Entry:
     """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
 
-    __slots__ = ("encoded", "entity", "epoch", "events", "hash", "metadata", "pending", "reply", "size", "state")
+    __slots__ = (
+        "encoded",
+        "entity",
+        "epoch",
+        "events",
+        "hash",
+        "metadata",
+        "new_salt",
+        "pending",
+        "reply",
+        "salt",
+        "size",
+        "state",
+    )
 
     def __init__(
         self,
@@ -36,6 +54,8 @@ class Entry:
         self.state = state
         self.reply = reply
         keyed = events and pending.idempotency_key is not None
+        self.salt = entity.salt
+        self.new_salt = b""  # of the entity from here on, if this redacts it
         self.metadata = fingerprint(pending.command, entity.salt) if keyed else None  # of the first event
         self.hash = b""
         self.size = sum([len(payload) for _, _, payload in encoded])
@@ -98,8 +118,10 @@ class Entity:
         """
         kind = self.kind
         command = pending.command
-        events = kind.decide(self.state, command)
-        if events:
+        events: tuple[Event, ...]
+        if type(command) is Seal:
+            events, reply = (command.sealed(),), None
+        elif events := kind.decide(self.state, command):
             reply = kind.reply(command, events)
         elif pending.idempotency_key is None or isinstance(command, Query):
             return None
@@ -114,9 +136,18 @@ class Entity:
             encoded.append(encode_event(event))
             state = kind.evolve(state, event)
         entry = Entry(self, pending, events, encoded, state, reply)
+        if type(command) is Redact:
+            self._change_salt(entry)
         self.state = state
         self.sequence += len(events)
         return entry
+
+    def _change_salt(self, entry: Entry) -> None:
+        if not self.recorded:
+            raise NotDoneError(
+                f"The journal has nothing of this {self.name.kind} that could be redacted. Nothing was appended."
+            )
+        entry.new_salt = self.salt = token_bytes(_SALT_BYTES)
 
     def commit(self, entry: Entry) -> None:
         """Note that an entry's events are in the journal."""

@@ -14,8 +14,8 @@ from __future__ import annotations
 from casty_es.actors.entity import Entity
 from casty_es.actors.fingerprint import may_be_same
 from casty_es.actors.pending import Pending
-from casty_es.codec import concluded_reply, decode_event
-from casty_es.domain.decider import WAITING, Claim, Concluded
+from casty_es.codec import decode_event, upkeep_reply
+from casty_es.domain.decider import WAITING, Claim, Upkeep
 from casty_es.errors import IdempotencyConflictError
 from casty_es.journal.port import EventJournal, RecordedEvent
 
@@ -25,8 +25,8 @@ __all__ = ["look_before_acting", "look_up_key", "reply_from"]
 def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> object:
     """Give the reply to a command whose events are recorded."""
     events = tuple(decode_event(event.type, event.version, event.payload) for event in recorded)
-    if isinstance(events[0], Concluded):
-        return concluded_reply(events[0])
+    if isinstance(events[0], Upkeep):
+        return upkeep_reply(events[0])
     return entity.kind.reply(pending.command, events)
 
 

@@ -184,7 +184,7 @@ class SlotLeases:
             if session.lost.done():
                 continue
             for row in append.events:
-                mine[row[0]].take(Head(row[1], row[-1], row[1]), numbers[row[0]], row[11], incarnation)
+                mine[row[0]].take(Head(row[1], row[-1], row[1], row[11]), numbers[row[0]], row[11], incarnation)
             _LOG.info("Node %s won slots %s", self._node_id, [*mine])
             return
         raise LeaseLostError(

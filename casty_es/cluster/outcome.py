@@ -14,9 +14,9 @@ from uuid import UUID
 import msgspec
 
 from casty_es.actors.slot import split_term, term_of
-from casty_es.codec import concluded_reply, decode_event
+from casty_es.codec import decode_event, upkeep_reply
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import WAITING, Concluded, Value
+from casty_es.domain.decider import WAITING, Upkeep, Value
 from casty_es.errors import Sent
 from casty_es.journal.port import EventJournal
 
@@ -68,8 +68,8 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
     recorded = await journal.find(sent.slot, sent.after if same_log else 0, [command_id.bytes])
     if recorded:
         events = tuple(decode_event(event.type, event.version, event.payload) for event in recorded)
-        if isinstance(events[0], Concluded):
-            return CommandOutcome(CommandStatus.EXECUTED, _plain(concluded_reply(events[0])))
+        if isinstance(events[0], Upkeep):
+            return CommandOutcome(CommandStatus.EXECUTED, _plain(upkeep_reply(events[0])))
         return CommandOutcome(CommandStatus.EXECUTED, _plain(CATALOG[sent.kind].reply(None, events)))
     return CommandOutcome(CommandStatus.NOT_EXECUTED if term > sent.term else CommandStatus.UNKNOWN)
 

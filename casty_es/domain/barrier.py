@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap, HashTrieSet
 
-from casty_es.domain.decider import WAITING, Command, Concluded, Effects, Event, Internal, Kind, Query, Waiting
+from casty_es.domain.decider import WAITING, Command, Effects, Event, Internal, Kind, Query, Upkeep, Waiting
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import CastyError, ConfigurationError, DestroyedError, NotDoneError
 
@@ -147,7 +147,7 @@ def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: BarrierEvent | Concluded) -> State:
+def evolve(state: State, event: BarrierEvent | Upkeep) -> State:
     match event:
         case Arrived(participant=participant, request=request, expected=expected):
             counts = state.requests_of
@@ -170,7 +170,7 @@ def evolve(state: State, event: BarrierEvent | Concluded) -> State:
             return State(True, state.generation, state.expected if len(line) else 0, line, counts, state.released)
         case Destroyed():
             return State(False, state.generation, 0, EMPTY, HashTrieMap(), HashTrieSet())
-        case Concluded():
+        case Upkeep():
             return state
         case _:
             assert_never(event)
@@ -203,7 +203,7 @@ def answer(state: State, command: BarrierCommand) -> object:
             return False
 
 
-def effects(state: State, event: BarrierEvent | Concluded) -> Effects:
+def effects(state: State, event: BarrierEvent | Upkeep) -> Effects:
     match event:
         case Arrived(request=request):
             return Effects(began=(request,))
@@ -215,7 +215,7 @@ def effects(state: State, event: BarrierEvent | Concluded) -> Effects:
         case Destroyed():
             gone = tuple(claims(state))
             return Effects(ended=gone, settled=tuple((request, _lost(event)) for request in gone))
-        case Concluded():
+        case Upkeep():
             return Effects()
         case _:
             assert_never(event)
@@ -225,7 +225,7 @@ def claims(state: State) -> list[str]:
     return [request for request, _ in state.line.items()]
 
 
-def fate(command: BarrierCommand, event: BarrierEvent | Concluded) -> object:
+def fate(command: BarrierCommand, event: BarrierEvent | Upkeep) -> object:
     """Tell what an event meant for an arrival that stood in line: it may be asked about rounds later."""
     match event:
         case Tripped(generation=generation):
@@ -234,7 +234,7 @@ def fate(command: BarrierCommand, event: BarrierEvent | Concluded) -> object:
             return _lost(event) if isinstance(command, Arrive) and command.request == request else None
         case Destroyed():
             return _lost(event)
-        case Arrived() | Concluded():
+        case Arrived() | Upkeep():
             return None
         case _:
             assert_never(event)

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from casty_es.domain.decider import Command, Concluded, Event, Kind, Query
+from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep
 from casty_es.errors import BoundsError
 
 # Python refuses to parse integers of more than 4,300 digits (CVE-2020-10735); 4,000 leaves room.
@@ -84,13 +84,13 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: CounterEvent | Concluded) -> State:
+def evolve(state: State, event: CounterEvent | Upkeep) -> State:
     match event:
         case Incremented(value=value) | Decremented(value=value):
             return State(value, True)
         case Destroyed():
             return initial
-        case Concluded():
+        case Upkeep():
             return state
         case _:
             assert_never(event)

@@ -34,6 +34,7 @@ __all__ = [
     "Internal",
     "Kind",
     "Query",
+    "Upkeep",
     "Value",
     "Waiting",
 ]
@@ -72,7 +73,11 @@ class Event(msgspec.Struct, frozen=True, gc=False):
     """What happened."""
 
 
-class Concluded(Event, frozen=True, gc=False):
+class Upkeep(Event, frozen=True, gc=False):
+    """What happened to an entity's log and not to its state: every structure counts it, and does nothing else."""
+
+
+class Concluded(Upkeep, frozen=True, gc=False):
     """A command with an idempotency key had nothing to do, and its caller was told so.
 
     Attributes
@@ -131,7 +136,7 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     name: str
     initial: S
     decide: Callable[[S, C], tuple[E, ...]]
-    evolve: Callable[[S, E | Concluded], S]
+    evolve: Callable[[S, E | Upkeep], S]
     reply: Callable[[C, tuple[E, ...]], Any]
     answer: Callable[[S, C], Any]
     exists: Callable[[S], bool]
@@ -142,7 +147,7 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     from_snapshot: Callable[[Any], S]
     state_version: int = 1
     claims: Callable[[S], Iterable[str]] | None = None
-    effects: Callable[[S, E | Concluded], Effects] | None = None
+    effects: Callable[[S, E | Upkeep], Effects] | None = None
     expire: Callable[[tuple[str, ...]], C] | None = None
     renewed: Callable[[C], tuple[str, ...]] | None = None
-    fate: Callable[[C, E | Concluded], object] | None = None
+    fate: Callable[[C, E | Upkeep], object] | None = None

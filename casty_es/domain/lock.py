@@ -18,7 +18,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from casty_es.domain.decider import WAITING, Claim, Command, Concluded, Effects, Event, Internal, Kind, Query, Waiting
+from casty_es.domain.decider import WAITING, Claim, Command, Effects, Event, Internal, Kind, Query, Upkeep, Waiting
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import DestroyedError, NotDoneError
 
@@ -158,7 +158,7 @@ def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
             assert_never(command)
 
 
-def evolve(state: State, event: LockEvent | Concluded) -> State:
+def evolve(state: State, event: LockEvent | Upkeep) -> State:
     sequence = state.sequence + 1
     match event:
         case Requested(owner=owner, request=request):
@@ -174,7 +174,7 @@ def evolve(state: State, event: LockEvent | Concluded) -> State:
             return State(sequence, True, None, state.line)
         case Destroyed():
             return State(sequence, False, None, EMPTY)
-        case Concluded():
+        case Upkeep():
             return State(sequence, state.exists, state.holder, state.line)
         case _:
             assert_never(event)
@@ -205,7 +205,7 @@ def answer(state: State, command: LockCommand) -> object:
             return False
 
 
-def effects(state: State, event: LockEvent | Concluded) -> Effects:
+def effects(state: State, event: LockEvent | Upkeep) -> Effects:
     match event:
         case Requested(request=request):
             return Effects(began=(request,))
@@ -219,7 +219,7 @@ def effects(state: State, event: LockEvent | Concluded) -> Effects:
             gone = tuple(claims(state))
             error = DestroyedError("The lock was destroyed while the caller waited for it. It was not granted.")
             return Effects(ended=gone, settled=tuple((request, error) for request, _ in state.line.items()))
-        case Concluded():
+        case Upkeep():
             return Effects()
         case _:
             assert_never(event)

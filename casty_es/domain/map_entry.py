@@ -11,7 +11,8 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from casty_es.domain.decider import Command, Concluded, Event, Kind, Query, Value
+from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
@@ -32,7 +33,7 @@ class Contains(Query, frozen=True, gc=False):
     pass
 
 
-MapCommand: TypeAlias = Put | Get | Delete | Contains
+MapCommand: TypeAlias = Put | Get | Delete | Contains | Redact
 
 
 # Events
@@ -47,7 +48,7 @@ class EntryDeleted(Event, frozen=True, gc=False):
     pass
 
 
-MapEvent: TypeAlias = EntryPut | EntryDeleted
+MapEvent: TypeAlias = EntryPut | EntryDeleted | Redacted
 
 
 # State
@@ -68,17 +69,19 @@ def decide(state: State, command: MapCommand) -> tuple[MapEvent, ...]:
             return () if state.value is UNSET else (EntryDeleted(),)
         case Get() | Contains():
             return ()
+        case Redact(reason=reason):
+            return (Redacted(reason),)
         case _:
             assert_never(command)
 
 
-def evolve(state: State, event: MapEvent | Concluded) -> State:
+def evolve(state: State, event: MapEvent | Upkeep) -> State:
     match event:
         case EntryPut(value=value):
             return State(value)
-        case EntryDeleted():
+        case EntryDeleted() | Redacted():
             return initial
-        case Concluded():
+        case Upkeep():
             return state
         case _:
             assert_never(event)
@@ -88,7 +91,7 @@ def reply(command: MapCommand, events: tuple[MapEvent, ...]) -> Value | bool | N
     match events[0]:
         case EntryPut(previous=previous):
             return None if previous is UNSET else previous
-        case EntryDeleted():
+        case EntryDeleted() | Redacted():
             return True
         case _:
             assert_never(events[0])
@@ -108,8 +111,8 @@ MAP: Final = Kind[MapCommand, MapEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.value is not UNSET,
-    commands=(Put, Get, Delete, Contains),
-    events={"map.put": EntryPut, "map.deleted": EntryDeleted},
+    commands=(Put, Get, Delete, Contains, Redact),
+    events={"map.put": EntryPut, "map.deleted": EntryDeleted, "entity.redacted": Redacted},
     snapshot=State,
     to_snapshot=lambda state: state,
     from_snapshot=lambda snapshot: snapshot,

@@ -12,7 +12,8 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap
 
-from casty_es.domain.decider import Command, Concluded, Event, Kind, Query, Value
+from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
@@ -37,7 +38,7 @@ class Destroy(Command, frozen=True, gc=False):
     pass
 
 
-QueueCommand: TypeAlias = Enqueue | Dequeue | Peek | Size | Destroy
+QueueCommand: TypeAlias = Enqueue | Dequeue | Peek | Size | Destroy | Redact
 
 
 # Events
@@ -55,7 +56,7 @@ class Destroyed(Event, frozen=True, gc=False):
     pass
 
 
-QueueEvent: TypeAlias = Enqueued | Dequeued | Destroyed
+QueueEvent: TypeAlias = Enqueued | Dequeued | Destroyed | Redacted
 
 
 # State
@@ -86,19 +87,21 @@ def decide(state: State, command: QueueCommand) -> tuple[QueueEvent, ...]:
             return (Destroyed(),) if state.exists else ()
         case Peek() | Size():
             return ()
+        case Redact(reason=reason):
+            return (Redacted(reason),)
         case _:
             assert_never(command)
 
 
-def evolve(state: State, event: QueueEvent | Concluded) -> State:
+def evolve(state: State, event: QueueEvent | Upkeep) -> State:
     match event:
         case Enqueued(value=value):
             return State(state.items.insert(state.back, value), state.front, state.back + 1, True)
         case Dequeued():
             return State(state.items.remove(state.front), state.front + 1, state.back, True)
-        case Destroyed():
+        case Destroyed() | Redacted():
             return initial
-        case Concluded():
+        case Upkeep():
             return state
         case _:
             assert_never(event)
@@ -110,7 +113,7 @@ def reply(command: QueueCommand, events: tuple[QueueEvent, ...]) -> Value | bool
             return None
         case Dequeued(value=value):
             return value
-        case Destroyed():
+        case Destroyed() | Redacted():
             return True
         case _:
             assert_never(events[0])
@@ -146,8 +149,13 @@ QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
-    commands=(Enqueue, Dequeue, Peek, Size, Destroy),
-    events={"queue.enqueued": Enqueued, "queue.dequeued": Dequeued, "queue.destroyed": Destroyed},
+    commands=(Enqueue, Dequeue, Peek, Size, Destroy, Redact),
+    events={
+        "queue.enqueued": Enqueued,
+        "queue.dequeued": Dequeued,
+        "queue.destroyed": Destroyed,
+        "entity.redacted": Redacted,
+    },
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

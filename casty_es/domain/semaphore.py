@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from casty_es.domain.decider import WAITING, Claim, Command, Concluded, Effects, Event, Internal, Kind, Query, Waiting
+from casty_es.domain.decider import WAITING, Claim, Command, Effects, Event, Internal, Kind, Query, Upkeep, Waiting
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
 
@@ -166,7 +166,7 @@ def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...
             assert_never(command)
 
 
-def evolve(state: State, event: SemaphoreEvent | Concluded) -> State:
+def evolve(state: State, event: SemaphoreEvent | Upkeep) -> State:
     sequence = state.sequence + 1
     match event:
         case Requested(owner=owner, request=request, permits=permits):
@@ -180,7 +180,7 @@ def evolve(state: State, event: SemaphoreEvent | Concluded) -> State:
             return State(sequence, state.permits, state.holders.leave(request), state.line)
         case Destroyed():
             return State(sequence, 0, EMPTY, EMPTY)
-        case Concluded():
+        case Upkeep():
             return State(sequence, state.permits, state.holders, state.line)
         case _:
             assert_never(event)
@@ -211,7 +211,7 @@ def answer(state: State, command: SemaphoreCommand) -> object:
             return False
 
 
-def effects(state: State, event: SemaphoreEvent | Concluded) -> Effects:
+def effects(state: State, event: SemaphoreEvent | Upkeep) -> Effects:
     match event:
         case Requested(request=request):
             return Effects(began=(request,))
@@ -229,7 +229,7 @@ def effects(state: State, event: SemaphoreEvent | Concluded) -> Effects:
             destroyed = DestroyedError("The semaphore was destroyed while the caller waited. No permit was granted.")
             settled = tuple((request, destroyed) for request, _ in state.line.items())
             return Effects(ended=tuple(claims(state)), settled=settled)
-        case Concluded():
+        case Upkeep():
             return Effects()
         case _:
             assert_never(event)

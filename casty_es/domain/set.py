@@ -11,7 +11,8 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieSet
 
-from casty_es.domain.decider import Command, Concluded, Event, Kind, Query, Value
+from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
@@ -36,7 +37,7 @@ class Destroy(Command, frozen=True, gc=False):
     pass
 
 
-SetCommand: TypeAlias = Add | Remove | Contains | Size | Destroy
+SetCommand: TypeAlias = Add | Remove | Contains | Size | Destroy | Redact
 
 
 # Events
@@ -54,7 +55,7 @@ class Destroyed(Event, frozen=True, gc=False):
     pass
 
 
-SetEvent: TypeAlias = Added | Removed | Destroyed
+SetEvent: TypeAlias = Added | Removed | Destroyed | Redacted
 
 
 # State
@@ -83,19 +84,21 @@ def decide(state: State, command: SetCommand) -> tuple[SetEvent, ...]:
             return (Destroyed(),) if state.exists else ()
         case Contains() | Size():
             return ()
+        case Redact(reason=reason):
+            return (Redacted(reason),)
         case _:
             assert_never(command)
 
 
-def evolve(state: State, event: SetEvent | Concluded) -> State:
+def evolve(state: State, event: SetEvent | Upkeep) -> State:
     match event:
         case Added(value=value):
             return State(state.members.insert(bytes(value)), True)
         case Removed(value=value):
             return State(state.members.discard(bytes(value)), True)
-        case Destroyed():
+        case Destroyed() | Redacted():
             return initial
-        case Concluded():
+        case Upkeep():
             return state
         case _:
             assert_never(event)
@@ -132,8 +135,8 @@ SET: Final = Kind[SetCommand, SetEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
-    commands=(Add, Remove, Contains, Size, Destroy),
-    events={"set.added": Added, "set.removed": Removed, "set.destroyed": Destroyed},
+    commands=(Add, Remove, Contains, Size, Destroy, Redact),
+    events={"set.added": Added, "set.removed": Removed, "set.destroyed": Destroyed, "entity.redacted": Redacted},
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

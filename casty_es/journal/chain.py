@@ -5,7 +5,9 @@
 2. Payload and metadata enter by their own digest, an HMAC-SHA256 (RFC 2104) keyed by the entity's random salt. When
    a payload is redacted its digest takes its place and the salt is destroyed: the chain still verifies, and nobody
    can guess the payload by trying.
-3. Fields are packed at fixed width, or with their length before them, and a byte says which of those that may be absent
+   The few records that redaction must leave readable (``UNSALTED``) are digested without a salt.
+3. The first event of an entity also carries its kind, name and key, so that no entity can be given another's name.
+4. Fields are packed at fixed width, or with their length before them, and a byte says which of those that may be absent
    are there, so that no two records pack alike.
 """
 
@@ -16,9 +18,12 @@ import struct
 from hashlib import sha256
 from typing import Final
 
-__all__ = ["GENESIS", "digest", "link"]
+__all__ = ["GENESIS", "UNSALTED", "digest", "link"]
 
 GENESIS: Final = bytes(32)
+
+UNSALTED: Final = frozenset({"lease.acquired", "entity.sealed", "entity.redacted"})
+"""Types of records that belong to no entity, or that say what was done to one: their payload holds no user's data."""
 
 _FIXED: Final = struct.Struct(">32sBiqqqqqi16s32s32sii")
 _NO_DIGEST: Final = bytes(32)
@@ -44,6 +49,7 @@ def link(
     idempotency_key: str | None,
     payload_digest: bytes,
     metadata_digest: bytes | None,
+    entity_name: tuple[str, str, str] | None = None,
 ) -> bytes:
     """Give the hash of the record that follows ``previous``.
 
@@ -53,6 +59,8 @@ def link(
         The hash of the record before, 32 bytes; ``GENESIS`` for a slot's first record.
     recorded_at : int
         Microseconds since 1970-01-01 UTC.
+    entity_name : tuple[str, str, str] | None
+        Kind, name and key of the entity, if this is its first event.
 
     Returns
     -------
@@ -68,9 +76,13 @@ def link(
     type_, version = type_and_version
     name = type_.encode()
     key = b"" if idempotency_key is None else idempotency_key.encode()
+    called = b"" if entity_name is None else "\0".join(entity_name).encode()
     fixed = _FIXED.pack(
         previous,
-        (entity is not None) | (command_id is not None) << 1 | (metadata_digest is not None) << 2,
+        (entity is not None)
+        | (command_id is not None) << 1
+        | (metadata_digest is not None) << 2
+        | (entity_name is not None) << 3,
         slot,
         position,
         epoch,
@@ -84,4 +96,4 @@ def link(
         len(name),
         -1 if idempotency_key is None else len(key),
     )
-    return sha256(fixed + name + key).digest()
+    return sha256(fixed + name + key + called).digest()

@@ -12,15 +12,19 @@ from casty_es.journal.port import (
     EMPTY_SLOT,
     ENTITY_NUMBER_BITS,
     Append,
+    DirectoryRow,
     EntityName,
     EntityRow,
     Head,
     Meta,
     NodeRow,
     RecordedEvent,
+    RetiredSalt,
+    SealRow,
     SlotRow,
     StoredEntity,
     StoredSnapshot,
+    StructureRow,
     TailEvent,
 )
 
@@ -55,6 +59,8 @@ class InMemoryJournal:
         self._nodes: dict[str, NodeRow] = {}
         self._slots: dict[int, SlotRow] = {}
         self._keys: dict[tuple[int, str], RecordedEvent] = {}
+        self._salted_from: dict[int, int] = {}
+        self._retired: list[RetiredSalt] = []
         self._secret = secrets.token_bytes(32)
 
     async def open(self) -> Meta:
@@ -82,6 +88,11 @@ class InMemoryJournal:
             name = self._names[entity_id]
             row_before = self._directory[name]
             self._directory[name] = (*row_before[:5], alive, row_before[6])
+        for entity_id, through, old_salt, new_salt in append.salts:
+            name = self._names[entity_id]
+            self._directory[name] = (*self._directory[name][:6], new_salt)
+            self._salted_from[entity_id] = through
+            self._retired.append(RetiredSalt(entity_id, through, old_salt))
 
     def _check(self, append: Append) -> None:
         for slot, position, hash_ in append.predecessors:
@@ -124,7 +135,7 @@ class InMemoryJournal:
 
     def _head(self, slot: int) -> Head:
         records = self._records.get(slot)
-        return EMPTY_SLOT if not records else Head(records[-1].position, records[-1].hash, records[-1].epoch)
+        return EMPTY_SLOT if not records else Head(*[getattr(records[-1], field) for field in Head._fields])
 
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
         """Give each slot's head."""
@@ -148,8 +159,65 @@ class InMemoryJournal:
                 found.append(None)
             else:
                 snapshots = self._snapshots.get(row[0])
-                found.append(StoredEntity(row[0], row[5], row[6], snapshots[-1] if snapshots else None))
+                snapshot = snapshots[-1] if snapshots else None
+                found.append(StoredEntity(row[0], row[5], row[6], snapshot, self._salted_from.get(row[0], 0)))
         return found
+
+    async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
+        """Give directory rows by id."""
+        return [self._row(id_) for id_ in sorted(set(ids)) if id_ in self._names]
+
+    def _row(self, id_: int) -> DirectoryRow:
+        return DirectoryRow(*self._directory[self._names[id_]], self._salted_from.get(id_, 0))
+
+    async def directory(
+        self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
+    ) -> list[DirectoryRow]:
+        """Give a page of a structure's entities."""
+        found = [row for entity, row in self._directory.items() if (entity.kind, entity.name) == (kind, name)]
+        return [self._row(row[0]) for row in sorted(found, key=lambda row: row[4]) if after is None or row[4] > after][
+            :limit
+        ]
+
+    async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
+        """Give a page of a slot's entities."""
+        return [self._row(id_) for id_ in sorted(self._names) if id_ >> ENTITY_NUMBER_BITS == slot and id_ > after][
+            :limit
+        ]
+
+    async def structure_rows(self) -> list[StructureRow]:
+        """Give every structure."""
+        return [StructureRow(*name, self._structures[name], None) for name in sorted(self._structures)]
+
+    async def bounds(self, entity: int) -> tuple[int, int]:
+        """Give the first and the last sequence of an entity."""
+        stream = self._streams.get(entity, [])
+        return (stream[0].sequence or 0, stream[-1].sequence or 0) if stream else (0, 0)
+
+    async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
+        """Give the newest snapshot at or before a sequence."""
+        before = [kept for kept in self._snapshots.get(entity, []) if kept.sequence <= sequence]
+        return before[-1] if before else None
+
+    async def slot_snapshots(
+        self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
+    ) -> list[tuple[int, StoredSnapshot]]:
+        """Give a page of a slot's snapshots."""
+        found = [
+            (entity, snapshot)
+            for entity in sorted(self._snapshots)
+            for snapshot in self._snapshots[entity]
+            if entity >> ENTITY_NUMBER_BITS == slot and (entity, snapshot.sequence) > after
+        ]
+        return found[:limit]
+
+    async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:  # noqa: ARG002 - none
+        """Give no seals: nothing is ever cut from a volatile journal."""
+        return []
+
+    async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
+        """Give the salts that were set aside."""
+        return sorted(salt for salt in self._retired if salt.entity in entities)
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
         """Give a page of events for replay."""
@@ -186,6 +254,8 @@ class InMemoryJournal:
         events = self._after(entity, snapshot.sequence - 1, 1)
         kept = self._snapshots.setdefault(entity, [])
         if not events or events[0].hash != event_hash or any(old.sequence == snapshot.sequence for old in kept):
+            return False
+        if snapshot.sequence <= self._salted_from.get(entity, 0):
             return False
         kept.append(snapshot)
         kept.sort(key=lambda old: old.sequence)

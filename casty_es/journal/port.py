@@ -16,12 +16,14 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
-from casty_es.journal.chain import GENESIS
+from casty_es.journal.chain import GENESIS, UNSALTED, digest, link
+from casty_es.redacted import redacted_digest
 
 __all__ = [
     "EMPTY_SLOT",
     "LEASE_ACQUIRED",
     "Append",
+    "DirectoryRow",
     "EntityName",
     "EntityRow",
     "EventJournal",
@@ -30,10 +32,15 @@ __all__ = [
     "Meta",
     "NodeRow",
     "RecordedEvent",
+    "RetiredSalt",
+    "SaltRow",
+    "SealRow",
     "SlotRow",
     "StoredEntity",
     "StoredSnapshot",
+    "StructureRow",
     "TailEvent",
+    "record_hash",
 ]
 
 LEASE_ACQUIRED: Final = "lease.acquired"
@@ -50,13 +57,17 @@ EventRow: TypeAlias = tuple[
 EntityRow: TypeAlias = tuple[int, int, str, str, str, bool, bytes]
 """One new row of ``casty_entities``: id, slot, kind, name, key, alive, salt."""
 
+SaltRow: TypeAlias = tuple[int, int, bytes, bytes]
+"""A redaction: the entity, the sequence of the redacting event, the salt up to there, and the salt from there on."""
+
 
 class Head(NamedTuple):
-    """A slot's last record: where it stands, its hash, and the epoch it was written under."""
+    """A slot's last record: where it stands, its hash, the epoch it was written under, and when."""
 
     position: int
     hash: bytes
     epoch: int
+    recorded_at: int = 0
 
 
 EMPTY_SLOT: Final = Head(0, GENESIS, 0)
@@ -92,6 +103,53 @@ class StoredEntity(msgspec.Struct, frozen=True):
     alive: bool
     salt: bytes | None
     snapshot: StoredSnapshot | None
+    salted_from: int = 0  # the sequence of its last redaction: earlier events had another salt
+
+
+class DirectoryRow(NamedTuple):
+    """An entity's row in the directory, whole."""
+
+    id: int
+    slot: int
+    kind: str
+    name: str
+    key: str
+    alive: bool
+    salt: bytes | None
+    salted_from: int
+
+    @property
+    def entity_name(self) -> EntityName:
+        """What the entity is called."""
+        return EntityName(self.kind, self.name, self.key)
+
+
+class StructureRow(NamedTuple):
+    """A structure: over how many shards it is spread, and how long its events are kept (``None``: for ever)."""
+
+    kind: str
+    name: str
+    shards: int
+    keep: str | None
+
+
+class SealRow(NamedTuple):
+    """Where cut events stood: a run of one entity's records, the hash before it and the hash of its last."""
+
+    first: int
+    last: int
+    entity: int
+    previous_hash: bytes
+    hash: bytes
+    sealed_by: int  # the sequence of the entity's seal
+
+
+class RetiredSalt(NamedTuple):
+    """The salt of an entity's events up to a sequence, until their payloads are redacted."""
+
+    entity: int
+    through: int
+    salt: bytes
 
 
 class TailEvent(NamedTuple):
@@ -120,6 +178,35 @@ class RecordedEvent(msgspec.Struct, frozen=True):
     idempotency_key: str | None
     recorded_at: int
     hash: bytes
+
+
+def record_hash(previous: bytes, record: RecordedEvent, salt: bytes, name: EntityName | None = None) -> bytes:
+    """Give the hash that a record must have behind ``previous``, also after its payload was redacted.
+
+    Parameters
+    ----------
+    salt : bytes
+        The salt that the record's entity had when it was written.
+    name : EntityName | None
+        What the entity is called; only its first event needs it.
+    """
+    salt = b"" if record.type in UNSALTED else salt
+    metadata = record.metadata
+    return link(
+        previous,
+        record.slot,
+        record.position,
+        record.epoch,
+        record.entity,
+        record.sequence,
+        record.recorded_at,
+        (record.type, record.version),
+        record.command_id,
+        record.idempotency_key,
+        redacted_digest(record.payload) or digest(salt, record.payload),
+        None if metadata is None else redacted_digest(metadata) or digest(salt, metadata),
+        name if record.sequence == 1 else None,
+    )
 
 
 class NodeRow(msgspec.Struct, frozen=True):
@@ -157,12 +244,15 @@ class Append(msgspec.Struct):
         Entities whose first event is among the events.
     alive : list[tuple[int, bool]]
         Older entities that came to life or were destroyed.
+    salts : list[SaltRow]
+        Entities that are redacted: their old salt is set aside until their payloads are gone.
     """
 
     predecessors: list[tuple[int, int, bytes]]
     events: list[EventRow]
     entities: list[EntityRow] = []
     alive: list[tuple[int, bool]] = []
+    salts: list[SaltRow] = []
 
 
 @runtime_checkable
@@ -218,6 +308,46 @@ class EventJournal(Protocol):
         """Give the directory row and the newest snapshot of each entity, in order; ``None`` where there is none."""
         ...
 
+    async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
+        """Give the directory rows of these entities, by id; those that are not there are left out."""
+        ...
+
+    async def directory(
+        self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
+    ) -> list[DirectoryRow]:
+        """Give a page of a structure's entities, living or not, after a key; from the first with ``None``."""
+        ...
+
+    async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
+        """Give a page of a slot's entities, after an id."""
+        ...
+
+    async def structure_rows(self) -> list[StructureRow]:
+        """Give every structure that is recorded, by kind and name."""
+        ...
+
+    async def bounds(self, entity: int) -> tuple[int, int]:
+        """Give the first and the last sequence that an entity has events of; (0, 0) when it has none."""
+        ...
+
+    async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
+        """Give the newest snapshot of an entity at or before a sequence."""
+        ...
+
+    async def slot_snapshots(
+        self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
+    ) -> list[tuple[int, StoredSnapshot]]:
+        """Give a page of a slot's snapshots with their entities, after an entity and sequence."""
+        ...
+
+    async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
+        """Give a page of a slot's seals whose last position comes after one, by position."""
+        ...
+
+    async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
+        """Give the salts that were set aside and are not destroyed yet, by entity and sequence."""
+        ...
+
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
         """Give events of these entities after the sequences given, by entity and sequence, at most ``limit``."""
         ...
@@ -235,7 +365,10 @@ class EventJournal(Protocol):
         ...
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
-        """Keep a snapshot, if the event at its sequence is committed with this hash; tell whether it was kept."""
+        """Keep a snapshot, if the event at its sequence is committed with this hash; tell whether it was kept.
+
+        None is kept of a state that a redaction made forget.
+        """
         ...
 
     async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:

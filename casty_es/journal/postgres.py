@@ -256,9 +256,9 @@ def _statement(append: Append) -> tuple[str, list[Any]]:
     """Give the statement for an append, and its arguments."""
     # An empty slot has no record to look for; its first position is guarded by the primary key.
     named = [predecessor for predecessor in append.predecessors if predecessor[1]]
-    if append.entities or append.alive:
-        columns = _columns(named, 3) + _columns(append.events, 13)
-        return POSTGRES_APPEND_WITH_DIRECTORY, columns + _columns(append.entities, 7) + _columns(append.alive, 2)
+    if append.entities or append.alive or append.salts:
+        columns = _columns(named, 3) + _columns(append.events, 13) + _columns(append.entities, 7)
+        return POSTGRES_APPEND_WITH_DIRECTORY, columns + _columns(append.alive, 2) + _columns(append.salts, 4)
     if len(append.events) == len(named) == 1:
         return POSTGRES_APPEND_ONE, [*named[0], *append.events[0]]
     return POSTGRES_APPEND, _columns(named, 3) + _columns(append.events, 13)

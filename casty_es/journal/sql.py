@@ -13,14 +13,18 @@ from casty_es.journal.backend import Backend
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
+    DirectoryRow,
     EntityName,
     Head,
     Meta,
     NodeRow,
     RecordedEvent,
+    RetiredSalt,
+    SealRow,
     SlotRow,
     StoredEntity,
     StoredSnapshot,
+    StructureRow,
     TailEvent,
 )
 from casty_es.journal.postgres import PostgresBackend
@@ -117,7 +121,7 @@ class SqlJournal:
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
         """Give each slot's committed head."""
         rows = await self._opened().read(self._opened().statements.heads, list(slots))
-        return {**dict.fromkeys(slots, EMPTY_SLOT), **{row[0]: Head(row[1], row[2], row[3]) for row in rows}}
+        return {**dict.fromkeys(slots, EMPTY_SLOT), **{row[0]: Head(*row[1:]) for row in rows}}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
         """Give the highest number of an entity per slot."""
@@ -130,12 +134,60 @@ class SqlJournal:
             return []
         columns = [list(column) for column in zip(*names, strict=True)]
         found: list[StoredEntity | None] = [None] * len(names)
-        for index, id_, alive, salt, sequence, state, version in await self._opened().read(
+        for index, id_, alive, salt, sequence, state, version, salted_from in await self._opened().read(
             self._opened().statements.entities, *columns
         ):
             snapshot = None if sequence is None else StoredSnapshot(sequence, state, version)
-            found[index] = StoredEntity(id_, bool(alive), salt, snapshot)
+            found[index] = StoredEntity(id_, bool(alive), salt, snapshot, salted_from)
         return found
+
+    async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
+        """Give directory rows by id."""
+        return _directory(await self._opened().read(self._opened().statements.entity_rows, list(ids)))
+
+    async def directory(
+        self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
+    ) -> list[DirectoryRow]:
+        """Give a page of a structure's entities."""
+        statement = self._opened().statements.directory
+        # No text stands between one and the same with the smallest character behind it.
+        first = "" if after is None else after + "\1"
+        return _directory(await self._opened().read(statement, kind, name, first, limit))
+
+    async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
+        """Give a page of a slot's entities."""
+        return _directory(await self._opened().read(self._opened().statements.slot_directory, slot, after, limit))
+
+    async def structure_rows(self) -> list[StructureRow]:
+        """Give every structure."""
+        return [StructureRow(*row) for row in await self._opened().read(self._opened().statements.structure_rows)]
+
+    async def bounds(self, entity: int) -> tuple[int, int]:
+        """Give the first and the last sequence of an entity."""
+        [(first, last)] = await self._opened().read(self._opened().statements.bounds, entity)
+        return first or 0, last or 0
+
+    async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
+        """Give the newest snapshot at or before a sequence."""
+        rows = await self._opened().read(self._opened().statements.snapshot_before, entity, sequence)
+        return StoredSnapshot(*rows[0]) if rows else None
+
+    async def slot_snapshots(
+        self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
+    ) -> list[tuple[int, StoredSnapshot]]:
+        """Give a page of a slot's snapshots."""
+        rows = await self._opened().read(self._opened().statements.slot_snapshots, slot, *after, limit)
+        return [(row[0], StoredSnapshot(*row[1:])) for row in rows]
+
+    async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
+        """Give a page of a slot's seals."""
+        rows = await self._opened().read(self._opened().statements.seals, slot, after, limit)
+        return [SealRow(*row) for row in rows]
+
+    async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
+        """Give the salts that were set aside."""
+        rows = await self._opened().read(self._opened().statements.retired_salts, list(entities))
+        return [RetiredSalt(*row) for row in rows]
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
         """Give a page of events for replay."""
@@ -258,6 +310,13 @@ class SqlJournal:
         self._backend.abandon_after_fork()
         _INHERITED.append(self._backend)
         self._backend, self._meta, self._opening = self._new_backend(), None, asyncio.Lock()
+
+
+def _directory(rows: Sequence[Sequence[Any]]) -> list[DirectoryRow]:
+    return [
+        DirectoryRow(id_, slot, kind, name, key, bool(alive), salt, salted_from)
+        for id_, slot, kind, name, key, alive, salt, salted_from in rows
+    ]
 
 
 def _events(rows: Sequence[Sequence[Any]]) -> list[RecordedEvent]:

@@ -56,6 +56,8 @@ _CONSTRAINTS: Final = {
 _DOUBTFUL: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
 
 _UPDATE_ALIVE: Final = "UPDATE casty_entities SET alive = ? WHERE id = ?"
+_RETIRE_SALT: Final = "INSERT INTO casty_retired_salts (entity, through, salt) VALUES (?, ?, ?)"
+_UPDATE_SALT: Final = "UPDATE casty_entities SET salt = ?, salted_from = ? WHERE id = ?"
 
 
 class _Connection:
@@ -215,6 +217,9 @@ class SqliteBackend:
             sqlite.execute(sqlite_insert_entities(len(born)), [*chain.from_iterable(born)])
         for entity_id, alive in append.alive:
             sqlite.execute(_UPDATE_ALIVE, (alive, entity_id))
+        for entity_id, through, old_salt, new_salt in append.salts:
+            sqlite.execute(_RETIRE_SALT, (entity_id, through, old_salt))
+            sqlite.execute(_UPDATE_SALT, (new_salt, through, entity_id))
         return True
 
     def _refused(self, sqlite: sqlite3.Connection, error: Exception) -> JournalError:

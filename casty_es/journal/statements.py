@@ -31,6 +31,15 @@ class Statements(msgspec.Struct, frozen=True):
     heads: str  # slots
     entity_numbers: str  # slots
     entities: str  # kinds, names, keys
+    entity_rows: str  # ids
+    directory: str  # kind, name, key, limit
+    slot_directory: str  # slot, id, limit
+    structure_rows: str  # none
+    bounds: str  # entity
+    snapshot_before: str  # entity, sequence
+    slot_snapshots: str  # slot, entity, sequence, limit
+    seals: str  # slot, position, limit
+    retired_salts: str  # entities
     tails: str  # entities, sequences, limit
     find: str  # slot, position, command ids
     records: str  # slot, position, limit
@@ -54,6 +63,8 @@ _RAISE: Final = "UPDATE casty_meta SET incarnation = incarnation + 1 WHERE id = 
 _META: Final = "SELECT slots, incarnation FROM casty_meta WHERE id = 1"
 _REVISION: Final = "SELECT version_num FROM casty_es_alembic_version"
 _NODES: Final = "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC"
+_ROW: Final = "e.id, e.slot, e.kind, e.name, e.key, e.alive, e.salt, e.salted_from"
+_STRUCTURE_ROWS: Final = "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name"
 _SLOT_ROWS: Final = "SELECT slot, node_id, address, epoch, since FROM casty_slots ORDER BY slot"
 _CLUSTER_SECRET: Final = "SELECT value FROM casty_secrets WHERE name = 'cluster'"  # noqa: S105 - no secret
 
@@ -90,10 +101,10 @@ POSTGRES: Final = Statements(
     raise_incarnation=_RAISE,
     revision=_REVISION,
     heads="""
-        SELECT w.slot, h.position, h.hash, h.epoch
+        SELECT w.slot, h.position, h.hash, h.epoch, h.recorded_at
         FROM unnest($1::int[]) AS w (slot)
         CROSS JOIN LATERAL (
-            SELECT e.position, e.hash, e.epoch FROM casty_events e WHERE e.slot = w.slot
+            SELECT e.position, e.hash, e.epoch, e.recorded_at FROM casty_events e WHERE e.slot = w.slot
             ORDER BY e.position DESC LIMIT 1
         ) h""",
     entity_numbers="""
@@ -105,13 +116,35 @@ POSTGRES: Final = Statements(
             ORDER BY id DESC LIMIT 1
         ) h""",
     entities="""
-        SELECT w.number - 1, e.id, e.alive, e.salt, s.sequence, s.state, s.version
+        SELECT w.number - 1, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from
         FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (kind, name, key, number)
         JOIN casty_entities e ON e.kind = w.kind AND e.name = w.name AND e.key = w.key
         LEFT JOIN LATERAL (
             SELECT sequence, state, version FROM casty_snapshots
             WHERE entity = e.id ORDER BY sequence DESC LIMIT 1
         ) s ON true""",
+    entity_rows=f"SELECT {_ROW} FROM casty_entities e WHERE e.id = ANY ($1::bigint[]) ORDER BY e.id",
+    directory=f"""
+        SELECT {_ROW} FROM casty_entities e
+        WHERE e.kind = $1 AND e.name = $2 AND e.key >= $3 ORDER BY e.key LIMIT $4""",
+    slot_directory=f"""
+        SELECT {_ROW} FROM casty_entities e
+        WHERE e.id > $2 AND e.id >= ($1::bigint << 32) AND e.id < (($1::bigint + 1) << 32) ORDER BY e.id LIMIT $3""",
+    structure_rows=_STRUCTURE_ROWS,
+    bounds="SELECT min(sequence), max(sequence) FROM casty_events WHERE entity = $1",
+    snapshot_before="""
+        SELECT sequence, state, version FROM casty_snapshots
+        WHERE entity = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1""",
+    slot_snapshots="""
+        SELECT entity, sequence, state, version FROM casty_snapshots
+        WHERE (entity, sequence) > ($2, $3) AND entity >= ($1::bigint << 32) AND entity < (($1::bigint + 1) << 32)
+        ORDER BY entity, sequence LIMIT $4""",
+    seals="""
+        SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
+        WHERE slot = $1 AND last > $2 ORDER BY last LIMIT $3""",
+    retired_salts="""
+        SELECT entity, through, salt FROM casty_retired_salts WHERE entity = ANY ($1::bigint[])
+        ORDER BY entity, through""",
     tails="""
         SELECT e.entity, e.sequence, e.type, e.version, e.payload
         FROM unnest($1::bigint[], $2::bigint[]) AS w (entity, sequence)
@@ -130,6 +163,7 @@ POSTGRES: Final = Statements(
         SELECT e.entity, e.sequence, $3::text, $4::int, $5::bigint FROM casty_events e
         WHERE e.entity = $1 AND e.sequence = $2 AND e.hash = $6
         AND NOT EXISTS (SELECT FROM casty_snapshots s WHERE s.entity = $1 AND s.sequence = $2)
+        AND EXISTS (SELECT FROM casty_entities t WHERE t.id = $1 AND t.salted_from < $2 FOR SHARE)
         RETURNING sequence""",
     record_structures="""
         INSERT INTO casty_structures (kind, name, shards)
@@ -162,7 +196,7 @@ SQLITE: Final = Statements(
     raise_incarnation=_RAISE,
     revision=_REVISION,
     heads="""
-        SELECT w.value, e.position, e.hash, e.epoch FROM json_each(?1) w
+        SELECT w.value, e.position, e.hash, e.epoch, e.recorded_at FROM json_each(?1) w
         CROSS JOIN casty_events e
         ON e.slot = w.value AND e.position = (SELECT max(position) FROM casty_events WHERE slot = w.value)""",
     entity_numbers="""
@@ -170,12 +204,37 @@ SQLITE: Final = Statements(
             SELECT max(id) FROM casty_entities WHERE id >= (w.value << 32) AND id < ((w.value + 1) << 32)
         ) - (w.value << 32) FROM json_each(?1) w""",
     entities="""
-        SELECT w.key, e.id, e.alive, e.salt, s.sequence, s.state, s.version
+        SELECT w.key, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from
         FROM json_each(?1) w
         CROSS JOIN casty_entities e ON e.kind = w.value
             AND e.name = json_extract(?2, '$[' || w.key || ']') AND e.key = json_extract(?3, '$[' || w.key || ']')
         LEFT JOIN casty_snapshots s ON s.entity = e.id
             AND s.sequence = (SELECT max(sequence) FROM casty_snapshots WHERE entity = e.id)""",
+    entity_rows=f"SELECT {_ROW} FROM json_each(?1) w CROSS JOIN casty_entities e ON e.id = w.value ORDER BY e.id",
+    directory=f"""
+        SELECT {_ROW} FROM casty_entities e
+        WHERE e.kind = ?1 AND e.name = ?2 AND e.key >= ?3 ORDER BY e.key LIMIT ?4""",
+    slot_directory=f"""
+        SELECT {_ROW} FROM casty_entities e
+        WHERE e.id > ?2 AND e.id >= (?1 << 32) AND e.id < ((?1 + 1) << 32) ORDER BY e.id LIMIT ?3""",
+    structure_rows=_STRUCTURE_ROWS,
+    # One aggregate a query: with both in one, SQLite would walk all of the entity's events.
+    bounds="""
+        SELECT (SELECT min(sequence) FROM casty_events WHERE entity = ?1),
+            (SELECT max(sequence) FROM casty_events WHERE entity = ?1)""",
+    snapshot_before="""
+        SELECT sequence, state, version FROM casty_snapshots
+        WHERE entity = ?1 AND sequence <= ?2 ORDER BY sequence DESC LIMIT 1""",
+    slot_snapshots="""
+        SELECT entity, sequence, state, version FROM casty_snapshots
+        WHERE (entity, sequence) > (?2, ?3) AND entity >= (?1 << 32) AND entity < ((?1 + 1) << 32)
+        ORDER BY entity, sequence LIMIT ?4""",
+    seals="""
+        SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
+        WHERE slot = ?1 AND last > ?2 ORDER BY last LIMIT ?3""",
+    retired_salts="""
+        SELECT r.entity, r.through, r.salt FROM json_each(?1) w
+        CROSS JOIN casty_retired_salts r ON r.entity = w.value ORDER BY r.entity, r.through""",
     tails="""
         SELECT e.entity, e.sequence, e.type, e.version, e.payload
         FROM json_each(?1) w
@@ -192,6 +251,7 @@ SQLITE: Final = Statements(
         SELECT e.entity, e.sequence, ?3, ?4, ?5 FROM casty_events e
         WHERE e.entity = ?1 AND e.sequence = ?2 AND e.hash = ?6
         AND NOT EXISTS (SELECT 1 FROM casty_snapshots s WHERE s.entity = ?1 AND s.sequence = ?2)
+        AND EXISTS (SELECT 1 FROM casty_entities t WHERE t.id = ?1 AND t.salted_from < ?2)
         RETURNING sequence""",
     record_structures="""
         INSERT INTO casty_structures (kind, name, shards)
@@ -236,8 +296,20 @@ _DIRECTORY_POSTGRES: Final = """
         INSERT INTO casty_entities (id, slot, kind, name, key, alive, salt)
         SELECT n.* FROM unnest($17::bigint[], $18::int[], $19::text[], $20::text[], $21::text[], $22::bool[],
             $23::bytea[]) AS n WHERE (SELECT ok FROM fits)
+    ), retired AS (
+        INSERT INTO casty_retired_salts (entity, through, salt)
+        SELECT n.* FROM unnest($26::bigint[], $27::bigint[], $28::bytea[]) AS n WHERE (SELECT ok FROM fits)
+    ), salted AS (
+        SELECT DISTINCT ON (entity) entity, through, salt
+        FROM unnest($26::bigint[], $27::bigint[], $29::bytea[]) AS n (entity, through, salt)
+        ORDER BY entity, through DESC
     ), changed AS (
-        UPDATE casty_entities t SET alive = c.alive FROM unnest($24::bigint[], $25::bool[]) AS c (id, alive)
+        UPDATE casty_entities t SET alive = coalesce(c.alive, t.alive), salt = coalesce(c.salt, t.salt),
+            salted_from = coalesce(c.through, t.salted_from)
+        FROM (
+            SELECT coalesce(a.id, s.entity) AS id, a.alive, s.salt, s.through
+            FROM unnest($24::bigint[], $25::bool[]) AS a (id, alive) FULL JOIN salted s ON s.entity = a.id
+        ) c
         WHERE t.id = c.id AND (SELECT ok FROM fits)
     )"""
 
@@ -258,7 +330,8 @@ POSTGRES_APPEND_ONE: Final = f"""
 """The same for a single event, without arrays: what a lone caller waits for."""
 
 POSTGRES_APPEND_WITH_DIRECTORY: Final = _FITS_POSTGRES + _DIRECTORY_POSTGRES + _EVENTS_POSTGRES
-"""The same with new entities ($17 to $23) and entities that came to life or died ($24, $25)."""
+"""The same with new entities ($17 to $23) entities that came to life or died ($24, $25), and
+salts that are set aside for new ones ($26 to $29)."""
 
 
 # SQLite takes at most this many parameters a statement, unless it was built with more.

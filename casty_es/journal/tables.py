@@ -27,7 +27,19 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = ["entities", "events", "meta", "metadata", "nodes", "secrets", "slots", "snapshots", "structures"]
+__all__ = [
+    "entities",
+    "events",
+    "meta",
+    "metadata",
+    "nodes",
+    "retired_salts",
+    "seals",
+    "secrets",
+    "slots",
+    "snapshots",
+    "structures",
+]
 
 metadata = MetaData()
 
@@ -93,12 +105,40 @@ entities = Table(
     Column("name", _Name, nullable=False),
     Column("key", _Name, nullable=False),  # '' for a whole structure; a map's key with a tag for its type
     Column("alive", _Flag, nullable=False),
-    Column("salt", LargeBinary),  # 16 bytes; NULL once redaction destroyed it
+    Column("salt", LargeBinary),  # 16 bytes
+    Column("salted_from", _BigInt, server_default=text("0"), nullable=False),  # the sequence of the last redaction
     PrimaryKeyConstraint("id", name="pk_casty_entities"),
     UniqueConstraint("kind", "name", "key", name="uq_casty_entities_kind_name_key"),
     CheckConstraint("slot >= 0", name="ck_casty_entities_slot"),
     CheckConstraint("alive IN (0, 1)", name="ck_casty_entities_alive").ddl_if(dialect="sqlite"),
     CheckConstraint("length(salt) = 16", name="ck_casty_entities_salt"),
+    sqlite_strict=True,
+)
+
+retired_salts = Table(
+    "casty_retired_salts",
+    metadata,
+    Column("entity", _BigInt, nullable=False),
+    Column("through", _BigInt, nullable=False),  # the sequence of the redaction that set it aside
+    Column("salt", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("entity", "through", name="pk_casty_retired_salts"),
+    sqlite_strict=True,
+)
+
+seals = Table(
+    "casty_seals",
+    metadata,
+    Column("slot", Integer, nullable=False),
+    Column("first", _BigInt, nullable=False),
+    Column("last", _BigInt, nullable=False),
+    Column("entity", _BigInt, nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),  # of the record before the first
+    Column("hash", LargeBinary, nullable=False),  # of the last record
+    Column("sealed_by", _BigInt, nullable=False),  # the sequence of the entity's seal
+    PrimaryKeyConstraint("slot", "last", name="pk_casty_seals"),
+    CheckConstraint("first BETWEEN 1 AND last", name="ck_casty_seals_first"),
+    CheckConstraint("length(previous_hash) = 32", name="ck_casty_seals_previous_hash"),
+    CheckConstraint("length(hash) = 32", name="ck_casty_seals_hash"),
     sqlite_strict=True,
 )
 
@@ -108,6 +148,7 @@ structures = Table(
     Column("kind", _Name, nullable=False),
     Column("name", _Name, nullable=False),
     Column("shards", Integer, nullable=False),
+    Column("keep", Text),  # how long events are kept; NULL is for ever
     PrimaryKeyConstraint("kind", "name", name="pk_casty_structures"),
     CheckConstraint("shards >= 1", name="ck_casty_structures_shards"),
     sqlite_strict=True,

@@ -40,6 +40,7 @@ class Owner:
         self._rows: list[EventRow] = []
         self._entities: list[EntityRow] = []
         self._alive: list[tuple[int, bool]] = []
+        self._born: list[EntityRow] = []
 
     def copy(self) -> Owner:
         """Give another process that knows the same and hears of nothing that follows."""
@@ -53,6 +54,7 @@ class Owner:
     def born(self, number: int, name: EntityName, *, alive: bool = True) -> Owner:
         """Add a row of the directory."""
         self._entities.append((entity_id(self.slot, number), self.slot, *name, alive, SALT))
+        self._born.append(self._entities[-1])
         return self
 
     def alive(self, number: int, alive: bool) -> Owner:  # noqa: FBT001 - the one thing that it says
@@ -88,6 +90,7 @@ class Owner:
         recorded_at: int,
     ) -> Owner:
         slot, position, epoch = self.slot, self.head.position + 1, self._epoch
+        name = EntityName(*next((row for row in self._born if row[0] == entity), (0, 0, "counter", "", ""))[2:5])
         hash_ = link(
             self.head.hash,
             slot,
@@ -101,6 +104,7 @@ class Owner:
             key,
             digest(SALT, payload),
             None if metadata is None else digest(SALT, metadata),
+            name if sequence == 1 else None,
         )
         type_, version = type_and_version
         self._rows.append(
@@ -120,7 +124,7 @@ class Owner:
                 hash_,
             )
         )
-        self.head = Head(position, hash_, epoch)
+        self.head = Head(position, hash_, epoch, recorded_at)
         return self
 
     def batch(self) -> Append:

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from casty_es.errors import ConflictError
-from casty_es.journal.chain import GENESIS
 from casty_es.journal.port import EMPTY_SLOT, Append, EntityName, EventJournal
 
 from .rows import Owner, contents, entity_id, recorded, together
@@ -278,7 +277,7 @@ async def test_append_over_many_slots_is_refused_whole(journal: EventJournal) ->
 
 async def test_reading_an_empty_journal(journal: EventJournal) -> None:
     """Given a journal without a record, when everything is asked for, then everything is empty."""
-    assert await journal.heads([0, 255]) == {0: (0, GENESIS, 0), 255: (0, GENESIS, 0)}
+    assert await journal.heads([0, 255]) == {0: EMPTY_SLOT, 255: EMPTY_SLOT}
     assert await journal.entity_numbers([0, 255]) == {0: 0, 255: 0}
     assert await journal.entities(NAMES) == [None, None]
     assert await journal.tails({entity_id(0, 1): 0}, limit=10) == []

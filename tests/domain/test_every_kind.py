@@ -180,9 +180,9 @@ def test_the_names_in_the_journal_never_change() -> None:
     lease = ["destroyed", "expired", "granted", "released", "requested", "withdrawn"]
     assert {kind.name: sorted(kind.events) for kind in CATALOG.values()} == {
         "counter": ["counter.decremented", "counter.destroyed", "counter.incremented"],
-        "map": ["map.deleted", "map.put"],
-        "set": ["set.added", "set.destroyed", "set.removed"],
-        "queue": ["queue.dequeued", "queue.destroyed", "queue.enqueued"],
+        "map": ["entity.redacted", "map.deleted", "map.put"],
+        "set": ["entity.redacted", "set.added", "set.destroyed", "set.removed"],
+        "queue": ["entity.redacted", "queue.dequeued", "queue.destroyed", "queue.enqueued"],
         "lock": [f"lock.{name}" for name in lease],
         "semaphore": [f"semaphore.{name}" for name in lease],
         "barrier": [f"barrier.{name}" for name in ("arrived", "destroyed", "expired", "tripped", "withdrawn")],

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from casty_es.domain import barrier, counter, lock, map_entry, semaphore
+from casty_es.domain import barrier, counter, lock, map_entry, semaphore, upkeep
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Concluded, Effects, Internal
 from casty_es.errors import DestroyedError, NotDoneError
@@ -61,7 +61,8 @@ def test_every_command_of_a_structure_is_listed(kind: AnyKind) -> None:
         for _, cls in inspect.getmembers(module, inspect.isclass)
         if issubclass(cls, Command) and cls.__module__ == module.__name__
     ]
-    assert sorted(kind.commands, key=str) == sorted(written, key=str)
+    redact = [upkeep.Redact] if kind.name in ("map", "set", "queue") else []  # only these hold values of users
+    assert sorted(kind.commands, key=str) == sorted(written + redact, key=str)
     own = [cls for cls in kind.commands if issubclass(cls, Internal)]
     assert own == ([] if kind.expire is None else [kind.expire])
 

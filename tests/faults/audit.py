@@ -26,8 +26,8 @@ from casty_es import errors
 from casty_es.codec import decode_event, decode_state, encode_event, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Kind
-from casty_es.journal.chain import GENESIS, digest, link
-from casty_es.journal.port import LEASE_ACQUIRED, EntityName, RecordedEvent
+from casty_es.journal.chain import GENESIS
+from casty_es.journal.port import LEASE_ACQUIRED, EntityName, RecordedEvent, record_hash
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 
 if TYPE_CHECKING:
@@ -162,28 +162,12 @@ def check_slots(log: Log) -> list[str]:
             found.append(f"{where}: written under epoch {record.epoch} although {epoch} was granted last")
         if record.recorded_at < clock:
             found.append(f"{where}: its time is before that of the record before it")
-        salt = b"" if record.entity is None else getattr(log.entities.get(record.entity), "salt", b"")
-        if record.hash != _hash(previous, record, salt):
+        entity = log.entities.get(record.entity) if record.entity is not None else None
+        salt, name = (b"", None) if entity is None else (entity.salt, entity.name)
+        if record.hash != record_hash(previous, record, salt or b"", name):
             found.append(f"{where}: its hash is not that of its fields and of the record before it")
         previous, position, clock = record.hash, record.position, record.recorded_at
     return found
-
-
-def _hash(previous: bytes, record: RecordedEvent, salt: bytes) -> bytes:
-    return link(
-        previous,
-        record.slot,
-        record.position,
-        record.epoch,
-        record.entity,
-        record.sequence,
-        record.recorded_at,
-        (record.type, record.version),
-        record.command_id,
-        record.idempotency_key,
-        digest(salt, record.payload),
-        None if record.metadata is None else digest(salt, record.metadata),
-    )
 
 
 def check_entities(log: Log) -> list[str]:

@@ -190,6 +190,7 @@ async def test_key_and_fingerprint_are_in_the_hash_chain() -> None:
             idempotency_key,
             digest(stored.salt or b"", event.payload),
             None if metadata is None else digest(stored.salt or b"", metadata),
+            EntityName("counter", "c", ""),
         )
 
     assert hashed(event.idempotency_key, event.metadata) == event.hash

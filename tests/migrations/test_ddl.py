@@ -55,7 +55,8 @@ def ddl(sql: Sql, postgres_programs: Path) -> Ddl:
             "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_master "
             "WHERE tbl_name <> 'casty_es_alembic_version' ORDER BY type, name",
         )
-        return ["|".join(row) for row in rows]
+        # A column that was added later stands on the line of the one before it.
+        return ["|".join([*row[:3], re.sub(r"\s+", " ", row[3])]) for row in rows]
 
     def of_postgres(url: str) -> list[str]:
         arguments = ["--schema-only", "--no-owner", "--exclude-table=casty_es_alembic_version", postgres_dsn(url)]

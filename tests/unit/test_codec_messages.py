@@ -14,7 +14,6 @@ from msgspec import Raw
 from casty_es import errors
 from casty_es.codec import (
     concluded,
-    concluded_reply,
     decode_command,
     decode_error,
     decode_event,
@@ -23,8 +22,9 @@ from casty_es.codec import (
     encode_error,
     encode_event,
     encode_reply,
+    upkeep_reply,
 )
-from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
+from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore, upkeep
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Concluded, Internal
@@ -42,6 +42,8 @@ COMMANDS = [
     ("map", map_entry.Get()),
     ("map", map_entry.Delete()),
     ("map", map_entry.Contains()),
+    ("map", upkeep.Redact("é")),
+    ("counter", upkeep.Seal(9, 5, "ab", "cd", "a.jsonl.gz", "ef")),
     ("set", set_.Add(VALUE)),
     ("set", set_.Remove(VALUE)),
     ("set", set_.Contains(VALUE)),
@@ -111,7 +113,7 @@ def test_a_command_comes_back_equal(kind: str, command: Any) -> None:
 def test_every_command_that_may_be_sent_is_among_these() -> None:
     """Given the catalog, when its commands are counted, then each but the owner's own is tested above."""
     known = {cls for kind in CATALOG.values() for cls in kind.commands if not issubclass(cls, Internal)}
-    assert known == {type(command) for _, command in COMMANDS}
+    assert known | {upkeep.Seal} == {type(command) for _, command in COMMANDS}
 
 
 @pytest.mark.parametrize(
@@ -193,7 +195,7 @@ def test_a_conclusion_keeps_its_reply(reply: object, body: bytes) -> None:
     read = decode_event(*encode_event(event))
     assert read == event
     assert isinstance(read, Concluded)
-    assert encode_reply(concluded_reply(read)) == body
+    assert encode_reply(upkeep_reply(read)) == body
 
 
 def test_waiting_is_no_reply() -> None:

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from casty_es.journal.chain import GENESIS, digest, link
-from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, RecordedEvent
+from casty_es.journal.chain import GENESIS
+from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EntityName, EventJournal, record_hash
 
 __all__ = ["Chains", "check_chains"]
 
@@ -35,33 +35,31 @@ class Chains(msgspec.Struct):
 
 
 async def check_chains(journal: EventJournal, names: Sequence[EntityName]) -> Chains:
-    """Check the slots that hold these entities.
-
-    Records of others in the same slots have their place checked, and the hash only of what stands on them: their salt
-    is not known here.
-    """
-    salts: dict[int, bytes] = {}
+    """Check the slots that hold these entities."""
+    slots: set[int] = set()
     for start in range(0, len(names), _PAGE):
-        for stored in await journal.entities(names[start : start + _PAGE]):
-            if stored is not None and stored.salt is not None:
-                salts[stored.id] = stored.salt
-    slots = sorted({id_ >> ENTITY_NUMBER_BITS for id_ in salts})
+        stored = await journal.entities(names[start : start + _PAGE])
+        slots |= {row.id >> ENTITY_NUMBER_BITS for row in stored if row is not None}
     chains = Chains(len(slots))
-    for slot in slots:
-        await _check_slot(journal, slot, salts, chains)
+    for slot in sorted(slots):
+        await _check_slot(journal, slot, chains)
     return chains
 
 
-async def _check_slot(journal: EventJournal, slot: int, salts: dict[int, bytes], chains: Chains) -> None:
+async def _check_slot(journal: EventJournal, slot: int, chains: Chains) -> None:
+    rows: dict[int, DirectoryRow] = {}
     previous, position = GENESIS, 0
     sequences: dict[int, int] = defaultdict(int)
     while page := await journal.records(slot, after=position, limit=_PAGE):
+        unknown = {record.entity for record in page if record.entity is not None} - rows.keys()
+        rows.update({row.id: row for row in await journal.entity_rows(sorted(unknown))})
         for record in page:
             where = f"slot {slot}, position {record.position}"
             if record.position != position + 1:
                 chains.wrong.append(f"{where}: the record before it is at {position}")
-            salt = b"" if record.entity is None else salts.get(record.entity)
-            if salt is not None and record.hash != _hash(previous, record, salt):
+            row = None if record.entity is None else rows.get(record.entity)
+            salt, name = (b"", None) if row is None else (row.salt or b"", row.entity_name)
+            if record.hash != record_hash(previous, record, salt, name):
                 chains.wrong.append(f"{where}: its hash does not follow from the record before it and its fields")
             if record.entity is not None:
                 if record.sequence != sequences[record.entity] + 1:
@@ -69,20 +67,3 @@ async def _check_slot(journal: EventJournal, slot: int, salts: dict[int, bytes],
                 sequences[record.entity] = record.sequence or 0
             previous, position = record.hash, record.position
         chains.records += len(page)
-
-
-def _hash(previous: bytes, record: RecordedEvent, salt: bytes) -> bytes:
-    return link(
-        previous,
-        record.slot,
-        record.position,
-        record.epoch,
-        record.entity,
-        record.sequence,
-        record.recorded_at,
-        (record.type, record.version),
-        record.command_id,
-        record.idempotency_key,
-        digest(salt, record.payload),
-        None if record.metadata is None else digest(salt, record.metadata),
-    )

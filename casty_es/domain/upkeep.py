@@ -1,0 +1,67 @@
+"""What retention and redaction do to any entity, as commands and events of its own log.
+
+1. ``Seal`` says that the events up to a sequence are in an archive and are about to be cut. It changes nothing: the
+   event says what was cut, so that the chain can still be verified across the cut.
+2. ``Redact`` forgets every value that the entity ever held. It exists no more afterwards, like a destroyed one; its old
+   salt is set aside in the same append, and is destroyed once the payloads are gone.
+"""
+
+from __future__ import annotations
+
+from casty_es.domain.decider import Command, Event, Upkeep
+
+__all__ = ["Redact", "Redacted", "Seal", "Sealed"]
+
+
+class Sealed(Upkeep, frozen=True, gc=False):
+    """The events up to ``through`` were archived, and may be cut.
+
+    Attributes
+    ----------
+    through : int
+        The last sequence that is cut. A snapshot stands at it.
+    events : int
+        How many events are cut by this seal.
+    rows : str
+        SHA-256 over the rows of ``casty_seals`` that say where they stood, hexadecimal.
+    state : str
+        The digest of the snapshot at ``through`` under the entity's salt, hexadecimal.
+    archive : str
+        The name of the archive file, without its folder.
+    archive_sha256 : str
+        SHA-256 of the archive file, hexadecimal.
+    """
+
+    through: int
+    events: int
+    rows: str
+    state: str
+    archive: str
+    archive_sha256: str
+
+
+class Seal(Command, frozen=True, gc=False):
+    """Record a seal; its fields are those of the event."""
+
+    through: int
+    events: int
+    rows: str
+    state: str
+    archive: str
+    archive_sha256: str
+
+    def sealed(self) -> Sealed:
+        """Give the event."""
+        return Sealed(self.through, self.events, self.rows, self.state, self.archive, self.archive_sha256)
+
+
+class Redacted(Event, frozen=True, gc=False):
+    """Every value before this event was forgotten, for this reason."""
+
+    reason: str
+
+
+class Redact(Command, frozen=True, gc=False):
+    """Forget every value that the entity ever held."""
+
+    reason: str

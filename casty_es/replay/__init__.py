@@ -1,0 +1,8 @@
+"""Reading an entity's past from the journal: its events, and its state as of any sequence, position or time."""
+
+from __future__ import annotations
+
+from casty_es.replay.history import events, sequence_at_position, sequence_at_time
+from casty_es.replay.state import state_at
+
+__all__ = ["events", "sequence_at_position", "sequence_at_time", "state_at"]

@@ -1,0 +1,87 @@
+"""An entity's events in order, and where in them a moment lies.
+
+Within an entity, positions grow with the sequence and times never go back, so both are found by halving: about 24
+reads of one event in a log of ten million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from casty_es.errors import ArchivedError
+from casty_es.journal.port import EventJournal, RecordedEvent
+
+__all__ = ["events", "sequence_at_position", "sequence_at_time"]
+
+_PAGE_EVENTS: Final = 1_000
+
+
+async def events(
+    journal: EventJournal, entity: int, *, after: int = 0, until: int | None = None, limit: int | None = None
+) -> AsyncIterator[RecordedEvent]:
+    """Give an entity's events after a sequence, page by page.
+
+    Parameters
+    ----------
+    after : int
+        The sequence to begin behind.
+    until : int | None
+        The last sequence to give.
+    limit : int | None
+        How many events at most.
+    """
+    left = limit
+    while left is None or left > 0:
+        page = await journal.history(
+            entity, after=after, limit=_PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
+        )
+        for event in page:
+            after = event.sequence or after
+            if until is not None and after > until:
+                return
+            yield event
+        if not page:
+            return
+        left = None if left is None else left - len(page)
+
+
+async def sequence_at_time(journal: EventJournal, entity: int, moment: int) -> int:
+    """Give the sequence of an entity's last event at or before a time in microseconds, 0 if there is none.
+
+    Raises
+    ------
+    ArchivedError
+        The events of that time were cut.
+    """
+    return await _last(journal, entity, lambda event: event.recorded_at <= moment)
+
+
+async def sequence_at_position(journal: EventJournal, entity: int, position: int) -> int:
+    """Give the sequence of an entity's last event at or before a position of its slot, 0 if there is none.
+
+    Raises
+    ------
+    ArchivedError
+        The events of that position were cut.
+    """
+    return await _last(journal, entity, lambda event: event.position <= position)
+
+
+async def _last(journal: EventJournal, entity: int, before: Callable[[RecordedEvent], bool]) -> int:
+    """Give the last sequence of which ``before`` is true; it is true up to some sequence and false from there on."""
+    first, high = await journal.bounds(entity)
+    low = max(0, first - 1)  # everything up to here is before, everything after high is not
+    while low < high:
+        middle = (low + high + 1) // 2
+        [event] = await journal.history(entity, after=middle - 1, limit=1)
+        if before(event):
+            low = middle
+        else:
+            high = middle - 1
+    if low and low < first:
+        raise ArchivedError(
+            f"The events up to sequence {low} were cut by retention, and what was asked for lies among them. Nothing "
+            f"was read. The entity's log names the archive that has them (entity.sealed)."
+        )
+    return low

@@ -1,0 +1,53 @@
+"""An entity's state as of a sequence: the nearest snapshot before it, and the events from there."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from casty_es.codec import decode_event, decode_state
+from casty_es.domain.decider import Kind
+from casty_es.errors import ArchivedError, JournalCorruptError
+from casty_es.journal.port import EventJournal
+
+__all__ = ["state_at"]
+
+_PAGE_EVENTS: Final = 1_000
+
+
+async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> Any:
+    """Give the state after the event of this sequence; 0 gives the first state of all.
+
+    Raises
+    ------
+    ArchivedError
+        The events were cut, and no snapshot that is left stands before them.
+    RedactedError
+        The values were redacted later.
+    EntityQuarantinedError
+        The installed code cannot read an event or the snapshot.
+    JournalCorruptError
+        An event is missing.
+    """
+    state, reached = kind.initial, 0
+    snapshot = await journal.snapshot_before(entity, sequence) if sequence else None
+    if snapshot is not None:
+        state, reached = decode_state(kind, snapshot.version, snapshot.state), snapshot.sequence
+    while reached < sequence:
+        page = await journal.tails({entity: reached}, limit=min(sequence - reached, _PAGE_EVENTS))
+        for _, number, type_, version, payload in page:
+            if number != reached + 1:
+                raise _missing(reached + 1, cut=snapshot is None and reached == 0)
+            state = kind.evolve(state, decode_event(type_, version, payload))
+            reached = number
+        if not page:
+            raise _missing(reached + 1, cut=False)
+    return state
+
+
+def _missing(sequence: int, *, cut: bool) -> Exception:
+    if cut:
+        return ArchivedError(
+            "The events before the state that was asked for were cut by retention, and no snapshot stands there. "
+            "Nothing was read. The entity's log names the archive that has them (entity.sealed)."
+        )
+    return JournalCorruptError(f"Event {sequence} of the entity is missing. Verify the journal with `casty-es verify`.")
