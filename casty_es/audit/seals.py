@@ -1,0 +1,56 @@
+"""What an ``entity.sealed`` event says of the records that retention cut, as digests.
+
+The event stands in the chain, so its digests prove the rows of ``casty_seals`` (where the cut records stood, and their
+hashes) and the snapshot that took their place.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Final
+
+from casty_es.journal.chain import digest
+from casty_es.journal.port import SealRow
+
+__all__ = ["rows_digest", "state_digest"]
+
+_ROW: Final = struct.Struct(">qqq32s32s")
+
+
+def rows_digest(rows: Iterable[SealRow]) -> str:
+    """Give the SHA-256 over the seal rows of one cut, hexadecimal.
+
+    Parameters
+    ----------
+    rows : Iterable[SealRow]
+        The rows that name one ``entity.sealed`` event, by position.
+
+    Examples
+    --------
+    >>> rows_digest([])[:16]
+    'e3b0c44298fc1c14'
+    """
+    whole = sha256()
+    for row in rows:
+        whole.update(_ROW.pack(row.first, row.last, row.entity, row.previous_hash, row.hash))
+    return whole.hexdigest()
+
+
+def state_digest(salt: bytes, state: str) -> str:
+    """Give the digest of the snapshot behind which events are cut, hexadecimal.
+
+    Parameters
+    ----------
+    salt : bytes
+        The entity's salt, so that nobody can guess the state by trying.
+    state : str
+        The snapshot's text.
+
+    Examples
+    --------
+    >>> state_digest(b"salt", "5")[:16]
+    '0154d86c716146fc'
+    """
+    return digest(salt, state).hex()

@@ -1,0 +1,81 @@
+"""Moments as people write them on a command line: ``14:03`` is today, a time without a zone is local."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time, timedelta
+from typing import Annotated, Final, TypeAlias
+
+import typer
+
+__all__ = ["At", "from_microseconds", "microseconds", "parse_time"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+_FORMS: Final = "14:03 (today), 2026-11-17, '2026-11-17 12:00', 2026-11-17T12:00:00.5+01:00 or ...Z"
+
+At: TypeAlias = Annotated[
+    str | None, typer.Option("--at", help=f"The moment: {_FORMS}. Without a zone it is local time.")
+]
+
+
+def parse_time(text: str, *, now: datetime | None = None) -> datetime:
+    """Give the moment that a user typed, with its zone.
+
+    Parameters
+    ----------
+    text : str
+        A time of today, a day (its first moment), or a day and a time, in ISO 8601. Without a zone it is local time.
+    now : datetime | None
+        What ``now`` and ``today`` mean; the clock's time when it is not given.
+
+    Raises
+    ------
+    typer.BadParameter
+        The text is none of these.
+
+    Examples
+    --------
+    >>> parse_time("2026-11-17 12:00Z").isoformat()
+    '2026-11-17T12:00:00+00:00'
+    >>> parse_time("14:03Z", now=datetime(2026, 11, 17, tzinfo=UTC)).isoformat()
+    '2026-11-17T14:03:00+00:00'
+    """
+    moment = text.strip()
+    now = datetime.now(UTC) if now is None else now
+    if moment == "now":
+        return now
+    try:
+        if ":" in moment and "-" not in moment.split(":")[0]:
+            clock = time.fromisoformat(moment)
+            # Today where the clock is: in its zone if it has one, else here.
+            return _aware(datetime.combine(now.astimezone(clock.tzinfo).date(), clock))
+        return _aware(datetime.fromisoformat(moment))
+    except (ValueError, OverflowError):
+        raise typer.BadParameter(f"{text[:80]!r} is not a time. Nothing was read. Write it as {_FORMS}.") from None
+
+
+def microseconds(moment: datetime) -> int:
+    """Give a moment as the journal has it: in microseconds since 1970.
+
+    Examples
+    --------
+    >>> microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
+    1000005
+    """
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_microseconds(moment: int) -> datetime:
+    """Give the moment, in UTC, that the journal has as microseconds since 1970.
+
+    Examples
+    --------
+    >>> from_microseconds(1000005).isoformat()
+    '1970-01-01T00:00:01.000005+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=moment)
+
+
+def _aware(moment: datetime) -> datetime:
+    """Take a moment without a zone for local time."""
+    return moment if moment.tzinfo is not None else moment.astimezone()
