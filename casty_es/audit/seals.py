@@ -2,6 +2,10 @@
 
 The event stands in the chain, so its digests prove the rows of ``casty_seals`` (where the cut records stood, and their
 hashes) and the snapshot that took their place.
+
+Rows whose seal is cut itself would prove nothing, and a cut takes everything up to a sequence, older seals included. So
+a seal covers all rows of its entity, also those of earlier cuts, which name it from then on (``sealed_by``): together
+they are as long as its ``through``.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ from typing import Final
 from casty_es.journal.chain import digest
 from casty_es.journal.port import SealRow
 
-__all__ = ["rows_digest", "state_digest"]
+__all__ = ["packed", "rows_digest", "state_digest"]
 
 _ROW: Final = struct.Struct(">qqq32s32s")
 
@@ -34,8 +38,13 @@ def rows_digest(rows: Iterable[SealRow]) -> str:
     """
     whole = sha256()
     for row in rows:
-        whole.update(_ROW.pack(row.first, row.last, row.entity, row.previous_hash, row.hash))
+        whole.update(packed(row))
     return whole.hexdigest()
+
+
+def packed(row: SealRow) -> bytes:
+    """Give what of a seal row goes into the digest."""
+    return _ROW.pack(row.first, row.last, row.entity, row.previous_hash, row.hash)
 
 
 def state_digest(salt: bytes, state: str) -> str:

@@ -11,7 +11,22 @@ from typing import Final, cast
 import typer
 from typer.main import get_command
 
-from casty_es.cli import counter, db, doctor, lock, log, map_, node, nodes, queue, semaphore, set_, upkeep
+from casty_es.cli import (
+    anchor,
+    counter,
+    db,
+    doctor,
+    lock,
+    log,
+    map_,
+    node,
+    nodes,
+    queue,
+    semaphore,
+    set_,
+    upkeep,
+    verify,
+)
 from casty_es.cli.common import NotThereError, dumps
 from casty_es.cli.demo import command as demo
 from casty_es.errors import CastyError
@@ -45,6 +60,8 @@ app.command("nodes")(nodes.nodes)
 app.command("slots")(nodes.slots)
 app.command("doctor")(doctor.doctor)
 app.command("secret")(upkeep.secret)
+app.command("verify")(verify.verify_command)
+app.command("anchor")(anchor.anchor)
 app.command("accept-loss")(upkeep.accept_loss)
 app.command("demo")(demo.demo)
 

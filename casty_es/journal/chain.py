@@ -18,14 +18,16 @@ import struct
 from hashlib import sha256
 from typing import Final
 
-__all__ = ["GENESIS", "UNSALTED", "digest", "link"]
+__all__ = ["GENESIS", "RECORD", "UNSALTED", "digest", "link"]
 
 GENESIS: Final = bytes(32)
 
 UNSALTED: Final = frozenset({"lease.acquired", "entity.sealed", "entity.redacted"})
 """Types of records that belong to no entity, or that say what was done to one: their payload holds no user's data."""
 
-_FIXED: Final = struct.Struct(">32sBiqqqqqi16s32s32sii")
+RECORD: Final = struct.Struct(">32sBiqqqqqi16s32s32sii")
+"""How a record's fields are packed; behind them come the type, the idempotency key and the name, as UTF-8."""
+
 _NO_DIGEST: Final = bytes(32)
 _NO_COMMAND: Final = bytes(16)
 _digest: Final = hmac.digest
@@ -77,7 +79,7 @@ def link(
     name = type_.encode()
     key = b"" if idempotency_key is None else idempotency_key.encode()
     called = b"" if entity_name is None else "\0".join(entity_name).encode()
-    fixed = _FIXED.pack(
+    fixed = RECORD.pack(
         previous,
         (entity is not None)
         | (command_id is not None) << 1

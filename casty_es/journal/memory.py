@@ -5,6 +5,9 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from typing import cast
+
+import msgspec
 
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import ConflictError
@@ -15,6 +18,7 @@ from casty_es.journal.port import (
     DirectoryRow,
     EntityName,
     EntityRow,
+    EventRow,
     Head,
     Meta,
     NodeRow,
@@ -211,6 +215,10 @@ class InMemoryJournal:
         ]
         return found[:limit]
 
+    async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
+        """Give the sequences of snapshots."""
+        return [(entity, kept.sequence) for entity in sorted(set(entities)) for kept in self._snapshots.get(entity, [])]
+
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:  # noqa: ARG002 - none
         """Give no seals: nothing is ever cut from a volatile journal."""
         return []
@@ -239,6 +247,11 @@ class InMemoryJournal:
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot."""
         return self._records.get(slot, [])[after : after + limit]
+
+    async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
+        """Give a page of a slot as plain rows."""
+        page = await self.records(slot, after=after, limit=limit)
+        return [cast("EventRow", msgspec.structs.astuple(record)) for record in page]
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""
@@ -337,7 +350,7 @@ class InMemoryJournal:
 
     async def raise_incarnation(self) -> int:
         """Raise the incarnation."""
-        self._meta = Meta(self._meta.slots, self._meta.incarnation + 1)
+        self._meta = msgspec.structs.replace(self._meta, incarnation=self._meta.incarnation + 1)
         return self._meta.incarnation
 
     def abandon_after_fork(self) -> None:

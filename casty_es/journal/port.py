@@ -86,6 +86,7 @@ class Meta(msgspec.Struct, frozen=True):
 
     slots: int
     incarnation: int
+    created_at: int = 0  # microseconds since 1970; 0 in a journal that is not stored
 
 
 class StoredSnapshot(msgspec.Struct, frozen=True):
@@ -340,6 +341,10 @@ class EventJournal(Protocol):
         """Give a page of a slot's snapshots with their entities, after an entity and sequence."""
         ...
 
+    async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
+        """Give the sequences at which these entities have snapshots, by entity and sequence."""
+        ...
+
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
         """Give a page of a slot's seals whose last position comes after one, by position."""
         ...
@@ -358,6 +363,10 @@ class EventJournal(Protocol):
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot's records after a position."""
+        ...
+
+    async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
+        """Give what ``records`` gives, as plain rows, for whoever walks through all of a journal."""
         ...
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:

@@ -15,6 +15,7 @@ from casty_es.journal.port import (
     Append,
     DirectoryRow,
     EntityName,
+    EventRow,
     Head,
     Meta,
     NodeRow,
@@ -179,6 +180,11 @@ class SqlJournal:
         rows = await self._opened().read(self._opened().statements.slot_snapshots, slot, *after, limit)
         return [(row[0], StoredSnapshot(*row[1:])) for row in rows]
 
+    async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
+        """Give the sequences of snapshots."""
+        rows = await self._opened().read(self._opened().statements.snapshot_sequences, list(entities))
+        return [(entity, sequence) for entity, sequence in rows]
+
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
         """Give a page of a slot's seals."""
         rows = await self._opened().read(self._opened().statements.seals, slot, after, limit)
@@ -203,6 +209,15 @@ class SqlJournal:
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot."""
         return _events(await self._opened().read(self._opened().statements.records, slot, after, limit))
+
+    async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
+        """Give a page of a slot as plain rows."""
+        rows = await self._opened().read(self._opened().statements.records, slot, after, limit)
+        return cast("Sequence[EventRow]", rows)
+
+    async def query(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        """Run a query of the caller's own, such as one about the database's own tables."""
+        return await self._opened().read(statement, *parameters)
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""

@@ -38,6 +38,7 @@ class Statements(msgspec.Struct, frozen=True):
     bounds: str  # entity
     snapshot_before: str  # entity, sequence
     slot_snapshots: str  # slot, entity, sequence, limit
+    snapshot_sequences: str  # entities
     seals: str  # slot, position, limit
     retired_salts: str  # entities
     tails: str  # entities, sequences, limit
@@ -60,7 +61,7 @@ class Statements(msgspec.Struct, frozen=True):
 
 
 _RAISE: Final = "UPDATE casty_meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation"
-_META: Final = "SELECT slots, incarnation FROM casty_meta WHERE id = 1"
+_META: Final = "SELECT slots, incarnation, created_at FROM casty_meta WHERE id = 1"
 _REVISION: Final = "SELECT version_num FROM casty_es_alembic_version"
 _NODES: Final = "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC"
 _ROW: Final = "e.id, e.slot, e.kind, e.name, e.key, e.alive, e.salt, e.salted_from"
@@ -139,6 +140,8 @@ POSTGRES: Final = Statements(
         SELECT entity, sequence, state, version FROM casty_snapshots
         WHERE (entity, sequence) > ($2, $3) AND entity >= ($1::bigint << 32) AND entity < (($1::bigint + 1) << 32)
         ORDER BY entity, sequence LIMIT $4""",
+    snapshot_sequences="""
+        SELECT entity, sequence FROM casty_snapshots WHERE entity = ANY ($1::bigint[]) ORDER BY entity, sequence""",
     seals="""
         SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
         WHERE slot = $1 AND last > $2 ORDER BY last LIMIT $3""",
@@ -229,6 +232,9 @@ SQLITE: Final = Statements(
         SELECT entity, sequence, state, version FROM casty_snapshots
         WHERE (entity, sequence) > (?2, ?3) AND entity >= (?1 << 32) AND entity < ((?1 + 1) << 32)
         ORDER BY entity, sequence LIMIT ?4""",
+    snapshot_sequences="""
+        SELECT s.entity, s.sequence FROM json_each(?1) w
+        CROSS JOIN casty_snapshots s ON s.entity = w.value ORDER BY s.entity, s.sequence""",
     seals="""
         SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
         WHERE slot = ?1 AND last > ?2 ORDER BY last LIMIT ?3""",

@@ -209,7 +209,7 @@ secrets = Table(
     sqlite_strict=True,
 )
 
-_SQLITE_TRIGGERS = (
+SQLITE_TRIGGERS = (
     """\
 CREATE TRIGGER casty_events_refuse_update BEFORE UPDATE ON casty_events
 WHEN (SELECT maintenance FROM casty_meta WHERE id = 1) IS NOT 1
@@ -231,7 +231,7 @@ END""",
 )
 
 # One trigger per statement, not per row: it also sees TRUNCATE, and a retention run of a million rows pays once.
-_POSTGRES_TRIGGERS = (
+POSTGRES_TRIGGERS = (
     """\
 CREATE FUNCTION casty_events_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $body$
 BEGIN
@@ -259,7 +259,7 @@ CREATE TRIGGER casty_meta_refuse_slots BEFORE UPDATE OF slots ON casty_meta
 FOR EACH ROW WHEN (OLD.slots IS DISTINCT FROM NEW.slots) EXECUTE FUNCTION casty_meta_refuse_slots()""",
 )
 
-for _dialect, _statements in (("sqlite", _SQLITE_TRIGGERS), ("postgresql", _POSTGRES_TRIGGERS)):
+for _dialect, _statements in (("sqlite", SQLITE_TRIGGERS), ("postgresql", POSTGRES_TRIGGERS)):
     for _statement in _statements:
         _ddl = DDL(_statement)  # type: ignore[no-untyped-call]  # its context parameter has no annotation
         event.listen(metadata, "after_create", _ddl.execute_if(dialect=_dialect))

@@ -1,0 +1,103 @@
+"""The directory of entities: whether each belongs where it is, has events, and is what its events say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from casty_es.audit.verify.entities import ALIVE, UNTOLD, Entities
+from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
+from casty_es.domain.catalog import CATALOG
+from casty_es.hashes import shard_of, slot_of
+from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
+from casty_es.redacted import redacted_digest
+from casty_es.replay import events
+
+__all__ = ["check_directory"]
+
+_PAGE: Final = 1_000
+_REDACTED: Final = "entity.redacted"
+
+
+async def check_directory(journal: EventJournal, slot: int, slots: int, entities: Entities, result: SlotResult) -> None:
+    """Check the directory of a slot that was walked through."""
+    after = 0
+    while page := await journal.slot_directory(slot, after=after, limit=_PAGE):
+        result.entities += len(page)
+        places = await _places(journal, page, slots)
+        for row, place in zip(page, places, strict=True):
+            text = _wrong_place(row, slot, place) or await _wrong_events(journal, row, entities)
+            if text is not None:
+                result.findings.append(Finding(slot, None, row.id, Wrong.DIRECTORY, text))
+            elif row.salted_from:
+                await _check_redaction(journal, row, result)
+            if len(result.findings) >= FINDINGS_PER_SLOT:
+                return
+        after = page[-1].id
+
+
+async def _places(journal: EventJournal, page: Sequence[DirectoryRow], slots: int) -> list[int | None]:
+    """Give the slot where each entity belongs; ``None`` where its structure is not recorded."""
+    names = sorted({(row.kind, row.name) for row in page})
+    shards = dict(zip(names, await journal.structures(names), strict=True))
+    places: list[int | None] = []
+    for row in page:
+        count = shards[row.kind, row.name]
+        place = None if count is None else shard_of(row.kind, row.name, row.key, count)
+        places.append(None if place is None else slot_of(row.kind, row.name, place, slots))
+    return places
+
+
+def _wrong_place(row: DirectoryRow, slot: int, place: int | None) -> str | None:
+    if row.kind not in CATALOG:
+        return f"The directory has an entity of a kind {row.kind!r}, which is not known to the installed code."
+    if row.slot != row.id >> ENTITY_NUMBER_BITS:
+        return f"The directory says slot {row.slot} of an entity whose number is of slot {slot}."
+    if place is None:
+        return f"The structure {row.kind} {row.name!r} is not recorded, although it has entities."
+    if place != slot:
+        return f"By its name and the recorded shards, {row.kind} {row.name!r} {row.key!r} belongs to slot {place}."
+    return None
+
+
+async def _wrong_events(journal: EventJournal, row: DirectoryRow, entities: Entities) -> str | None:
+    sequence, alive = entities.sequence(row.id), entities.alive(row.id)
+    if sequence == 0:
+        if await journal.bounds(row.id) == (0, 0) and await journal.entity_rows([row.id]):
+            return f"The directory has {row.kind} {row.name!r} {row.key!r}, which has no events."
+    elif alive != UNTOLD and row.alive != (alive == ALIVE) and (await journal.bounds(row.id))[1] == sequence:
+        again = await journal.entity_rows([row.id])
+        # What was appended meanwhile may have changed both.
+        if again and again[0].alive == row.alive and (await journal.bounds(row.id))[1] == sequence:
+            says, told = ("exists", "does not") if row.alive else ("does not exist", "does")
+            return f"The directory says that {row.kind} {row.name!r} {row.key!r} {says}; by its last event it {told}."
+    return None
+
+
+async def _check_redaction(journal: EventJournal, row: DirectoryRow, result: SlotResult) -> None:
+    """Check that an entity was redacted when the directory says so, and that nothing is left of it."""
+    first, _ = await journal.bounds(row.id)
+    if first > row.salted_from:
+        return  # cut since
+    event = next(iter(await journal.history(row.id, after=row.salted_from - 1, limit=1)), None)
+    if event is None or event.sequence != row.salted_from or event.type != _REDACTED:
+        text = f"The directory says that event {row.salted_from} of this entity redacted it, and it did not."
+        position = await _first_redacted(journal, row)
+        result.findings.append(Finding(row.slot, position, row.id, Wrong.REDACTION, text))
+        return
+    if await journal.retired_salts([row.id]):
+        return  # it is still going on
+    sequences = [sequence for _, sequence in await journal.snapshot_sequences([row.id])]
+    if sequences and sequences[0] < row.salted_from:
+        text = f"There is a snapshot at event {sequences[0]}, from before the entity was redacted."
+        result.findings.append(Finding(row.slot, event.position, row.id, Wrong.SNAPSHOT, text))
+    elif row.salted_from not in sequences:
+        text = f"The entity was redacted at event {row.salted_from}, and no snapshot stands there."
+        result.findings.append(Finding(row.slot, event.position, row.id, Wrong.SNAPSHOT, text))
+
+
+async def _first_redacted(journal: EventJournal, row: DirectoryRow) -> int | None:
+    async for event in events(journal, row.id, until=row.salted_from):
+        if redacted_digest(event.payload) is not None:
+            return event.position
+    return None

@@ -1,0 +1,114 @@
+"""The file with which a verification is taken up again: which slots are done, and where each of them ended.
+
+It is read as data and checked like any other input: what it says of slots that are done must fit the journal, or it is
+refused. Whoever can write it can say that a slot was done, so keep it where the journal's writers cannot.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from casty_es.audit.verify.findings import SlotResult
+from casty_es.errors import ConfigurationError
+from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
+
+__all__ = ["Progress"]
+
+_FORMAT: Final = "casty_es verify 1"
+
+
+class _State(msgspec.Struct, forbid_unknown_fields=True):
+    format: str
+    slots: int
+    created_at: int
+    complete: bool
+    done: dict[int, SlotResult]
+
+
+class Progress:
+    """What is done, in a file or nowhere.
+
+    Attributes
+    ----------
+    done : dict[int, SlotResult]
+        The slots that an interrupted verification had done.
+    starts : dict[int, Head]
+        Where the slots of a complete one ended that had nothing wrong: only what came since is looked at.
+    """
+
+    def __init__(self, file: Path | None, meta: Meta) -> None:
+        self._file = file
+        self._state = _State(_FORMAT, meta.slots, meta.created_at, complete=False, done={})
+        self.done: dict[int, SlotResult] = {}
+        self.starts: dict[int, Head] = {}
+
+    async def load(self, journal: EventJournal) -> None:
+        """Read the file, if it is there.
+
+        Raises
+        ------
+        ConfigurationError
+            It is no such file, or one of another journal. Nothing was verified.
+        """
+        if self._file is None or not self._file.exists():
+            return
+        try:
+            state = msgspec.json.decode(self._file.read_bytes(), type=_State)
+        except msgspec.MsgspecError as error:
+            raise self._refused(f"it is not what a verification writes ({error})") from error
+        if state.format != _FORMAT:
+            raise self._refused(f"its format is {state.format[:40]!r}, not {_FORMAT!r}")
+        if (state.slots, state.created_at) != (self._state.slots, self._state.created_at):
+            raise self._refused("it was written for another journal")
+        for slot, result in state.done.items():
+            if slot != result.slot or not 0 <= slot < state.slots:
+                raise self._refused(f"it speaks of a slot {slot} that is not there")
+            # Its last record is still there, or it speaks of another journal, or of one that was changed since.
+            there = await journal.rows(slot, after=result.position - 1, limit=1) if result.position else []
+            if not result.findings and result.position and not (there and there[0][12] == result.hash):
+                raise self._refused(
+                    f"slot {slot} has no record with that hash at position {result.position}: if retention did not cut "
+                    f"it, somebody changed the journal"
+                )
+        if state.complete:
+            self.starts = {
+                slot: Head(result.position, result.hash, result.epoch, result.recorded_at)
+                for slot, result in state.done.items()
+                if not result.findings
+            }
+        else:
+            self.done = state.done
+            self._state.done.update(state.done)
+
+    def start(self, slot: int) -> Head:
+        """Give the record behind which a slot is to be verified."""
+        return self.starts.get(slot, EMPTY_SLOT)
+
+    def finished(self, result: SlotResult) -> None:
+        """Note a slot that is done."""
+        self._state.done[result.slot] = result
+        self._save()
+
+    def complete(self) -> None:
+        """Note that all slots are done: whoever takes it up now begins where they end."""
+        self._state.complete = True
+        self._save()
+
+    def _save(self) -> None:
+        if self._file is not None:
+            new = self._file.with_name(self._file.name + ".new")
+            with new.open("wb") as stream:
+                stream.write(msgspec.json.encode(self._state))
+                stream.flush()
+                os.fsync(stream.fileno())
+            new.replace(self._file)
+
+    def _refused(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"The file {self._file} cannot be taken up: {why}. Nothing was verified. Remove it, or name another, to "
+            f"verify everything from the beginning."
+        )

@@ -1,0 +1,182 @@
+"""Verifying a journal: its database, its slots one by one or in several processes, and the anchors that were given."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+from casty_es.audit.anchor import Anchor
+from casty_es.audit.verify.anchors import check_anchor
+from casty_es.audit.verify.database import check_database
+from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
+from casty_es.audit.verify.progress import Progress
+from casty_es.audit.verify.slot import verify_slot
+from casty_es.audit.verify.workers import Job, in_processes
+from casty_es.errors import InvalidArgumentError, JournalCorruptError
+from casty_es.journal.port import EventJournal, Meta
+from casty_es.journal.sql import SqlJournal
+
+__all__ = ["verify"]
+
+
+async def verify(
+    journal: str | EventJournal,
+    *,
+    slots: Iterable[int] | None = None,
+    anchors: Sequence[Anchor] = (),
+    processes: int = 1,
+    resume: Path | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Walk through a journal and find what was edited, deleted, inserted or put in another order.
+
+    Every record's hash, position, sequence, epoch and time, every snapshot, the directory, and the database's own
+    guards are looked at. It runs beside live traffic: each slot is read up to the head that it has when its turn comes.
+
+    Parameters
+    ----------
+    journal : str | EventJournal
+        A URL, or a journal; a journal that is not open yet is opened, and stays open.
+    slots : Iterable[int] | None
+        The slots to verify; all of them if none are given.
+    anchors : Sequence[Anchor]
+        What the slots must still hold (:func:`read_anchor`). Only an anchor shows a cut tail, or a chain that was
+        written anew.
+    processes : int
+        How many processes to walk in; 1 walks in this one.
+    resume : Path | None
+        A file that says what is done. If a verification was interrupted, the slots that it had done are not walked
+        again. If it was complete, only what came since is.
+    progress : Callable[[int], None] | None
+        Is told how many records were walked since it was told last.
+
+    Returns
+    -------
+    Report
+        What is wrong, what was counted, and what cannot be shown.
+
+    Raises
+    ------
+    ConfigurationError
+        The file to take up is one of another journal.
+    InvalidArgumentError
+        A slot that the journal does not have, or several processes for a journal that only this one can read.
+    JournalUnavailableError
+        The database cannot be read.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from casty_es import InMemoryJournal
+    >>> report = asyncio.run(verify(InMemoryJournal(slots=16)))
+    >>> report.ok, report.slots
+    (True, 16)
+    """
+    started = time.perf_counter()
+    async with _opened(journal) as (opened, meta):
+        chosen = sorted(set(range(meta.slots) if slots is None else slots))
+        if chosen and not 0 <= chosen[0] <= chosen[-1] < meta.slots:
+            raise InvalidArgumentError(f"The journal has slots 0 to {meta.slots - 1}. Nothing was verified.")
+        if processes > 1 and not isinstance(opened, SqlJournal):
+            raise InvalidArgumentError("A journal in memory is verified by its own process. Nothing was verified.")
+        report = Report()
+        done = Progress(resume, meta)
+        await done.load(opened)
+        for slot in set(chosen) & done.done.keys():
+            report.add(done.done[slot])
+        left = [Job(slot, done.start(slot)) for slot in chosen if slot not in done.done]
+
+        def finished(result: SlotResult) -> None:
+            done.finished(result)
+            report.add(result)
+
+        async with _beside(opened, meta) as database:
+            await _walk(opened, meta, left, processes, finished, progress or _tell_nobody)
+            report.findings += await database
+        if len(chosen) == meta.slots:
+            done.complete()
+        for anchor in anchors:
+            try:
+                findings, notes = await check_anchor(opened, meta, anchor, chosen)
+            except JournalCorruptError as error:
+                findings, notes = [Finding(None, None, None, Wrong.FILE, str(error))], []
+            report.findings += findings
+            report.notes += notes
+    report.findings.sort(key=_in_order)
+    report.notes += _notes(anchored=bool(anchors), resumed=bool(done.starts), chosen=len(chosen), meta=meta)
+    report.seconds = time.perf_counter() - started
+    return report
+
+
+async def _walk(
+    journal: EventJournal,
+    meta: Meta,
+    jobs: Sequence[Job],
+    processes: int,
+    finished: Callable[[SlotResult], None],
+    progress: Callable[[int], None],
+) -> None:
+    if processes > 1 and isinstance(journal, SqlJournal):
+        await in_processes(journal.url, meta.slots, jobs, processes, finished, progress)
+        return
+    ahead = isinstance(journal, SqlJournal) and journal.file is None
+    for job in jobs:
+        finished(await verify_slot(journal, job.slot, meta.slots, start=job.start, read_ahead=ahead, progress=progress))
+
+
+@contextlib.asynccontextmanager
+async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[list[Finding]]]:
+    """Check the database over a connection of its own, beside the walk."""
+
+    async def check() -> list[Finding]:
+        if not isinstance(journal, SqlJournal):
+            return []
+        async with _opened(journal.url) as (own, _):
+            assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
+            try:
+                return await check_database(own, meta.slots)
+            except JournalCorruptError as error:
+                return [Finding(None, None, None, Wrong.FILE, str(error))]
+
+    task = asyncio.create_task(check(), name="casty-verify-database")
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _opened(journal: str | EventJournal) -> AsyncIterator[tuple[EventJournal, Meta]]:
+    """Give the journal, open: one that was given by its URL is closed again."""
+    if not isinstance(journal, str):
+        yield journal, await journal.open()
+        return
+    # Nothing is acknowledged here, so a database that could lose commits is read all the same.
+    opened = SqlJournal(journal, unsafe_durability=True)
+    try:
+        yield opened, await opened.open()
+    finally:
+        await opened.close()
+
+
+def _notes(*, anchored: bool, resumed: bool, chosen: int, meta: Meta) -> list[str]:
+    notes = [] if anchored else [NOT_SHOWN]
+    if resumed:
+        notes.append("Of slots that an earlier verification had walked through, only what came since was looked at.")
+    if chosen < meta.slots:
+        notes.append(f"{chosen} of {meta.slots} slots were looked at.")
+    return notes
+
+
+def _in_order(finding: Finding) -> tuple[bool, int, int]:
+    """What belongs to no slot first, then by slot and position; what the anchor says of a slot behind its own."""
+    slot = -1 if finding.slot is None else finding.slot
+    return finding.wrong is Wrong.ANCHOR, slot, finding.position or 0
+
+
+def _tell_nobody(_walked: int) -> None:
+    """Say nothing."""

@@ -1,0 +1,95 @@
+"""What retention cut: whether each row of ``casty_seals`` is one that its entity's seal, in the chain, speaks of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from casty_es.audit.seals import packed, state_digest
+from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
+from casty_es.domain.upkeep import Sealed
+from casty_es.journal.port import EventJournal, SealRow
+
+__all__ = ["check_seals"]
+
+_PAGE: Final = 1_000
+_SEALED: Final = msgspec.json.Decoder(Sealed).decode
+
+
+class _Group:
+    """The rows that name one seal."""
+
+    __slots__ = ("digest", "first", "records")
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.records = 0
+        self.digest = sha256()  # as rows_digest makes it, without keeping the rows
+
+    def add(self, row: SealRow) -> None:
+        self.records += row.last - row.first + 1
+        self.digest.update(packed(row))
+
+
+async def check_seals(
+    journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], result: SlotResult
+) -> None:
+    """Check all seal rows of a slot against the seals that the walk met."""
+    groups: dict[tuple[int, int], _Group] = {}
+    after = 0
+    while page := await journal.seals(slot, after=after, limit=_PAGE):
+        for row in page:
+            group = groups.setdefault((row.entity, row.sealed_by), _Group(row.first))
+            group.add(row)
+        after = page[-1].last
+    newest: dict[int, tuple[Sealed, int]] = {}
+    for (entity, sequence), group in groups.items():
+        seal = met.get((entity, sequence)) or await _seal(journal, entity, sequence)
+        wrong = _wrong(seal and seal[0], group, sequence)
+        if wrong is not None:
+            result.findings.append(Finding(slot, group.first, entity, Wrong.SEAL, wrong))
+        elif seal is not None:
+            result.cut += group.records
+            if entity not in newest or newest[entity][0].through < seal[0].through:
+                newest[entity] = seal
+    for entity, (sealed, position) in newest.items():
+        wrong = await _wrong_base(journal, entity, sealed)
+        if wrong is not None:
+            result.findings.append(Finding(slot, position, entity, Wrong.SNAPSHOT, wrong))
+
+
+async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:
+    """Give a seal that was recorded while the walk was under way."""
+    for event in await journal.history(entity, after=sequence - 1, limit=1):
+        if event.sequence == sequence and event.type == "entity.sealed":
+            try:
+                return _SEALED(event.payload), event.position
+            except msgspec.MsgspecError:
+                return None
+    return None
+
+
+def _wrong(seal: Sealed | None, group: _Group, sequence: int) -> str | None:
+    if seal is None:
+        return f"Records were cut here under the seal at event {sequence} of their entity, and there is no such seal."
+    if group.digest.hexdigest() != seal.rows or group.records not in {seal.through, seal.events}:
+        return f"What is said of the records that were cut here is not what event {sequence} of their entity sealed."
+    return None
+
+
+async def _wrong_base(journal: EventJournal, entity: int, sealed: Sealed) -> str | None:
+    """Tell what is wrong with the snapshot that took the place of the cut events."""
+    rows = await journal.entity_rows([entity])
+    if not rows or rows[0].salted_from >= sealed.through:
+        return None  # redacted since: another snapshot took its place
+    if (await journal.bounds(entity))[0] != sealed.through + 1:
+        return None  # not cut yet, or cut again meanwhile
+    base = await journal.snapshot_before(entity, sealed.through)
+    if base is None or base.sequence != sealed.through:
+        return f"The events up to {sealed.through} were cut, and no snapshot stands in their place."
+    if state_digest(rows[0].salt or b"", base.state) != sealed.state:
+        return f"The snapshot at event {sealed.through}, behind which events were cut, is not the one that was sealed."
+    return None

@@ -1,0 +1,137 @@
+"""The fast loop over a slot's records, and where it stops.
+
+A record that is as it must be costs a few microseconds here. Any other, wrong or only rare, ends the loop and is looked
+at by hand (``slot.py``): leases, seals, redacted values, the end of what was cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from casty_es.audit.verify.entities import Entities
+from casty_es.audit.verify.folding import Due
+from casty_es.codec import decode_event
+from casty_es.errors import CastyError
+from casty_es.journal.chain import RECORD
+from casty_es.journal.port import EventRow, Head
+
+__all__ = ["NEVER", "Walk"]
+
+NEVER: Final = 1 << 63
+"""A position that no record has."""
+
+_NO_DIGEST: Final = bytes(32)
+_NO_COMMAND: Final = bytes(16)
+
+
+class Walk:
+    """How far a slot was walked.
+
+    Attributes
+    ----------
+    position, epoch, recorded_at
+        Of the last record.
+    hash : bytes | None
+        Its hash; ``None`` when the record is not there, so that the next one's cannot be checked.
+    seal_at : int
+        Where the next seal begins.
+    due : list[Due]
+        Snapshots that were passed, to be compared.
+    """
+
+    __slots__ = ("due", "entities", "epoch", "hash", "position", "recorded_at", "records", "seal_at", "slot")
+
+    def __init__(self, slot: int, head: Head, entities: Entities) -> None:
+        self.slot = slot
+        self.entities = entities
+        self.position = head.position
+        self.hash: bytes | None = head.hash
+        self.epoch = head.epoch
+        self.recorded_at = head.recorded_at
+        self.seal_at = NEVER
+        self.records = 0
+        self.due: list[Due] = []
+
+    def go(self, rows: Sequence[EventRow], start: int) -> int:  # noqa: C901, PLR0912, PLR0915 - calls would cost more
+        """Go over rows from an index on; give the index of the first that must be looked at by hand."""
+        previous = self.hash
+        if previous is None:
+            return start
+        known, pack, sha, decode, slot = self.entities.known, RECORD.pack, sha256, decode_event, self.slot
+        position, epoch, recorded_at, seal_at = self.position, self.epoch, self.recorded_at, self.seal_at
+        for index in range(start, len(rows)):
+            _, at, under, id_, sequence, type_, version, payload, metadata, command, key, when, hash_ = rows[index]
+            entity = known.get(id_)
+            if (
+                entity is None
+                or id_ is None
+                or sequence is None
+                or at != position + 1
+                or sequence != entity.sequence + 1
+                or under != epoch
+                or when < recorded_at
+                or at >= seal_at
+                or sequence <= entity.by_hand
+            ):
+                break
+            type_and_version = entity.types.get((type_, version))
+            if type_and_version is None:
+                break
+            name, length, says = type_and_version
+            flags, tail, noted = 1, name, _NO_DIGEST
+            if command is None:
+                command = _NO_COMMAND
+            else:
+                flags = 3
+            if metadata is not None:
+                flags |= 4
+                noted = sha(entity.outer + sha(entity.inner + metadata.encode()).digest()).digest()
+            if key is not None:
+                encoded = key.encode()
+                tail += encoded
+                key_length = len(encoded)
+            else:
+                key_length = -1
+            if sequence == 1:
+                flags |= 8
+                tail += entity.called
+            digest = sha(entity.outer + sha(entity.inner + payload.encode()).digest()).digest()
+            packed = pack(
+                previous,
+                flags,
+                slot,
+                at,
+                under,
+                id_,
+                sequence,
+                when,
+                version,
+                command,
+                digest,
+                noted,
+                length,
+                key_length,
+            )
+            if sha(packed + tail).digest() != hash_:
+                break
+            folding = entity.folding
+            if folding is not None:
+                try:
+                    folding.state = folding.evolve(folding.state, decode(type_, version, payload))
+                except CastyError:
+                    break
+                if sequence == folding.next:
+                    self.due.append(folding.reached(id_, at))
+                    if not folding.next:
+                        entity.folding = None
+            if says:
+                entity.alive = says
+            entity.sequence = sequence
+            previous, position, recorded_at = hash_, at, when
+        else:
+            index = len(rows)
+        self.records += index - start
+        self.hash, self.position, self.recorded_at = previous, position, recorded_at
+        return index

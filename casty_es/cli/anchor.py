@@ -1,0 +1,67 @@
+"""``casty-es anchor``: where the chains stand now, signed, to be kept elsewhere."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from casty_es.audit.anchor import take_anchor
+from casty_es.audit.signing import new_key, public_key_of, public_key_pem
+from casty_es.cli.common import Json, dumps
+from casty_es.cli.reaching import inspect
+from casty_es.cli.where import DEFAULT_URL, Url
+from casty_es.errors import InvalidValueError
+
+__all__ = ["anchor"]
+
+
+def anchor(
+    *,
+    key: Annotated[Path | None, typer.Option("--key", help="The private key to sign with: a PEM file.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write the anchor to this file, which must be new.")] = None,
+    new_key_file: Annotated[
+        Path | None, typer.Option("--new-key", help="Only make a key: write it here, and print its public part.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Print where the chains stand, as a small signed document. Keep it where the journal's writers cannot reach it.
+
+    `casty-es verify --anchor FILE` then names whatever was changed or cut up to here.
+    """
+    if new_key_file is not None:
+        _make_key(new_key_file, json=json)
+        return
+    try:
+        secret = None if key is None else key.read_bytes()
+    except OSError as error:
+        raise InvalidValueError(f"The key {key} cannot be read: {error}. Nothing was done.") from error
+    taken = inspect(url, lambda journal: take_anchor(journal, key=secret))
+    if out is None:
+        typer.echo(taken.to_json(), nl=False)
+        return
+    _write_new(out, taken.to_json().encode(), 0o644)
+    records = sum(chain.records[-1][0] for chain in taken.chains)
+    told = f"{out} anchors {records:,} records in {len(taken.chains)} slots" + ("." if key else ", unsigned.")
+    row = {"file": str(out), "slots": len(taken.chains), "records": records, "signed": key is not None}
+    typer.echo(dumps(row) if json else told)
+
+
+def _make_key(file: Path, *, json: bool) -> None:
+    made = new_key()
+    _write_new(file, made, 0o600)
+    public = public_key_pem(public_key_of(made))
+    typer.echo(dumps({"file": str(file), "public_key": public}) if json else public, nl=json)
+
+
+def _write_new(file: Path, content: bytes, mode: int) -> None:
+    """Write a file that is not there yet: a key or an anchor that is overwritten cannot be had again."""
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except OSError as error:
+        raise InvalidValueError(f"The file {file} cannot be made: {error}. Nothing was written.") from error
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)

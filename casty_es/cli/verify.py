@@ -1,0 +1,154 @@
+"""``casty-es verify``: whether anybody touched the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from casty_es.audit.anchor import Anchor, read_anchor
+from casty_es.audit.signing import read_public_key
+from casty_es.audit.verify import Finding, Report, verify
+from casty_es.cli.common import Json, dumps
+from casty_es.cli.tables import Table
+from casty_es.cli.where import DEFAULT_URL, Url
+from casty_es.errors import InvalidValueError
+from casty_es.journal.urls import shown
+
+__all__ = ["verify_command"]
+
+_FOUND: int = 1
+
+
+def verify_command(
+    *,
+    anchor: Annotated[
+        list[Path] | None, typer.Option("--anchor", help="An anchor that the journal must still fit; may be repeated.")
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", help="Whose signature the anchors must have: a PEM file.")
+    ] = None,
+    slots: Annotated[str | None, typer.Option("--slots", help="Only these slots: 7, or 0-63, or 0-3,7.")] = None,
+    processes: Annotated[
+        int | None, typer.Option("--processes", min=1, help="How many processes walk; one per core if not given.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option("--resume", help="A file that says what is done: to go on where one ended.")
+    ] = None,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Walk through the journal and name what was edited, deleted, inserted or moved. Exits with 1 if anything was.
+
+    Changes nothing, and may run while the program runs.
+    """
+    key = None if public_key is None else read_public_key(_content(public_key))
+    anchors = [read_anchor(file, public_key=key) for file in anchor or ()]
+    chosen = None if slots is None else _slots(slots)
+    report = asyncio.run(_verified(url, chosen, anchors, processes or os.cpu_count() or 1, resume))
+    notes = [*report.notes, *_unproven(anchors, key)]
+    if json:
+        typer.echo(dumps(_row(url, report, notes)))
+    else:
+        _print(url, report, notes)
+    if not report.ok:
+        raise typer.Exit(_FOUND)
+
+
+async def _verified(
+    url: str, slots: list[int] | None, anchors: list[Anchor], processes: int, resume: Path | None
+) -> Report:
+    from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    from casty_es.journal.sql import SqlJournal  # noqa: PLC0415 - as above
+
+    journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
+    meta = await journal.open()
+    try:
+        heads = await journal.heads(range(meta.slots) if slots is None else slots)
+        console = Console(stderr=True)
+        columns = TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+            task = bar.add_task("verify", total=sum(head.position for head in heads.values()))
+            return await verify(
+                journal,
+                slots=slots,
+                anchors=anchors,
+                processes=processes,
+                resume=resume,
+                progress=lambda records: bar.advance(task, records),
+            )
+    finally:
+        await journal.close()
+
+
+def _slots(text: str) -> list[int]:
+    chosen: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise typer.BadParameter(f"{text!r} does not name slots: write 7, or 0-63, or 0-3,7. Nothing was verified.")
+        chosen += range(int(first), int(last or first) + 1)
+    return chosen
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InvalidValueError(f"The file {file} cannot be read: {error}. Nothing was done.") from error
+
+
+def _unproven(anchors: list[Anchor], key: bytes | None) -> list[str]:
+    if key is None and any(anchor.signature is not None for anchor in anchors):
+        note = (
+            "The signatures of the anchors were checked against the keys inside them, which anybody can make: give the "
+            "key that you trust with --public-key."
+        )
+        return [note]
+    return []
+
+
+def _row(url: str, report: Report, notes: list[str]) -> dict[str, Any]:
+    return {
+        "url": shown(url),
+        "ok": report.ok,
+        "slots": report.slots,
+        "records": report.records,
+        "cut": report.cut,
+        "entities": report.entities,
+        "snapshots": report.snapshots,
+        "seconds": round(report.seconds, 3),
+        "records_per_second": round(report.records_per_second),
+        "findings": [_finding(finding) for finding in report.findings],
+        "notes": notes,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "slot": finding.slot,
+        "position": finding.position,
+        "entity": finding.entity,
+        "wrong": finding.wrong.value,
+        "text": finding.text,
+    }
+
+
+def _print(url: str, report: Report, notes: list[str]) -> None:
+    if report.findings:
+        table = Table(shown(url), ("slot>", "position>", "entity>", "wrong", "what was found"))
+        for one in report.findings:
+            table.add(one.slot, one.position, one.entity, one.wrong.value, one.text, style="red")
+        table.print()
+    typer.echo(
+        f"{report.records:,} records in {report.slots} slots, {report.snapshots:,} snapshots and {report.entities:,} "
+        f"entities were looked at, {report.cut:,} records are cut under seals."
+    )
+    typer.echo("Nothing is wrong." if report.ok else f"{len(report.findings)} things are wrong.")
+    for note in notes:
+        typer.echo(f"Note: {note}")
