@@ -1,0 +1,9 @@
+"""Who held a structure, who waited for it, and where a job was: read from the journal, program running or stopped."""
+
+from __future__ import annotations
+
+from casty_es.audit.forensics.claims import CLAIM_KINDS, Caller, Claim
+from casty_es.audit.forensics.holders import Moment, timeline, who_held
+from casty_es.audit.forensics.jobs import Job, find_job
+
+__all__ = ["CLAIM_KINDS", "Caller", "Claim", "Job", "Moment", "find_job", "timeline", "who_held"]

@@ -1,0 +1,177 @@
+"""A request on a lock, semaphore or barrier from its first event to its last.
+
+1. A request is asked for, may be granted, and ends. On a lock or semaphore it waits until the grant and holds until the
+   end; on a barrier it waits until the round trips.
+2. The first event of a request may be the grant itself: then it never waited.
+3. Who asked stands in the metadata of the request's first event. The grant that ends a wait is caused by whoever let
+   go before, so its metadata would name somebody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from casty_es.codec import decode_event
+from casty_es.domain import barrier, lock, semaphore
+from casty_es.domain.decider import Event
+from casty_es.journal.port import RecordedEvent
+from casty_es.redacted import redacted_digest
+
+__all__ = ["CLAIM_KINDS", "Caller", "Claim", "Tracker", "caller_of", "opening"]
+
+CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
+"""The structures that can be held or waited for."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """What the program said of whoever caused an event; all ``None`` when it said nothing.
+
+    Attributes
+    ----------
+    actor, reason, correlation_id : str | None
+        As they were given to ``audit_context``.
+    redacted : bool
+        What the program said was redacted later.
+    """
+
+    actor: str | None = None
+    reason: str | None = None
+    correlation_id: str | None = None
+    redacted: bool = False
+
+
+class Claim(msgspec.Struct):
+    """A request: since when it was asked for and held, and what became of it. Times are microseconds since 1970.
+
+    Attributes
+    ----------
+    owner : str
+        Who asked: the id of the handle, or a barrier's participant.
+    request : str
+        The request's id.
+    asked_at, asked_sequence : int | None
+        When it was asked for; ``None`` when that event was cut, or lies further back than was looked.
+    granted_at, token : int | None
+        When it was granted, and the sequence of the grant, which is its fencing token within the incarnation.
+    ended_at, ended_sequence : int | None
+        When it ended; ``None`` for a request that had not ended in what was read.
+    ending : str | None
+        How it ended: ``released``, ``withdrawn``, ``expired``, ``destroyed`` or ``tripped``.
+    round : int | None
+        The round of a barrier.
+    asked_by, ended_by : Caller | None
+        Who caused the first and the last event, as far as the events are there.
+    """
+
+    owner: str
+    request: str
+    asked_at: int | None = None
+    asked_sequence: int | None = None
+    granted_at: int | None = None
+    token: int | None = None
+    ended_at: int | None = None
+    ended_sequence: int | None = None
+    ending: str | None = None
+    round: int | None = None
+    asked_by: Caller | None = None
+    ended_by: Caller | None = None
+
+    @property
+    def waited(self) -> int | None:
+        """How long it waited, in microseconds; ``None`` if that is not known, or not over."""
+        until = self.granted_at if self.token is not None else self.ended_at
+        return None if until is None or self.asked_at is None else until - self.asked_at
+
+
+_Asked: Final = (lock.Requested, semaphore.Requested)
+_Granted: Final = (lock.Granted, semaphore.Granted)
+_ENDINGS: Final[dict[type[Event], str]] = {
+    lock.Released: "released",
+    semaphore.Released: "released",
+    lock.Withdrawn: "withdrawn",
+    semaphore.Withdrawn: "withdrawn",
+    barrier.Withdrawn: "withdrawn",
+    lock.Expired: "expired",
+    semaphore.Expired: "expired",
+    barrier.Expired: "expired",
+}
+_ENDS_OF_ALL: Final[dict[type[Event], str]] = {
+    lock.Destroyed: "destroyed",
+    semaphore.Destroyed: "destroyed",
+    barrier.Destroyed: "destroyed",
+    barrier.Tripped: "tripped",
+}
+
+
+def caller_of(record: RecordedEvent) -> Caller:
+    """Give what an event's metadata says of its caller."""
+    if record.metadata is None:
+        return Caller()
+    if redacted_digest(record.metadata) is not None:
+        return Caller(redacted=True)
+    fields = msgspec.json.decode(record.metadata, type=dict[str, Any])
+    actor, reason, correlation_id = (_text(fields.get(name)) for name in ("actor", "reason", "correlation_id"))
+    return Caller(actor, reason, correlation_id)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def opening(record: RecordedEvent) -> tuple[str, Claim] | None:
+    """Give the request that an event begins, or grants without saying when it was asked for; else ``None``."""
+    event: Any = decode_event(record.type, record.version, record.payload)
+    at, sequence = record.recorded_at, record.sequence
+    if isinstance(event, _Asked):
+        return event.request, Claim(event.owner, event.request, at, sequence, asked_by=caller_of(record))
+    if isinstance(event, _Granted):
+        claim = Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=caller_of(record))
+        return event.request, claim
+    if isinstance(event, barrier.Arrived):
+        claim = Claim(
+            event.participant, event.request, at, sequence, round=event.generation, asked_by=caller_of(record)
+        )
+        return event.request, claim
+    return None
+
+
+class Tracker:
+    """Follows requests through the events of their structure, in order.
+
+    Attributes
+    ----------
+    claims : dict[str, Claim]
+        The requests that wait or hold now, by their id.
+    """
+
+    def __init__(self, claims: dict[str, Claim]) -> None:
+        self.claims = claims
+
+    def take(self, record: RecordedEvent) -> Iterator[Claim]:
+        """Take the next event; give the requests that end with it, in their order."""
+        event: Any = decode_event(record.type, record.version, record.payload)
+        cls = type(event)
+        if cls in _ENDINGS:
+            claim = self.claims.pop(event.request, None)
+            if claim is not None:
+                yield _ended(claim, record, _ENDINGS[cls])
+        elif cls in _ENDS_OF_ALL:
+            claims, self.claims = self.claims, {}
+            for claim in claims.values():
+                yield _ended(claim, record, _ENDS_OF_ALL[cls])
+        elif isinstance(event, _Granted) and event.request in self.claims:
+            waiter = self.claims[event.request]
+            waiter.granted_at, waiter.token = record.recorded_at, event.token
+        else:
+            begun = opening(record)
+            if begun is not None:
+                self.claims[begun[0]] = begun[1]
+
+
+def _ended(claim: Claim, record: RecordedEvent, ending: str) -> Claim:
+    claim.ended_at, claim.ended_sequence, claim.ending = record.recorded_at, record.sequence, ending
+    claim.ended_by = caller_of(record)
+    return claim
