@@ -3,6 +3,7 @@
 from casty_es.client import ClusterClient
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.config import Settings
+from casty_es.context import audit_context
 from casty_es.errors import (
     ArchivedError,
     BoundsError,
@@ -83,5 +84,6 @@ __all__ = [
     "SqlJournal",
     "UnsafeDurabilityError",
     "UsageError",
+    "audit_context",
     "connect",
 ]

@@ -20,7 +20,9 @@ from casty_es.gateway.asking import Gateway
 from casty_es.gateway.routing import Routes
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import stop_renewals
+from casty_es.journal.port import EntityName
 from casty_es.names import check_name
+from casty_es.replay import HistoryPage
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport import wire
 from casty_es.transport.identity import Identity
@@ -174,6 +176,10 @@ class ClusterClient:
         request = wire.FindOutcome(sent.kind, sent.slot, sent.after, sent.term, command_id.bytes)
         answer = await self._running()[1].ask(request, wire.Outcome)
         return CommandOutcome(CommandStatus(answer.status), decode_reply(answer.body))
+
+    async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
+        """Ask a node for an entity's next events."""
+        return await self._running()[1].ask(wire.ReadHistory(*name, after, after_time, limit), HistoryPage)
 
     def _running(self) -> tuple[Gateway, _NodesDirectory]:
         if self._gateway is None or self._directory is None:

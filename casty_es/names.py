@@ -26,6 +26,7 @@ __all__ = [
     "check_at_least_one",
     "check_idempotency_key",
     "check_name",
+    "check_text",
     "check_timeout",
     "decode_key",
     "encode_key",
@@ -71,7 +72,7 @@ def check_name(name: object, what: str = "name") -> str:
     >>> check_name("page-views")
     'page-views'
     """
-    return _check_text(name, what, MAX_NAME_BYTES)
+    return check_text(name, what, MAX_NAME_BYTES)
 
 
 def check_idempotency_key(key: object) -> str | None:
@@ -94,10 +95,11 @@ def check_idempotency_key(key: object) -> str | None:
     >>> check_idempotency_key("order-4711")
     'order-4711'
     """
-    return None if key is None else _check_text(key, "idempotency_key", MAX_IDEMPOTENCY_KEY_BYTES)
+    return None if key is None else check_text(key, "idempotency_key", MAX_IDEMPOTENCY_KEY_BYTES)
 
 
-def _check_text(text: object, what: str, longest: int) -> str:
+def check_text(text: object, what: str, longest: int) -> str:
+    """Return a text of 1 to ``longest`` bytes as a plain str; ``what`` is what an error calls it."""
     if not isinstance(text, str):
         raise InvalidTypeError(f"{what} must be a str, not {type(text).__name__}. Nothing was sent.")
     # Not str(text): an enum that is also a str would give its member's name there.

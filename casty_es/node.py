@@ -23,9 +23,10 @@ from casty_es.handles.renewals import stop_renewals
 from casty_es.handles.waiting import finished
 from casty_es.journal import schema
 from casty_es.journal.memory import InMemoryJournal
-from casty_es.journal.port import EventJournal
+from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_at_least_one, check_name, check_timeout
+from casty_es.replay import HistoryPage, history_page
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
@@ -260,6 +261,11 @@ class ClusteredActorSystem:
     ) -> Any:
         """Send a message and wait for a reply, at most ``timeout`` seconds."""
         return await self._running().gateway.ask(ref, msg_factory, timeout=timeout)
+
+    async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
+        """Read an entity's next events from the journal."""
+        self._running()
+        return await history_page(self.journal, name, after=after, after_time=after_time, limit=limit)
 
     def _running(self) -> NodeParts:
         """Give the running node, if the caller may use it.

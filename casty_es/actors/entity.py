@@ -53,10 +53,11 @@ class Entry:
         self.encoded = encoded
         self.state = state
         self.reply = reply
-        keyed = events and pending.idempotency_key is not None
         self.salt = entity.salt
         self.new_salt = b""  # of the entity from here on, if this redacts it
-        self.metadata = fingerprint(pending.command, entity.salt) if keyed else None  # of the first event
+        self.metadata = pending.said  # of the first event
+        if events and pending.idempotency_key is not None:
+            self.metadata = fingerprint(pending.command, entity.salt, pending.said)
         self.hash = b""
         self.size = sum([len(payload) for _, _, payload in encoded])
 

@@ -29,9 +29,10 @@ _decode: Final = msgspec.json.Decoder(_Metadata).decode
 _encode: Final = msgspec.json.Encoder().encode
 
 
-def fingerprint(command: Command, salt: bytes) -> str:
-    """Give the metadata of a command's first event, as JSON text."""
-    return _encode(_Metadata(_digest(command, salt))).decode()
+def fingerprint(command: Command, salt: bytes, said: str | None = None) -> str:
+    """Give the metadata of a command's first event, as JSON text; ``said`` is the caller's part of it."""
+    own = _encode(_Metadata(_digest(command, salt))).decode()
+    return own if said is None else f"{own[:-1]},{said[1:]}"
 
 
 def may_be_same(command: Command, salt: bytes, metadata: str | None) -> bool:

@@ -122,6 +122,7 @@ class Owner:
         local: bool = False,
         repeat_after: int | None = None,
         idempotency_key: str | None = None,
+        said: str | None = None,
     ) -> Pending:
         """Take a command in; its pending's future gets the reply, or the error.
 
@@ -141,6 +142,8 @@ class Owner:
             For a repeat: the slot's position that was known when the command was first sent.
         idempotency_key : str | None
             The caller's own name for the operation.
+        said : str | None
+            What the caller said of itself, as JSON text (``context.py``).
 
         Raises
         ------
@@ -170,6 +173,7 @@ class Owner:
             slot=slot,
             term=term,
             idempotency_key=idempotency_key,
+            said=said,
         )
         first = self._table.get(command_id)
         if first is not None:

@@ -48,6 +48,8 @@ class Pending:
         The term that it is addressed to, the only one under which it is decided.
     idempotency_key : str | None
         The caller's own name for the operation.
+    said : str | None
+        What the caller said of itself with ``audit_context``, as JSON text.
 
     Attributes
     ----------
@@ -67,6 +69,7 @@ class Pending:
         "local",
         "looks",
         "repeat_after",
+        "said",
         "shards",
         "slot",
         "stage",
@@ -87,6 +90,7 @@ class Pending:
         slot: Slot | None = None,
         term: int = 0,
         idempotency_key: str | None = None,
+        said: str | None = None,
     ) -> None:
         self.command = command
         self.command_id = command_id
@@ -98,6 +102,7 @@ class Pending:
         self.slot = slot
         self.term = term
         self.idempotency_key = idempotency_key
+        self.said = said
         self.looks = repeat_after is not None or idempotency_key is not None
         self.found = False
         self.joined: tuple[Pending, ...] = ()

@@ -8,12 +8,12 @@ import typer
 
 from casty_es.cli.common import Json, Name, show
 from casty_es.cli.reaching import change, inspect
-from casty_es.cli.reading import state_of
 from casty_es.cli.running import run_command
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.handles.lock import Lock
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name
+from casty_es.replay import committed_state
 
 app = typer.Typer(help="One holder at a time, first come, first served.", no_args_is_help=True)
 
@@ -43,7 +43,7 @@ def run(
 def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Show who holds a lock and who waits, as the journal has it; a holder that died is there until its lease ends."""
     check_name(name)
-    state: Any = inspect(url, lambda journal: state_of(journal, EntityName("lock", name, "")))
+    state: Any = inspect(url, lambda journal: committed_state(journal, EntityName("lock", name, "")))
     line = [{"owner": owner, "request": request} for request, owner in state.line.items()]
     holder = None
     lines = ["free"]

@@ -1,55 +1,88 @@
-"""``casty-es log``: the events of one entity, read from the journal alone."""
+"""``casty-es log``: what happened, read from the journal alone."""
 
 from __future__ import annotations
 
-import json as json_module
 from typing import Annotated, Any
-from uuid import UUID
 
 import typer
 
+from casty_es.audit.history import HistoryEvent
+from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.common import Json, KeyType, NotThereError, dumps, parse_key
 from casty_es.cli.reaching import inspect
-from casty_es.cli.reading import events_of
-from casty_es.cli.tables import Table, iso_time
+from casty_es.cli.tables import Table
+from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG
-from casty_es.journal.port import EntityName, RecordedEvent
+from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name, encode_key
 
 __all__ = ["log"]
 
+_PAGE: int = 100
+
 
 def log(
-    entity: Annotated[str, typer.Argument(help="KIND/NAME, such as counter/page-views or map/users with --key alice.")],
+    entity: Annotated[
+        str | None,
+        typer.Argument(help="KIND/NAME, such as counter/page-views or map/users with --key alice; all without it."),
+    ] = None,
     *,
     key: Annotated[str | None, typer.Option("--key", help="The key, for a map: each key has its own log.")] = None,
     key_type: Annotated[KeyType, typer.Option("--key-type", help="What the map's keys are.")] = KeyType.STR,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many events at most.")] = 100,
-    after: Annotated[int, typer.Option("--after", min=0, help="Begin after this sequence.")] = 0,
+    kind: Annotated[str | None, typer.Option("--kind", help="Only structures of this kind.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Only structures of this name.")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help="Only events of this type; may be given several times.")
+    ] = None,
+    actor: Annotated[str | None, typer.Option("--actor", help="Only what this actor did (audit_context).")] = None,
+    slot: Annotated[int | None, typer.Option("--slot", min=0, help="Only this slot.")] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Begin after this time, or after this sequence of the one entity.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", help="End with this time, or with this sequence of the one entity.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help=f"How many at most; {_PAGE} without --follow and --json.")
+    ] = None,
+    follow_on: Annotated[bool, typer.Option("--follow", help="Go on with what happens, until Ctrl-C.")] = False,
     url: Url = DEFAULT_URL,
     json: Json = False,
 ) -> None:
-    """Print what happened to a structure, or to one key of a map, event by event: log counter/page-views.
+    """Print what happened: to everything, to a structure, or to one key of a map: log counter/page-views.
 
-    With --json every event is one line of JSON. A name is all that follows the first slash.
+    With --json every event is one line of JSON. A name is all that follows the first slash. A time without a zone is
+    local time.
     """
-    name = _entity(entity, key, key_type)
+    one = None if entity is None else _entity(entity, key, key_type)
+    wanted = _wanted(one, kind, name, key, key_type, types or [], actor, slot, after, until)
+    most = limit or (None if follow_on or json else _PAGE)
 
-    async def work(journal: SqlJournal) -> list[dict[str, Any]]:
-        if (await journal.entities([name]))[0] is None:
-            raise NotThereError(f"The journal has no events of {_called(name, key)}.")
-        rows = []
-        async for event in events_of(journal, name, after=after, limit=limit):
-            rows.append(_row(event))
-            if json:
-                typer.echo(dumps(rows.pop()))
-        return rows
+    async def work(journal: SqlJournal) -> list[HistoryEvent]:
+        if one is not None and not follow_on and (await journal.entities([one]))[0] is None:
+            raise NotThereError(f"The journal has no events of {_called(one, key)}.")
+        return await _print_or_collect(journal, wanted, most, follow_on=follow_on, json=json)
 
     rows = inspect(url, work)
-    if not json:
-        _print_table(rows, _called(name, key), limit)
+    if not json and not follow_on:
+        _print_table(rows, "journal" if one is None else _called(one, key), one, most)
+
+
+async def _print_or_collect(
+    journal: EventJournal, wanted: Wanted, limit: int | None, *, follow_on: bool, json: bool
+) -> list[HistoryEvent]:
+    """Print events as they come, or give them for a table."""
+    rows = []
+    async for event in (follow if follow_on else search)(journal, wanted, limit=limit):
+        if json:
+            typer.echo(dumps(_row(event)))
+        elif follow_on:
+            typer.echo(_line(event))
+        else:
+            rows.append(event)
+    return rows
 
 
 def _entity(text: str, key: str | None, key_type: KeyType) -> EntityName:
@@ -63,32 +96,121 @@ def _entity(text: str, key: str | None, key_type: KeyType) -> EntityName:
         return EntityName(kind, name, "")
     if key is None:
         raise typer.BadParameter(
-            f"Each key of a map has its own log: give --key KEY. `casty-es map keys {name}` lists the keys."
+            f"Each key of a map has its own log: give --key KEY. `casty-es map keys {name}` lists the keys, and "
+            f"`casty-es log --kind map --name {name}` prints the logs of all."
         )
     return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
+
+
+def _wanted(
+    one: EntityName | None,
+    kind: str | None,
+    name: str | None,
+    key: str | None,
+    key_type: KeyType,
+    types: list[str],
+    actor: str | None,
+    slot: int | None,
+    after: str | None,
+    until: str | None,
+) -> Wanted:
+    if one is not None and (kind is not None or name is not None):
+        raise typer.BadParameter("KIND/NAME says it all. Leave out --kind and --name, or KIND/NAME.")
+    if kind is not None and kind not in CATALOG:
+        raise typer.BadParameter(f"There is no kind {kind!r}; there are {', '.join(CATALOG)}.")
+    after_sequence, after_time = _bound(after, "--after", one)
+    until_sequence, until_time = _bound(until, "--until", one)
+    if one is not None:
+        kind, name, encoded = one.kind, one.name, one.key if one.kind == "map" else None
+    else:
+        encoded = None if key is None else encode_key(parse_key(key, key_type)[1])
+    return Wanted(
+        kind=kind,
+        name=name,
+        key=encoded,
+        types=frozenset(types),
+        actor=actor,
+        slot=slot,
+        after_sequence=after_sequence or 0,
+        until_sequence=until_sequence,
+        after=after_time,
+        until=until_time,
+    )
+
+
+def _bound(text: str | None, option: str, one: EntityName | None) -> tuple[int | None, int | None]:
+    """Give the sequence or the time that a user typed."""
+    if text is None:
+        return None, None
+    if not text.isdecimal():
+        return None, microseconds(parse_time(text))
+    if one is None:
+        raise typer.BadParameter(f"{option} {text} is a sequence, and needs the KIND/NAME that it belongs to.")
+    return int(text), None
 
 
 def _called(name: EntityName, key: str | None) -> str:
     return f"{name.kind}/{name.name}" + ("" if key is None else f" --key {key}")
 
 
-def _row(event: RecordedEvent) -> dict[str, Any]:
+def _row(event: HistoryEvent) -> dict[str, Any]:
     return {
+        "kind": event.kind,
+        "name": event.name,
+        "key": event.key if event.key is None or isinstance(event.key, int) else str(event.key),
         "sequence": event.sequence,
-        "time": iso_time(event.recorded_at),
+        "time": event.recorded_at.isoformat(timespec="microseconds"),
         "type": event.type,
-        "payload": json_module.loads(event.payload),
-        "command_id": None if event.command_id is None else str(UUID(bytes=event.command_id)),
+        "payload": event.payload,
+        "redacted": event.redacted,
+        "actor": event.actor,
+        "reason": event.reason,
+        "correlation_id": event.correlation_id,
+        "command_id": None if event.command_id is None else str(event.command_id),
+        "idempotency_key": event.idempotency_key,
         "slot": event.slot,
         "position": event.position,
         "epoch": event.epoch,
+        "node": event.node,
     }
 
 
-def _print_table(rows: list[dict[str, Any]], called: str, limit: int) -> None:
-    table = Table(called, ("sequence>", "time", "type", "payload", "command id", "slot", "position>", "epoch"))
-    for row in rows:
-        table.add(*(dumps(cell) if column == "payload" else cell for column, cell in row.items()))
+def _entity_text(event: HistoryEvent) -> str:
+    return f"{event.kind}/{event.name}" + ("" if event.key is None else f" {event.key}")
+
+
+def _payload(event: HistoryEvent) -> str:
+    return "(redacted)" if event.redacted else dumps(event.payload)
+
+
+def _line(event: HistoryEvent) -> str:
+    """Give an event as one line, for whoever watches."""
+    said = "".join(
+        f" {what}={dumps(text)}" for what, text in (("actor", event.actor), ("reason", event.reason)) if text
+    )
+    time = event.recorded_at.isoformat(timespec="microseconds")
+    return f"{time} {_entity_text(event)} {event.sequence} {event.type} {_payload(event)}{said}"
+
+
+def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, limit: int | None) -> None:
+    columns = ("sequence>", "time", "type", "payload", "actor", "reason", "command id", "slot", "position>", "node")
+    table = Table(called, columns if one is not None else ("entity", *columns))
+    for event in rows:
+        cells = (
+            event.sequence,
+            event.recorded_at.isoformat(timespec="microseconds"),
+            event.type,
+            _payload(event),
+            event.actor,
+            event.reason,
+            event.command_id,
+            event.slot,
+            event.position,
+            event.node,
+        )
+        table.add(*cells if one is not None else (_entity_text(event), *cells))
     table.print()
-    if len(rows) == limit:
-        typer.echo(f"There may be more: add --after {rows[-1]['sequence']}")
+    if rows and len(rows) == limit:
+        last = rows[-1]
+        start = last.sequence if one is not None else last.recorded_at.isoformat(timespec="microseconds")
+        typer.echo(f"There may be more: add --after {start}")

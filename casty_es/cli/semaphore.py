@@ -8,11 +8,11 @@ import typer
 
 from casty_es.cli.common import Json, Name, show
 from casty_es.cli.reaching import change, inspect
-from casty_es.cli.reading import state_of
 from casty_es.cli.running import run_command
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_name
+from casty_es.replay import committed_state
 
 app = typer.Typer(help="A fixed number of holders at a time, first come, first served.", no_args_is_help=True)
 
@@ -45,7 +45,7 @@ def run(
 def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Show who holds permits and who waits, as the journal has it; a holder that died is there until its lease ends."""
     check_name(name)
-    state: Any = inspect(url, lambda journal: state_of(journal, EntityName("semaphore", name, "")))
+    state: Any = inspect(url, lambda journal: committed_state(journal, EntityName("semaphore", name, "")))
     holders = [
         {"owner": holder.owner, "request": request, "granted_at": holder.token}
         for request, holder in state.holders.items()

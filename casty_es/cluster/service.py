@@ -14,8 +14,11 @@ from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import find_outcome
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
+from casty_es.context import checked
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
 from casty_es.journal.port import EntityName, EventJournal, Meta
+from casty_es.names import check_at_least_one
+from casty_es.replay import history_page
 from casty_es.transport.wire import (
     Answer,
     Answered,
@@ -27,6 +30,7 @@ from casty_es.transport.wire import (
     Locate,
     Located,
     Outcome,
+    ReadHistory,
     Refused,
     Request,
     ShardsFound,
@@ -74,6 +78,8 @@ class NodeService:
                 self._later(self._topology(), answer)
             case FindOutcome():
                 self._later(self._outcome(request), answer)
+            case ReadHistory():
+                self._later(self._history(request), answer)
             case _:
                 assert_never(request)
 
@@ -89,6 +95,7 @@ class NodeService:
             local=ask.local,
             repeat_after=ask.repeat_after,
             idempotency_key=ask.idempotency_key,
+            said=checked(ask.said),
         )
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
@@ -123,6 +130,13 @@ class NodeService:
         sent = Sent(request.kind, self._checked(request.slot), request.after, request.term)
         outcome = await find_outcome(self._journal, UUID(bytes=request.command_id), sent)
         return Outcome(outcome.status.value, encode_reply(outcome.reply))
+
+    async def _history(self, request: ReadHistory) -> Answer:
+        name = EntityName(request.kind, request.name, request.key)
+        limit = check_at_least_one(request.limit, "limit")
+        return await history_page(
+            self._journal, name, after=max(0, request.after), after_time=request.after_time, limit=limit
+        )
 
     def _checked(self, slot: int) -> int:
         if not 0 <= slot < len(self._owner.slots):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from casty_es.actors.owner import Owner
+from casty_es.context import said
 from casty_es.errors import CastyError
 from casty_es.gateway.directory import Directory
 from casty_es.gateway.journey import Journey
@@ -63,14 +64,14 @@ class Gateway:
         envelope = msg_factory(CommandContext(command_id, deadline))
         # A map's entities are its keys; every other structure is one entity.
         name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
-        key = envelope.idempotency_key
+        key, words = envelope.idempotency_key, said()
         if key is not None:
             command_id = keyed_command_id(*name, key)
             envelope = msg_factory(CommandContext(command_id, deadline))
         owner = self.owner
         here = None if owner is None else owner.in_memory(name)
         if owner is None or here is None:
-            return await Journey(self, name, ref.shards, envelope, command_id, deadline).run()
+            return await Journey(self, name, ref.shards, envelope, command_id, deadline, words).run()
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
         timer: asyncio.TimerHandle | None = None
@@ -84,6 +85,7 @@ class Gateway:
                 term=term,
                 local=envelope.local,
                 idempotency_key=key,
+                said=words,
             )
             timer = self.loop.call_at(deadline, pending.time_out)
             return await pending.future
@@ -92,7 +94,7 @@ class Gateway:
         finally:
             if timer is not None:
                 timer.cancel()
-        journey = Journey(self, name, ref.shards, envelope, command_id, deadline)
+        journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
         journey.slot, journey.after, journey.sent_under = here.number, after, term
         journey.judge(failed)
         return await journey.run()

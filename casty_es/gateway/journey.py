@@ -71,6 +71,7 @@ class Journey:
         "local",
         "name",
         "route",
+        "said",
         "sent_under",
         "shards",
         "slot",
@@ -85,6 +86,7 @@ class Journey:
         envelope: ShardEnvelope,
         command_id: bytes,
         deadline: float,
+        said: str | None = None,
     ) -> None:
         self.gateway = gateway
         self.name = name
@@ -94,6 +96,7 @@ class Journey:
         self.key = envelope.idempotency_key
         self.command_id = command_id
         self.deadline = deadline
+        self.said = said
         self.after: int | None = None  # where the slot was when the command was first sent
         self.slot = -1
         self.sent_under = 0  # the highest term
@@ -213,6 +216,7 @@ class Journey:
             local=self.local,
             repeat_after=after,
             idempotency_key=self.key,
+            said=self.said,
         )
 
     async def _send(self, route: Route) -> Any:
@@ -233,6 +237,7 @@ class Journey:
             self.local,
             after,
             self.key,
+            self.said,
         )
         answer = route.link.request(ask, credit=not hasattr(self.command, "request"))
         timer = loop.call_at(self.deadline, _expire, answer)

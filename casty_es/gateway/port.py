@@ -11,8 +11,18 @@ import msgspec
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command
 from casty_es.errors import ConfigurationError
+from casty_es.journal.port import EntityName
+from casty_es.replay import HistoryPage
 
-__all__ = ["CommandContext", "EntityGateway", "RegionRef", "ShardEnvelope", "StructureFactory", "region_ref"]
+__all__ = [
+    "CommandContext",
+    "EntityGateway",
+    "HistoryReader",
+    "RegionRef",
+    "ShardEnvelope",
+    "StructureFactory",
+    "region_ref",
+]
 
 
 class StructureFactory(msgspec.Struct, frozen=True):
@@ -96,6 +106,15 @@ class EntityGateway(Protocol):
         timeout: float,  # noqa: ASYNC109 - the seed's name
     ) -> Any:
         """Send a message and wait for a reply."""
+        ...
+
+
+@runtime_checkable
+class HistoryReader(Protocol):
+    """What a gateway has besides when it can read what happened."""
+
+    async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
+        """Give an entity's next events behind a sequence, or behind the last one of a time in microseconds."""
         ...
 
 

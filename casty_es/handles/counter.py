@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from casty_es.domain.counter import Decrement, Destroy, Get, Increment
-from casty_es.handles.handle import Handle
+from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
 __all__ = ["Counter"]
 
 
-class Counter(Handle):
+class Counter(EntityHandle):
     """Client for a distributed counter: an exact integer within ±10**4000.
 
     Parameters

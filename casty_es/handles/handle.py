@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
+from casty_es.audit.history import HistoryEvent, history_of
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import InvalidTypeError
 from casty_es.gateway import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
+from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.values import ValueCodec, value_codec
 
-__all__ = ["Handle", "codec_for", "open_handle", "refuse_call", "settings_of"]
+__all__ = ["EntityHandle", "Handle", "codec_for", "open_handle", "refuse_call", "settings_of"]
 
 
 class Handle:
@@ -41,6 +44,51 @@ class Handle:
         """The structure's name."""
         return self._name
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._name!r})"
+
+
+class EntityHandle(Handle):
+    """A structure that is one entity: all but maps, whose keys are entities."""
+
+    def history(
+        self, *, after: int | datetime = 0, until: int | datetime | None = None, limit: int | None = None
+    ) -> AsyncIterator[HistoryEvent]:
+        """Stream what happened to this structure, event by event, as the journal has it.
+
+        Parameters
+        ----------
+        after : int | datetime
+            The sequence to begin behind, or a moment with a time zone. 0 begins at the first event that is kept.
+        until : int | datetime | None
+            The last sequence, or the last moment; without it, all until now.
+        limit : int | None
+            How many events at most.
+
+        Returns
+        -------
+        AsyncIterator[HistoryEvent]
+            In order. Events are read in pages, however many there are.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A moment has no time zone, or a number is out of range.
+        ArchivedError
+            The events at ``after`` were cut by retention.
+
+        Examples
+        --------
+        >>> stars = d.counter("stars")
+        >>> await stars.increment(5)
+        5
+        >>> async for event in stars.history():
+        ...     print(event.sequence, event.type, event.payload)
+        1 counter.incremented {'amount': 5, 'value': 5}
+        """
+        ref = self._region_ref
+        return history_of(self._gateway, EntityName(ref.kind, ref.name, ""), after=after, until=until, limit=limit)
+
     async def _ask(self, command: Command, idempotency_key: str | None = None) -> Any:
         """Send a command that needs to know nothing of its own journey."""
         envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key))
@@ -60,9 +108,6 @@ class Handle:
             lambda context: ShardEnvelope(self._name, make(context), idempotency_key=key),
             timeout=self._timeout if timeout is None else timeout,
         )
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self._name!r})"
 
 
 def settings_of(gateway: EntityGateway) -> Settings:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from msgspec import Raw
 
+from casty_es.audit.history import HistoryEvent, history_of
 from casty_es.domain.decider import Command
 from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
+from casty_es.journal.port import EntityName
 from casty_es.names import check_idempotency_key, encode_key
 
 __all__ = ["Dict", "MapAccessor"]
@@ -162,15 +165,56 @@ class Dict(Handle, Generic[K, V]):
         there: bool = await self._ask_key(key, Contains())
         return there
 
-    async def _ask_key(
-        self, key: K, command: Command, *, local: bool = False, idempotency_key: str | None = None
-    ) -> Any:
+    def history(
+        self, key: K, *, after: int | datetime = 0, until: int | datetime | None = None, limit: int | None = None
+    ) -> AsyncIterator[HistoryEvent]:
+        """Stream what happened to one key, event by event, as the journal has it.
+
+        Parameters
+        ----------
+        key : K
+            The key. Each has a history of its own.
+        after : int | datetime
+            The sequence to begin behind, or a moment with a time zone. 0 begins at the first event that is kept.
+        until : int | datetime | None
+            The last sequence, or the last moment; without it, all until now.
+        limit : int | None
+            How many events at most.
+
+        Returns
+        -------
+        AsyncIterator[HistoryEvent]
+            In order. Events are read in pages, however many there are.
+
+        Raises
+        ------
+        InvalidArgumentError
+            A moment has no time zone, or a number is out of range.
+        ArchivedError
+            The events at ``after`` were cut by retention.
+
+        Examples
+        --------
+        >>> prices = d.map[str, int]("prices")
+        >>> await prices.put("tea", 3)
+        >>> [(event.key, event.type) async for event in prices.history("tea")]
+        [('tea', 'map.put')]
+        """
+        name = EntityName("map", self._name, self._encoded(key))
+        return history_of(self._gateway, name, after=after, until=until, limit=limit)
+
+    def _encoded(self, key: K) -> str:
         if type(key) is bool or not isinstance(key, self._key_type):
             raise InvalidTypeError(
                 f"A key of the map {self._name!r} is a {self._key_type.__name__}, not {type(key).__name__}. "
                 f"Nothing was sent."
             )
-        envelope = ShardEnvelope(encode_key(key), command, local, check_idempotency_key(idempotency_key))
+        return encode_key(key)
+
+    async def _ask_key(
+        self, key: K, command: Command, *, local: bool = False, idempotency_key: str | None = None
+    ) -> Any:
+        envelope = ShardEnvelope(self._encoded(key), command, local, check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
     def _decoded(self, raw: Raw | None) -> V | None:

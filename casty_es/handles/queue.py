@@ -9,14 +9,14 @@ from msgspec import Raw
 
 from casty_es.domain.queue import Dequeue, Destroy, Enqueue, Peek, Size
 from casty_es.gateway import EntityGateway, RegionRef, StructureFactory
-from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
+from casty_es.handles.handle import EntityHandle, codec_for, open_handle, refuse_call
 
 __all__ = ["Queue", "QueueAccessor"]
 
 V = TypeVar("V")
 
 
-class Queue(Handle, Generic[V]):
+class Queue(EntityHandle, Generic[V]):
     """Client for a distributed FIFO queue.
 
     Parameters

@@ -10,14 +10,14 @@ from msgspec import Raw
 
 from casty_es.domain.set import Add, Contains, Destroy, Remove, Size
 from casty_es.gateway import EntityGateway, RegionRef, StructureFactory
-from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
+from casty_es.handles.handle import EntityHandle, codec_for, open_handle, refuse_call
 
 __all__ = ["Set", "SetAccessor"]
 
 V = TypeVar("V")
 
 
-class Set(Handle, Generic[V]):
+class Set(EntityHandle, Generic[V]):
     """Client for a distributed set.
 
     Parameters

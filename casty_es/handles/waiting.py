@@ -18,7 +18,7 @@ from uuid import UUID
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
 from casty_es.gateway import CommandContext, RegionRef
-from casty_es.handles.handle import Handle
+from casty_es.handles.handle import EntityHandle
 from casty_es.handles.renewals import Renewals, renewals_of
 
 __all__ = ["WaitingHandle", "finished"]
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _WITHDRAW_SECONDS = 5.0
 
 
-class WaitingHandle(Handle, ABC):
+class WaitingHandle(EntityHandle, ABC):
     """A handle on which one may wait in line."""
 
     @abstractmethod

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from casty_es.replay.history import events, sequence_at_position, sequence_at_time
-from casty_es.replay.state import state_at
+from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
+from casty_es.replay.state import committed_state, state_at
 
-__all__ = ["events", "sequence_at_position", "sequence_at_time", "state_at"]
+__all__ = [
+    "HistoryPage",
+    "LeaseHolders",
+    "committed_state",
+    "events",
+    "history_page",
+    "sequence_at_position",
+    "sequence_at_time",
+    "state_at",
+]

@@ -12,7 +12,7 @@ from typing import Final
 from casty_es.errors import ArchivedError
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = ["events", "sequence_at_position", "sequence_at_time"]
+__all__ = ["archived", "events", "sequence_at_position", "sequence_at_time"]
 
 _PAGE_EVENTS: Final = 1_000
 
@@ -80,8 +80,13 @@ async def _last(journal: EventJournal, entity: int, before: Callable[[RecordedEv
         else:
             high = middle - 1
     if low and low < first:
-        raise ArchivedError(
-            f"The events up to sequence {low} were cut by retention, and what was asked for lies among them. Nothing "
-            f"was read. The entity's log names the archive that has them (entity.sealed)."
-        )
+        raise archived(low)
     return low
+
+
+def archived(through: int) -> ArchivedError:
+    """Give the error for who asks for what was cut."""
+    return ArchivedError(
+        f"The events up to sequence {through} were cut by retention, and what was asked for lies among them. Nothing "
+        f"was read. The entity's log names the archive that has them (entity.sealed)."
+    )

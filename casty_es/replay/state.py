@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, Final
 
 from casty_es.codec import decode_event, decode_state
+from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.errors import ArchivedError, JournalCorruptError
-from casty_es.journal.port import EventJournal
+from casty_es.journal.port import EntityName, EventJournal
 
-__all__ = ["state_at"]
+__all__ = ["committed_state", "state_at"]
 
 _PAGE_EVENTS: Final = 1_000
 
@@ -42,6 +43,16 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
         if not page:
             raise _missing(reached + 1, cut=False)
     return state
+
+
+async def committed_state(journal: EventJournal, name: EntityName) -> Any:
+    """Give an entity's newest committed state."""
+    kind = CATALOG[name.kind]
+    [stored] = await journal.entities([name])
+    if stored is None:
+        return kind.initial
+    _, last = await journal.bounds(stored.id)
+    return await state_at(journal, stored.id, kind, last)
 
 
 def _missing(sequence: int, *, cut: bool) -> Exception:

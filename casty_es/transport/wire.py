@@ -10,6 +10,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from casty_es.replay import HistoryPage
+
 __all__ = [
     "PROTOCOL_VERSION",
     "Answer",
@@ -23,6 +25,7 @@ __all__ = [
     "Located",
     "NodeEntry",
     "Outcome",
+    "ReadHistory",
     "Refused",
     "Request",
     "ShardsFound",
@@ -53,6 +56,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     local: bool = False
     repeat_after: int | None = None
     idempotency_key: str | None = None
+    said: str | None = None
 
 
 class Locate(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
@@ -82,7 +86,18 @@ class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False)
     command_id: bytes
 
 
-Request: TypeAlias = Ask | Locate | FindShards | GetTopology | FindOutcome
+class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """Ask for an entity's next events behind a sequence, or behind the last one of a time."""
+
+    kind: str
+    name: str
+    key: str
+    after: int
+    after_time: int | None
+    limit: int
+
+
+Request: TypeAlias = Ask | Locate | FindShards | GetTopology | FindOutcome | ReadHistory
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
@@ -162,4 +177,4 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
     body: bytes = b""
 
 
-Answer: TypeAlias = Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome
+Answer: TypeAlias = Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome | HistoryPage

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -16,11 +15,11 @@ import msgspec
 from casty_es.cli.demo.chains import Chains, check_chains
 from casty_es.cli.demo.ledger import VERIFIER, Operation, Record, acknowledge, opened, read_ledger
 from casty_es.cli.demo.structures import PERMITS, SETTINGS, Structures
-from casty_es.cli.reading import events_of
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import decode_key
 from casty_es.node import ClusteredActorSystem
+from casty_es.replay import events
 
 __all__ = ["Found", "Look", "look"]
 
@@ -163,9 +162,11 @@ async def _drain(structures: Structures, folder: Path, record: Record, jobs: int
 
 async def _taken(journal: SqlJournal, queue: str) -> list[str]:
     """Read who was given what: a caller that was killed cannot tell which job it had just taken."""
-    name = EntityName("queue", queue, "")
-    events = [event async for event in events_of(journal, name, limit=sys.maxsize)]
-    return [json.loads(event.payload)["value"] for event in events if event.type == "queue.dequeued"]
+    [stored] = await journal.entities([EntityName("queue", queue, "")])
+    if stored is None:
+        return []
+    records = [record async for record in events(journal, stored.id)]
+    return [json.loads(record.payload)["value"] for record in records if record.type == "queue.dequeued"]
 
 
 async def _token(structures: Structures) -> int:

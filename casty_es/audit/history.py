@@ -1,0 +1,159 @@
+"""What happened, event by event: of one structure through its handle, and of the whole journal for ``casty-es log``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from casty_es.context import said_in
+from casty_es.errors import InvalidArgumentError, InvalidTypeError, UsageError
+from casty_es.gateway.port import EntityGateway, HistoryReader
+from casty_es.journal.port import EntityName, RecordedEvent
+from casty_es.names import check_at_least_one, decode_key
+from casty_es.redacted import redacted_digest
+
+__all__ = ["HistoryEvent", "history_event", "history_of", "to_microseconds"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_PAGE_EVENTS: Final = 1_000  # asked for at once; whoever answers may give fewer
+
+
+class HistoryEvent(msgspec.Struct, frozen=True):
+    """One recorded event.
+
+    Attributes
+    ----------
+    kind, name, key : str, str, str | int | UUID | None
+        The structure, and the key for a map.
+    sequence : int
+        The event's place in its entity: 1, 2, 3, …
+    type, version, payload : str, int, Any
+        What happened, as JSON. ``None`` when it was redacted.
+    redacted : bool
+        The payload was replaced by its digest.
+    recorded_at : datetime
+        When the owner wrote it, in UTC.
+    slot, position, epoch : int
+        Where it stands in the journal, and under which lease it was written.
+    node : str | None
+        The node that wrote it.
+    command_id : UUID | None
+        The command that it belongs to.
+    idempotency_key : str | None
+        The caller's own name for the operation; only at the first event of a command.
+    actor, reason, correlation_id : str | None
+        What the caller said with ``audit_context``; only at the first event of a command.
+    """
+
+    kind: str
+    name: str
+    key: str | int | UUID | None
+    sequence: int
+    type: str
+    version: int
+    payload: Any
+    redacted: bool
+    recorded_at: datetime
+    slot: int
+    position: int
+    epoch: int
+    node: str | None
+    command_id: UUID | None
+    idempotency_key: str | None
+    actor: str | None
+    reason: str | None
+    correlation_id: str | None
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Give a moment as the journal has it: in microseconds since 1970.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It has no time zone, so nobody can say which moment it is.
+
+    Examples
+    --------
+    >>> to_microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
+    1000005
+    """
+    if moment.tzinfo is None:
+        raise InvalidArgumentError(
+            f"{moment} has no time zone, so it is not one moment. Nothing was read. Give it one, for instance with "
+            f"datetime.now(UTC) or moment.astimezone()."
+        )
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def history_event(name: EntityName, record: RecordedEvent, node: str | None) -> HistoryEvent:
+    """Give a record as people read it."""
+    redacted = redacted_digest(record.payload) is not None
+    # Metadata that was redacted says nothing of anybody.
+    said = said_in(record.metadata)
+    return HistoryEvent(
+        name.kind,
+        name.name,
+        decode_key(name.key) if name.kind == "map" else None,
+        record.sequence or 0,
+        record.type,
+        record.version,
+        None if redacted else json.loads(record.payload),
+        redacted,
+        _EPOCH + timedelta(microseconds=record.recorded_at),
+        record.slot,
+        record.position,
+        record.epoch,
+        node,
+        None if record.command_id is None else UUID(bytes=record.command_id),
+        record.idempotency_key,
+        said.actor,
+        said.reason,
+        said.correlation_id,
+    )
+
+
+async def history_of(
+    gateway: EntityGateway,
+    name: EntityName,
+    *,
+    after: int | datetime,
+    until: int | datetime | None,
+    limit: int | None,
+) -> AsyncIterator[HistoryEvent]:
+    """Give an entity's events; see ``history`` of the handles."""
+    if not isinstance(gateway, HistoryReader):
+        raise UsageError(f"{type(gateway).__name__} cannot read histories. Nothing was read.")
+    left = None if limit is None else check_at_least_one(limit, "limit")
+    after_time = to_microseconds(after) if isinstance(after, datetime) else None
+    sequence = 0 if isinstance(after, datetime) else _checked(after, "after")
+    last_time = to_microseconds(until) if isinstance(until, datetime) else None
+    last = None if until is None or isinstance(until, datetime) else _checked(until, "until")
+    while left is None or left > 0:
+        page = await gateway.read_history(
+            name, after=sequence, after_time=after_time, limit=_PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
+        )
+        after_time = None
+        for record in page.records:
+            sequence = record.sequence or sequence
+            if (last is not None and sequence > last) or (last_time is not None and record.recorded_at > last_time):
+                return
+            yield history_event(name, record, page.nodes.get(record.epoch))
+        if not page.records:
+            return
+        left = None if left is None else left - len(page.records)
+
+
+def _checked(sequence: object, what: str) -> int:
+    if type(sequence) is not int:
+        raise InvalidTypeError(
+            f"{what} is a sequence (int) or a datetime, not {type(sequence).__name__}. Nothing was read."
+        )
+    if sequence < 0:
+        raise InvalidArgumentError(f"{what} is {sequence}; sequences begin at 1. Nothing was read.")
+    return sequence

@@ -1,0 +1,123 @@
+"""Who does something and why, for the journal: set around the calls, written down with the events that they cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
+
+import msgspec
+
+from casty_es.errors import InvalidArgumentError
+from casty_es.names import check_text
+
+__all__ = ["MAX_SAID_BYTES", "Said", "audit_context", "checked", "said", "said_in"]
+
+MAX_SAID_BYTES: Final = 512
+"""How long ``actor``, ``reason`` and ``correlation_id`` may be, each, in bytes of UTF-8."""
+
+
+class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a program said of itself with :func:`audit_context`; ``None`` where it said nothing."""
+
+    actor: str | None = None
+    reason: str | None = None
+    correlation_id: str | None = None
+
+
+class _Strict(Said, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """The same, from somebody who is not trusted."""
+
+
+# Ready JSON text, so that a command only has to take it along.
+_current: Final[ContextVar[str | None]] = ContextVar("casty_es_audit_context", default=None)
+
+_encode: Final = msgspec.json.Encoder().encode
+_decode: Final = msgspec.json.Decoder(Said).decode
+_decode_strictly: Final = msgspec.json.Decoder(_Strict).decode
+
+said: Final = _current.get
+"""Give what is said around here, as JSON text; ``None`` when nothing is."""
+
+
+@contextmanager
+def audit_context(
+    *, actor: str | None = None, reason: str | None = None, correlation_id: str | None = None
+) -> Iterator[None]:
+    """Say who does what follows, and why. The journal keeps it with the first event of each operation inside.
+
+    It holds for the task that enters it and for the tasks that are started inside. A context within another one adds to
+    it; where both say something, the inner one counts. What one operation causes for another caller (a lock that passes
+    to whoever waited for it) has the words of the operation that caused it.
+
+    Parameters
+    ----------
+    actor : str | None
+        Who: a user, a service, a job. Each of the three is 1 to 512 bytes of UTF-8, without control characters.
+    reason : str | None
+        Why.
+    correlation_id : str | None
+        Your own id of the request, to find it in other logs.
+
+    Raises
+    ------
+    InvalidTypeError
+        One of them is not a str.
+    InvalidArgumentError
+        One is empty, too long, or not printable.
+
+    Examples
+    --------
+    >>> from casty_es import audit_context
+    >>> with audit_context(actor="alice", reason="refund of order 4711"):
+    ...     await d.counter("refunds").increment()
+    1
+    >>> [event.actor async for event in d.counter("refunds").history()]
+    ['alice']
+    """
+    around = _current.get()
+    outer = Said() if around is None else _decode(around)
+    inner = Said(
+        _checked(actor, "actor") or outer.actor,
+        _checked(reason, "reason") or outer.reason,
+        _checked(correlation_id, "correlation_id") or outer.correlation_id,
+    )
+    token = _current.set(None if inner == Said() else _encode(inner).decode())
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def said_in(metadata: str | None) -> Said:
+    """Give what an event's metadata says; everything else in it is left aside."""
+    return Said() if metadata is None else _decode(metadata)
+
+
+def checked(text: str | None) -> str | None:
+    """Give what another process says of a command's caller, as this process would have written it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        It is something else, too long, or not printable.
+    """
+    if text is None:
+        return None
+    try:
+        there = _decode_strictly(text)
+    except (msgspec.DecodeError, UnicodeError):
+        raise InvalidArgumentError("The audit context is not one. The command was not taken.") from None
+    for name in Said.__struct_fields__:
+        _checked(getattr(there, name), name)
+    return _encode(Said(there.actor, there.reason, there.correlation_id)).decode()
+
+
+def _checked(text: str | None, what: str) -> str | None:
+    if text is None:
+        return None
+    plain = check_text(text, what, MAX_SAID_BYTES)
+    if not plain.isprintable():
+        raise InvalidArgumentError(f"{what} holds a control character. Nothing was sent. Leave it out.")
+    return plain

@@ -1,0 +1,99 @@
+"""A page of an entity's history, with the names of the nodes that wrote it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+from casty_es.replay.history import archived, sequence_at_time
+
+__all__ = ["HistoryPage", "LeaseHolders", "history_page"]
+
+_PAGE_EVENTS: Final = 200
+_PAGE_BYTES: Final = 1_048_576  # of payloads; one event may be as long as a value may be
+
+
+class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=23):
+    """Events of one entity in order, and who wrote under which epoch. An empty one is the end."""
+
+    records: tuple[RecordedEvent, ...] = ()
+    nodes: dict[int, str] = {}
+
+
+class _Lease(msgspec.Struct):
+    node: str | None = None
+
+
+class LeaseHolders:
+    """Which node wrote under which epoch, from the lease records; each is read once.
+
+    Parameters
+    ----------
+    journal : EventJournal
+        The journal.
+    """
+
+    _MOST: Final = 4_096
+
+    def __init__(self, journal: EventJournal) -> None:
+        self._journal = journal
+        self._known: dict[tuple[int, int], str | None] = {}
+
+    async def node(self, slot: int, epoch: int) -> str | None:
+        """Give the node that held the slot under this epoch; ``None`` if the journal does not say."""
+        if (slot, epoch) in self._known:
+            return self._known[slot, epoch]
+        records = await self._journal.records(slot, after=epoch - 1, limit=1)
+        name = None
+        if records and records[0].position == epoch:
+            name = msgspec.json.decode(records[0].payload, type=_Lease).node
+        if len(self._known) >= self._MOST:
+            self._known.clear()
+        self._known[slot, epoch] = name
+        return name
+
+
+async def history_page(
+    journal: EventJournal, name: EntityName, *, after: int, after_time: int | None, limit: int
+) -> HistoryPage:
+    """Give an entity's next events.
+
+    Parameters
+    ----------
+    after : int
+        The sequence to begin behind; 0 for the first event that is kept.
+    after_time : int | None
+        A time in microseconds since 1970, to begin behind its last event.
+    limit : int
+        How many at most; there may be fewer in a page although more follow.
+
+    Raises
+    ------
+    ArchivedError
+        The events at the place asked for were cut.
+    """
+    [stored] = await journal.entities([name])
+    if stored is None or limit <= 0:
+        return HistoryPage()
+    if after_time is not None:
+        after = max(after, await sequence_at_time(journal, stored.id, after_time))
+    records = await journal.history(stored.id, after=after, limit=min(limit, _PAGE_EVENTS))
+    if after and records and records[0].sequence != after + 1:
+        raise archived((records[0].sequence or 1) - 1)
+    fitting, size = 0, 0
+    for record in records:
+        size += len(record.payload)
+        if fitting and size > _PAGE_BYTES:
+            break
+        fitting += 1
+    kept = tuple(records[:fitting])
+    holders = LeaseHolders(journal)
+    nodes: dict[int, str] = {}
+    for record in kept:
+        if record.epoch not in nodes:
+            node = await holders.node(record.slot, record.epoch)
+            if node is not None:
+                nodes[record.epoch] = node
+    return HistoryPage(kept, nodes)
