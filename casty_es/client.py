@@ -12,8 +12,9 @@ from uuid import UUID, uuid4
 
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.cluster.topology import Topology
-from casty_es.codec import decode_error, decode_reply
+from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.config import Settings
+from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, PeerError, PeerLostError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.gateway.asking import Gateway
@@ -22,7 +23,7 @@ from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import stop_renewals
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name
-from casty_es.replay import HistoryPage
+from casty_es.replay import HistoryPage, Positions, Then
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport import wire
 from casty_es.transport.identity import Identity
@@ -180,6 +181,15 @@ class ClusterClient:
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Ask a node for an entity's next events."""
         return await self._running()[1].ask(wire.ReadHistory(*name, after, after_time, limit), HistoryPage)
+
+    async def read_past(self, name: EntityName, query: Query, then: Then) -> Any:
+        """Ask a node for the answer to a query from an entity's state as of then."""
+        request = wire.ReadPast(*name, *encode_command(query), then)
+        return decode_reply((await self._running()[1].ask(request, wire.Answered)).body)
+
+    async def read_positions(self) -> Positions:
+        """Ask a node how far every slot is committed."""
+        return await self._running()[1].ask(wire.ReadPositions(), Positions)
 
     def _running(self) -> tuple[Gateway, _NodesDirectory]:
         if self._gateway is None or self._directory is None:

@@ -65,6 +65,7 @@ __all__ = [
     "PeerError",
     "PeerLostError",
     "PeerRefusedError",
+    "ReadOnlyError",
     "RedactedError",
     "SchemaError",
     "Sent",
@@ -108,6 +109,10 @@ class InvalidTypeError(CastyError, TypeError):
 
 class UsageError(CastyError, RuntimeError):
     """The system was used before its start, after its close, from another event loop or after a fork."""
+
+
+class ReadOnlyError(UsageError):
+    """Something would have changed the past. Nothing was done."""
 
 
 class OverloadedError(CastyError):

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
 from casty_es.cluster.outcome import CommandOutcome, find_outcome
 from casty_es.config import Settings
+from casty_es.domain.decider import Query
 from casty_es.errors import InvalidTypeError, NotDoneError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
@@ -26,7 +27,7 @@ from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_at_least_one, check_name, check_timeout
-from casty_es.replay import HistoryPage, history_page
+from casty_es.replay import HistoryPage, Positions, Then, answer_then, history_page, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
@@ -266,6 +267,16 @@ class ClusteredActorSystem:
         """Read an entity's next events from the journal."""
         self._running()
         return await history_page(self.journal, name, after=after, after_time=after_time, limit=limit)
+
+    async def read_past(self, name: EntityName, query: Query, then: Then) -> Any:
+        """Answer a query from an entity's state as of then."""
+        self._running()
+        return await answer_then(self.journal, name, query, then)
+
+    async def read_positions(self) -> Positions:
+        """Give how far every slot is committed."""
+        self._running()
+        return await read_positions(self.journal)
 
     def _running(self) -> NodeParts:
         """Give the running node, if the caller may use it.

@@ -24,6 +24,7 @@ from casty_es.cli import (
     queue,
     semaphore,
     set_,
+    show,
     upkeep,
     verify,
 )
@@ -55,6 +56,7 @@ app.add_typer(queue.app, name="queue")
 app.add_typer(lock.app, name="lock")
 app.add_typer(semaphore.app, name="semaphore")
 app.command("log")(log.log)
+app.command("show")(show.show)
 app.command("node")(node.node)
 app.command("nodes")(nodes.nodes)
 app.command("slots")(nodes.slots)

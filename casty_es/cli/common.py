@@ -9,6 +9,10 @@ from uuid import UUID
 
 import typer
 
+from casty_es.domain.catalog import CATALOG
+from casty_es.journal.port import EntityName
+from casty_es.names import check_name, encode_key
+
 __all__ = [
     "NEGATIVE_NUMBERS",
     "AsText",
@@ -18,6 +22,7 @@ __all__ = [
     "NotThereError",
     "Value",
     "dumps",
+    "entity_name",
     "parse_key",
     "parse_value",
     "show",
@@ -42,6 +47,23 @@ class KeyType(StrEnum):
     STR = "str"
     INT = "int"
     UUID = "uuid"
+
+
+def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> EntityName:
+    """Give the entity that a user named: a structure, or one key of a map."""
+    if kind not in CATALOG:
+        raise typer.BadParameter(f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}.")
+    check_name(name)
+    if kind != "map":
+        if key is not None:
+            raise typer.BadParameter(f"A {kind} has no keys. Leave out --key.")
+        return EntityName(kind, name, "")
+    if key is None:
+        raise typer.BadParameter(
+            f"Each key of a map has a log and a state of its own: give --key KEY. `casty-es map keys {name}` lists the "
+            f"keys, and `casty-es log --kind map --name {name}` prints the logs of all."
+        )
+    return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
 
 
 def show(result: object, text: str, *, json: bool) -> None:

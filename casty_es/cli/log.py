@@ -8,7 +8,7 @@ import typer
 
 from casty_es.audit.history import HistoryEvent
 from casty_es.audit.search import Wanted, follow, search
-from casty_es.cli.common import Json, KeyType, NotThereError, dumps, parse_key
+from casty_es.cli.common import Json, KeyType, NotThereError, dumps, entity_name, parse_key
 from casty_es.cli.reaching import inspect
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
@@ -16,7 +16,7 @@ from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
-from casty_es.names import check_name, encode_key
+from casty_es.names import encode_key
 
 __all__ = ["log"]
 
@@ -87,19 +87,9 @@ async def _print_or_collect(
 
 def _entity(text: str, key: str | None, key_type: KeyType) -> EntityName:
     kind, slash, name = text.partition("/")
-    if not slash or kind not in CATALOG:
+    if not slash:
         raise typer.BadParameter(f"{text!r} is not KIND/NAME, where KIND is one of {', '.join(CATALOG)}.")
-    check_name(name)
-    if kind != "map":
-        if key is not None:
-            raise typer.BadParameter(f"A {kind} has no keys. Leave out --key.")
-        return EntityName(kind, name, "")
-    if key is None:
-        raise typer.BadParameter(
-            f"Each key of a map has its own log: give --key KEY. `casty-es map keys {name}` lists the keys, and "
-            f"`casty-es log --kind map --name {name}` prints the logs of all."
-        )
-    return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
+    return entity_name(kind, name, key, key_type)
 
 
 def _wanted(

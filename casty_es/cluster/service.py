@@ -18,7 +18,7 @@ from casty_es.context import checked
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
-from casty_es.replay import history_page
+from casty_es.replay import answer_then, history_page, read_positions
 from casty_es.transport.wire import (
     Answer,
     Answered,
@@ -31,6 +31,8 @@ from casty_es.transport.wire import (
     Located,
     Outcome,
     ReadHistory,
+    ReadPast,
+    ReadPositions,
     Refused,
     Request,
     ShardsFound,
@@ -80,6 +82,10 @@ class NodeService:
                 self._later(self._outcome(request), answer)
             case ReadHistory():
                 self._later(self._history(request), answer)
+            case ReadPast():
+                self._later(self._past(request), answer)
+            case ReadPositions():
+                self._later(read_positions(self._journal), answer)
             case _:
                 assert_never(request)
 
@@ -137,6 +143,11 @@ class NodeService:
         return await history_page(
             self._journal, name, after=max(0, request.after), after_time=request.after_time, limit=limit
         )
+
+    async def _past(self, request: ReadPast) -> Answer:
+        name = EntityName(request.kind, request.name, request.key)
+        query = decode_command(request.kind, request.command, request.body)
+        return Answered(encode_reply(await answer_then(self._journal, name, query, request.then)), 0)
 
     def _checked(self, slot: int) -> int:
         if not 0 <= slot < len(self._owner.slots):

@@ -9,15 +9,16 @@ from uuid import UUID
 import msgspec
 
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command
+from casty_es.domain.decider import Command, Query
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import EntityName
-from casty_es.replay import HistoryPage
+from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = [
     "CommandContext",
     "EntityGateway",
     "HistoryReader",
+    "PastReader",
     "RegionRef",
     "ShardEnvelope",
     "StructureFactory",
@@ -115,6 +116,19 @@ class HistoryReader(Protocol):
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Give an entity's next events behind a sequence, or behind the last one of a time in microseconds."""
+        ...
+
+
+@runtime_checkable
+class PastReader(Protocol):
+    """What a gateway has besides when it can read what was."""
+
+    async def read_past(self, name: EntityName, query: Query, then: Then) -> Any:
+        """Answer a query from an entity's state as of then."""
+        ...
+
+    async def read_positions(self) -> Positions:
+        """Give how far every slot is committed."""
         ...
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from casty_es.audit.past import past_of, take_cursor
 from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, StructureFactory
 from casty_es.handles.barrier import Barrier
@@ -53,6 +56,67 @@ class Distributed:
                 "system: ClusteredActorSystem(journal=journal), and leave it out here."
             )
         self._gateway = gateway
+
+    def at(self, moment: datetime | str) -> Distributed:
+        """Give all structures as they were at a moment, to be read and not to be changed.
+
+        Every read answers from the nearest snapshot before the moment and the events from there. A structure that did
+        not exist then answers as one that nobody has changed. Histories end with the moment.
+
+        Parameters
+        ----------
+        moment : datetime | str
+            A datetime with a time zone, or a cursor that :meth:`cursor` gave. Times are those of the owners' clocks:
+            all operations recorded at or before it are in it. A cursor is exact over all structures.
+
+        Returns
+        -------
+        Distributed
+            Whatever would change something raises a ``ReadOnlyError``.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            The moment has no time zone or has not come yet, or the text is not a cursor.
+        UsageError
+            The gateway cannot read the past, or is the past.
+
+        Examples
+        --------
+        >>> from datetime import UTC, datetime
+        >>> await d.counter("seats").increment(3)
+        3
+        >>> then = await d.cursor()
+        >>> await d.counter("seats").increment(3)
+        6
+        >>> await d.at(then).counter("seats").get()
+        3
+        >>> await d.at(datetime(2020, 1, 1, tzinfo=UTC)).counter("seats").get()
+        0
+        """
+        return Distributed(past_of(self._gateway, moment))
+
+    async def cursor(self) -> str:
+        """Give the point that all structures have reached, as a text for :meth:`at`.
+
+        Every operation that was acknowledged before is in it, and none that is asked for after.
+
+        Returns
+        -------
+        str
+            An opaque text; it grows with the number of slots, to a few kilobytes.
+
+        Raises
+        ------
+        JournalUnavailableError, PeerError
+            The journal, or a node that reads it, cannot be reached.
+
+        Examples
+        --------
+        >>> isinstance(await d.cursor(), str)
+        True
+        """
+        return await take_cursor(self._gateway)
 
     def counter(self, name: str, *, shards: int = 100, timeout: float = 5.0) -> Counter:
         """Create a distributed counter.

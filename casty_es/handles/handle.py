@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from casty_es.audit.history import HistoryEvent, history_of
+from casty_es.audit.past import past_sequence
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import InvalidTypeError
@@ -44,12 +46,44 @@ class Handle:
         """The structure's name."""
         return self._name
 
+    def _over(self, gateway: EntityGateway) -> Self:
+        """Give the same structure through another gateway."""
+        other = copy.copy(self)
+        other._gateway = gateway  # noqa: SLF001 - of the same class
+        return other
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._name!r})"
 
 
 class EntityHandle(Handle):
     """A structure that is one entity: all but maps, whose keys are entities."""
+
+    def at(self, *, sequence: int) -> Self:
+        """Give this structure as it was after one of its events, to be read and not to be changed.
+
+        Parameters
+        ----------
+        sequence : int
+            The event's sequence, as ``history`` gives it; 0 for before the first.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            It is not a number of an event. That there is none of it yet is told when something is read.
+
+        Examples
+        --------
+        >>> likes = d.counter("likes")
+        >>> await likes.increment(), await likes.increment()
+        (1, 2)
+        >>> await likes.at(sequence=1).get()
+        1
+        """
+        return self._over(past_sequence(self._gateway, self._entity(), sequence))
+
+    def _entity(self) -> EntityName:
+        return EntityName(self._region_ref.kind, self._region_ref.name, "")
 
     def history(
         self, *, after: int | datetime = 0, until: int | datetime | None = None, limit: int | None = None
@@ -86,8 +120,7 @@ class EntityHandle(Handle):
         ...     print(event.sequence, event.type, event.payload)
         1 counter.incremented {'amount': 5, 'value': 5}
         """
-        ref = self._region_ref
-        return history_of(self._gateway, EntityName(ref.kind, ref.name, ""), after=after, until=until, limit=limit)
+        return history_of(self._gateway, self._entity(), after=after, until=until, limit=limit)
 
     async def _ask(self, command: Command, idempotency_key: str | None = None) -> Any:
         """Send a command that needs to know nothing of its own journey."""

@@ -116,11 +116,18 @@ class HoldingHandle(WaitingHandle):
 
     def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
+        self._become_an_owner(gateway)
+
+    def _over(self, gateway: EntityGateway) -> Self:
+        other = super()._over(gateway)
+        other._become_an_owner(gateway)  # noqa: SLF001 - of the same class
+        return other
+
+    def _become_an_owner(self, gateway: EntityGateway) -> None:
         self._owner = str(uuid4())
-        self._holdings = _Holdings(gateway, region_ref, self._renew)
-        self._releasing: dict[
-            str, str
-        ] = {}  # by idempotency key: the request of a release that did not come to its end
+        self._holdings = _Holdings(gateway, self._region_ref, self._renew)
+        # By idempotency key: the request of a release that did not come to its end.
+        self._releasing: dict[str, str] = {}
 
     @property
     def token(self) -> int | None:

@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from casty_es.audit.history import HistoryEvent, history_of
+from casty_es.audit.past import past_sequence
 from casty_es.domain.decider import Command
 from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
@@ -164,6 +165,32 @@ class Dict(Handle, Generic[K, V]):
         """
         there: bool = await self._ask_key(key, Contains())
         return there
+
+    def at(self, key: K, *, sequence: int) -> Dict[K, V]:
+        """Give the map as it was for one key after one of the key's events, to be read and not to be changed.
+
+        Parameters
+        ----------
+        key : K
+            The key; no other can be read then, because each counts its own events.
+        sequence : int
+            The event's sequence, as ``history(key)`` gives it; 0 for before the first.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError
+            It is not a number of an event. That there is none of it yet is told when something is read.
+
+        Examples
+        --------
+        >>> rates = d.map[str, int]("rates")
+        >>> await rates.put("eur", 1), await rates.put("eur", 2)
+        (None, 1)
+        >>> await rates.at("eur", sequence=1).get("eur")
+        1
+        """
+        name = EntityName("map", self._name, self._encoded(key))
+        return self._over(past_sequence(self._gateway, name, sequence))
 
     def history(
         self, key: K, *, after: int | datetime = 0, until: int | datetime | None = None, limit: int | None = None

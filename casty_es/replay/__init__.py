@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
 from casty_es.replay.history import events, sequence_at_position, sequence_at_time
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.state import committed_state, state_at
@@ -9,10 +10,15 @@ from casty_es.replay.state import committed_state, state_at
 __all__ = [
     "HistoryPage",
     "LeaseHolders",
+    "Positions",
+    "Then",
+    "answer_then",
     "committed_state",
     "events",
     "history_page",
+    "read_positions",
     "sequence_at_position",
     "sequence_at_time",
     "state_at",
+    "state_then",
 ]

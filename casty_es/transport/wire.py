@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from casty_es.replay import HistoryPage
+from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -26,6 +26,8 @@ __all__ = [
     "NodeEntry",
     "Outcome",
     "ReadHistory",
+    "ReadPast",
+    "ReadPositions",
     "Refused",
     "Request",
     "ShardsFound",
@@ -97,7 +99,22 @@ class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False)
     limit: int
 
 
-Request: TypeAlias = Ask | Locate | FindShards | GetTopology | FindOutcome | ReadHistory
+class ReadPast(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """Ask a query of an entity's state as of then."""
+
+    kind: str
+    name: str
+    key: str
+    command: str
+    body: bytes
+    then: Then
+
+
+class ReadPositions(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """Ask how far every slot is committed."""
+
+
+Request: TypeAlias = Ask | Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
@@ -177,4 +194,4 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
     body: bytes = b""
 
 
-Answer: TypeAlias = Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome | HistoryPage
+Answer: TypeAlias = Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome | HistoryPage | Positions

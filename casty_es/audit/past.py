@@ -1,0 +1,155 @@
+"""The structures as of a moment, a cursor or a sequence: a gateway that answers queries from the journal's past."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from casty_es.audit.cursor import decode_cursor, encode_cursor
+from casty_es.audit.history import to_microseconds
+from casty_es.domain.decider import Query
+from casty_es.errors import InvalidArgumentError, InvalidTypeError, NotDoneError, ReadOnlyError, UsageError
+from casty_es.gateway.port import (
+    CommandContext,
+    EntityGateway,
+    HistoryReader,
+    PastReader,
+    RegionRef,
+    ShardEnvelope,
+    StructureFactory,
+)
+from casty_es.journal.port import EntityName, RecordedEvent
+from casty_es.replay import HistoryPage, Positions, Then
+
+__all__ = ["PastGateway", "past_of", "past_sequence", "take_cursor"]
+
+_NO_COMMAND = bytes(16)
+
+
+class PastGateway:
+    """A gateway to what was. It answers queries and refuses everything else.
+
+    Parameters
+    ----------
+    present : EntityGateway
+        The gateway to what is; it must be able to read the past.
+    then : Then | Positions
+        The point in time, or the positions of all slots.
+    only : EntityName | None
+        The one entity that a sequence belongs to.
+    """
+
+    def __init__(self, present: EntityGateway, then: Then | Positions, only: EntityName | None = None) -> None:
+        if not isinstance(present, PastReader):
+            if isinstance(present, PastGateway):
+                raise UsageError("This is the past already. Nothing was read. Call at() on the present.")
+            raise UsageError(f"{type(present).__name__} cannot read the past. Nothing was read.")
+        self._present = present
+        self._then = then
+        self._only = only
+        self.settings = getattr(present, "settings", None)
+        self.self_node = getattr(present, "self_node", None)
+        self.incarnation = getattr(present, "incarnation", 1)
+
+    def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
+        """Return a ref to the named structure, as the present gives it."""
+        present: Any = self._present
+        ref: RegionRef = present.region_ref(key, factory, num_shards=num_shards)
+        return ref
+
+    async def entity_ask(
+        self,
+        ref: RegionRef,
+        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        *,
+        timeout: float,  # noqa: ASYNC109 - the seed's name
+    ) -> Any:
+        """Answer a query as of then.
+
+        Raises
+        ------
+        ReadOnlyError
+            It is no query.
+        NotDoneError
+            The time was up.
+        """
+        envelope = msg_factory(CommandContext(_NO_COMMAND, asyncio.get_running_loop().time() + timeout))
+        what = type(envelope.command).__name__
+        if not isinstance(envelope.command, Query):
+            raise ReadOnlyError(
+                f"This is the past: it is read and cannot be changed. {what} was not done. Ask the structures of the "
+                f"present."
+            )
+        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
+        try:
+            async with asyncio.timeout(timeout):
+                return await self._present.read_past(name, envelope.command, await self._point(name))
+        except TimeoutError:
+            raise NotDoneError(f"{what} of the past was not answered within {timeout:g} s. Nothing was read.") from None
+
+    async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
+        """Give an entity's next events, as far as they had happened then."""
+        present = self._present
+        if not isinstance(present, HistoryReader):
+            raise UsageError(f"{type(present).__name__} cannot read histories. Nothing was read.")
+        point = await self._point(name)
+        page = await present.read_history(name, after=after, after_time=after_time, limit=limit)
+        return HistoryPage(tuple(record for record in page.records if _until(record, point)), page.nodes)
+
+    async def _point(self, name: EntityName) -> Then:
+        """Give the point in an entity's log."""
+        if self._only is not None and name != self._only:
+            raise InvalidArgumentError(
+                f"A sequence belongs to one entity, and this one to {self._only}. Nothing was read of {name}."
+            )
+        if isinstance(self._then, Then):
+            return self._then
+        present = self._present
+        assert isinstance(present, HistoryReader)  # noqa: S101 - whoever reads positions reads histories
+        page = await present.read_history(name, after=0, after_time=None, limit=1)
+        if not page.records:
+            return Then(position=0, journal=self._then.journal)
+        slot = page.records[0].slot
+        if slot >= len(self._then.positions):
+            raise InvalidArgumentError("The cursor is of another journal. Nothing was read. Take one with d.cursor().")
+        return Then(position=self._then.positions[slot], journal=self._then.journal)
+
+
+def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
+    """Give the gateway to a moment or to a cursor; see ``Distributed.at``."""
+    if isinstance(moment, str):
+        return PastGateway(gateway, decode_cursor(moment))
+    if not isinstance(moment, datetime):
+        raise InvalidTypeError(
+            f"A moment is a datetime with a time zone, or a cursor, not {type(moment).__name__}. Nothing was read."
+        )
+    time = to_microseconds(moment)
+    if moment > datetime.now(UTC):
+        raise InvalidArgumentError(f"{moment} has not come yet. Nothing was read. Give a moment of the past.")
+    return PastGateway(gateway, Then(time=time))
+
+
+def past_sequence(gateway: EntityGateway, name: EntityName, sequence: object) -> PastGateway:
+    """Give the gateway to the state after one event of an entity; see ``at`` of the handles."""
+    if type(sequence) is not int:
+        raise InvalidTypeError(f"A sequence is an int, not {type(sequence).__name__}. Nothing was read.")
+    if sequence < 0:
+        raise InvalidArgumentError(f"There is no event {sequence}: the first is 1. Nothing was read.")
+    return PastGateway(gateway, Then(sequence=sequence), name)
+
+
+async def take_cursor(gateway: EntityGateway) -> str:
+    """Give the point that the whole journal has reached; see ``Distributed.cursor``."""
+    if not isinstance(gateway, PastReader):
+        raise UsageError(f"{type(gateway).__name__} cannot give a cursor. Nothing was read.")
+    return encode_cursor(await gateway.read_positions())
+
+
+def _until(record: RecordedEvent, point: Then) -> bool:
+    if point.time is not None:
+        return record.recorded_at <= point.time
+    if point.position is not None:
+        return record.position <= point.position
+    return point.sequence is None or (record.sequence or 0) <= point.sequence
