@@ -25,8 +25,10 @@ from casty_es.cli import (
     semaphore,
     set_,
     show,
+    timeline,
     upkeep,
     verify,
+    who,
 )
 from casty_es.cli.common import NotThereError, dumps
 from casty_es.cli.demo import command as demo
@@ -62,6 +64,8 @@ app.command("nodes")(nodes.nodes)
 app.command("slots")(nodes.slots)
 app.command("doctor")(doctor.doctor)
 app.command("secret")(upkeep.secret)
+app.command("who")(who.who)
+app.command("timeline")(timeline.timeline_command)
 app.command("verify")(verify.verify_command)
 app.command("anchor")(anchor.anchor)
 app.command("accept-loss")(upkeep.accept_loss)

@@ -101,7 +101,7 @@ async def test_jobs(journal_url: str) -> None:
 
     [gone, there] = found
     assert (gone.waited, gone.ending, gone.place) == (7 * SECOND, "dequeued", None)
-    assert (there.number, there.ending, there.place) == (4, None, 3)
+    assert (there.place_then, there.ending, there.place) == (4, None, 3)
 
 
 async def test_what_cannot_be_asked(sqlite_journal_url: str) -> None:

@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from casty_es.audit.forensics.claims import CLAIM_KINDS, Caller, Claim
 from casty_es.audit.forensics.holders import Moment, timeline, who_held
-from casty_es.audit.forensics.jobs import Job, find_job
+from casty_es.audit.forensics.jobs import Job, find_job, find_job_by_sequence, queue_timeline
 
-__all__ = ["CLAIM_KINDS", "Caller", "Claim", "Job", "Moment", "find_job", "timeline", "who_held"]
+__all__ = [
+    "CLAIM_KINDS",
+    "Caller",
+    "Claim",
+    "Job",
+    "Moment",
+    "find_job",
+    "find_job_by_sequence",
+    "queue_timeline",
+    "timeline",
+    "who_held",
+]

@@ -15,12 +15,14 @@ from typing import Any, Final
 import msgspec
 
 from casty_es.codec import decode_event
+from casty_es.context import said_in
 from casty_es.domain import barrier, lock, semaphore
 from casty_es.domain.decider import Event
+from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import RecordedEvent
 from casty_es.redacted import redacted_digest
 
-__all__ = ["CLAIM_KINDS", "Caller", "Claim", "Tracker", "caller_of", "opening"]
+__all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of"]
 
 CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
 """The structures that can be held or waited for."""
@@ -55,7 +57,7 @@ class Claim(msgspec.Struct):
     asked_at, asked_sequence : int | None
         When it was asked for; ``None`` when that event was cut, or lies further back than was looked.
     granted_at, token : int | None
-        When it was granted, and the sequence of the grant, which is its fencing token within the incarnation.
+        When it was granted, and the sequence of the grant, on which its fencing token ends.
     ended_at, ended_sequence : int | None
         When it ended; ``None`` for a request that had not ended in what was read.
     ending : str | None
@@ -86,9 +88,13 @@ class Claim(msgspec.Struct):
         return None if until is None or self.asked_at is None else until - self.asked_at
 
 
-_Asked: Final = (lock.Requested, semaphore.Requested)
-_Granted: Final = (lock.Granted, semaphore.Granted)
-_ENDINGS: Final[dict[type[Event], str]] = {
+_ASKED: Final = (lock.Requested, semaphore.Requested)
+_GRANTED: Final = (lock.Granted, semaphore.Granted)
+
+OPENINGS: Final = (*_ASKED, barrier.Arrived)
+"""Events that begin a request; so does a grant that nothing was asked for before."""
+
+ENDINGS: Final[dict[type[Event], str]] = {
     lock.Released: "released",
     semaphore.Released: "released",
     lock.Withdrawn: "withdrawn",
@@ -98,36 +104,46 @@ _ENDINGS: Final[dict[type[Event], str]] = {
     semaphore.Expired: "expired",
     barrier.Expired: "expired",
 }
-_ENDS_OF_ALL: Final[dict[type[Event], str]] = {
+"""How an event ends the request that it names."""
+
+ENDS_OF_ALL: Final[dict[type[Event], str]] = {
     lock.Destroyed: "destroyed",
     semaphore.Destroyed: "destroyed",
     barrier.Destroyed: "destroyed",
     barrier.Tripped: "tripped",
 }
+"""How an event ends every request that is there."""
 
 
 def caller_of(record: RecordedEvent) -> Caller:
-    """Give what an event's metadata says of its caller."""
+    """Give what an event's metadata says of its caller.
+
+    Raises
+    ------
+    JournalCorruptError
+        The metadata is nothing that the library writes.
+    """
     if record.metadata is None:
         return Caller()
     if redacted_digest(record.metadata) is not None:
         return Caller(redacted=True)
-    fields = msgspec.json.decode(record.metadata, type=dict[str, Any])
-    actor, reason, correlation_id = (_text(fields.get(name)) for name in ("actor", "reason", "correlation_id"))
-    return Caller(actor, reason, correlation_id)
+    try:
+        said = said_in(record.metadata)
+    except msgspec.DecodeError as error:
+        raise JournalCorruptError(
+            f"The metadata of the record at position {record.position} of slot {record.slot} is not what "
+            f"audit_context writes: {error}. What was asked for is not told. Verify the journal with `casty-es verify`."
+        ) from error
+    return Caller(said.actor, said.reason, said.correlation_id)
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def opening(record: RecordedEvent) -> tuple[str, Claim] | None:
+def _opening(record: RecordedEvent) -> tuple[str, Claim] | None:
     """Give the request that an event begins, or grants without saying when it was asked for; else ``None``."""
     event: Any = decode_event(record.type, record.version, record.payload)
     at, sequence = record.recorded_at, record.sequence
-    if isinstance(event, _Asked):
+    if isinstance(event, _ASKED):
         return event.request, Claim(event.owner, event.request, at, sequence, asked_by=caller_of(record))
-    if isinstance(event, _Granted):
+    if isinstance(event, _GRANTED):
         claim = Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=caller_of(record))
         return event.request, claim
     if isinstance(event, barrier.Arrived):
@@ -154,19 +170,19 @@ class Tracker:
         """Take the next event; give the requests that end with it, in their order."""
         event: Any = decode_event(record.type, record.version, record.payload)
         cls = type(event)
-        if cls in _ENDINGS:
+        if cls in ENDINGS:
             claim = self.claims.pop(event.request, None)
             if claim is not None:
-                yield _ended(claim, record, _ENDINGS[cls])
-        elif cls in _ENDS_OF_ALL:
+                yield _ended(claim, record, ENDINGS[cls])
+        elif cls in ENDS_OF_ALL:
             claims, self.claims = self.claims, {}
             for claim in claims.values():
-                yield _ended(claim, record, _ENDS_OF_ALL[cls])
-        elif isinstance(event, _Granted) and event.request in self.claims:
+                yield _ended(claim, record, ENDS_OF_ALL[cls])
+        elif isinstance(event, _GRANTED) and event.request in self.claims:
             waiter = self.claims[event.request]
             waiter.granted_at, waiter.token = record.recorded_at, event.token
         else:
-            begun = opening(record)
+            begun = _opening(record)
             if begun is not None:
                 self.claims[begun[0]] = begun[1]
 

@@ -1,30 +1,28 @@
 """Who held a lock, semaphore or barrier at a moment, who waited, and what became of each.
 
-The state at the moment (nearest snapshot and the events after it) says who. A grant's token is the sequence of its
-event, so since when is one read. When a waiter came is found by going back from the moment; what became of everybody by
-going on from it until all are gone. Both are read in pages, whatever the length of the log.
+The state at the moment (nearest snapshot and the events after it) says who. Since when is found by going back from it
+(``looking_back``), and what became of everybody by going on until all are gone. Both are read in pages, whatever the
+length of the log.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from casty_es.audit.forensics.claims import CLAIM_KINDS, Claim, Tracker, caller_of, opening
+from casty_es.audit.forensics.claims import CLAIM_KINDS, Claim, Tracker
+from casty_es.audit.forensics.looking_back import find_beginnings
+from casty_es.audit.history import to_microseconds
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
-from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
 from casty_es.replay import events, sequence_at_time, state_at
 
-__all__ = ["Moment", "find_entity", "timeline", "to_microseconds", "who_held"]
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PAGE_EVENTS: Final = 1_000
-_LOOK_BACK_EVENTS: Final = 100_000  # a waiter of a lease's length came thousands of events ago at most
+__all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -53,17 +51,18 @@ class Moment(msgspec.Struct, frozen=True):
     expected: int | None = None
 
 
-def to_microseconds(moment: datetime) -> int:
-    """Give a moment in microseconds since 1970; one without a zone is refused.
+def span(start: datetime, end: datetime) -> tuple[int, int]:
+    """Give two moments in microseconds since 1970.
 
     Raises
     ------
     InvalidArgumentError
-        The moment has no zone.
+        One has no zone, or the first is not before the last.
     """
-    if moment.tzinfo is None:
-        raise InvalidArgumentError(f"{moment} has no time zone, so it is no moment. Nothing was read. Give it one.")
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    first, last = to_microseconds(start), to_microseconds(end)
+    if first >= last:
+        raise InvalidArgumentError(f"{start} is not before {end}. Nothing was read.")
+    return first, last
 
 
 async def find_entity(journal: EventJournal, kind: str, name: str, kinds: tuple[str, ...]) -> int | None:
@@ -148,11 +147,11 @@ async def timeline(journal: EventJournal, kind: str, name: str, start: datetime,
     Raises
     ------
     InvalidArgumentError
-        The kind cannot be held, or a moment has no zone.
+        The kind cannot be held, a moment has no zone, or the first is not before the last.
     ArchivedError
         The events before ``start`` were cut.
     """
-    first, last = to_microseconds(start), to_microseconds(end)
+    first, last = span(start, end)
     entity = await find_entity(journal, kind, name, CLAIM_KINDS)
     if entity is None:
         return
@@ -173,7 +172,6 @@ async def _claims(
     journal: EventJournal, entity: int, kind: str, state: Any, sequence: int
 ) -> tuple[list[Claim], list[Claim]]:
     """Give those who hold and those who wait in a state, with what the events until then say of them."""
-    first, _ = await journal.bounds(entity)
     if kind == "lock":
         held = [] if state.holder is None else [(state.holder.request, state.holder)]
     else:
@@ -181,50 +179,5 @@ async def _claims(
     holders = [Claim(holder.owner, request, token=holder.token) for request, holder in held]
     number = state.generation if kind == "barrier" else None
     waiters = [Claim(owner, request, round=number) for request, owner in state.line.items()]
-    for claim in holders:
-        await _look_up_grant(journal, entity, claim, first)
-    await _look_back(journal, entity, {claim.request: claim for claim in (*holders, *waiters)}, sequence, first)
+    await find_beginnings(journal, entity, holders, waiters, sequence)
     return holders, waiters
-
-
-async def _look_up_grant(journal: EventJournal, entity: int, claim: Claim, first: int) -> None:
-    """Read the event of a grant: its sequence is the token. One that was cut stays unknown."""
-    token = claim.token or 0
-    if token >= first:
-        [grant] = await journal.history(entity, after=token - 1, limit=1)
-        claim.granted_at = grant.recorded_at
-
-
-async def _look_back(journal: EventJournal, entity: int, missing: dict[str, Claim], sequence: int, first: int) -> None:
-    """Find when each request was asked for, going back; a grant that nothing was asked for before is its own first."""
-    missing = dict(missing)
-    lowest = max(first, sequence - _LOOK_BACK_EVENTS + 1)
-    high = sequence
-    while missing and high >= lowest:
-        low = max(lowest, high - _PAGE_EVENTS + 1)
-        page = await journal.history(entity, after=low - 1, limit=high - low + 1)
-        for record in reversed(page):
-            if not missing:
-                return
-            _look_at(record, missing)
-        high = low - 1
-    # What is left was cut, or lies too far back: since when it is there is not known.
-
-
-def _look_at(record: RecordedEvent, missing: dict[str, Claim]) -> None:
-    begun = opening(record)
-    if begun is None or begun[0] not in missing:
-        return
-    claim, found = missing[begun[0]], begun[1]
-    if found.token is not None and record.command_id != _id_of(claim.request):
-        return  # a grant that somebody else's command caused: it was asked for before
-    del missing[claim.request]
-    claim.asked_at, claim.asked_sequence = record.recorded_at, record.sequence
-    claim.asked_by = caller_of(record)
-
-
-def _id_of(request: str) -> bytes | None:
-    try:
-        return bytes.fromhex(request.replace("-", ""))
-    except ValueError:
-        return None

@@ -2,69 +2,32 @@
 
 A queue is first in, first out, so within a life of the queue (until it is destroyed or redacted) the n-th item that was
 enqueued is the n-th that is dequeued. One walk over the events that counts both follows a job, with nothing in memory
-but the jobs that were asked for and are still in line.
+but the jobs that were asked for and are still in line. It needs the types of the events only: redacted values do not
+stop it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Final
 
-import msgspec
-
-from casty_es.audit.forensics.claims import Caller, caller_of
-from casty_es.audit.forensics.holders import find_entity
-from casty_es.codec import decode_event
+from casty_es.audit.forensics.holders import find_entity, span
+from casty_es.audit.forensics.joblines import ENQUEUED, Job, JobLine, line_at, text_of
+from casty_es.audit.history import to_microseconds
 from casty_es.domain import queue
-from casty_es.journal.port import EventJournal, RecordedEvent
-from casty_es.redacted import redacted_digest
-from casty_es.replay import events, state_at
+from casty_es.errors import ArchivedError, InvalidArgumentError
+from casty_es.journal.port import EventJournal
+from casty_es.names import check_at_least_one
+from casty_es.replay import events, sequence_at_time, state_at
 from casty_es.values import ValueCodec
 
-__all__ = ["Job", "find_job"]
+__all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
 
-_ENDS: Final = {"queue.destroyed": "destroyed", "entity.redacted": "redacted"}
-
-
-class Job(msgspec.Struct):
-    """One item of a queue. Times are microseconds since 1970.
-
-    Attributes
-    ----------
-    number : int
-        Its place among all that were enqueued in this life of the queue, from 1, as far as the log goes back.
-    enqueued_at, enqueued_sequence : int | None
-        When it came; ``None`` when that event was cut.
-    enqueued_by, left_by : Caller | None
-        Who put it there and who took it, as far as the events are there.
-    left_at, left_sequence : int | None
-        When it left; ``None`` while it is in line.
-    ending : str | None
-        ``dequeued``, ``destroyed`` or ``redacted``; ``None`` while it is in line.
-    place : int | None
-        Its place in line now, 1 at the front.
-    """
-
-    number: int
-    enqueued_at: int | None = None
-    enqueued_sequence: int | None = None
-    enqueued_by: Caller | None = None
-    left_at: int | None = None
-    left_sequence: int | None = None
-    left_by: Caller | None = None
-    ending: str | None = None
-    place: int | None = None
-
-    @property
-    def waited(self) -> int | None:
-        """How long it was in line, in microseconds; ``None`` if that is not known, or not over."""
-        if self.left_at is None or self.enqueued_at is None:
-            return None
-        return self.left_at - self.enqueued_at
+_QUEUE: Final = ("queue",)
 
 
-async def find_job(journal: EventJournal, name: str, value: Any) -> AsyncIterator[Job]:
+async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime | None = None) -> AsyncIterator[Job]:
     """Give every time that a value was in a queue: those that left as they left, then those that are in line.
 
     Parameters
@@ -75,50 +38,124 @@ async def find_job(journal: EventJournal, name: str, value: Any) -> AsyncIterato
         The queue's name.
     value : Any
         The value, equal as the queue takes values to be equal: by its canonical JSON.
+    at : datetime | None
+        As of this moment, with a time zone; now when it is not given.
 
     Raises
     ------
     ArchivedError
-        Events were cut, and no snapshot stands before those that are left.
+        Events were cut, and no snapshot stands before those that are left; or the moment lies before the cut.
+    RedactedError
+        Events were cut, and what stood in line at the cut was redacted.
+
+    Examples
+    --------
+    >>> from casty_es.audit.forensics import find_job
+    >>> jobs = d.queue[str]("mails")
+    >>> await jobs.enqueue("hello")
+    >>> await jobs.enqueue("bye")
+    >>> [(job.ending, job.place) async for job in find_job(journal, "mails", "bye")]
+    [(None, 2)]
     """
-    entity = await find_entity(journal, "queue", name, ("queue",))
+    entity = await find_entity(journal, "queue", name, _QUEUE)
     if entity is None:
         return
-    wanted = bytes(ValueCodec(Any).encode(value))
+    until = None if at is None else await sequence_at_time(journal, entity, to_microseconds(at))
+    wanted = bytes(ValueCodec(Any).encode(value)).decode()
     first, _ = await journal.bounds(entity)
-    state: Any = await state_at(journal, entity, queue.QUEUE, max(first - 1, 0))
-    # What stood in line at a cut came before it, nobody can say when.
-    back = state.back - state.front
-    front = 0
-    line = deque(Job(number) for number in range(1, back + 1) if bytes(state.items[state.front + number - 1]) == wanted)
-    async for record in events(journal, entity, after=max(first - 1, 0)):
-        if record.type == "queue.enqueued":
-            back += 1
-            if _holds(record, wanted):
-                line.append(Job(back, record.recorded_at, record.sequence, caller_of(record)))
-        elif record.type == "queue.dequeued":
-            front += 1
-            if line and line[0].number == front:
-                yield _left(line.popleft(), record, "dequeued")
-        elif record.type in _ENDS:
-            front = back = 0
-            while line:
-                yield _left(line.popleft(), record, _ENDS[record.type])
-    while line:
-        job = line.popleft()
-        job.place = job.number - front
+    line = JobLine()
+    if first > 1:
+        # What stood in line at a cut came before it, nobody can say when.
+        state: Any = await state_at(journal, entity, queue.QUEUE, first - 1)
+        for number in range(state.front, state.back):
+            text = bytes(state.items[number]).decode()
+            line.came(Job(value=text) if text == wanted else None)
+    async for record in events(journal, entity, after=max(first - 1, 0), until=until):
+        if record.type == ENQUEUED:
+            line.came(line.job_of(record) if text_of(record) == wanted else None)
+        else:
+            for job in line.take(record):
+                yield job
+    for job in line.rest():
         yield job
 
 
-def _holds(record: RecordedEvent, wanted: bytes) -> bool:
-    """Tell whether an item is the one that is looked for; a redacted one is nobody's."""
-    if redacted_digest(record.payload) is not None:
-        return False
-    event: Any = decode_event(record.type, record.version, record.payload)
-    return bytes(event.value) == wanted
+async def find_job_by_sequence(
+    journal: EventJournal, name: str, sequence: int, *, at: datetime | None = None
+) -> Job | None:
+    """Tell what became of the job that one event of a queue enqueued.
+
+    Parameters
+    ----------
+    journal, name, at
+        As for :func:`find_job`.
+    sequence : int
+        The event's sequence in the queue's log.
+
+    Returns
+    -------
+    Job | None
+        ``None`` when the queue has no such event, or had none at that moment.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The event enqueued nothing.
+    ArchivedError
+        The event was cut, or the moment lies before the cut.
+    """
+    check_at_least_one(sequence, "sequence")
+    entity = await find_entity(journal, "queue", name, _QUEUE)
+    if entity is None:
+        return None
+    until = None if at is None else await sequence_at_time(journal, entity, to_microseconds(at))
+    first, last = await journal.bounds(entity)
+    if sequence < first:
+        raise ArchivedError(f"The events up to sequence {first - 1} were cut by retention. Nothing was read.")
+    if sequence > last or (until is not None and sequence > until):
+        return None
+    [record] = await journal.history(entity, after=sequence - 1, limit=1)
+    if record.type != ENQUEUED:
+        raise InvalidArgumentError(f"Event {sequence} of the queue is {record.type}: it enqueued nothing.")
+    line = JobLine(await line_at(journal, entity, sequence - 1))
+    line.came(line.job_of(record))
+    async for later in events(journal, entity, after=sequence, until=until):
+        for job in line.take(later):
+            return job
+        if later.type == ENQUEUED:
+            line.came(None)
+    return next(line.rest())
 
 
-def _left(job: Job, record: RecordedEvent, ending: str) -> Job:
-    job.left_at, job.left_sequence, job.ending = record.recorded_at, record.sequence, ending
-    job.left_by = caller_of(record)
-    return job
+async def queue_timeline(journal: EventJournal, name: str, start: datetime, end: datetime) -> AsyncIterator[Job]:
+    """Give every job that was in line between two moments, as it leaves; those that had not left come last.
+
+    Parameters
+    ----------
+    journal, name
+        As for :func:`find_job`.
+    start, end : datetime
+        The moments, with a time zone; events at ``end`` belong to it.
+
+    Raises
+    ------
+    InvalidArgumentError
+        A moment has no zone, or the first is not before the last.
+    ArchivedError
+        The events before ``start`` were cut.
+    """
+    first, last = span(start, end)
+    entity = await find_entity(journal, "queue", name, _QUEUE)
+    if entity is None:
+        return
+    sequence = await sequence_at_time(journal, entity, first)
+    line = await JobLine.looking_back(journal, entity, sequence)
+    async for record in events(journal, entity, after=sequence):
+        if record.recorded_at > last:
+            break
+        if record.type == ENQUEUED:
+            line.came(line.job_of(record))
+        for job in line.take(record):
+            yield job
+    for job in line.rest():
+        yield job
