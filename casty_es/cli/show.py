@@ -9,7 +9,7 @@ import typer
 
 from casty_es.cli.common import Json, KeyType, Name, dumps, entity_name
 from casty_es.cli.reaching import inspect
-from casty_es.cli.tables import Table, iso_time
+from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.times import At, microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.codec import encode_state
@@ -61,7 +61,7 @@ def show(
         typer.echo(dumps(shown))
         return
     called = f"{kind}/{name}" + ("" if key is None else f" {key}")
-    when = f"after its event {reached}" if moment is None else f"at {iso_time(moment)}, after its event {reached}"
+    when = f"after its event {reached}" if moment is None else f"at {short_time(moment)}, after its event {reached}"
     table = Table(f"{called} {when}", ("what", "value"))
     table.add("exists", "yes" if shown["exists"] else "no")
     for what, value in (plain if isinstance(plain, dict) else {"value": plain}).items():

@@ -32,7 +32,8 @@ class Table:
 
         # Text, because what is shown may hold what rich would take for markup.
         self._text = Text
-        self._table = RichTable(title=Text(title))
+        self._title = Text(title)  # printed by itself: rich would break it to the width of a narrow table
+        self._table = RichTable()
         for heading in headings:
             right = heading.endswith(">")
             self._table.add_column(heading.removesuffix(">"), overflow="fold", justify="right" if right else "left")
@@ -45,7 +46,9 @@ class Table:
         """Print it: as wide as the terminal, or as wide as it needs to be where there is none."""
         from rich.console import Console  # noqa: PLC0415 - as above
 
-        Console(width=None if sys.stdout.isatty() else _WIDE).print(self._table)
+        console = Console(width=None if sys.stdout.isatty() else _WIDE)
+        console.print(self._title)
+        console.print(self._table)
 
 
 def iso_time(microseconds: int) -> str:
