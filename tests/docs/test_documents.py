@@ -4,7 +4,8 @@ A document is run from its top to its end, in a folder of its own:
 
 1. A Python block whose first line is ``# name.py`` is a file that later blocks use. Any other is run where it stands,
    with the names of ``examples.names``.
-2. Of the shell blocks, what starts with one of ``RUN`` is run; the rest installs or serves, which other tests do.
+2. Of the shell blocks, what starts with one of ``RUN`` is run; the rest installs or serves, which other tests do. A
+   command that ends in ``|| echo WORDS`` must fail, and its errors are part of what it prints.
 3. A ``text`` block is what the block before it prints; ``...`` stands for anything.
 """
 
@@ -56,7 +57,9 @@ class Reader:
             assert same, f"{block.where} says\n{text}\nand this is printed:\n{self._printed}"
         elif block.language == "sh":
             for command in re.split(r"\n|&&", text):
-                await self._type(shlex.split(command, comments=True), block.where)
+                words = shlex.split(command, comments=True)
+                fails = words.index("||") if "||" in words else None
+                await self._type(words[:fails], block.where, echo=None if fails is None else words[fails + 2 :])
         elif file := re.match(r"# (\w+\.py)\n", text):
             (self._folder / file[1]).write_text(text)
         else:
@@ -70,7 +73,7 @@ class Reader:
         else:
             self._printed = await run(text, self._namespace, where)
 
-    async def _type(self, words: list[str], where: str) -> None:
+    async def _type(self, words: list[str], where: str, *, echo: list[str] | None = None) -> None:
         if not words or words[0] in LEFT_OUT:
             return
         if words[0] == "export":
@@ -87,8 +90,9 @@ class Reader:
             stderr=asyncio.subprocess.PIPE,
         )
         out, errors = await process.communicate()
-        assert process.returncode == 0, f"{where}: {shlex.join(words)} failed:\n{out.decode()}{errors.decode()}"
-        self._printed = out.decode()
+        said = f"{out.decode()}{errors.decode()}"
+        assert (process.returncode == 0) is (echo is None), f"{where}: {shlex.join(words)} ended otherwise:\n{said}"
+        self._printed = out.decode() if echo is None else f"{said}{' '.join(echo)}\n"
 
     async def close(self) -> None:
         """Close what the blocks opened."""
@@ -104,6 +108,7 @@ def reader(
 ) -> Reader:
     """A reader in an empty folder, with an empty Postgres database for a document that speaks of one."""
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").symlink_to(ROOT / "docs")  # as in the checkout, for what reads an example
     postgres = request.getfixturevalue("postgres_url") if PLACEHOLDER in document.read_text() else ""
     return Reader(tmp_path, sqlite_journal_url, postgres)
 

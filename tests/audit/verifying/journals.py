@@ -27,7 +27,7 @@ from casty_es.journal.sql import SqlJournal
 SNAPSHOT_EVERY: Final = 20
 _SALT: Final = bytes(range(16))
 _BATCH: Final = 2_000
-_NOW: Final = 1_700_000_000_000_000
+BEGIN: Final = 1_700_000_000_000_000  # of the first event, in microseconds; one comes a microsecond after the other
 
 
 async def write_all_kinds(url: str) -> None:
@@ -104,12 +104,12 @@ class LongWriter:
     @staticmethod
     def _records(slot: int, ids: list[int], names: list[EntityName], events: int) -> Iterator[EventRow]:
         lease = ("lease.acquired", 1)
-        hash_ = link(bytes(32), slot, 1, 1, None, None, _NOW, lease, None, None, digest(b"", "{}"), None)
-        yield (slot, 1, 1, None, None, LEASE_ACQUIRED, 1, "{}", None, None, None, _NOW, hash_)
+        hash_ = link(bytes(32), slot, 1, 1, None, None, BEGIN, lease, None, None, digest(b"", "{}"), None)
+        yield (slot, 1, 1, None, None, LEASE_ACQUIRED, 1, "{}", None, None, None, BEGIN, hash_)
         for number in range(events):
             sequence, which = divmod(number, len(ids))
             sequence += 1
-            position, recorded_at = number + 2, _NOW + number
+            position, recorded_at = number + 2, BEGIN + number
             type_, version, payload = encode_event(Incremented(1, sequence))
             command_id = position.to_bytes(16, "big")
             name = names[which] if sequence == 1 else None

@@ -1,0 +1,1 @@
+"""What audits cost: verifying, reading the past, exporting, and all of it beside load."""

@@ -1,0 +1,77 @@
+"""Ours: increments of one counter alone, and beside a verification of a long journal, in turns."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import statistics
+import sys
+from collections.abc import AsyncIterator
+
+import casty_es
+from tests.benchmarks.clock import for_seconds, tell
+
+_CALLERS = 100
+_TURNS = 3
+_COMMAND = "from casty_es.cli import main; main()"
+
+
+@contextlib.asynccontextmanager
+async def running(*arguments: str) -> AsyncIterator[list[int]]:
+    """Run ``casty-es`` with these arguments, again and again, until the block ends; give the exit codes."""
+    ended: list[int] = []
+
+    async def run() -> None:
+        while True:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", _COMMAND, *arguments, stdout=asyncio.subprocess.DEVNULL
+            )
+            try:
+                code = await process.wait()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+            if code:
+                raise SystemExit(f"casty-es {' '.join(arguments)} ended with {code}: nothing was measured.")
+            ended.append(code)
+
+    task = asyncio.create_task(run())
+    try:
+        yield ended
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def measure(url: str, seconds: float, command: list[str]) -> None:
+    alone, beside = [], []
+    async with casty_es.connect(url) as d:
+        counter = d.counter("load")
+        await for_seconds(counter.increment, callers=_CALLERS, seconds=seconds / 4)
+        for _ in range(_TURNS):
+            done, took = await for_seconds(counter.increment, callers=_CALLERS, seconds=seconds)
+            alone.append(done / took)
+            async with running(*command, "--url", url):
+                done, took = await for_seconds(counter.increment, callers=_CALLERS, seconds=seconds)
+            beside.append(done / took)
+    tell(
+        kept=statistics.median(one / other for one, other in zip(beside, alone, strict=True)),
+        alone=statistics.median(alone),
+        beside=statistics.median(beside),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("url")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("command", nargs="+")
+    given = parser.parse_args()
+    asyncio.run(measure(given.url, given.seconds, given.command))
+
+
+if __name__ == "__main__":
+    main()
