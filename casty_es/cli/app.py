@@ -22,6 +22,7 @@ from casty_es.cli import (
     node,
     nodes,
     queue,
+    redact,
     semaphore,
     set_,
     show,
@@ -68,6 +69,7 @@ app.command("who")(who.who)
 app.command("timeline")(timeline.timeline_command)
 app.command("verify")(verify.verify_command)
 app.command("anchor")(anchor.anchor)
+app.command("redact")(redact.redact_command)
 app.command("accept-loss")(upkeep.accept_loss)
 app.command("demo")(demo.demo)
 

@@ -8,9 +8,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from casty_es.domain.decider import Command, Event, Upkeep
 
-__all__ = ["Redact", "Redacted", "Seal", "Sealed"]
+__all__ = ["REDACTED", "SEALED", "Redact", "Redacted", "Seal", "Sealed"]
+
+SEALED: Final = "entity.sealed"
+REDACTED: Final = "entity.redacted"
 
 
 class Sealed(Upkeep, frozen=True, gc=False):

@@ -57,6 +57,11 @@ class Distributed:
             )
         self._gateway = gateway
 
+    @property
+    def gateway(self) -> EntityGateway:
+        """What the structures are reached through."""
+        return self._gateway
+
     def at(self, moment: datetime | str) -> Distributed:
         """Give all structures as they were at a moment, to be read and not to be changed.
 

@@ -36,6 +36,14 @@ class Backend(Protocol):
         """Run a statement other than an append and commit it."""
         ...
 
+    async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
+        """Run statements in one transaction in which events may be changed and deleted; give the rows of each."""
+        ...
+
+    async def vacuum(self) -> None:
+        """Give back the space, and wipe the bytes, of what was deleted or replaced."""
+        ...
+
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of what was inherited, without a word to anybody."""
         ...

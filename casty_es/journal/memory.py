@@ -223,6 +223,10 @@ class InMemoryJournal:
         """Give no seals: nothing is ever cut from a volatile journal."""
         return []
 
+    async def cut_behind(self, slot: int, position: int) -> bool:  # noqa: ARG002 - none, as above
+        """Tell that nothing was cut."""
+        return False
+
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
         """Give the salts that were set aside."""
         return sorted(salt for salt in self._retired if salt.entity in entities)

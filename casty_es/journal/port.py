@@ -349,6 +349,10 @@ class EventJournal(Protocol):
         """Give a page of a slot's seals whose last position comes after one, by position."""
         ...
 
+    async def cut_behind(self, slot: int, position: int) -> bool:
+        """Tell whether retention cut records of a slot behind a position: what is absent there proves nothing."""
+        ...
+
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
         """Give the salts that were set aside and are not destroyed yet, by entity and sequence."""
         ...

@@ -61,6 +61,8 @@ _LOST_ERRORS: Final = (
 _ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 2.0
 
+_WIPED: Final = ("casty_events", "casty_snapshots", "casty_entities", "casty_retired_salts", "casty_seals")
+
 # Setting it to what it is binds the session to it, whatever the server's configuration becomes meanwhile.
 _SETTINGS: Final = """
     SELECT pg_is_in_recovery() AS standby, current_setting('fsync') AS fsync,
@@ -232,20 +234,46 @@ class PostgresBackend:
         async with self._writer.free:
             return await self._fetch(self._writer, statement, parameters)
 
+    async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
+        async def work(connection: _Connection) -> list[Sequence[Sequence[Any]]]:
+            async with connection.transaction():
+                await connection.execute("SET LOCAL casty_es.maintenance = 'on'")
+                return [await connection.fetch(statement, *parameters) for statement, parameters in steps]
+
+        async with self._writer.free:
+            return await self._answered(self._writer, work)
+
+    async def vacuum(self) -> None:
+        async with self._writer.free:
+            connection = await self._writer.ready()
+            try:
+                await connection.execute(f"VACUUM {', '.join(_WIPED)}")  # as long as it takes, so without answer()
+            except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
+                raise self._unanswered(error) from error
+
     async def _fetch(
         self, session: _Session, statement: str, parameters: tuple[object, ...]
     ) -> Sequence[Sequence[Any]]:
+        async def work(connection: _Connection) -> Sequence[Sequence[Any]]:
+            rows: Sequence[Sequence[Any]] = await connection.fetch(statement, *parameters)
+            return rows
+
+        return await self._answered(session, work)
+
+    async def _answered(self, session: _Session, work: Callable[[_Connection], Awaitable[T]]) -> T:
         connection = await session.ready()
         try:
-            rows: Sequence[Sequence[Any]] = await session.answer(connection.fetch(statement, *parameters))
+            return await session.answer(work(connection))
         except asyncpg.UndefinedTableError as error:
             raise SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.") from error
         except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-            raise JournalUnavailableError(
-                f"The database at {shown(self._url)} could not answer: {_said(error)}. No event was written. Try "
-                f"again when it is back."
-            ) from error
-        return rows
+            raise self._unanswered(error) from error
+
+    def _unanswered(self, error: Exception) -> JournalError:
+        return JournalUnavailableError(
+            f"The database at {shown(self._url)} could not answer: {_said(error)}. No event was written. Try again "
+            f"when it is back."
+        )
 
     def _warned(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
         if message.severity_en == "WARNING":

@@ -219,6 +219,34 @@ class SqlJournal:
         """Run a query of the caller's own, such as one about the database's own tables."""
         return await self._opened().read(statement, *parameters)
 
+    async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
+        """Run statements in one transaction in which events may be changed; see ``maintenance.py``, its one caller.
+
+        Raises
+        ------
+        ConfigurationError
+            The role may not do it. Nothing was changed.
+        JournalUnavailableError
+            The database could not do it, or its answer was lost.
+        """
+        try:
+            return await self._opened().maintain(steps)
+        except JournalUnavailableError as error:
+            if getattr(error.__cause__, "sqlstate", None) == _DENIED:
+                raise ConfigurationError(
+                    f"This role may not change events: {error.__cause__}. Nothing was changed by this step. Use a role "
+                    f"for maintenance; `casty-es db grants` prints what it needs."
+                ) from error
+            raise
+
+    async def vacuum(self) -> None:
+        """Give back the space, and wipe the bytes, of what was deleted or replaced; it may take long."""
+        await self._opened().vacuum()
+
+    async def cut_behind(self, slot: int, position: int) -> bool:
+        """Tell whether records behind a position were cut."""
+        return bool(await self._opened().read(self._opened().statements.cut_behind, slot, position))
+
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""
         return _events(await self._opened().read(self._opened().statements.history, entity, after, limit))

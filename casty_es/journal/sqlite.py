@@ -121,6 +121,12 @@ class SqliteBackend:
     async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
         return await self._writer.run(self._execute, self._writer, statement, parameters)
 
+    async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
+        return await self._writer.run(self._maintain, steps)
+
+    async def vacuum(self) -> None:
+        await self._writer.run(self._vacuum)
+
     # What follows runs in the threads.
 
     def _connect(self, connection: _Connection) -> sqlite3.Connection:
@@ -171,6 +177,35 @@ class SqliteBackend:
             return self._connect(connection).execute(statement, [_parameter(value) for value in parameters]).fetchall()
         except sqlite3.Error as error:
             raise self._translated(connection, error) from error
+
+    def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
+        sqlite = self._connect(self._writer)
+        try:
+            sqlite.execute("PRAGMA secure_delete = ON")  # what is replaced or deleted is overwritten in its page
+            sqlite.execute("BEGIN IMMEDIATE")
+            sqlite.execute("UPDATE casty_meta SET maintenance = 1 WHERE id = 1")
+            rows: list[Sequence[Sequence[Any]]] = [sqlite.execute(*step).fetchall() for step in steps]
+            sqlite.execute("UPDATE casty_meta SET maintenance = 0 WHERE id = 1")
+            sqlite.execute("COMMIT")
+            sqlite.execute("PRAGMA secure_delete = OFF")
+        except sqlite3.Error as error:
+            if sqlite.in_transaction:
+                sqlite.execute("ROLLBACK")
+            raise self._translated(self._writer, error) from error
+        return rows
+
+    def _vacuum(self) -> None:
+        sqlite = self._connect(self._writer)
+        try:
+            sqlite.execute("VACUUM")
+            [(busy, _, _)] = sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise self._translated(self._writer, error) from error
+        if busy:
+            raise JournalUnavailableError(
+                f"The SQLite file {self._file} is in use, so its log beside it still has what was wiped from the file. "
+                f"Vacuum again when other programs are done, or stop them."
+            )
 
     def _translated(self, connection: _Connection, error: sqlite3.Error) -> JournalError:
         code = getattr(error, "sqlite_errorname", "") or ""

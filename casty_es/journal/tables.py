@@ -142,6 +142,8 @@ seals = Table(
     sqlite_strict=True,
 )
 
+Index("ix_casty_seals_entity", seals.c.entity, seals.c.sealed_by)
+
 structures = Table(
     "casty_structures",
     metadata,

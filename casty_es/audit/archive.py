@@ -1,0 +1,178 @@
+"""Archives: the files to which retention moves events before it cuts them.
+
+An archive is a gzip file of lines of JSON (``lines.py``): one that says what it is, then for each entity its row in
+the directory, without its salt, and its events in order. Nobody trusts it: its events are checked by the hash chain
+against the seals in the journal (:func:`check_archive`), also after some of its values were redacted.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from casty_es.audit.lines import EntityLine, EventLine, JournalLine, Line, decode_line, encode_line
+from casty_es.errors import InvalidValueError
+from casty_es.journal.port import DirectoryRow, EventRow, Meta
+
+__all__ = ["ArchiveWriter", "digest_of", "read_archive", "rewrite_archive"]
+
+FORMAT: Final = "casty_es archive 1"
+
+_LONGEST_LINE: Final = 32 * 1024 * 1024  # a value of a mebibyte, escaped, and what was before it
+_CHUNK: Final = 1024 * 1024
+
+
+class ArchiveWriter:
+    """Writes an archive that has its name only when it is whole.
+
+    Parameters
+    ----------
+    file : Path
+        Its name. A file that is there already is never overwritten.
+    """
+
+    def __init__(self, file: Path, meta: Meta) -> None:
+        self.file = file
+        self._part = file.with_name(file.name + ".part")
+        try:
+            self._raw = self._part.open("wb")
+        except OSError as error:
+            raise _unwritable(file, error) from error
+        # Without a name and a time in it, the same rows give the same bytes.
+        self._zip = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0, compresslevel=6)
+        self._write(JournalLine(FORMAT, meta.slots, meta.incarnation, meta.created_at))
+
+    def entity(self, row: DirectoryRow) -> None:
+        """Begin an entity. Its salt stays in the database, where redaction can destroy it."""
+        self._write(EntityLine.of(row._replace(salt=None)))
+
+    def event(self, line: EventLine) -> None:
+        """Add an event of the entity that was begun last."""
+        self._write(line)
+
+    def line(self, line: Line) -> None:
+        """Add a line as it is."""
+        self._write(line)
+
+    def finish(self, *, replace: bool = False) -> str:
+        """Bring it to the disk under its name; give the SHA-256 of the file, hexadecimal."""
+        try:
+            self._zip.close()
+            self._raw.flush()
+            os.fsync(self._raw.fileno())
+            self._raw.close()
+            if not replace and self.file.exists():
+                raise FileExistsError(f"{self.file} exists")
+            self._part.replace(self.file)
+            folder = os.open(self.file.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise _unwritable(self.file, error) from error
+        return digest_of(self.file)
+
+    def abandon(self) -> None:
+        """Leave nothing behind."""
+        self._raw.close()
+        self._part.unlink(missing_ok=True)
+
+    def _write(self, line: Line) -> None:
+        try:
+            self._zip.write(encode_line(line))
+        except OSError as error:
+            raise _unwritable(self.file, error) from error
+
+
+def digest_of(file: Path) -> str:
+    """Give the SHA-256 of a file, hexadecimal."""
+    whole = sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            whole.update(chunk)
+    return whole.hexdigest()
+
+
+def read_archive(file: Path) -> Iterator[tuple[DirectoryRow, EventRow]]:
+    """Give the events of an archive, each with its entity's row; the salts are not in it.
+
+    Raises
+    ------
+    InvalidValueError
+        The file cannot be read, or is no archive that this version can read.
+    """
+    entity: DirectoryRow | None = None
+    for line in _lines(file):
+        if isinstance(line, EntityLine):
+            entity = line.to_row()
+        elif isinstance(line, EventLine) and entity is not None and line.entity == entity.id:
+            try:
+                row = line.to_row()
+            except ValueError as error:
+                raise _unreadable(file, f"an event has something that is not hexadecimal ({error})") from error
+            yield entity, row
+        elif not isinstance(line, JournalLine):
+            raise _unreadable(file, "a line stands where none of its sort may stand")
+
+
+def rewrite_archive(file: Path, change: Callable[[EventLine], EventLine]) -> int:
+    """Write an archive anew with its events changed; give how many were changed. The old file is there until then."""
+    meta, changed, writer = None, 0, None
+    try:
+        for line in _lines(file):
+            if isinstance(line, JournalLine):
+                meta = Meta(line.slots, line.incarnation, line.created_at)
+                writer = ArchiveWriter(file, meta)
+                continue
+            assert writer is not None  # noqa: S101 - the first line is a JournalLine
+            new = change(line) if isinstance(line, EventLine) else line
+            changed += new is not line
+            writer.line(new)
+        assert writer is not None  # noqa: S101 - likewise
+        if changed:
+            writer.finish(replace=True)
+        else:
+            writer.abandon()
+    except BaseException:
+        if writer is not None:
+            writer.abandon()
+        raise
+    return changed
+
+
+def _lines(file: Path) -> Iterator[Line]:
+    """Give the lines, the first one checked."""
+    try:
+        with gzip.open(file, "rb") as stream:
+            number = 0
+            while text := stream.readline(_LONGEST_LINE):
+                number += 1
+                if not text.endswith(b"\n"):
+                    raise _unreadable(file, f"line {number} is too long, or the file does not end with it")
+                line = decode_line(text)
+                if (number == 1) is not isinstance(line, JournalLine):
+                    raise _unreadable(file, "it does not begin as one")
+                if isinstance(line, JournalLine) and line.format != FORMAT:
+                    raise _unreadable(file, f"its format is {line.format[:40]!r}, not {FORMAT!r}")
+                yield line
+            if not number:
+                raise _unreadable(file, "it is empty")
+    except (OSError, EOFError, gzip.BadGzipFile, msgspec.MsgspecError) as error:
+        raise _unreadable(file, str(error)) from error
+
+
+def _unreadable(file: Path, why: str) -> InvalidValueError:
+    return InvalidValueError(f"{file} is not an archive that can be read: {why}. Nothing was changed.")
+
+
+def _unwritable(file: Path, error: OSError) -> InvalidValueError:
+    return InvalidValueError(
+        f"The archive {file} cannot be written: {error}. Nothing was cut. Make room or name another."
+    )

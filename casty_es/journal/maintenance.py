@@ -1,0 +1,127 @@
+"""What retention and redaction change in a journal: the only statements that update or delete an event.
+
+1. Each step is one transaction with the guard of the append-only tables off for itself alone, short enough for live
+   traffic to pass by, and complete in itself: whoever is killed between two steps leaves a journal that verifies.
+2. What a step takes away was written down before: cut events have their seals, redacted values their digests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from casty_es.journal.port import SealRow, StoredSnapshot
+from casty_es.journal.sql import SqlJournal
+
+__all__ = ["Maintenance", "Value"]
+
+Value = tuple[int, str, str | None]
+"""An event's sequence, and what takes the place of its payload and of its metadata."""
+
+_SEAL_COLUMNS: Final = "slot, first, last, entity, previous_hash, hash, sealed_by"
+_SEALS_OF: Final = """
+    SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals WHERE entity = {} ORDER BY last"""
+_INSERT_SEALS: Final = f"""
+    INSERT INTO casty_seals ({_SEAL_COLUMNS})
+    SELECT $1::int, r.*
+    FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bigint[]) AS r"""
+_REPLACE: Final = """
+    UPDATE casty_events e SET payload = r.payload, metadata = r.metadata
+    FROM unnest($2::bigint[], $3::text[], $4::text[]) AS r (sequence, payload, metadata)
+    WHERE e.entity = $1 AND e.sequence = r.sequence"""
+_CUT: Final = """
+    DELETE FROM casty_events WHERE entity = {0}1 AND sequence IN (
+        SELECT sequence FROM casty_events WHERE entity = {0}1 AND sequence <= {0}2 ORDER BY sequence LIMIT {0}3
+    ) RETURNING sequence"""
+
+
+class Maintenance:
+    """The steps.
+
+    Parameters
+    ----------
+    journal : SqlJournal
+        An open journal. Its role must be allowed to change ``casty_events``; the program's own need not be.
+    """
+
+    def __init__(self, journal: SqlJournal) -> None:
+        self._journal = journal
+        self._postgres = journal.file is None
+        self._sign = "$" if self._postgres else "?"
+
+    async def seals_of(self, entity: int) -> list[SealRow]:
+        """Give an entity's seals, by position."""
+        rows = await self._journal.query(_SEALS_OF.format(f"{self._sign}1"), entity)
+        return [SealRow(*row) for row in rows]
+
+    async def set_keep(self, kind: str, name: str, keep: str | None) -> bool:
+        """Record how long a structure's events are kept; tell whether the structure is recorded."""
+        s = self._sign
+        statement = f"UPDATE casty_structures SET keep = {s}3 WHERE kind = {s}1 AND name = {s}2 RETURNING name"
+        return bool((await self._do((statement, (kind, name, keep))))[0])
+
+    async def seal(self, slot: int, rows: Sequence[SealRow], *, sealed_by: int | None = None) -> None:
+        """Write down where events that are about to be cut stand.
+
+        Parameters
+        ----------
+        sealed_by : int | None
+            The sequence of a seal that all older rows of the entity name from now on.
+        """
+        steps: list[tuple[str, tuple[Any, ...]]] = []
+        s = self._sign
+        if sealed_by is not None:
+            update = f"UPDATE casty_seals SET sealed_by = {s}2 WHERE entity = {s}1"
+            steps.append((update, (rows[0].entity, sealed_by)))
+        if self._postgres:
+            steps.append((_INSERT_SEALS, (slot, *map(list, zip(*rows, strict=True)))))
+        else:
+            insert = f"INSERT INTO casty_seals ({_SEAL_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            steps += [(insert, (slot, *row)) for row in rows]
+        await self._do(*steps)
+
+    async def cut(self, entity: int, through: int, *, limit: int) -> int:
+        """Delete the first events of an entity, up to a sequence and a number; give how many there were."""
+        return len((await self._do((_CUT.format(self._sign), (entity, through, limit))))[0])
+
+    async def drop_snapshots(self, entity: int, before: int) -> None:
+        """Delete the snapshots before a sequence."""
+        s = self._sign
+        await self._do((f"DELETE FROM casty_snapshots WHERE entity = {s}1 AND sequence < {s}2", (entity, before)))
+
+    async def replace_states(self, entity: int, base: StoredSnapshot, recorded_at: int) -> None:
+        """Let one snapshot take the place of all up to its sequence."""
+        s = self._sign
+        delete = f"DELETE FROM casty_snapshots WHERE entity = {s}1 AND sequence <= {s}2"
+        insert = (
+            "INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at) "
+            f"VALUES ({s}1, {s}2, {s}3, {s}4, {s}5)"
+        )
+        await self._do(
+            (delete, (entity, base.sequence)),
+            (insert, (entity, base.sequence, base.state, base.version, recorded_at)),
+        )
+
+    async def replace_values(self, entity: int, values: Sequence[Value]) -> None:
+        """Replace payloads and metadata of an entity's events."""
+        if not values:
+            return
+        if self._postgres:
+            await self._do((_REPLACE, (entity, *map(list, zip(*values, strict=True)))))
+            return
+        update = "UPDATE casty_events SET payload = ?3, metadata = ?4 WHERE entity = ?1 AND sequence = ?2"
+        await self._do(*[(update, (entity, *value)) for value in values])
+
+    async def destroy_salts(self, entity: int, through: int) -> None:
+        """Destroy the salts that were set aside up to a redaction: what was digested with them cannot be guessed."""
+        s = self._sign
+        delete = f"DELETE FROM casty_retired_salts WHERE entity = {s}1 AND through <= {s}2"
+        await self._do((delete, (entity, through)))
+
+    async def unfinished(self) -> list[int]:
+        """Give the entities whose redaction is not done: a salt of theirs is still there."""
+        rows = await self._journal.query("SELECT DISTINCT entity FROM casty_retired_salts ORDER BY entity")
+        return [entity for (entity,) in rows]
+
+    async def _do(self, *steps: tuple[str, tuple[Any, ...]]) -> list[Sequence[Sequence[Any]]]:
+        return await self._journal.maintain(steps)
