@@ -41,13 +41,14 @@ _REMEMBERED_STRUCTURES: Final = 100_000
 class _Cold:
     """An entity that is not in memory, and the commands that wait for it."""
 
-    __slots__ = ("asked", "batch", "entity", "name", "pendings", "slot", "stored")
+    __slots__ = ("again", "asked", "batch", "entity", "name", "pendings", "slot", "stored")
 
     def __init__(self, name: EntityName) -> None:
         self.name = name
         self.pendings: list[Pending] = []
         self.batch: list[_Cold] = []  # the one that reads it now
         self.asked = 0  # how many of them were there when the journal was asked
+        self.again = False  # whether it is read for the second time
         self.slot: Slot | None = None
         self.stored: StoredEntity | None = None
         self.entity: Entity | None = None
@@ -260,11 +261,19 @@ class Activator:
                 entity.state = evolve(entity.state, decode_event(type_, version, payload))
             except Exception as error:  # noqa: BLE001 - a log that cannot be folded closes its entity, no matter why
                 broken.add(id_)
-                self._quarantine(tails[id_], sequence, error)
+                self._doubt(tails[id_], sequence, error)
                 continue
             entity.sequence = sequence
             entity.tail_events += 1
             entity.tail_bytes += len(payload)
+
+    def _doubt(self, cold: _Cold, sequence: int, error: Exception) -> None:
+        """Read once more what cannot be folded: it may have been cut or redacted behind its snapshot meanwhile."""
+        if cold.again:
+            self._quarantine(cold, sequence, error)
+            return
+        cold.again, cold.entity = True, None
+        self._enqueue(cold)
 
     def _quarantine(self, cold: _Cold, sequence: int, error: Exception) -> None:
         kind, name, key = cold.name

@@ -16,7 +16,7 @@ from casty_es.actors.fingerprint import may_be_same
 from casty_es.actors.pending import Pending
 from casty_es.codec import decode_event, upkeep_reply
 from casty_es.domain.decider import WAITING, Claim, Upkeep
-from casty_es.errors import IdempotencyConflictError
+from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.journal.port import EventJournal, RecordedEvent
 
 __all__ = ["look_before_acting", "look_up_key", "reply_from"]
@@ -35,6 +35,11 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
     after, pending.repeat_after = pending.repeat_after, None
     recorded = await journal.find(entity.slot.number, after or 0, [pending.command_id])
     if not recorded:
+        if await journal.cut_behind(entity.slot.number, after or 0):
+            raise OutcomeUnknownError(
+                "The command was sent before, and retention has cut records since then: nobody can tell whether it was "
+                "among them. It was not done again. Its archive has it, if it was done."
+            )
         return False
     reply = reply_from(entity, pending, recorded)
     if reply is WAITING:

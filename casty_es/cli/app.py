@@ -23,6 +23,7 @@ from casty_es.cli import (
     nodes,
     queue,
     redact,
+    retention,
     semaphore,
     set_,
     show,
@@ -58,6 +59,7 @@ app.add_typer(set_.app, name="set")
 app.add_typer(queue.app, name="queue")
 app.add_typer(lock.app, name="lock")
 app.add_typer(semaphore.app, name="semaphore")
+app.add_typer(retention.app, name="retention")
 app.command("log")(log.log)
 app.command("show")(show.show)
 app.command("node")(node.node)

@@ -65,12 +65,15 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
     # The head first: what is absent behind it, when it belongs to a later term, stays absent.
     term = await _term(journal, sent.slot)
     same_log = split_term(term)[0] == split_term(sent.term)[0]
-    recorded = await journal.find(sent.slot, sent.after if same_log else 0, [command_id.bytes])
+    after = sent.after if same_log else 0
+    recorded = await journal.find(sent.slot, after, [command_id.bytes])
     if recorded:
         events = tuple(decode_event(event.type, event.version, event.payload) for event in recorded)
         if isinstance(events[0], Upkeep):
             return CommandOutcome(CommandStatus.EXECUTED, _plain(upkeep_reply(events[0])))
         return CommandOutcome(CommandStatus.EXECUTED, _plain(CATALOG[sent.kind].reply(None, events)))
+    if await journal.cut_behind(sent.slot, after):
+        return CommandOutcome(CommandStatus.UNKNOWN)  # retention may have cut it
     return CommandOutcome(CommandStatus.NOT_EXECUTED if term > sent.term else CommandStatus.UNKNOWN)
 
 

@@ -54,6 +54,12 @@ class Maintenance:
         rows = await self._journal.query(_SEALS_OF.format(f"{self._sign}1"), entity)
         return [SealRow(*row) for row in rows]
 
+    async def last_seal(self, entity: int) -> int | None:
+        """Give the sequence of the newest seal that rows of an entity name."""
+        statement = f"SELECT max(sealed_by) FROM casty_seals WHERE entity = {self._sign}1"
+        [(sequence,)] = await self._journal.query(statement, entity)
+        return None if sequence is None else int(sequence)
+
     async def set_keep(self, kind: str, name: str, keep: str | None) -> bool:
         """Record how long a structure's events are kept; tell whether the structure is recorded."""
         s = self._sign

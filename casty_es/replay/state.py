@@ -7,7 +7,7 @@ from typing import Any, Final
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
-from casty_es.errors import ArchivedError, JournalCorruptError
+from casty_es.errors import ArchivedError, JournalCorruptError, RedactedError
 from casty_es.journal.port import EntityName, EventJournal
 
 __all__ = ["committed_state", "state_at"]
@@ -29,6 +29,14 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
     JournalCorruptError
         An event is missing.
     """
+    try:
+        return await _state_at(journal, entity, kind, sequence)
+    except (ArchivedError, RedactedError, JournalCorruptError):
+        # It may have been cut or redacted between its snapshot and its events. What stays so is told.
+        return await _state_at(journal, entity, kind, sequence)
+
+
+async def _state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> Any:
     state, reached = kind.initial, 0
     snapshot = await journal.snapshot_before(entity, sequence) if sequence else None
     if snapshot is not None:
@@ -37,11 +45,11 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
         page = await journal.tails({entity: reached}, limit=min(sequence - reached, _PAGE_EVENTS))
         for _, number, type_, version, payload in page:
             if number != reached + 1:
-                raise _missing(reached + 1, cut=snapshot is None and reached == 0)
+                raise await _missing(journal, entity, reached + 1)
             state = kind.evolve(state, decode_event(type_, version, payload))
             reached = number
         if not page:
-            raise _missing(reached + 1, cut=False)
+            raise await _missing(journal, entity, reached + 1)
     return state
 
 
@@ -55,10 +63,11 @@ async def committed_state(journal: EventJournal, name: EntityName) -> Any:
     return await state_at(journal, stored.id, kind, last)
 
 
-def _missing(sequence: int, *, cut: bool) -> Exception:
-    if cut:
+async def _missing(journal: EventJournal, entity: int, sequence: int) -> Exception:
+    first, _ = await journal.bounds(entity)
+    if sequence < first:
         return ArchivedError(
-            "The events before the state that was asked for were cut by retention, and no snapshot stands there. "
-            "Nothing was read. The entity's log names the archive that has them (entity.sealed)."
+            f"Event {sequence} of the entity was cut by retention, and no snapshot stands there. Nothing was read. "
+            f"The entity's log names the archive that has it (entity.sealed)."
         )
     return JournalCorruptError(f"Event {sequence} of the entity is missing. Verify the journal with `casty-es verify`.")

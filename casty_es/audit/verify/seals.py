@@ -38,6 +38,19 @@ async def check_seals(
     journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], result: SlotResult
 ) -> None:
     """Check all seal rows of a slot against the seals that the walk met."""
+    found = await _checked(journal, slot, met)
+    if found[0]:  # rows may have been given another seal while they were read
+        found = await _checked(journal, slot, met)
+    result.findings += found[0]
+    result.cut += found[1]
+
+
+async def _checked(
+    journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]]
+) -> tuple[list[Finding], int]:
+    """Give what is wrong with the seal rows of a slot, and how many records they stand for."""
+    findings: list[Finding] = []
+    cut = 0
     groups: dict[tuple[int, int], _Group] = {}
     after = 0
     while page := await journal.seals(slot, after=after, limit=_PAGE):
@@ -50,15 +63,16 @@ async def check_seals(
         seal = met.get((entity, sequence)) or await _seal(journal, entity, sequence)
         wrong = _wrong(seal and seal[0], group, sequence)
         if wrong is not None:
-            result.findings.append(Finding(slot, group.first, entity, Wrong.SEAL, wrong))
+            findings.append(Finding(slot, group.first, entity, Wrong.SEAL, wrong))
         elif seal is not None:
-            result.cut += group.records
+            cut += group.records
             if entity not in newest or newest[entity][0].through < seal[0].through:
                 newest[entity] = seal
     for entity, (sealed, position) in newest.items():
         wrong = await _wrong_base(journal, entity, sealed)
         if wrong is not None:
-            result.findings.append(Finding(slot, position, entity, Wrong.SNAPSHOT, wrong))
+            findings.append(Finding(slot, position, entity, Wrong.SNAPSHOT, wrong))
+    return findings, cut
 
 
 async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:

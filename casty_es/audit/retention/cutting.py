@@ -1,0 +1,132 @@
+"""What a cut takes of one entity, and the seal rows that will stand for it.
+
+``through`` is the last event that goes. It is one behind which the entity can be read: its command's events end there,
+the newest event stays, and what was redacted is not cut in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from casty_es.audit.retention.policy import Keep
+from casty_es.audit.seals import rows_digest
+from casty_es.errors import JournalCorruptError
+from casty_es.journal.maintenance import Maintenance
+from casty_es.journal.port import DirectoryRow, EventRow, SealRow
+from casty_es.journal.sql import SqlJournal
+from casty_es.replay import sequence_at_time
+
+__all__ = ["EVENTS_PER_SEAL", "Cut", "plan_cut", "sealed_rows"]
+
+EVENTS_PER_SEAL: Final = 10_000
+"""How many events one seal covers at most: their rows are written in one transaction."""
+
+_SECOND: Final = 1_000_000
+
+
+class Cut(msgspec.Struct):
+    """A cut to be made.
+
+    Attributes
+    ----------
+    first, through : int
+        The sequences of the first and the last event that go.
+    rows : list[SealRow]
+        Where they stand; they name no seal yet.
+    """
+
+    entity: DirectoryRow
+    first: int
+    through: int
+    rows: list[SealRow] = []
+
+    @property
+    def events(self) -> int:
+        """How many events go."""
+        return self.through - self.first + 1
+
+
+async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: int) -> Cut | None:
+    """Give the cut that a policy asks for; ``None`` where there is nothing to cut.
+
+    Parameters
+    ----------
+    now : int
+        In microseconds since 1970.
+    """
+    first, last = await journal.bounds(entity.id)
+    if keep == "all" or not first or first == last:
+        return None
+    if isinstance(keep, timedelta):
+        cutoff = now - int(keep.total_seconds()) * _SECOND
+        [oldest] = await journal.history(entity.id, after=first - 1, limit=1)
+        through = 0 if oldest.recorded_at > cutoff else await sequence_at_time(journal, entity.id, cutoff)
+    else:
+        through = last - keep
+    through = min(through, last - 1, first - 1 + EVENTS_PER_SEAL)
+    if through < first:
+        return None
+    seals = {row.sealed_by for row in await Maintenance(journal).seals_of(entity.id)}
+    if isinstance(keep, int):
+        through = min(through, last - keep - len(seals))  # seals do not count: each cut would make room for one more
+    through = await _end_of_command(journal, entity.id, first, through)
+    if through < max(first, entity.salted_from) or await journal.retired_salts([entity.id]):
+        return None  # before a redaction there is no state to stand for what was cut
+    if through - first < len([sequence for sequence in seals if first <= sequence <= through]):
+        return None  # nothing but seals would go, and one would come
+    return Cut(entity, first, through)
+
+
+async def _end_of_command(journal: SqlJournal, entity: int, first: int, through: int) -> int:
+    """Go back to where a command's events end: a repeat must find all of them, or none."""
+    while through >= first:
+        pair = await journal.history(entity, after=through - 1, limit=2)
+        if len(pair) == 1 or pair[0].command_id is None or pair[0].command_id != pair[1].command_id:
+            break
+        through -= 1
+    return through
+
+
+class Runs:
+    """Gathers the runs of neighbouring records of one entity, and the hashes at their ends."""
+
+    def __init__(self, journal: SqlJournal, entity: DirectoryRow) -> None:
+        self._journal = journal
+        self._entity = entity
+        self.rows: list[SealRow] = []
+
+    async def add(self, row: EventRow) -> None:
+        """Add the next event."""
+        position, hash_ = row[1], row[12]
+        if self.rows and self.rows[-1].last == position - 1:
+            self.rows[-1] = self.rows[-1]._replace(last=position, hash=hash_)
+        else:
+            before = await self._hash_at(position - 1)
+            self.rows.append(SealRow(position, position, self._entity.id, before, hash_, 0))
+
+    async def _hash_at(self, position: int) -> bytes:
+        slot = self._entity.slot
+        records = await self._journal.rows(slot, after=position - 1, limit=1)
+        if records and records[0][1] == position:
+            return records[0][12]
+        seals = await self._journal.seals(slot, after=position - 1, limit=1)
+        if seals and seals[0].last == position:
+            return seals[0].hash
+        raise JournalCorruptError(
+            f"Slot {slot}: the record at position {position} is missing, and no seal stands for it. Nothing was cut. "
+            f"Verify the journal with `casty-es verify`."
+        )
+
+
+async def sealed_rows(journal: SqlJournal, cut: Cut) -> tuple[bool, str]:
+    """Give whether a cut's seal must cover all rows of its entity, and the digest over those that it covers.
+
+    It must when the cut takes an older seal with it: rows whose seal is gone would prove nothing.
+    """
+    older: Sequence[SealRow] = await Maintenance(journal).seals_of(cut.entity.id)
+    everything = any(row.sealed_by <= cut.through for row in older)
+    return everything, rows_digest([*older, *cut.rows] if everything else cut.rows)

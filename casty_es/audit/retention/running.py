@@ -1,0 +1,273 @@
+"""A run of retention: archive first, then cut behind a snapshot, beside live traffic.
+
+The order of the steps, each of which may be the last before a crash (docs/decisions/0017-seals.md):
+
+1. The events of many entities go into one archive, which is brought to the disk and read back.
+2. For each entity, a snapshot stands at the last event that goes.
+3. Its owner appends ``entity.sealed``. A seal that nothing names changes nothing: after a crash here the next run
+   makes an archive and a seal anew.
+4. The rows of ``casty_seals`` are written, all in one transaction.
+5. The events are deleted, some hundred at a time, and then the older snapshots. After a crash here the next run does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Final, cast
+
+import msgspec
+
+from casty_es.audit.archive import ArchiveWriter, read_archive
+from casty_es.audit.asking import ask_entity
+from casty_es.audit.lines import event_line
+from casty_es.audit.retention.cutting import EVENTS_PER_SEAL, Cut, Runs, plan_cut, sealed_rows
+from casty_es.audit.retention.policy import Keep, policies
+from casty_es.audit.seals import state_digest
+from casty_es.codec import encode_state
+from casty_es.domain.catalog import CATALOG
+from casty_es.domain.upkeep import SEALED, Seal, Sealed
+from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalCorruptError, JournalUnavailableError
+from casty_es.gateway.port import EntityGateway
+from casty_es.journal.maintenance import Maintenance
+from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
+from casty_es.journal.sql import SqlJournal
+from casty_es.replay import events, state_at
+
+__all__ = ["Retained", "run_retention"]
+
+_PAGE: Final = 1_000
+_EVENTS_PER_ARCHIVE: Final = 50_000
+_DELETED_AT_A_TIME: Final = 500
+_SEAL_SECONDS: Final = 30.0
+
+
+class Retained(msgspec.Struct):
+    """What a run did.
+
+    Attributes
+    ----------
+    entities, events : int
+        Of how many entities it cut how many events.
+    archives : list[str]
+        The archives that it wrote.
+    """
+
+    entities: int = 0
+    events: int = 0
+    archives: list[str] = []
+
+
+async def run_retention(
+    gateway: EntityGateway,
+    journal: SqlJournal,
+    folder: Path,
+    *,
+    pace: float = 1.0,
+    now: datetime | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Retained:
+    """Archive and cut what the policies of the structures do not keep.
+
+    Parameters
+    ----------
+    gateway : EntityGateway
+        Reaches the owners: a running system, or a client.
+    journal : SqlJournal
+        The journal, open, with a role that may change events.
+    folder : Path
+        Where the archives go. Without them the history behind a cut is gone: keep them.
+    pace : float
+        How long to rest after each transaction, in times of what it took: 1 leaves live traffic every other moment, 0
+        goes on at once.
+    now : datetime | None
+        What ages are counted from; the clock's time when it is not given.
+    progress : Callable[[int], None] | None
+        Is told how many events were cut since it was told last.
+
+    Raises
+    ------
+    InvalidArgumentError
+        The folder is none.
+    InvalidValueError
+        An archive could not be written. Nothing of it was cut.
+    NotDoneError, OutcomeUnknownError
+        An owner did not answer. What was cut is cut; run it again.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from casty_es.audit.retention import run_retention, set_retention
+    >>> for _ in range(5):
+    ...     _ = await d.counter("clicks").increment()
+    >>> await set_retention(journal, "counter", "clicks", 2)
+    >>> done = await run_retention(system, journal, Path(tempfile.mkdtemp()))
+    >>> done.events, await d.counter("clicks").get()
+    (3, 5)
+    """
+    if not await asyncio.to_thread(folder.is_dir):
+        raise InvalidArgumentError(f"{folder} is not a folder. Nothing was cut. Make it, or name another.")
+    moment = time.time_ns() // 1_000 if now is None else round(now.timestamp() * 1_000_000)
+    run = _Run(gateway, journal, folder, pace, moment, progress)
+    batch: list[tuple[Cut, Keep]] = []
+    async for entity, keep in _entities(journal):
+        await run.finish(entity)
+        cut = await plan_cut(journal, entity, keep, moment)
+        if cut is not None:
+            batch.append((cut, keep))
+        if sum(cut.events for cut, _ in batch) >= _EVENTS_PER_ARCHIVE:
+            await run.cut_all(batch)
+            batch = []
+    await run.cut_all(batch)
+    return run.retained
+
+
+async def _entities(journal: SqlJournal) -> AsyncIterator[tuple[DirectoryRow, Keep]]:
+    """Give the entities of all structures that have a policy."""
+    for (kind, name), keep in (await policies(journal)).items():
+        after: str | None = None
+        while page := await journal.directory(kind, name, after=after):
+            for row in page:
+                yield row, keep
+            after = page[-1].key
+
+
+class _Run:
+    """The run, and what it has done."""
+
+    def __init__(
+        self,
+        gateway: EntityGateway,
+        journal: SqlJournal,
+        folder: Path,
+        pace: float,
+        now: int,
+        progress: Callable[[int], None] | None,
+    ) -> None:
+        self._gateway = gateway
+        self._journal = journal
+        self._maintenance = Maintenance(journal)
+        self._folder = folder
+        self._pace = pace
+        self._now = now
+        self._progress = progress
+        self.retained = Retained()
+
+    async def finish(self, entity: DirectoryRow) -> None:
+        """Delete what an interrupted run had sealed and not deleted."""
+        sequence = await self._maintenance.last_seal(entity.id)
+        if sequence is None:
+            return
+        found = await self._journal.history(entity.id, after=sequence - 1, limit=1)
+        if not found or found[0].sequence != sequence or found[0].type != SEALED:
+            raise JournalCorruptError(
+                f"Seal rows of the {entity.kind} {entity.name!r} name its event {sequence}, which is no seal. Nothing "
+                f"was cut. Verify the journal with `casty-es verify`."
+            )
+        through = msgspec.json.decode(found[0].payload, type=Sealed).through
+        if (await self._journal.bounds(entity.id))[0] <= through:
+            await self._delete(entity, through)
+
+    async def cut_all(self, batch: list[tuple[Cut, Keep]]) -> None:
+        """Make these cuts, and those that are left of entities of which one seal does not cover all."""
+        while batch:
+            await self._archive_and_cut([cut for cut, _ in batch])
+            more = [
+                (await plan_cut(self._journal, cut.entity, keep, self._now), keep)
+                for cut, keep in batch
+                if cut.events == EVENTS_PER_SEAL
+            ]
+            batch = [(cut, keep) for cut, keep in more if cut is not None]
+
+    async def _archive_and_cut(self, cuts: list[Cut]) -> None:
+        file = self._folder / f"casty-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.jsonl.gz"
+        digest = await self._archive(file, cuts)
+        self.retained.archives.append(file.name)
+        for cut in cuts:
+            await self._cut(cut, file.name, digest)
+            self.retained.entities += 1
+            self.retained.events += cut.events
+            if self._progress is not None:
+                self._progress(cut.events)
+
+    async def _archive(self, file: Path, cuts: list[Cut]) -> str:
+        """Write the events that go, note where they stood, and read the archive back."""
+        writer = ArchiveWriter(file, await self._journal.open())
+        written = sha256()
+        try:
+            for cut in cuts:
+                writer.entity(cut.entity)
+                runs = Runs(self._journal, cut.entity)
+                async for event in events(self._journal, cut.entity.id, after=cut.first - 1, until=cut.through):
+                    row = cast("EventRow", msgspec.structs.astuple(event))
+                    writer.event(event_line(row))
+                    written.update(event.hash)
+                    await runs.add(row)
+                cut.rows = runs.rows
+            digest = await asyncio.to_thread(writer.finish)
+        except BaseException:
+            writer.abandon()
+            raise
+        read = sha256()
+        for _, row in read_archive(file):
+            read.update(row[12])
+        if read.digest() != written.digest():
+            raise InvalidValueError(f"The archive {file} does not hold what was written into it. Nothing was cut.")
+        return digest
+
+    async def _cut(self, cut: Cut, archive: str, archive_sha256: str) -> None:
+        entity, through = cut.entity, cut.through
+        base = await self._base(cut)
+        everything, rows = await sealed_rows(self._journal, cut)
+        state = state_digest(entity.salt or b"", base.state)
+        seal = Seal(through, cut.events, rows, state, archive, archive_sha256)
+        await ask_entity(self._gateway, self._journal, entity.entity_name, seal, timeout=_SEAL_SECONDS)
+        sequence = await self._sealed(cut, seal)
+        named = [row._replace(sealed_by=sequence) for row in cut.rows]
+        await self._maintenance.seal(entity.slot, named, sealed_by=sequence if everything else None)
+        await self._delete(entity, through)
+
+    async def _base(self, cut: Cut) -> StoredSnapshot:
+        """Have a snapshot stand at the last event that goes."""
+        entity, kind = cut.entity, CATALOG[cut.entity.kind]
+        base = await self._journal.snapshot_before(entity.id, cut.through)
+        if base is None or base.sequence != cut.through:
+            state = await state_at(self._journal, entity.id, kind, cut.through)
+            base = StoredSnapshot(cut.through, encode_state(kind, state), kind.state_version)
+            await self._journal.save_snapshot(entity.id, base, cut.rows[-1].hash, time.time_ns() // 1_000)
+        there = await self._journal.snapshot_before(entity.id, cut.through)
+        if there != base:
+            raise JournalUnavailableError(
+                f"The snapshot at event {cut.through} of the {entity.kind} {entity.name!r} could not be kept: it was "
+                f"redacted or cut meanwhile. Nothing of it was cut. Run retention again."
+            )
+        return base
+
+    async def _sealed(self, cut: Cut, seal: Seal) -> int:
+        """Find the seal's event: the newest one of the entity that says what was asked for."""
+        _, last = await self._journal.bounds(cut.entity.id)
+        wanted = seal.sealed()
+        while last > cut.through:
+            page = await self._journal.history(cut.entity.id, after=max(cut.through, last - _PAGE), limit=_PAGE)
+            for event in reversed(page):
+                if event.type == SEALED and msgspec.json.decode(event.payload, type=Sealed) == wanted:
+                    return event.sequence or 0
+            last -= _PAGE
+        raise JournalCorruptError(
+            f"The seal of the {cut.entity.kind} {cut.entity.name!r} is not in its log, although its owner confirmed "
+            f"it. Nothing was cut. Verify the journal with `casty-es verify`."
+        )
+
+    async def _delete(self, entity: DirectoryRow, through: int) -> None:
+        while True:
+            begin = time.perf_counter()
+            deleted = await self._maintenance.cut(entity.id, through, limit=_DELETED_AT_A_TIME)
+            await asyncio.sleep((time.perf_counter() - begin) * self._pace)
+            if deleted < _DELETED_AT_A_TIME:
+                break
+        await self._maintenance.drop_snapshots(entity.id, through)

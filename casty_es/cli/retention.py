@@ -1,0 +1,126 @@
+"""``casty-es retention``: how long events are kept, and moving older ones into archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from casty_es.audit.retention import (
+    Retained,
+    check_archive,
+    keep_text,
+    parse_keep,
+    policies,
+    run_retention,
+    set_retention,
+)
+from casty_es.cli.common import Json, Name, dumps, show
+from casty_es.cli.reaching import change, inspect
+from casty_es.cli.tables import Table
+from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
+from casty_es.domain.catalog import CATALOG
+from casty_es.handles.distributed import Distributed
+from casty_es.journal.sql import SqlJournal
+
+app = typer.Typer(help="Say how long events are kept, and move older ones into archives.", no_args_is_help=True)
+
+_WRONG = 1
+
+
+@app.command("set")
+def set_(
+    kind: Annotated[str, typer.Argument(help=f"One of {', '.join(CATALOG)}.", show_default=False)],
+    name: Name,
+    *,
+    keep: Annotated[
+        str, typer.Option("--keep", help="all, an age such as 90d (s, m, h, d, w), or 1000: events of each entity.")
+    ],
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Say how long the events of a structure are kept. Nothing is cut by it."""
+    policy = parse_keep(keep)
+    inspect(url, lambda journal: set_retention(journal, kind, name, policy))
+    text = f"{kind}/{name} keeps {keep_text(policy)} from the next run of retention on."
+    show({"kind": kind, "name": name, "keep": keep_text(policy)}, text, json=json)
+
+
+@app.command("show")
+def show_(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
+    """Show the structures that do not keep all events."""
+    rows = [
+        {"kind": kind, "name": name, "keep": keep_text(keep)} for (kind, name), keep in inspect(url, policies).items()
+    ]
+    if json:
+        typer.echo(dumps(rows))
+    elif not rows:
+        typer.echo("All events of all structures are kept.")
+    else:
+        table = Table("what is kept", ("structure", "keep>"))
+        for row in rows:
+            table.add(f"{row['kind']}/{row['name']}", row["keep"])
+        table.print()
+
+
+@app.command()
+@takes_where
+def run(
+    *,
+    archive: Annotated[Path, typer.Option("--archive", help="The folder for the archives.")],
+    pace: Annotated[
+        float, typer.Option("--pace", min=0, help="How long to rest after each step, in times of what it took.")
+    ] = 1.0,
+    where: Where,
+    json: Json = False,
+) -> None:
+    """Move what is older than the policies say into archives, then cut it. May run while the program runs."""
+    from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - likewise
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.completed:,} events cut"), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("cut", total=None)
+
+        async def work(d: Distributed) -> Retained:
+            journal = SqlJournal(where.url)
+            await journal.open()
+            try:
+                return await run_retention(
+                    d.gateway, journal, archive, pace=pace, progress=lambda events: bar.advance(task, events)
+                )
+            finally:
+                await journal.close()
+
+        done = change(where, work)
+    text = f"{done.events:,} events of {done.entities:,} entities were cut." + "".join(
+        f"\nThey are in {archive / file}." for file in done.archives
+    )
+    show(msgspec.to_builtins(done), text, json=json)
+
+
+@app.command()
+def check(
+    files: Annotated[list[Path], typer.Argument(help="The archives.", show_default=False)],
+    *,
+    url: Url = DEFAULT_URL,
+    json: Json = False,
+) -> None:
+    """Check that archives hold what was cut, by the journal's hash chain. Exits with 1 if one does not."""
+
+    async def work(journal: SqlJournal) -> dict[str, list[str]]:
+        return {str(file): await check_archive(journal, file) for file in files}
+
+    found = inspect(url, work)
+    if json:
+        typer.echo(dumps(found))
+    else:
+        for file, wrong in found.items():
+            typer.echo(f"{file}: " + ("it holds what was cut." if not wrong else f"{len(wrong)} things are wrong."))
+            for text in wrong:
+                typer.echo(f"  {text}")
+    if any(found.values()):
+        raise typer.Exit(_WRONG)
