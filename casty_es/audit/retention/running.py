@@ -7,7 +7,7 @@ The order of the steps, each of which may be the last before a crash (docs/decis
 3. Its owner appends ``entity.sealed``. A seal that nothing names changes nothing: after a crash here the next run
    makes an archive and a seal anew.
 4. The rows of ``casty_seals`` are written, all in one transaction.
-5. The events are deleted, some hundred at a time, and then the older snapshots. After a crash here the next run does it.
+5. The events are deleted, some hundred at a time, then the older snapshots. After a crash here the next run goes on.
 """
 
 from __future__ import annotations
