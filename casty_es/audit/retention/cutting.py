@@ -72,7 +72,9 @@ async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: i
         return None
     seals = {row.sealed_by for row in await Maintenance(journal).seals_of(entity.id)}
     if isinstance(keep, int):
-        through = min(through, last - keep - len(seals))  # seals do not count: each cut would make room for one more
+        # Seals do not count: each cut would make room for one more.
+        while through > (kept := last - keep - sum(sequence > through for sequence in seals)):
+            through = kept
     through = await _end_of_command(journal, entity.id, first, through)
     if through < max(first, entity.salted_from) or await journal.retired_salts([entity.id]):
         return None  # before a redaction there is no state to stand for what was cut
