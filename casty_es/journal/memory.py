@@ -59,6 +59,7 @@ class InMemoryJournal:
         self._directory: dict[EntityName, EntityRow] = {}
         self._names: dict[int, EntityName] = {}
         self._snapshots: dict[int, list[StoredSnapshot]] = {}
+        self._snapshot_times: dict[tuple[int, int], int] = {}
         self._structures: dict[tuple[str, str], int] = {}
         self._nodes: dict[str, NodeRow] = {}
         self._slots: dict[int, SlotRow] = {}
@@ -208,7 +209,7 @@ class InMemoryJournal:
     ) -> list[tuple[int, StoredSnapshot]]:
         """Give a page of a slot's snapshots."""
         found = [
-            (entity, snapshot)
+            (entity, msgspec.structs.replace(snapshot, recorded_at=self._snapshot_times[entity, snapshot.sequence]))
             for entity in sorted(self._snapshots)
             for snapshot in self._snapshots[entity]
             if entity >> ENTITY_NUMBER_BITS == slot and (entity, snapshot.sequence) > after
@@ -266,7 +267,7 @@ class InMemoryJournal:
         start = bisect_right(stream, sequence, key=lambda event: event.sequence or 0)
         return stream[start : start + limit]
 
-    async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:  # noqa: ARG002 - when is of no use here
+    async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
         """Keep a snapshot of committed state."""
         events = self._after(entity, snapshot.sequence - 1, 1)
         kept = self._snapshots.setdefault(entity, [])
@@ -274,8 +275,9 @@ class InMemoryJournal:
             return False
         if snapshot.sequence <= self._salted_from.get(entity, 0):
             return False
-        kept.append(snapshot)
+        kept.append(msgspec.structs.replace(snapshot, recorded_at=0))
         kept.sort(key=lambda old: old.sequence)
+        self._snapshot_times[entity, snapshot.sequence] = recorded_at
         return True
 
     async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:

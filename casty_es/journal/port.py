@@ -95,6 +95,7 @@ class StoredSnapshot(msgspec.Struct, frozen=True):
     sequence: int
     state: str
     version: int
+    recorded_at: int = 0  # only what goes through a slot's snapshots asks for it
 
 
 class StoredEntity(msgspec.Struct, frozen=True):
@@ -338,7 +339,7 @@ class EventJournal(Protocol):
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
-        """Give a page of a slot's snapshots with their entities, after an entity and sequence."""
+        """Give a page of a slot's snapshots with their entities and times, after an entity and sequence."""
         ...
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:

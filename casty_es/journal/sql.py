@@ -96,7 +96,11 @@ class SqlJournal:
                     self._backend = self._new_backend()
                     raise
                 if not rows:
-                    raise SchemaError("The journal's table casty_meta is empty. Nothing was opened. Migrate it again.")
+                    raise SchemaError(
+                        "The journal's table casty_meta is empty: an import or a copy into it is not complete. Nothing "
+                        "was opened. Run the same `casty-es import` or `casty-es copy` again, and it goes on; or begin "
+                        "with a new database."
+                    )
                 self._meta = Meta(*rows[0])
             return self._meta
 

@@ -138,7 +138,7 @@ POSTGRES: Final = Statements(
         SELECT sequence, state, version FROM casty_snapshots
         WHERE entity = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1""",
     slot_snapshots="""
-        SELECT entity, sequence, state, version FROM casty_snapshots
+        SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
         WHERE (entity, sequence) > ($2, $3) AND entity >= ($1::bigint << 32) AND entity < (($1::bigint + 1) << 32)
         ORDER BY entity, sequence LIMIT $4""",
     snapshot_sequences="""
@@ -231,7 +231,7 @@ SQLITE: Final = Statements(
         SELECT sequence, state, version FROM casty_snapshots
         WHERE entity = ?1 AND sequence <= ?2 ORDER BY sequence DESC LIMIT 1""",
     slot_snapshots="""
-        SELECT entity, sequence, state, version FROM casty_snapshots
+        SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
         WHERE (entity, sequence) > (?2, ?3) AND entity >= (?1 << 32) AND entity < ((?1 + 1) << 32)
         ORDER BY entity, sequence LIMIT ?4""",
     snapshot_sequences="""

@@ -127,8 +127,8 @@ async def test_a_slots_snapshots_in_pages(journal: EventJournal) -> None:
         listed += page
         after = (page[-1][0], page[-1][1].sequence)
 
-    assert [(entity, snapshot.sequence) for entity, snapshot in listed] == [
-        (entity_id(3, number), sequence) for number in (1, 2) for sequence in (1, 2)
+    assert [(entity, snapshot.sequence, snapshot.recorded_at) for entity, snapshot in listed] == [
+        (entity_id(3, number), sequence, NOW) for number in (1, 2) for sequence in (1, 2)
     ]
 
 

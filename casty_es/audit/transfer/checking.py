@@ -1,0 +1,136 @@
+"""Whether the events of a file follow from each other: the chain of one slot, before its records are written.
+
+What was cut is jumped over where a seal says so, as ``verify`` does. What only ``verify`` checks (states, sequences, the
+directory) is left to it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import deque
+from typing import Final
+
+from casty_es.audit.lines import EventLine
+from casty_es.errors import InvalidValueError
+from casty_es.journal.chain import UNSALTED, digest, link
+from casty_es.journal.port import EMPTY_SLOT, DirectoryRow, EventRow, Head, RetiredSalt, SealRow
+from casty_es.redacted import redacted_digest
+
+__all__ = ["SlotChain", "refused"]
+
+_ID: Final = 16
+
+
+class SlotChain:
+    """How far a slot is checked.
+
+    Attributes
+    ----------
+    head : Head
+        The last event that was checked.
+    entities : dict[int, DirectoryRow]
+        The entities of the next events.
+    retired : dict[int, list[RetiredSalt]]
+        Salts of earlier events.
+    """
+
+    def __init__(self, slot: int) -> None:
+        self.slot = slot
+        self.head = EMPTY_SLOT
+        self.entities: dict[int, DirectoryRow] = {}
+        self.retired: dict[int, list[RetiredSalt]] = {}
+        self._seals: deque[SealRow] = deque()
+        self._position = 0
+        self._hash: bytes = EMPTY_SLOT.hash
+        self._sealed: SealRow | None = None
+
+    def seal(self, row: SealRow) -> None:
+        """Note what was cut."""
+        self._seals.append(row)
+
+    def check(self, number: int, line: EventLine) -> EventRow:
+        """Give the row of an event that fits; ``number`` is its line's.
+
+        Raises
+        ------
+        InvalidValueError
+            It does not follow from what came before.
+        """
+        try:
+            row = line.to_row()
+            self._go_to(number, row)
+            if self._sealed is not None and row[1] <= self._sealed.last:
+                if row[1] == self._sealed.last and row[12] != self._sealed.hash:
+                    raise refused(number, "it was sealed with another hash")
+            elif self._link(number, row) != row[12]:
+                raise refused(number, "it does not follow from its fields, its entity and the record before it")
+        except (ValueError, OverflowError, TypeError, struct.error) as error:
+            if isinstance(error, InvalidValueError):
+                raise
+            raise refused(number, f"no program wrote it ({error})") from error
+        if row[9] is not None and len(row[9]) != _ID:
+            raise refused(number, "its command id has not 16 bytes")
+        if self._sealed is None or row[1] > self._sealed.last:
+            self._position, self._hash = row[1], row[12]
+        self.head = Head(row[1], row[12], row[2], row[11])
+        return row
+
+    def _go_to(self, number: int, row: EventRow) -> None:
+        """Jump over what was cut before an event."""
+        position = row[1]
+        if row[0] != self.slot:
+            raise refused(number, f"it is of slot {row[0]}, in the middle of slot {self.slot}")
+        if position <= self.head.position:
+            raise refused(number, f"its position is {position}, and the one before was {self.head.position}")
+        while position > self._position + 1:
+            while self._seals and self._seals[0].last <= self._position:
+                self._seals.popleft()
+            if not self._seals or self._seals[0].first > self._position + 1:
+                raise refused(number, f"position {self._position + 1} is missing before it, and no seal says why")
+            seal = self._seals.popleft()
+            if seal.first == self._position + 1 and seal.previous_hash != self._hash:
+                raise refused(number, "what was cut before it does not follow from the record before that")
+            self._sealed, self._position, self._hash = seal, seal.last, seal.hash
+
+    def _link(self, number: int, row: EventRow) -> bytes:
+        slot, position, epoch, entity, sequence, type_, version, payload, metadata, command_id, key, at, _ = row
+        name, salt = None, b""
+        if entity is not None:
+            known = self.entities.get(entity)
+            if known is None:
+                raise refused(number, f"its entity {entity} is not in the file")
+            if type_ not in UNSALTED:
+                salt = self._salt(known, sequence or 0)
+            if sequence == 1:
+                name = known.entity_name
+        return link(
+            self._hash,
+            slot,
+            position,
+            epoch,
+            entity,
+            sequence,
+            at,
+            (type_, version),
+            command_id,
+            key,
+            redacted_digest(payload) or digest(salt, payload),
+            None if metadata is None else redacted_digest(metadata) or digest(salt, metadata),
+            name,
+        )
+
+    def _salt(self, entity: DirectoryRow, sequence: int) -> bytes:
+        if sequence > entity.salted_from:
+            return entity.salt or b""
+        for retired in self.retired.get(entity.id, ()):
+            if retired.through >= sequence:
+                return retired.salt
+        return b""
+
+
+def refused(number: int, why: str) -> InvalidValueError:
+    """Give the error for a line that cannot be taken."""
+    return InvalidValueError(
+        f"Line {number} cannot be taken: {why}. It and the lines behind it were not written; what was written before them "
+        f"is right, and not complete: nothing opens that database until an import into it is."
+    )

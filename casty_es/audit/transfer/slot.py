@@ -1,0 +1,200 @@
+"""One slot of a journal as pages of lines, as it was at a position, while the program goes on writing.
+
+The order is: each entity by its id, with the salts that a redaction set aside; seals; events; snapshots. So whoever
+reads it can check every event with what came before.
+
+1. What was appended after the position is looked at behind every page of entities or snapshots. An entity that was born
+   after it is left out; of one that had later events, whether it exists is computed, and later snapshots are left out.
+2. A redaction or a cut changes what stands before the position. If one happened since the slot was begun, ``moved``
+   says so: the slot has to be read again, up to the record that says it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+
+from casty_es.audit.lines import EntityLine, Line, SaltLine, SealLine, SnapshotLine, event_line
+from casty_es.audit.seals import packed
+from casty_es.audit.transfer.places import Filter, Page, Place, Section
+from casty_es.domain.catalog import CATALOG
+from casty_es.errors import CastyError
+from casty_es.journal.chain import UNSALTED
+from casty_es.journal.port import DirectoryRow, EventJournal, EventRow, RetiredSalt
+from casty_es.replay import state_at
+
+__all__ = ["SlotReader"]
+
+_PAGE: Final = 2_000
+_UPKEEP: Final = UNSALTED - {"lease.acquired"}
+
+
+class SlotReader:
+    """Reads a slot.
+
+    Parameters
+    ----------
+    position : int
+        The last position that is wanted.
+    wanted : Filter | None
+        Which events are wanted; then there are no seals, salts and snapshots.
+
+    Attributes
+    ----------
+    moved : bool
+        Whether the slot has to be read again.
+    """
+
+    def __init__(self, journal: EventJournal, slot: int, position: int, wanted: Filter | None = None) -> None:
+        self._journal = journal
+        self._slot = slot
+        self._position = position
+        self._wanted = wanted
+        self._scanned = position
+        self._later: dict[int, int] = {}  # of each entity the first sequence after the position
+        self._chosen: set[int] | None = None
+        self.moved = False
+
+    async def pages(self, start: Place) -> AsyncGenerator[Page, None]:
+        """Give the pages behind a place; their digests are left to the caller."""
+        place = start
+        if place.section <= Section.HEAD:
+            place = _next(place, Section.ENTITIES)
+            place = msgspec.structs.replace(place, upkeep=await self._upkeep(), retired=())
+        parts = {Section.ENTITIES: self._entities, Section.EVENTS: self._events}
+        if self._wanted is None:
+            parts |= {Section.SEALS: self._seals, Section.SNAPSHOTS: self._snapshots}
+        elif place.section > Section.ENTITIES:
+            await self._choose()
+        for section in sorted(parts):
+            if section < place.section:
+                continue
+            if section > place.section:
+                place = _next(place, section)
+            async for page in parts[section](place):
+                yield page
+                place = page.place
+        await self._scan()
+        if self._wanted is None and await self._changed(place):
+            self.moved = True
+
+    async def _changed(self, place: Place) -> bool:
+        retired = {salt.entity for salt in await self._journal.retired_salts(place.retired)} if place.retired else set()
+        return await self._upkeep() != place.upkeep or retired != set(place.retired)
+
+    async def _upkeep(self) -> str:
+        """Give a digest of what was cut."""
+        whole, after = sha256(), 0
+        while page := await self._journal.seals(self._slot, after=after, limit=_PAGE):
+            for row in page:
+                whole.update(packed(row) + row.sealed_by.to_bytes(8, "big", signed=True))
+            after = page[-1].last
+        return whole.hexdigest()
+
+    async def _scan(self) -> None:
+        """Look at what was appended after the position."""
+        while rows := await self._journal.rows(self._slot, after=self._scanned, limit=_PAGE):
+            for row in rows:
+                if row[3] is not None and row[4] is not None:
+                    self._later.setdefault(row[3], row[4])
+                if row[5] in _UPKEEP and self._wanted is None:
+                    self.moved = True
+            self._scanned = rows[-1][1]
+
+    async def _entities(self, place: Place) -> AsyncGenerator[Page, None]:
+        while rows := await self._journal.slot_directory(self._slot, after=place.after[0], limit=_PAGE):
+            await self._scan()
+            lines: list[Line] = []
+            salts = await self._salts([row.id for row in rows if row.salted_from])
+            for row in rows:
+                then = await self._then(row)
+                if then is None or not self._is_wanted(row):
+                    continue
+                lines.append(EntityLine.of(then))
+                lines += [SaltLine.of(salt) for salt in salts.get(row.id, ())]
+            place = msgspec.structs.replace(place, after=(rows[-1].id, 0), retired=(*place.retired, *salts))
+            yield Page(lines, place)
+
+    async def _salts(self, entities: list[int]) -> dict[int, list[RetiredSalt]]:
+        salts: dict[int, list[RetiredSalt]] = {}
+        if entities and self._wanted is None:
+            for salt in await self._journal.retired_salts(entities):
+                salts.setdefault(salt.entity, []).append(salt)
+        return salts
+
+    async def _then(self, row: DirectoryRow) -> DirectoryRow | None:
+        """Give an entity's row as of the position; ``None`` if it was not there."""
+        later = self._later.get(row.id)
+        if self._wanted is not None:
+            row = row._replace(salt=None)  # whoever has it could guess at what was redacted
+        if later is None or later == 1:
+            return row if later is None else None
+        kind = CATALOG.get(row.kind)
+        if kind is None:
+            return row
+        try:
+            return row._replace(alive=kind.exists(await state_at(self._journal, row.id, kind, later - 1)))
+        except CastyError:  # check-replay is there to say what is wrong with it
+            return row
+
+    def _is_wanted(self, row: DirectoryRow) -> bool:
+        wanted = self._wanted
+        if wanted is None or (wanted.kind is None and wanted.name is None):
+            return True
+        if self._chosen is None:
+            self._chosen = set()
+        if wanted.kind in {None, row.kind} and wanted.name in {None, row.name}:
+            self._chosen.add(row.id)
+            return True
+        return False
+
+    async def _choose(self) -> None:
+        """Find the entities that are wanted once more, to go on behind them."""
+        after = 0
+        while rows := await self._journal.slot_directory(self._slot, after=after, limit=_PAGE):
+            for row in rows:
+                self._is_wanted(row)
+            after = rows[-1].id
+
+    async def _seals(self, place: Place) -> AsyncGenerator[Page, None]:
+        while rows := await self._journal.seals(self._slot, after=place.after[0], limit=_PAGE):
+            place = msgspec.structs.replace(place, after=(rows[-1].last, 0))
+            yield Page([SealLine.of(self._slot, row) for row in rows], place)
+
+    async def _events(self, place: Place) -> AsyncGenerator[Page, None]:
+        while place.after[0] < self._position:
+            limit = min(_PAGE, self._position - place.after[0])
+            rows = await self._journal.rows(self._slot, after=place.after[0], limit=limit)
+            if rows and rows[-1][1] > self._position:  # some before were cut
+                rows = [row for row in rows if row[1] <= self._position]
+            if not rows:
+                return
+            place = msgspec.structs.replace(place, after=(rows[-1][1], 0), records=place.records + len(rows))
+            yield Page([event_line(row) for row in rows if self._wanted is None or self._event_wanted(row)], place)
+
+    def _event_wanted(self, row: EventRow) -> bool:
+        wanted = self._wanted
+        assert wanted is not None  # noqa: S101 - asked before
+        if self._chosen is not None and row[3] not in self._chosen:
+            return False
+        if (wanted.kind is not None or wanted.name is not None) and self._chosen is None:
+            return False
+        return (wanted.after is None or row[11] > wanted.after) and (wanted.until is None or row[11] <= wanted.until)
+
+    async def _snapshots(self, place: Place) -> AsyncGenerator[Page, None]:
+        while rows := await self._journal.slot_snapshots(self._slot, after=place.after, limit=_PAGE):
+            await self._scan()
+            lines: list[Line] = [
+                SnapshotLine.of(entity, row)
+                for entity, row in rows
+                if entity not in self._later or row.sequence < self._later[entity]
+            ]
+            place = msgspec.structs.replace(place, after=(rows[-1][0], rows[-1][1].sequence))
+            yield Page(lines, place)
+
+
+def _next(place: Place, section: int) -> Place:
+    return msgspec.structs.replace(place, section=section, after=(0, 0))

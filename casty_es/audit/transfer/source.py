@@ -1,0 +1,112 @@
+"""A whole journal as pages of lines: what a file, a folder of Parquet, and another database are made from."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from casty_es.audit.lines import EndLine, JournalLine, Line, SlotLine, StructureLine, after_line
+from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT, Cut, Filter, Page, Place, Section
+from casty_es.audit.transfer.slot import SlotReader
+from casty_es.journal.port import EventJournal
+
+__all__ = ["MovedError", "Source", "take_cut"]
+
+
+class MovedError(Exception):
+    """Something was cut or redacted in a slot while it was read, so that what was read does not fit together.
+
+    Parameters
+    ----------
+    slot : int
+        Where.
+    """
+
+    def __init__(self, slot: int) -> None:
+        super().__init__(slot)
+        self.slot = slot
+
+
+async def take_cut(journal: EventJournal, wanted: Filter | None = None) -> Cut:
+    """Give the journal's heads as of now: every operation that was acknowledged before is in it."""
+    meta = await journal.open()
+    heads = await journal.heads(range(meta.slots))
+    line = JournalLine(
+        FORMAT if wanted is None else EVENTS_FORMAT, meta.slots, await journal.incarnation(), meta.created_at
+    )
+    there = {slot: (head.position, head.hash.hex()) for slot, head in sorted(heads.items()) if head.position}
+    return Cut(line, there, wanted)
+
+
+class Source:
+    """Reads a journal.
+
+    Attributes
+    ----------
+    cut : Cut
+        How far each slot is read. ``extend`` moves it for a slot.
+    """
+
+    def __init__(self, journal: EventJournal, cut: Cut) -> None:
+        self._journal = journal
+        self.cut = cut
+
+    async def extend(self, slot: int) -> None:
+        """Read a slot up to the head that it has now."""
+        head = (await self._journal.heads([slot]))[slot]
+        self.cut = msgspec.structs.replace(self.cut, heads={**self.cut.heads, slot: (head.position, head.hash.hex())})
+
+    async def pages(self, start: Place) -> AsyncGenerator[Page, None]:
+        """Give the pages behind a place. The pages of a slot may prove worthless when the slot ends.
+
+        Raises
+        ------
+        MovedError
+            The slot has to be read again.
+        """
+        place, wanted = start, self.cut.filter
+        if place.slot < 0:
+            lines: list[Line] = [self.cut.journal]
+            lines += [
+                StructureLine(*row)
+                for row in await self._journal.structure_rows()
+                if wanted is None or (wanted.kind in {None, row.kind} and wanted.name in {None, row.name})
+            ]
+            place = Place(slot=0, digest=_digested(place.digest, lines))
+            yield Page(lines, place)
+        for slot in self.cut.heads:
+            if slot < place.slot:
+                continue
+            if slot > place.slot:
+                place = msgspec.structs.replace(place, slot=slot, section=Section.HEAD, after=(0, 0))
+            async for page in self._slot(place):
+                place = page.place
+                yield page
+        if wanted is None:
+            yield Page([EndLine(place.slots, place.digest.hex())], place)
+
+    async def _slot(self, place: Place) -> AsyncGenerator[Page, None]:
+        """Give a slot's pages, with its line before them and the digests that they make."""
+        slot, digest = place.slot, place.digest
+        position, hash_ = self.cut.heads[slot]
+        reader = SlotReader(self._journal, slot, position, self.cut.filter)
+        first: list[Line] = []
+        if place.section == Section.HEAD:
+            place = msgspec.structs.replace(place, slots=place.slots + 1)
+            if self.cut.filter is None:
+                first = [SlotLine(slot, position, hash_, digest.hex())]
+        async for page in reader.pages(place):
+            page.lines[:0] = first
+            first = []
+            digest = _digested(digest, page.lines)
+            page.place = msgspec.structs.replace(page.place, digest=digest)
+            yield page
+        if reader.moved:
+            raise MovedError(slot)
+
+
+def _digested(digest: bytes, lines: list[Line]) -> bytes:
+    for line in lines:
+        digest = after_line(digest, line)
+    return digest

@@ -1,0 +1,375 @@
+"""Writing the rows of another journal into a database that has none, past the library's own ways.
+
+1. It begins by putting ``casty_meta``'s row away, so that nobody opens the journal until it is complete, and by a note
+   in ``casty_secrets`` that says whose rows these are. It ends by putting the row back, as the other journal had it.
+2. Events are written behind the slot's last one and nowhere else; everything else takes the place of what is there. So
+   the same rows can be written again after a crash.
+3. Each call is one transaction: committed when it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import asyncpg
+import msgspec
+
+from casty_es.errors import ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
+from casty_es.journal import postgres, schema
+from casty_es.journal.port import (
+    EMPTY_SLOT,
+    DirectoryRow,
+    EventRow,
+    Head,
+    Meta,
+    RecordedEvent,
+    RetiredSalt,
+    SealRow,
+    StoredSnapshot,
+    StructureRow,
+)
+from casty_es.journal.statements import POSTGRES, SQLITE
+from casty_es.journal.urls import is_sqlite, shown, sqlite_file
+
+__all__ = ["Restored", "Restoring", "restoring"]
+
+_NOTE: Final = "import"
+_EVENT: Final = RecordedEvent.__struct_fields__
+_HEAD: Final = (
+    "SELECT position, hash, epoch, recorded_at FROM casty_events WHERE slot = {0} ORDER BY position DESC LIMIT 1"
+)
+_USED: Final = """
+    SELECT (SELECT count(*) FROM (SELECT 1 FROM casty_events LIMIT 1) a)
+        + (SELECT count(*) FROM (SELECT 1 FROM casty_entities LIMIT 1) b)
+        + (SELECT count(*) FROM (SELECT 1 FROM casty_structures LIMIT 1) c)
+        + (SELECT count(*) FROM (SELECT 1 FROM casty_snapshots LIMIT 1) d)"""
+_READ_NOTE: Final = "SELECT value FROM casty_secrets WHERE name = 'import'"
+_READ_META: Final = "SELECT slots, hash_algorithm FROM casty_meta WHERE id = 1"
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """A table whose rows take the place of what is there."""
+
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+
+    def upsert(self, mark: str) -> str:
+        """Give the statement; ``mark`` is how a parameter is written."""
+        values = ", ".join(mark.format(number) for number in range(1, len(self.columns) + 1))
+        changed = ", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in self.key)
+        return (
+            f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) "  # noqa: S608 - constants
+            f"ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {changed}"
+        )
+
+
+_STRUCTURES: Final = _Table("casty_structures", StructureRow._fields, ("kind", "name"))
+_ENTITIES: Final = _Table("casty_entities", DirectoryRow._fields, ("id",))
+_SALTS: Final = _Table("casty_retired_salts", RetiredSalt._fields, ("entity", "through"))
+_SEALS: Final = _Table("casty_seals", ("slot", *SealRow._fields), ("slot", "last"))
+_SNAPSHOTS: Final = _Table("casty_snapshots", ("entity", *StoredSnapshot.__struct_fields__), ("entity", "sequence"))
+
+
+class Restored(msgspec.Struct):
+    """Rows to be written.
+
+    Attributes
+    ----------
+    slot : int
+        The slot of the events.
+    head : Head
+        The slot's last record, behind which the events are.
+    """
+
+    slot: int = 0
+    head: Head = EMPTY_SLOT
+    structures: list[StructureRow] = []
+    entities: list[DirectoryRow] = []
+    salts: list[RetiredSalt] = []
+    seals: list[tuple[int, SealRow]] = []
+    events: list[EventRow] = []
+    snapshots: list[tuple[int, StoredSnapshot]] = []
+
+    def upserts(self) -> list[tuple[_Table, list[tuple[Any, ...]]]]:
+        """Give the rows by table."""
+        return [
+            (_STRUCTURES, [tuple(row) for row in self.structures]),
+            (_ENTITIES, [tuple(row) for row in self.entities]),
+            (_SALTS, [tuple(row) for row in self.salts]),
+            (_SEALS, [(slot, *row) for slot, row in self.seals]),
+            (_SNAPSHOTS, [(entity, *msgspec.structs.astuple(row)) for entity, row in self.snapshots]),
+        ]
+
+
+class _Note(msgspec.Struct, forbid_unknown_fields=True):
+    slots: int
+    created_at: int
+    hash_algorithm: str
+
+
+class _Database(Protocol):
+    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]: ...
+
+    async def begin(self, note: bytes) -> None: ...
+
+    async def write(self, rows: Restored) -> None: ...
+
+    async def finish(self, meta: Meta, hash_algorithm: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Restoring:
+    """A database that is being filled."""
+
+    def __init__(self, url: str, database: _Database) -> None:
+        self._url = url
+        self._database = database
+        self._statements = SQLITE if is_sqlite(url) else POSTGRES
+        self._note = _Note(0, 0, "")
+
+    async def begin(self, meta: Meta) -> bool:
+        """Put the database aside for the rows of a journal; tell whether it was already, by an interrupted run.
+
+        Raises
+        ------
+        ConfigurationError
+            It has another number of slots, has records, or holds half of another journal.
+        """
+        notes = await self._database.fetch(_READ_NOTE)
+        if notes:
+            try:
+                self._note = msgspec.json.decode(bytes(notes[0][0]), type=_Note)
+            except msgspec.MsgspecError as error:
+                raise self._refused(f"its note of an import cannot be read ({error})") from error
+            if (self._note.slots, self._note.created_at) != (meta.slots, meta.created_at):
+                raise self._refused("it holds a part of another journal, whose import is not complete")
+            return True
+        rows = await self._database.fetch(_READ_META)
+        if not rows:
+            raise self._refused("its table casty_meta is empty")
+        slots, algorithm = rows[0]
+        if slots != meta.slots:
+            raise self._refused(f"it was made with {slots} slots, and the journal to be written has {meta.slots}")
+        if (await self._database.fetch(_USED))[0][0]:
+            raise self._refused("it has records already, or an import into it is complete")
+        self._note = _Note(meta.slots, meta.created_at, algorithm)
+        await self._database.begin(msgspec.json.encode(self._note))
+        return False
+
+    async def head(self, slot: int) -> Head:
+        """Give a slot's last record."""
+        mark = "?1" if is_sqlite(self._url) else "$1"
+        rows = await self._database.fetch(_HEAD.format(mark), slot)
+        return Head(*rows[0]) if rows else EMPTY_SLOT
+
+    async def rows(self, slot: int, after: int, limit: int) -> list[EventRow]:
+        """Give a page of the events that are there."""
+        rows = await self._database.fetch(self._statements.records, slot, after, limit)
+        return [cast("EventRow", tuple(row)) for row in rows]
+
+    async def entity_rows(self, ids: list[int]) -> list[DirectoryRow]:
+        """Give the rows of entities that are there."""
+        parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
+        rows = await self._database.fetch(self._statements.entity_rows, parameter)
+        return [DirectoryRow(*row) for row in rows]
+
+    async def write(self, rows: Restored) -> None:
+        """Write rows, all or none.
+
+        Raises
+        ------
+        ConflictError
+            The slot's last record is another one: a program uses the database.
+        InvalidValueError
+            The database cannot hold one of the rows.
+        """
+        await self._database.write(rows)
+
+    async def finish(self, meta: Meta) -> None:
+        """Make it a journal."""
+        await self._database.finish(meta, self._note.hash_algorithm)
+
+    def _refused(self, why: str) -> ConfigurationError:
+        return ConfigurationError(
+            f"{shown(self._url)} cannot be filled: {why}. Nothing was written. Give a database of its own, which "
+            f"`casty-es db upgrade --slots N` made ready or which is empty."
+        )
+
+
+@contextlib.asynccontextmanager
+async def restoring(url: str) -> AsyncIterator[Restoring]:
+    """Connect to a migrated database that is to be filled.
+
+    Raises
+    ------
+    JournalUnavailableError
+        It cannot be reached.
+    SchemaError
+        It has no tables, or older or newer ones.
+    """
+    await asyncio.to_thread(schema.check, url)
+    database: _Database = _Sqlite(sqlite_file(url)) if is_sqlite(url) else _Postgres(await postgres.connect(url))
+    try:
+        yield Restoring(url, database)
+    finally:
+        await database.close()
+
+
+_FINISH: Final = (
+    "INSERT INTO casty_meta (id, slots, hash_algorithm, incarnation, created_at) VALUES (1, {0}, {1}, {2}, {3})"
+)
+
+
+def _conflict(slot: int, there: Head, named: Head) -> ConflictError:
+    return ConflictError(
+        f"Slot {slot} of the database is at position {there.position}, not at {named.position}: another program writes "
+        f"into it. Nothing more was written. End that program and begin with a new database.",
+        constraint="predecessor",
+    )
+
+
+def _unfit(error: Exception) -> InvalidValueError:
+    return InvalidValueError(
+        f"The database does not take a row: {error}. Nothing of these rows was written, what came before was."
+    )
+
+
+class _Sqlite:
+    def __init__(self, file: Path) -> None:
+        uri = f"{file.absolute().as_uri()}?mode=rw"
+        self._sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+        self._sqlite.execute("PRAGMA journal_mode = WAL")
+        self._sqlite.execute("PRAGMA synchronous = FULL")
+        self._sqlite.execute("PRAGMA cache_size = -65536")
+
+    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = await self._in_thread(self._fetch, statement, parameters)
+        return rows
+
+    def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
+        return self._sqlite.execute(statement, parameters).fetchall()
+
+    async def begin(self, note: bytes) -> None:
+        await self._in_thread(self._begin, note)
+
+    async def write(self, rows: Restored) -> None:
+        await self._in_thread(self._write, rows)
+
+    async def finish(self, meta: Meta, hash_algorithm: str) -> None:
+        await self._in_thread(self._finish, meta, hash_algorithm)
+
+    async def close(self) -> None:
+        await self._in_thread(self._sqlite.close)
+
+    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return await asyncio.to_thread(function, *arguments)
+        except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
+            raise _unfit(error) from error
+        except sqlite3.Error as error:
+            raise JournalUnavailableError(
+                f"The SQLite file could not be written: {error}. What was committed before is there. The same command "
+                f"goes on."
+            ) from error
+
+    def _transaction(self) -> contextlib.AbstractContextManager[None]:
+        return _sqlite_transaction(self._sqlite)
+
+    def _begin(self, note: bytes) -> None:
+        with self._transaction():
+            self._sqlite.execute("INSERT INTO casty_secrets (name, value) VALUES (?, ?)", (_NOTE, note))
+            self._sqlite.execute("DELETE FROM casty_meta")
+
+    def _write(self, rows: Restored) -> None:
+        with self._transaction():
+            for table, values in rows.upserts():
+                if values:
+                    self._sqlite.executemany(table.upsert("?{}"), values)
+            if rows.events:
+                found = self._sqlite.execute(_HEAD.format("?1"), (rows.slot,)).fetchone()
+                there = Head(*found) if found else EMPTY_SLOT
+                if (there.position, there.hash) != (rows.head.position, rows.head.hash):
+                    raise _conflict(rows.slot, there, rows.head)
+                marks = ", ".join("?" * len(_EVENT))
+                self._sqlite.executemany(
+                    f"INSERT INTO casty_events ({', '.join(_EVENT)}) VALUES ({marks})",  # noqa: S608 - constants
+                    rows.events,
+                )
+
+    def _finish(self, meta: Meta, hash_algorithm: str) -> None:
+        with self._transaction():
+            values = (meta.slots, hash_algorithm, meta.incarnation, meta.created_at)
+            self._sqlite.execute(_FINISH.format("?1", "?2", "?3", "?4"), values)
+            self._sqlite.execute("DELETE FROM casty_secrets WHERE name = ?", (_NOTE,))
+        self._sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+@contextlib.contextmanager
+def _sqlite_transaction(sqlite: sqlite3.Connection) -> Any:
+    sqlite.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        sqlite.execute("ROLLBACK")
+        raise
+    sqlite.execute("COMMIT")
+
+
+class _Postgres:
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        self._connection = connection
+
+    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]:
+        with _postgres_errors():
+            rows: Sequence[Sequence[Any]] = await self._connection.fetch(statement, *parameters)
+            return rows
+
+    async def begin(self, note: bytes) -> None:
+        with _postgres_errors():
+            async with self._connection.transaction():
+                await self._connection.execute("INSERT INTO casty_secrets (name, value) VALUES ($1, $2)", _NOTE, note)
+                await self._connection.execute("DELETE FROM casty_meta")
+
+    async def write(self, rows: Restored) -> None:
+        with _postgres_errors():
+            async with self._connection.transaction():
+                for table, values in rows.upserts():
+                    if values:
+                        await self._connection.executemany(table.upsert("${}"), values)
+                if rows.events:
+                    found = await self._connection.fetchrow(_HEAD.format("$1"), rows.slot)
+                    there = Head(*found) if found else EMPTY_SLOT
+                    if (there.position, there.hash) != (rows.head.position, rows.head.hash):
+                        raise _conflict(rows.slot, there, rows.head)
+                    await self._connection.copy_records_to_table(
+                        "casty_events", records=rows.events, columns=list(_EVENT)
+                    )
+
+    async def finish(self, meta: Meta, hash_algorithm: str) -> None:
+        with _postgres_errors():
+            async with self._connection.transaction():
+                values = (meta.slots, hash_algorithm, meta.incarnation, meta.created_at)
+                await self._connection.execute(_FINISH.format("$1", "$2", "$3", "$4"), *values)
+                await self._connection.execute("DELETE FROM casty_secrets WHERE name = $1", _NOTE)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+
+@contextlib.contextmanager
+def _postgres_errors() -> Any:
+    try:
+        yield
+    except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
+        raise _unfit(error) from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise JournalUnavailableError(
+            f"The database could not be written: {error}. What was committed before is there. The same command goes on."
+        ) from error
