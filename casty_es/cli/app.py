@@ -28,6 +28,7 @@ from casty_es.cli import (
     set_,
     show,
     timeline,
+    transfer,
     upkeep,
     verify,
     who,
@@ -72,6 +73,9 @@ app.command("timeline")(timeline.timeline_command)
 app.command("verify")(verify.verify_command)
 app.command("anchor")(anchor.anchor)
 app.command("redact")(redact.redact_command)
+app.command("export")(transfer.export)
+app.command("import")(transfer.import_command)
+app.command("copy")(transfer.copy)
 app.command("accept-loss")(upkeep.accept_loss)
 app.command("demo")(demo.demo)
 

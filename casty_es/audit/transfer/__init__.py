@@ -1,6 +1,7 @@
 """Taking a journal elsewhere with its whole history: into files and out of them, and from database to database.
 
-An export is as sensitive as the database: it holds every value, and the salts that keep redacted ones from being guessed.
+An export is as sensitive as the database: it holds every value, and the salts that keep redacted ones from being
+guessed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Whether the events of a file follow from each other: the chain of one slot, before its records are written.
 
-What was cut is jumped over where a seal says so, as ``verify`` does. What only ``verify`` checks (states, sequences, the
-directory) is left to it.
+What was cut is jumped over where a seal says so, as ``verify`` does. What only ``verify`` checks (states, sequences,
+the directory) is left to it.
 """
 
 from __future__ import annotations
@@ -131,6 +131,6 @@ class SlotChain:
 def refused(number: int, why: str) -> InvalidValueError:
     """Give the error for a line that cannot be taken."""
     return InvalidValueError(
-        f"Line {number} cannot be taken: {why}. It and the lines behind it were not written; what was written before them "
-        f"is right, and not complete: nothing opens that database until an import into it is."
+        f"Line {number} cannot be taken: {why}. It and the lines behind it were not written; what was written before "
+        f"them is right, and not complete: nothing opens that database until an import into it is."
     )

@@ -53,8 +53,9 @@ async def export_journal(
 ) -> TransferReport:
     """Write a journal into a file of JSON Lines or a folder of Parquet files.
 
-    The program may go on: the export is of the moment when it began. If it is interrupted, the same call goes on, and the
-    result is the same to the last byte. Until it is complete it is called ``NAME.part``.
+    The program may go on: the export is of the moment when it began. A slot in which something was cut or redacted
+    meanwhile goes up to that. If it is interrupted, the same call goes on, and the result is the same to the last byte.
+    Until it is complete it is called ``NAME.part``.
 
     Parameters
     ----------
@@ -176,7 +177,7 @@ class _Export:
         await asyncio.to_thread(self._writer.finish)
         self._progress.remove()
         place = state.written.place
-        return TransferReport(slots=place.slots, records=place.records, resumed=resumed)
+        return TransferReport(place.slots, place.records, place.entities, place.snapshots, place.seals, resumed=resumed)
 
     async def _write(self, source: Source, state: State) -> None:
         slot, place = state.written.place.slot, state.written.place

@@ -7,7 +7,7 @@ written: so a run that was interrupted is gone on with by beginning with the fir
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from casty_es.audit.lines import (
     EndLine,
@@ -35,6 +35,9 @@ _EVENTS: Final = 5_000
 _OTHERS: Final = 2_000
 _BYTES: Final = 16 * 1024 * 1024
 _ENTITIES: Final = 50_000  # in memory; of the others the database is asked
+
+_Row: TypeAlias = EntityLine | SaltLine | SealLine | SnapshotLine
+_OtherLine: TypeAlias = JournalLine | StructureLine | SlotLine | EndLine | _Row
 
 # In which order kinds of lines stand in a slot; a salt stands behind its entity.
 _RANK: Final[dict[type[Any], int]] = {
@@ -75,7 +78,7 @@ class Filling:
         self._chain: SlotChain | None = None
         self._until: SlotLine | None = None
         self._there = EMPTY_SLOT  # what the slot has in the database
-        self._order: tuple[Any, ...] = ()
+        self._order: tuple[int, ...] = ()
         self._structure: tuple[str, str] | None = None
         self._restored = Restored()
         self._events: list[tuple[int, EventLine]] = []
@@ -94,10 +97,8 @@ class Filling:
             The database has something else.
         """
         if isinstance(line, EventLine):
-            if self._chain is None:
-                raise refused(number, "it stands before the first slot")
             if not self._events:
-                await self._enter(number, line, 3)
+                self._enter(number, line)
             self._events.append((number, line))
             self._bytes += len(line.payload)
             if len(self._events) >= _EVENTS or self._bytes >= _BYTES:
@@ -105,6 +106,11 @@ class Filling:
             return
         if self._events:
             await self._write_events()
+        await self._take_other(number, line)
+        if self._waiting >= _OTHERS or self._bytes >= _BYTES:
+            await self._write()
+
+    async def _take_other(self, number: int, line: _OtherLine) -> None:
         if isinstance(line, SlotLine | EndLine) and line.digest != self._digest.hex():
             raise refused(number, "the lines before it are not those that were exported")
         self._digest = after_line(self._digest, line)
@@ -113,15 +119,13 @@ class Filling:
                 if number != 1:
                     raise refused(number, "it is the first line of another export")
             case StructureLine():
-                await self._take_structure(number, line)
+                self._take_structure(number, line)
             case SlotLine():
                 await self._take_slot(number, line)
             case EndLine():
                 await self._take_end(number, line)
             case _:
-                await self._take_row(number, line)
-        if self._waiting >= _OTHERS or self._bytes >= _BYTES:
-            await self._write()
+                self._take_row(number, line)
 
     async def end(self) -> None:
         """Make the database a journal, behind the last line.
@@ -133,12 +137,12 @@ class Filling:
         """
         if not self._ended:
             raise InvalidValueError(
-                "The export is not whole: its last line is missing. What was written is right, and not complete: nothing "
-                "opens that database until an import into it is."
+                "The export is not whole: its last line is missing. What was written is right, and not complete: "
+                "nothing opens that database until an import into it is."
             )
         await self._database.finish(self._meta)
 
-    async def _take_structure(self, number: int, line: StructureLine) -> None:
+    def _take_structure(self, number: int, line: StructureLine) -> None:
         if self._chain is not None or (self._structure or ("", "")) >= (line.kind, line.name):
             raise refused(number, "it does not stand in its order")
         self._structure = line.kind, line.name
@@ -174,8 +178,8 @@ class Filling:
                 number, f"slot {until.slot} ends before it at {chain.head.position}, and it goes up to {until.position}"
             )
 
-    async def _take_row(self, number: int, line: EntityLine | SaltLine | SealLine | SnapshotLine) -> None:
-        await self._enter(number, line, _RANK[type(line)])
+    def _take_row(self, number: int, line: _Row) -> None:
+        self._enter(number, line)
         chain, restored = self._chain, self._restored
         assert chain is not None  # noqa: S101 - entered
         match line:
@@ -198,7 +202,7 @@ class Filling:
                 self.report.snapshots += 1
         self._waiting += 1
 
-    async def _enter(self, number: int, line: Any, rank: int) -> None:
+    def _enter(self, number: int, line: EventLine | _Row) -> None:
         """Check that a line stands in its place."""
         if self._chain is None:
             raise refused(number, "it stands before the first slot")
@@ -210,10 +214,10 @@ class Filling:
         if slot != self._chain.slot:
             raise refused(number, f"it is not of slot {self._chain.slot}")
         if isinstance(line, EventLine):
-            order: tuple[Any, ...] = (rank,)
+            order: tuple[int, ...] = (_RANK[EventLine],)
             wrong = order < self._order[:1]
         else:
-            order = (rank, *_key(line))
+            order = (_RANK[type(line)], *_key(line))
             wrong = order <= self._order
         if wrong:
             raise refused(number, "it does not stand in its order, or it stands there twice")
@@ -236,7 +240,7 @@ class Filling:
             else:
                 new.append(row)
         if there:
-            await self._compare(chain.slot, behind, [_bare(line) for _, line in events[:there]])
+            await self._compare(chain.slot, behind, [line.to_row() for _, line in events[:there]])
         if new:
             if self._there.position > before.position:
                 raise _other(chain.slot, before.position + 1)
@@ -271,11 +275,7 @@ class Filling:
             await self._database.write(restored)
 
 
-def _bare(line: EventLine) -> EventRow:
-    return line.to_row()
-
-
-def _key(line: EntityLine | SaltLine | SealLine | SnapshotLine) -> tuple[int, ...]:
+def _key(line: _Row) -> tuple[int, ...]:
     match line:
         case EntityLine():
             return line.id, -1
@@ -289,7 +289,7 @@ def _key(line: EntityLine | SaltLine | SealLine | SnapshotLine) -> tuple[int, ..
 
 def _other(slot: int, position: int) -> ConfigurationError:
     return ConfigurationError(
-        f"The database has other records in slot {slot} from position {position} on than the journal that is written into "
-        f"it: what stood there was redacted or cut since, or another program wrote them. Nothing more was written. Begin "
-        f"with a new database."
+        f"The database has other records in slot {slot} from position {position} on than the journal that is written "
+        f"into it: what stood there was redacted or cut since, or another program wrote them. Nothing more was written. "
+        f"Begin with a new database."
     )

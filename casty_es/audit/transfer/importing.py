@@ -37,8 +37,8 @@ async def import_journal(
 ) -> TransferReport:
     """Make a journal of what :func:`export_journal` wrote.
 
-    Each record's hash is checked before the record is written. Until the last line is written nothing opens the database:
-    if the import is interrupted, the same call goes on. Nobody may use the database meanwhile.
+    Each record's hash is checked before the record is written. Until the last line is written nothing opens the
+    database: if the import is interrupted, the same call goes on. Nobody may use the database meanwhile.
 
     Parameters
     ----------
@@ -76,10 +76,8 @@ async def import_journal(
     0
     """
     started = time.perf_counter()
-    if not source.exists():
-        raise InvalidArgumentError(f"There is no {source}. Nothing was written.")
-    lines = read_parquet(source) if source.is_dir() else read_json_lines(source)
-    first = next(lines, None)
+    lines = await asyncio.to_thread(_lines, source)
+    first = await asyncio.to_thread(next, lines, None)
     meta = first_line(None if first is None else first[1])
     assert first is not None  # noqa: S101 - looked at above
     async with _target(url, meta, migrate=migrate) as (database, resumed):
@@ -94,6 +92,12 @@ async def import_journal(
     filling.report.resumed = resumed
     filling.report.seconds = time.perf_counter() - started
     return filling.report
+
+
+def _lines(source: Path) -> Iterator[tuple[int, Line]]:
+    if not source.exists():
+        raise InvalidArgumentError(f"There is no {source}. Nothing was written.")
+    return read_parquet(source) if source.is_dir() else read_json_lines(source)
 
 
 def _page(lines: Iterator[tuple[int, Line]]) -> list[tuple[int, Line]]:
@@ -145,9 +149,9 @@ async def copy_journal(
     0
     """
     started = time.perf_counter()
-    async with opened_source(source) as (opened, meta):
+    async with opened_source(source) as (opened, _):
         cut = await take_cut(opened)
-        meta = Meta(meta.slots, cut.journal.incarnation, meta.created_at)
+        meta = first_line(cut.journal)
         async with _target(url, meta, migrate=migrate) as (database, resumed):
             filling, number = Filling(database, meta), 0
             try:
@@ -160,8 +164,8 @@ async def copy_journal(
                             progress(filling.report.records, cut.records)
             except MovedError as moved:
                 raise JournalUnavailableError(
-                    f"Something was cut or redacted in slot {moved.slot} while it was copied, so the copy cannot be made "
-                    f"complete. Copy again, into a new database, when retention and redaction rest."
+                    f"Something was cut or redacted in slot {moved.slot} while it was copied, so the copy cannot be "
+                    f"made complete. Copy again, into a new database, when retention and redaction rest."
                 ) from moved
             await filling.end()
     filling.report.resumed = resumed

@@ -63,8 +63,8 @@ class Place(msgspec.Struct, frozen=True):
         How many slots were begun.
     digest : bytes
         See ``after_line``.
-    records : int
-        How many events there were.
+    records, entities, snapshots, seals : int
+        How many there were.
     """
 
     slot: int = -1
@@ -75,6 +75,9 @@ class Place(msgspec.Struct, frozen=True):
     slots: int = 0
     digest: bytes = bytes(32)
     records: int = 0
+    entities: int = 0
+    snapshots: int = 0
+    seals: int = 0
 
 
 class Cut(msgspec.Struct, frozen=True):

@@ -115,7 +115,12 @@ class SlotReader:
                     continue
                 lines.append(EntityLine.of(then))
                 lines += [SaltLine.of(salt) for salt in salts.get(row.id, ())]
-            place = msgspec.structs.replace(place, after=(rows[-1].id, 0), retired=(*place.retired, *salts))
+            place = msgspec.structs.replace(
+                place,
+                after=(rows[-1].id, 0),
+                retired=(*place.retired, *salts),
+                entities=place.entities + sum(isinstance(line, EntityLine) for line in lines),
+            )
             yield Page(lines, place)
 
     async def _salts(self, entities: list[int]) -> dict[int, list[RetiredSalt]]:
@@ -161,7 +166,7 @@ class SlotReader:
 
     async def _seals(self, place: Place) -> AsyncGenerator[Page, None]:
         while rows := await self._journal.seals(self._slot, after=place.after[0], limit=_PAGE):
-            place = msgspec.structs.replace(place, after=(rows[-1].last, 0))
+            place = msgspec.structs.replace(place, after=(rows[-1].last, 0), seals=place.seals + len(rows))
             yield Page([SealLine.of(self._slot, row) for row in rows], place)
 
     async def _events(self, place: Place) -> AsyncGenerator[Page, None]:
@@ -172,8 +177,9 @@ class SlotReader:
                 rows = [row for row in rows if row[1] <= self._position]
             if not rows:
                 return
-            place = msgspec.structs.replace(place, after=(rows[-1][1], 0), records=place.records + len(rows))
-            yield Page([event_line(row) for row in rows if self._wanted is None or self._event_wanted(row)], place)
+            lines: list[Line] = [event_line(row) for row in rows if self._wanted is None or self._event_wanted(row)]
+            place = msgspec.structs.replace(place, after=(rows[-1][1], 0), records=place.records + len(lines))
+            yield Page(lines, place)
 
     def _event_wanted(self, row: EventRow) -> bool:
         wanted = self._wanted
@@ -192,7 +198,8 @@ class SlotReader:
                 for entity, row in rows
                 if entity not in self._later or row.sequence < self._later[entity]
             ]
-            place = msgspec.structs.replace(place, after=(rows[-1][0], rows[-1][1].sequence))
+            after, snapshots = (rows[-1][0], rows[-1][1].sequence), place.snapshots + len(lines)
+            place = msgspec.structs.replace(place, after=after, snapshots=snapshots)
             yield Page(lines, place)
 
 
