@@ -114,8 +114,8 @@ class SlotChain:
             (type_, version),
             command_id,
             key,
-            redacted_digest(payload) or digest(salt, payload),
-            None if metadata is None else redacted_digest(metadata) or digest(salt, metadata),
+            _digest(salt, payload),
+            None if metadata is None else _digest(salt, metadata),
             name,
         )
 
@@ -126,6 +126,12 @@ class SlotChain:
             if retired.through >= sequence:
                 return retired.salt
         return b""
+
+
+def _digest(salt: bytes, text: str) -> bytes:
+    # Few are redacted, and the first characters say so in a tenth of the time.
+    redacted = redacted_digest(text) if text.startswith('{"redacted"') else None
+    return redacted or digest(salt, text)
 
 
 def refused(number: int, why: str) -> InvalidValueError:
