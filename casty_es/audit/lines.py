@@ -260,7 +260,7 @@ def after_line(digest: bytes, line: Line) -> bytes:
     Examples
     --------
     >>> after_line(bytes(32), StructureLine("counter", "hits", 100, None)).hex()[:8]
-    'XXX'
+    '951f544e'
     """
     return digest if isinstance(line, EventLine) else sha256(digest + encode_line(line)).digest()
 

@@ -56,7 +56,7 @@ def import_command(
     url: Url = DEFAULT_URL,
     json: Json = False,
 ) -> None:
-    """Make a journal of an export, in a database without records. Run it again after an interruption, and it goes on."""
+    """Make a journal of an export, in an empty database. Run it again after an interruption, and it goes on."""
     with _bar("importing") as tell:
         report = asyncio.run(import_journal(source, url, migrate=migrate, progress=lambda records: tell(records, 0)))
     _show(report, {"url": shown(url), "source": str(source)}, f"{shown(url)} holds", json=json)

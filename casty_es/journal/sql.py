@@ -91,16 +91,12 @@ class SqlJournal:
                 try:
                     await self._backend.open()
                     rows = await self._backend.read(self._backend.statements.meta)
+                    if not rows:
+                        raise _half_filled()
                 except BaseException:
                     await self._backend.close()
                     self._backend = self._new_backend()
                     raise
-                if not rows:
-                    raise SchemaError(
-                        "The journal's table casty_meta is empty: an import or a copy into it is not complete. Nothing "
-                        "was opened. Run the same `casty-es import` or `casty-es copy` again, and it goes on; or begin "
-                        "with a new database."
-                    )
                 self._meta = Meta(*rows[0])
             return self._meta
 
@@ -357,6 +353,13 @@ class SqlJournal:
         self._backend.abandon_after_fork()
         _INHERITED.append(self._backend)
         self._backend, self._meta, self._opening = self._new_backend(), None, asyncio.Lock()
+
+
+def _half_filled() -> SchemaError:
+    return SchemaError(
+        "The journal's table casty_meta is empty: an import or a copy into it is not complete. Nothing was opened. Run "
+        "the same `casty-es import` or `casty-es copy` again, and it goes on; or begin with a new database."
+    )
 
 
 def _directory(rows: Sequence[Sequence[Any]]) -> list[DirectoryRow]:

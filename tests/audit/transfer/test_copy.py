@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
 from casty_es import connect
@@ -10,6 +13,7 @@ from casty_es.audit.transfer import copy_journal
 from casty_es.audit.verify import verify
 from casty_es.domain.upkeep import Redact
 from casty_es.errors import ConfigurationError, SchemaError
+from casty_es.journal.migrating import upgrade
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
 from tests.audit.verifying.tampering import Tamperer
@@ -81,11 +85,8 @@ async def test_a_target_with_records(written_url: str, journal_url: str) -> None
         assert await d.counter("mine").increment() == 2
 
 
-async def test_another_number_of_slots(written_url: str, tmp_path: object) -> None:
+async def test_another_number_of_slots(written_url: str, tmp_path: Path) -> None:
     """Given a target with another number of slots, when a journal is copied there, then it is refused."""
-    from casty_es.journal.migrating import upgrade  # noqa: PLC0415 - see below
-    import asyncio  # noqa: PLC0415
-
     url = f"sqlite:///{tmp_path}/sixteen.db"
     await asyncio.to_thread(upgrade, url, slots=16)
 

@@ -27,7 +27,7 @@ async def test_each_format(written_url: str, sqlite_url: str, tmp_path: Path, na
     assert (out.records, out.entities, out.snapshots) == (back.records, back.entities, back.snapshots)
     assert await exported(sqlite_url) == await exported(written_url)
     assert (await verify(sqlite_url)).findings == []
-    assert [path.name for path in tmp_path.iterdir() if path.suffix in {".part", ".progress"}] == []
+    assert [path for path in _files(tmp_path) if path.suffix in {".part", ".progress"}] == []
 
 
 @pytest.mark.parametrize("name", ["x.jsonl", "x.jsonl.gz", "x.parquet"])
@@ -139,7 +139,8 @@ async def test_what_is_there_is_kept(written_url: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="does not say"):
         await export_journal(written_url, tmp_path / "x.csv")
 
-    assert [path.name for path in tmp_path.iterdir() if path.suffix in {".jsonl", ".csv", ".part"}] == ["x.jsonl"]
+    left = [path.name for path in _files(tmp_path) if path.suffix in {".jsonl", ".csv", ".part"}]
+    assert left == ["x.jsonl"]
 
 
 async def test_progress_of_another_journal(written_url: str, sqlite_journal_url: str, tmp_path: Path) -> None:

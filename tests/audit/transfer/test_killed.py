@@ -84,7 +84,7 @@ async def test_an_import(written_url: str, database_url: str, tmp_path: Path, ex
 
 @pytest.mark.usefixtures("small")
 async def test_a_copy_of_a_journal_that_went_on(written_url: str, tmp_path: Path, exported: Exporting) -> None:
-    """Given a copy that was killed and a program that went on, when it is run again, then the newer events are there."""
+    """Given a killed copy and a program that went on, when it is run again, then the newer events are there."""
     url = f"sqlite:///{tmp_path}/copy.db"
     await killed("copy", written_url, url, 20)
     async with connect(written_url) as d:
