@@ -90,14 +90,12 @@ class SqlJournal:
                 await asyncio.to_thread(schema.check, self.url)
                 try:
                     await self._backend.open()
-                    rows = await self._backend.read(self._backend.statements.meta)
-                    if not rows:
-                        raise _half_filled()
+                    meta = _meta(await self._backend.read(self._backend.statements.meta))
                 except BaseException:
                     await self._backend.close()
                     self._backend = self._new_backend()
                     raise
-                self._meta = Meta(*rows[0])
+                self._meta = meta
             return self._meta
 
     async def close(self) -> None:
@@ -355,8 +353,10 @@ class SqlJournal:
         self._backend, self._meta, self._opening = self._new_backend(), None, asyncio.Lock()
 
 
-def _half_filled() -> SchemaError:
-    return SchemaError(
+def _meta(rows: Sequence[Sequence[Any]]) -> Meta:
+    if rows:
+        return Meta(*rows[0])
+    raise SchemaError(
         "The journal's table casty_meta is empty: an import or a copy into it is not complete. Nothing was opened. Run "
         "the same `casty-es import` or `casty-es copy` again, and it goes on; or begin with a new database."
     )

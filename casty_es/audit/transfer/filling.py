@@ -290,6 +290,6 @@ def _key(line: _Row) -> tuple[int, ...]:
 def _other(slot: int, position: int) -> ConfigurationError:
     return ConfigurationError(
         f"The database has other records in slot {slot} from position {position} on than the journal that is written "
-        f"into it: what stood there was redacted or cut since, or another program wrote them. Nothing more was written. "
-        f"Begin with a new database."
+        f"into it: what stood there was redacted or cut since, or another program wrote them. Nothing more was "
+        f"written. Begin with a new database."
     )

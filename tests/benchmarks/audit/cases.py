@@ -32,7 +32,7 @@ def export_cases(databases: Databases, sizes: Sizes) -> list[Case]:
     build = ours("audit.export", "build", url, "--events", sizes.replay)
     return [
         Case(
-            11,
+            13,
             "Export of a journal in SQLite",
             {title: program(name) for title, name in names.items()},
             lines,

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from casty_es.audit.transfer import export_journal
+from casty_es.journal.migrating import upgrade
 from tests.audit.verifying.journals import LongWriter
 from tests.benchmarks.clock import tell
 
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--name", default="journal.jsonl")
     given = parser.parse_args()
     if given.action == "build":
+        upgrade(given.url)
         asyncio.run(LongWriter(given.url).write(given.events))
     else:
         asyncio.run(export(given.url, given.name))
