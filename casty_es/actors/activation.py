@@ -212,12 +212,14 @@ class Activator:
         while after:
             page = await self._journal.tails(after, limit=_PAGE_EVENTS)
             self._fold(tails, page)
+            # What is read once more is another batch's from here on.
+            after = {id_: at for id_, at in after.items() if tails[id_].batch is batch}
             full = len(page) == _PAGE_EVENTS
             last = page[-1][0] if full else None
             for id_ in [id_ for id_ in after if last is None or id_ < last]:
                 del after[id_]
                 self._finish(tails[id_], epochs[tails[id_].name])
-            if last is not None:
+            if last in after:
                 after[last] = page[-1][1]
 
     def _entity(self, cold: _Cold) -> Entity:
@@ -226,7 +228,7 @@ class Activator:
         if stored is None:
             return Entity(cold.name, kind, slot, 0, b"")
         entity = Entity(cold.name, kind, slot, stored.id, stored.salt or b"")
-        entity.recorded, entity.alive = True, stored.alive
+        entity.recorded, entity.alive, entity.salted_from = True, stored.alive, stored.salted_from
         return entity
 
     def _unpack_snapshot(self, cold: _Cold, stored: StoredEntity) -> bool:

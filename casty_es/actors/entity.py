@@ -80,6 +80,7 @@ class Entity:
         "name",
         "recorded",
         "salt",
+        "salted_from",
         "sequence",
         "slot",
         "snapshot_bytes",
@@ -94,6 +95,7 @@ class Entity:
         self.slot = slot
         self.id = id_
         self.salt = salt
+        self.salted_from = 0  # the sequence of its last redaction: earlier events had another salt
         self.recorded = False  # whether the directory has it
         self.alive = False  # what the directory says of it
         self.state: Any = kind.initial
@@ -160,5 +162,7 @@ class Entity:
         self.committed = entry.state
         self.committed_sequence += len(entry.events)
         self.committed_hash = entry.hash
+        if entry.new_salt:
+            self.salted_from = self.committed_sequence
         self.tail_events += len(entry.events)
         self.tail_bytes += entry.size

@@ -6,7 +6,7 @@
    holds what it was granted, or waits, or is lost. It never enters twice.
 3. An earlier attempt under this epoch is in the pending table until its outcome is known, and is joined there. One
    under an older epoch was committed before this epoch's lease record, or never. So what a look does not find is not
-   there.
+   there, unless retention has cut events of the entity from where it looks: then nobody can say, and nothing is done.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Final
 
 from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
-from casty_es.actors.repeats import look_before_acting, look_up_key
+from casty_es.actors.repeats import cut_away, look_before_acting, look_up_key
 from casty_es.actors.slot import Slot
 from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError, NotDoneError
 from casty_es.journal.port import EntityName, EventJournal
@@ -72,8 +72,10 @@ class Looks:
             first.joined += (pending,)
 
     @staticmethod
-    def last_word(reply: object) -> object:
+    def last_word(pending: Pending, reply: object) -> object:
         """Give what a request that was found in the journal is told, by the answer of the state."""
+        if pending.cut and (reply is None or reply is False):
+            return cut_away(pending)
         if reply is None:
             return NotDoneError("The request was made, and has left the line since. Nothing is held by it.")
         return reply

@@ -240,7 +240,7 @@ class Owner:
             self._writer.add(entry)
             return
         if pending.found:
-            reply = self._looks.last_word(reply)
+            reply = self._looks.last_word(pending, reply)
         if kind.renewed is not None and (renewed := kind.renewed(command)):
             self._waiters.renew(renewed)
         if reply is WAITING:

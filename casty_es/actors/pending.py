@@ -57,11 +57,14 @@ class Pending:
         Whether it has to look into the journal before it is decided.
     found : bool
         Whether it looked, and found that its request was made: it is answered from the state.
+    cut : bool
+        Whether it looked, and retention had cut what it would have found: only a state that knows its request can tell.
     """
 
     __slots__ = (
         "command",
         "command_id",
+        "cut",
         "found",
         "future",
         "idempotency_key",
@@ -105,6 +108,7 @@ class Pending:
         self.said = said
         self.looks = repeat_after is not None or idempotency_key is not None
         self.found = False
+        self.cut = False
         self.joined: tuple[Pending, ...] = ()
         self.stage = Stage.ARRIVED
 

@@ -4,6 +4,9 @@ Looking reads the slot's records after the position that was known when the comm
 can stand nowhere else. A request that is found is answered from the state: it holds what it was granted, or stands in
 line, or is lost. It never enters twice.
 
+Where retention has cut events of the entity behind that position, what is absent proves nothing. A request that the
+state knows is answered from it; of anything else the outcome is unknown, and it is not done again.
+
 A command with an idempotency key looks by its key instead, in all that was ever recorded of its entity. What it finds
 is its first result, with two exceptions. A claim (``domain/decider.py``) is answered from the state: it has its own
 grant back while that is held. What became of an arrival is read from the log behind it, however many rounds ago it was.
@@ -11,15 +14,17 @@ grant back while that is held. What became of an arrival is read from the log be
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from casty_es.actors.entity import Entity
 from casty_es.actors.fingerprint import may_be_same
 from casty_es.actors.pending import Pending
 from casty_es.codec import decode_event, upkeep_reply
-from casty_es.domain.decider import WAITING, Claim, Upkeep
+from casty_es.domain.decider import WAITING, Claim, Query, Upkeep
 from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = ["look_before_acting", "look_up_key", "reply_from"]
+__all__ = ["cut_away", "look_before_acting", "look_up_key", "reply_from"]
 
 
 def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> object:
@@ -35,11 +40,12 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
     after, pending.repeat_after = pending.repeat_after, None
     recorded = await journal.find(entity.slot.number, after or 0, [pending.command_id])
     if not recorded:
-        if await journal.cut_behind(entity.slot.number, after or 0):
-            raise OutcomeUnknownError(
-                "The command was sent before, and retention has cut records since then: nobody can tell whether it was "
-                "among them. It was not done again. Its archive has it, if it was done."
-            )
+        # In this order: what is cut after the first look was there to be found, and seals come before the cut.
+        if isinstance(pending.command, Query) or await journal.last_cut(entity.id) <= (after or 0):
+            return False
+        if getattr(pending.command, "request", None) is None:
+            raise cut_away(pending)
+        pending.found = pending.cut = True  # if the state knows the request, it has the answer
         return False
     reply = reply_from(entity, pending, recorded)
     if reply is WAITING:
@@ -47,6 +53,17 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
         return False
     pending.settle(reply)
     return True
+
+
+def cut_away(pending: Pending) -> OutcomeUnknownError:
+    """Give the error for a repeat whose first attempt may be among what was cut."""
+    command_id = UUID(bytes=pending.command_id)
+    return OutcomeUnknownError(
+        f"{type(pending.command).__name__} was sent before, and retention has cut events since then: nobody can tell "
+        f"whether it was among them. It was not done again; if it was done, the archive has it under the command id "
+        f"{command_id}.",
+        command_id=command_id,
+    )
 
 
 async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -> bool:
@@ -60,7 +77,9 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
     recorded = await journal.find_key(entity.id, key) if entity.recorded else []
     if not recorded:
         return False
-    if not may_be_same(command, entity.salt, recorded[0].metadata):
+    # What came before a redaction was compared under another salt: of that, the key alone counts.
+    same_salt = (recorded[0].sequence or 0) > entity.salted_from
+    if same_salt and not may_be_same(command, entity.salt, recorded[0].metadata):
         pending.fail(
             IdempotencyConflictError(
                 f"The idempotency key {key!r} was used on the {entity.name.kind} {entity.name.name!r} before, for "

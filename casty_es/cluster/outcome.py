@@ -72,7 +72,7 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
         if isinstance(events[0], Upkeep):
             return CommandOutcome(CommandStatus.EXECUTED, _plain(upkeep_reply(events[0])))
         return CommandOutcome(CommandStatus.EXECUTED, _plain(CATALOG[sent.kind].reply(None, events)))
-    if await journal.cut_behind(sent.slot, after):
+    if await journal.seals(sent.slot, after=after, limit=1):
         return CommandOutcome(CommandStatus.UNKNOWN)  # retention may have cut it
     return CommandOutcome(CommandStatus.NOT_EXECUTED if term > sent.term else CommandStatus.UNKNOWN)
 

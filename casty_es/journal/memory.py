@@ -224,9 +224,9 @@ class InMemoryJournal:
         """Give no seals: nothing is ever cut from a volatile journal."""
         return []
 
-    async def cut_behind(self, slot: int, position: int) -> bool:  # noqa: ARG002 - none, as above
-        """Tell that nothing was cut."""
-        return False
+    async def last_cut(self, entity: int) -> int:  # noqa: ARG002 - none, as above
+        """Give 0: nothing was cut."""
+        return 0
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
         """Give the salts that were set aside."""

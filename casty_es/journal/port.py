@@ -350,8 +350,8 @@ class EventJournal(Protocol):
         """Give a page of a slot's seals whose last position comes after one, by position."""
         ...
 
-    async def cut_behind(self, slot: int, position: int) -> bool:
-        """Tell whether retention cut records of a slot behind a position: what is absent there proves nothing."""
+    async def last_cut(self, entity: int) -> int:
+        """Give the position of an entity's last event that retention cut, 0 for none: what is absent proves nothing."""
         ...
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:

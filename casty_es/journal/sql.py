@@ -241,9 +241,10 @@ class SqlJournal:
         """Give back the space, and wipe the bytes, of what was deleted or replaced; it may take long."""
         await self._opened().vacuum()
 
-    async def cut_behind(self, slot: int, position: int) -> bool:
-        """Tell whether records behind a position were cut."""
-        return bool(await self._opened().read(self._opened().statements.cut_behind, slot, position))
+    async def last_cut(self, entity: int) -> int:
+        """Give the position of an entity's last event that was cut."""
+        [(position,)] = await self._opened().read(self._opened().statements.last_cut, entity)
+        return position or 0
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""

@@ -40,7 +40,7 @@ class Statements(msgspec.Struct, frozen=True):
     slot_snapshots: str  # slot, entity, sequence, limit
     snapshot_sequences: str  # entities
     seals: str  # slot, position, limit
-    cut_behind: str  # slot, position
+    last_cut: str  # entity
     retired_salts: str  # entities
     tails: str  # entities, sequences, limit
     find: str  # slot, position, command ids
@@ -146,7 +146,7 @@ POSTGRES: Final = Statements(
     seals="""
         SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
         WHERE slot = $1 AND last > $2 ORDER BY last LIMIT $3""",
-    cut_behind="SELECT last FROM casty_seals WHERE slot = $1 AND last > $2 LIMIT 1",
+    last_cut="SELECT max(last) FROM casty_seals WHERE entity = $1",
     retired_salts="""
         SELECT entity, through, salt FROM casty_retired_salts WHERE entity = ANY ($1::bigint[])
         ORDER BY entity, through""",
@@ -240,7 +240,7 @@ SQLITE: Final = Statements(
     seals="""
         SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
         WHERE slot = ?1 AND last > ?2 ORDER BY last LIMIT ?3""",
-    cut_behind="SELECT last FROM casty_seals WHERE slot = ?1 AND last > ?2 LIMIT 1",
+    last_cut="SELECT max(last) FROM casty_seals WHERE entity = ?1",
     retired_salts="""
         SELECT r.entity, r.through, r.salt FROM json_each(?1) w
         CROSS JOIN casty_retired_salts r ON r.entity = w.value ORDER BY r.entity, r.through""",

@@ -70,15 +70,19 @@ async def sequence_at_position(journal: EventJournal, entity: int, position: int
 
 async def _last(journal: EventJournal, entity: int, before: Callable[[RecordedEvent], bool]) -> int:
     """Give the last sequence of which ``before`` is true; it is true up to some sequence and false from there on."""
-    first, high = await journal.bounds(entity)
-    low = max(0, first - 1)  # everything up to here is before, everything after high is not
-    while low < high:
-        middle = (low + high + 1) // 2
-        [event] = await journal.history(entity, after=middle - 1, limit=1)
-        if before(event):
-            low = middle
-        else:
-            high = middle - 1
+    first, last = await journal.bounds(entity)
+    while True:
+        begin, low, high = first, max(0, first - 1), last  # everything up to low is before, nothing after high is
+        while low < high:
+            middle = (low + high + 1) // 2
+            found = await journal.history(entity, after=middle - 1, limit=1)
+            if found and before(found[0]):
+                low = middle
+            else:
+                high = middle - 1
+        first, _ = await journal.bounds(entity)
+        if first == begin:  # else retention has cut meanwhile, and other events stood where this looked
+            break
     if low and low < first:
         raise archived(low)
     return low
