@@ -2,7 +2,7 @@
 
 1. An event is stored under a stable name and the version of its payload's shape; a state under its structure's state
    version. The names are in ``domain/catalog.py``; nothing that is read is ever imported, evaluated or unpickled.
-2. An older version is lifted, one version at a time, by the upcaster registered for it in ``UPCASTERS``.
+2. An older version is lifted, one version at a time, by the functions that ``upcasting.py`` has for it.
 3. What is not known is an ``EntityQuarantinedError``: never skipped, never deleted.
 4. A command travels as its class's name and JSON, a reply as one byte that says what it is and JSON. Both are looked up
    in closed tables; a command that an owner gives only itself is in none.
@@ -21,13 +21,12 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Upkeep, Value
 from casty_es.domain.lock import Holder
 from casty_es.domain.semaphore import Usage
-from casty_es.domain.upkeep import Seal, Sealed
+from casty_es.domain.upkeep import Seal
 from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
 from casty_es.redacted import redacted_digest
+from casty_es.upcasting import CLASSES, VERSIONS, lift_event, lift_state
 
 __all__ = [
-    "UPCASTERS",
-    "VERSIONS",
     "concluded",
     "decode_command",
     "decode_error",
@@ -42,20 +41,8 @@ __all__ = [
     "upkeep_reply",
 ]
 
-_CLASSES: Final[dict[str, type[Event]]] = {
-    "command.concluded": Concluded,
-    "entity.sealed": Sealed,
-    **{name: cls for kind in CATALOG.values() for name, cls in kind.events.items()},
-}
-
-VERSIONS: Final[dict[str, int]] = dict.fromkeys(_CLASSES, 1)
-"""The version that this code writes, by event name."""
-
-UPCASTERS: Final[dict[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]]] = {}
-"""By event name and version: the function that turns a payload of that version into one of the next."""
-
-_NAMES: Final = {cls: (name, VERSIONS[name]) for name, cls in _CLASSES.items()}
-_DECODERS: Final = {(name, VERSIONS[name]): msgspec.json.Decoder(cls).decode for name, cls in _CLASSES.items()}
+_NAMES: Final = {cls: (name, VERSIONS[name]) for name, cls in CLASSES.items()}
+_DECODERS: Final = {(name, VERSIONS[name]): msgspec.json.Decoder(cls).decode for name, cls in CLASSES.items()}
 _STATES: Final = {kind.name: msgspec.json.Decoder(kind.snapshot).decode for kind in CATALOG.values()}
 
 
@@ -103,12 +90,10 @@ def decode_event(name: str, version: int, payload: str | bytes) -> Event:
     """
     try:
         decoder = _DECODERS.get((name, version))
-        return decoder(payload) if decoder is not None else _upcast(name, version, payload)
+        return decoder(payload) if decoder is not None else _lifted(name, version, payload)
     except (msgspec.MsgspecError, RecursionError) as error:
         if redacted_digest(payload) is not None:
-            raise RedactedError(
-                f"The value in this event {name!r} was redacted: only its digest is kept. Nothing can bring it back."
-            ) from error
+            raise _redacted(name) from error
         raise EntityQuarantinedError(
             f"The payload of an event {name!r}, version {version}, does not have that event's shape: {error}."
         ) from error
@@ -125,13 +110,11 @@ def decode_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> 
     Raises
     ------
     EntityQuarantinedError
-        The snapshot was written by another version of the code, or does not have the state's shape.
+        The snapshot has a version that this code does not read, or does not have the state's shape.
     """
-    if version != kind.state_version:
-        raise EntityQuarantinedError(
-            f"A snapshot of a {kind.name} has state version {version}; this code reads version {kind.state_version}."
-        )
     try:
+        if version != kind.state_version:
+            text = lift_state(kind, version, text)
         return kind.from_snapshot(_STATES[kind.name](text))
     except (msgspec.MsgspecError, RecursionError) as error:
         raise EntityQuarantinedError(
@@ -219,21 +202,15 @@ def upkeep_reply(event: Upkeep) -> Any:
     return decode_reply(event.tag.encode() + bytes(event.reply)) if isinstance(event, Concluded) else None
 
 
-def _upcast(name: str, version: int, payload: str | bytes) -> Event:
-    if name not in VERSIONS:
-        raise EntityQuarantinedError(f"The event type {name!r} is not known to this code.")
-    if not 1 <= version < VERSIONS[name]:
-        raise EntityQuarantinedError(
-            f"The event type {name!r} has version {version}; this code knows versions 1 to {VERSIONS[name]}."
-        )
-    fields: dict[str, Any] = msgspec.json.decode(payload, type=dict[str, Any])
-    while version < VERSIONS[name]:
-        try:
-            fields = UPCASTERS[name, version](fields)
-        except Exception as error:  # an upcaster is given to us; whatever it does, the event is not lost
-            raise EntityQuarantinedError(
-                f"An event {name!r} of version {version} cannot be lifted to version {version + 1}: {error!r}."
-            ) from error
-        version += 1
-    event: Event = msgspec.convert(fields, _CLASSES[name])
-    return event
+def _lifted(name: str, version: int, payload: str | bytes) -> Event:
+    """Give the event of an older version; none was ever written that looks like what is left of a redacted one."""
+    if redacted_digest(payload) is not None:
+        raise _redacted(name)
+    lifted = lift_event(name, version, payload)
+    return _DECODERS[name, VERSIONS[name]](lifted)
+
+
+def _redacted(name: str) -> RedactedError:
+    return RedactedError(
+        f"The value in this event {name!r} was redacted: only its digest is kept. Nothing can bring it back."
+    )

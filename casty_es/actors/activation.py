@@ -3,7 +3,8 @@
 1. Commands for a cold entity wait in order of arrival. Those that arrive in one turn of the event loop form a batch.
 2. A batch resolves the shards of its structures, reads the newest snapshots and the events after them in pages, and
    folds. Sequences must follow each other without a gap.
-3. An entity whose log cannot be read is quarantined: its callers get the reason, everything else goes on.
+3. An entity whose log cannot be read is quarantined: its callers get the reason and the place, everything else goes
+   on. A snapshot that cannot be read is passed over while the events are there.
 4. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
    refused. A query that is addressed to nobody is answered from what was just read.
 """
@@ -25,6 +26,7 @@ from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredEntity
+from casty_es.replay import base_at, place_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Activator"]
@@ -203,15 +205,18 @@ class Activator:
             cold.stored = found
             cold.entity = self._entity(cold)
             if found is not None and found.id >> ENTITY_NUMBER_BITS != cold.entity.slot.number:
-                self._quarantine(cold, 0, JournalCorruptError("it is recorded in another slot than it belongs to"))
+                await self._quarantine(
+                    cold, 0, JournalCorruptError("it is recorded in another slot than it belongs to")
+                )
             elif found is None:
                 self._finish(cold, epochs[cold.name])
-            elif self._unpack_snapshot(cold, found):
+            elif await self._unpack_snapshot(cold, found):
                 tails[found.id] = cold
         after = {id_: cold.entity.sequence for id_, cold in tails.items() if cold.entity is not None}
         while after:
             page = await self._journal.tails(after, limit=_PAGE_EVENTS)
-            self._fold(tails, page)
+            for id_, sequence, error in self._fold(tails, page):
+                await self._doubt(tails[id_], sequence, error)
             # What is read once more is another batch's from here on.
             after = {id_: at for id_, at in after.items() if tails[id_].batch is batch}
             full = len(page) == _PAGE_EVENTS
@@ -231,25 +236,31 @@ class Activator:
         entity.recorded, entity.alive, entity.salted_from = True, stored.alive, stored.salted_from
         return entity
 
-    def _unpack_snapshot(self, cold: _Cold, stored: StoredEntity) -> bool:
+    async def _unpack_snapshot(self, cold: _Cold, stored: StoredEntity) -> bool:
         entity, snapshot = cold.entity, stored.snapshot
         if entity is None or snapshot is None:
             return True
         try:
             entity.state = decode_state(entity.kind, snapshot.version, snapshot.state)
-        except EntityQuarantinedError as error:
-            self._quarantine(cold, snapshot.sequence, error)
-            return False
-        entity.sequence = snapshot.sequence
-        entity.snapshot_bytes = len(snapshot.state)
+            entity.sequence = snapshot.sequence
+            entity.snapshot_bytes = len(snapshot.state)
+        except EntityQuarantinedError:
+            try:
+                entity.state, entity.sequence = await base_at(self._journal, stored.id, entity.kind, snapshot.sequence)
+            except EntityQuarantinedError as error:
+                await self._quarantine(cold, snapshot.sequence, error)
+                return False
         return True
 
-    def _fold(self, tails: dict[int, _Cold], page: Iterable[tuple[int, int, str, int, str]]) -> None:
-        """Replay a page: the hot loop of every start."""
+    @staticmethod
+    def _fold(
+        tails: dict[int, _Cold], page: Iterable[tuple[int, int, str, int, str]]
+    ) -> list[tuple[int, int, Exception]]:
+        """Replay a page: the hot loop of every start. Give the entities that cannot be folded, where and why."""
         current = 0
         entity: Entity | None = None
         evolve: Callable[[Any, Any], Any] = _nothing
-        broken: set[int] = set()
+        broken: dict[int, tuple[int, int, Exception]] = {}
         for id_, sequence, type_, version, payload in page:
             if id_ != current:
                 current = id_
@@ -262,32 +273,42 @@ class Activator:
                     raise JournalCorruptError(f"event {entity.sequence + 1} is missing before {sequence}")  # noqa: TRY301
                 entity.state = evolve(entity.state, decode_event(type_, version, payload))
             except Exception as error:  # noqa: BLE001 - a log that cannot be folded closes its entity, no matter why
-                broken.add(id_)
-                self._doubt(tails[id_], sequence, error)
+                broken[id_] = (id_, sequence, error)
                 continue
             entity.sequence = sequence
             entity.tail_events += 1
             entity.tail_bytes += len(payload)
+        return list(broken.values())
 
-    def _doubt(self, cold: _Cold, sequence: int, error: Exception) -> None:
+    async def _doubt(self, cold: _Cold, sequence: int, error: Exception) -> None:
         """Read once more what cannot be folded: it may have been cut or redacted behind its snapshot meanwhile."""
         if cold.again:
-            self._quarantine(cold, sequence, error)
+            await self._quarantine(cold, sequence, error)
             return
         cold.again, cold.entity = True, None
         self._enqueue(cold)
 
-    def _quarantine(self, cold: _Cold, sequence: int, error: Exception) -> None:
+    async def _quarantine(self, cold: _Cold, sequence: int, error: Exception) -> None:
         kind, name, key = cold.name
         entity = f"{kind} {name!r}" + (f", key {key[2:]!r}" if key else "")
-        _LOG.error("Quarantined %s at sequence %d: %s", entity, sequence, error)
+        place = await self._place(cold, sequence)
+        _LOG.error("Quarantined %s at %s: %s", entity, place, error)
         quarantined = EntityQuarantinedError(
-            f"The log of the {entity} cannot be read at sequence {sequence}: {error} Nothing was changed; everything "
-            f"else goes on. Install the version of the code that wrote it, and look at it with `casty-es log`."
+            f"The log of the {entity} cannot be read at {place}: {error} Nothing was changed; everything else goes on. "
+            f"Install the version of the code that wrote it, and look at it with `casty-es log`."
         )
         self._cold.pop(cold.name, None)
         cold.entity = None
         cold.fail(quarantined)
+
+    async def _place(self, cold: _Cold, sequence: int) -> str:
+        """Give where an event stands; of one that was cut, only its slot is known."""
+        if cold.stored is not None and sequence:
+            for record in await self._journal.history(cold.stored.id, after=sequence - 1, limit=1):
+                if record.sequence == sequence:
+                    return place_of(record)
+        slot = "" if cold.slot is None else f"slot {cold.slot.number}, "
+        return f"{slot}sequence {sequence}"
 
     def _finish(self, cold: _Cold, epoch: int) -> None:
         """Hand an entity that is read to the end over to its commands."""

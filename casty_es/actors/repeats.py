@@ -19,17 +19,18 @@ from uuid import UUID
 from casty_es.actors.entity import Entity
 from casty_es.actors.fingerprint import may_be_same
 from casty_es.actors.pending import Pending
-from casty_es.codec import decode_event, upkeep_reply
+from casty_es.codec import upkeep_reply
 from casty_es.domain.decider import WAITING, Claim, Query, Upkeep
 from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.journal.port import EventJournal, RecordedEvent
+from casty_es.replay import read_event, read_events
 
 __all__ = ["cut_away", "look_before_acting", "look_up_key", "reply_from"]
 
 
 def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> object:
     """Give the reply to a command whose events are recorded."""
-    events = tuple(decode_event(event.type, event.version, event.payload) for event in recorded)
+    events = read_events(recorded)
     if isinstance(events[0], Upkeep):
         return upkeep_reply(events[0])
     return entity.kind.reply(pending.command, events)
@@ -105,7 +106,7 @@ async def _fate(journal: EventJournal, entity: Entity, pending: Pending, arrived
     while fate is not None and after is not None:
         page = await journal.history(entity.id, after=after)
         for event in page:
-            reply = fate(pending.command, decode_event(event.type, event.version, event.payload))
+            reply = fate(pending.command, read_event(event))
             if reply is not None:
                 return reply
         after = page[-1].sequence if page else None

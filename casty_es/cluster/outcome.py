@@ -14,11 +14,12 @@ from uuid import UUID
 import msgspec
 
 from casty_es.actors.slot import split_term, term_of
-from casty_es.codec import decode_event, upkeep_reply
+from casty_es.codec import upkeep_reply
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
 from casty_es.errors import Sent
 from casty_es.journal.port import EventJournal
+from casty_es.replay import read_events
 
 __all__ = ["CommandOutcome", "CommandStatus", "find_outcome"]
 
@@ -68,7 +69,7 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
     after = sent.after if same_log else 0
     recorded = await journal.find(sent.slot, after, [command_id.bytes])
     if recorded:
-        events = tuple(decode_event(event.type, event.version, event.payload) for event in recorded)
+        events = read_events(recorded)
         if isinstance(events[0], Upkeep):
             return CommandOutcome(CommandStatus.EXECUTED, _plain(upkeep_reply(events[0])))
         return CommandOutcome(CommandStatus.EXECUTED, _plain(CATALOG[sent.kind].reply(None, events)))

@@ -33,6 +33,7 @@ __all__ = [
     "Event",
     "Internal",
     "Kind",
+    "Lift",
     "Query",
     "Upkeep",
     "Value",
@@ -117,6 +118,9 @@ class Effects(msgspec.Struct, frozen=True):
     settled: tuple[tuple[str, object], ...] = ()
 
 
+Lift: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
+"""Makes the fields of a stored event or state into those of the next version of its shape (``upcasting.py``)."""
+
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)
 S = TypeVar("S")
@@ -131,6 +135,9 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     can hold something or wait: they name the requests that need a lease, and the command that ends some of them.
     ``fate`` tells what an event means for a command that stood in line when it happened: the command's reply, an
     exception, or ``None`` when it is none of its business.
+
+    ``upcasters`` (by event name) and ``state_lifts`` have, for every change of a shape, the function that lifts what
+    was stored before it; ``None`` stands for a state that is not lifted but folded anew from its events.
     """
 
     name: str
@@ -145,9 +152,15 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     snapshot: Any
     to_snapshot: Callable[[S], Any]
     from_snapshot: Callable[[Any], S]
-    state_version: int = 1
+    upcasters: dict[str, tuple[Lift, ...]] = {}
+    state_lifts: tuple[Lift | None, ...] = ()
     claims: Callable[[S], Iterable[str]] | None = None
     effects: Callable[[S, E | Upkeep], Effects] | None = None
     expire: Callable[[tuple[str, ...]], C] | None = None
     renewed: Callable[[C], tuple[str, ...]] | None = None
     fate: Callable[[C, E | Upkeep], object] | None = None
+
+    @property
+    def state_version(self) -> int:
+        """The version of the states that this code writes: 1, and one more for every change of their shape."""
+        return 1 + len(self.state_lifts)

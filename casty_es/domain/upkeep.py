@@ -10,12 +10,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from casty_es.domain.decider import Command, Event, Upkeep
+from casty_es.domain.decider import Command, Event, Lift, Upkeep
 
-__all__ = ["REDACTED", "SEALED", "Redact", "Redacted", "Seal", "Sealed"]
+__all__ = ["REDACTED", "SEALED", "UPCASTERS", "Redact", "Redacted", "Seal", "Sealed"]
 
 SEALED: Final = "entity.sealed"
 REDACTED: Final = "entity.redacted"
+
+UPCASTERS: Final[dict[str, tuple[Lift, ...]]] = {}
+"""The upcasters of the events that every kind has, by event name."""
 
 
 class Sealed(Upkeep, frozen=True, gc=False):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Final
 
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
-from casty_es.errors import ArchivedError, JournalCorruptError, RedactedError
-from casty_es.journal.port import EntityName, EventJournal
+from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
+from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal
+from casty_es.replay.reading import unfoldable
 
-__all__ = ["committed_state", "state_at"]
+__all__ = ["base_at", "committed_state", "state_at"]
+
+_LOG: Final = logging.getLogger("casty_es.replay")
 
 _PAGE_EVENTS: Final = 1_000
 
@@ -25,7 +29,7 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
     RedactedError
         The values were redacted later.
     EntityQuarantinedError
-        The installed code cannot read an event or the snapshot.
+        The installed code cannot read an event, or the snapshot behind which events were cut.
     JournalCorruptError
         An event is missing.
     """
@@ -37,20 +41,54 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
 
 
 async def _state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> Any:
-    state, reached = kind.initial, 0
-    snapshot = await journal.snapshot_before(entity, sequence) if sequence else None
-    if snapshot is not None:
-        state, reached = decode_state(kind, snapshot.version, snapshot.state), snapshot.sequence
+    state, reached = await base_at(journal, entity, kind, sequence)
     while reached < sequence:
         page = await journal.tails({entity: reached}, limit=min(sequence - reached, _PAGE_EVENTS))
         for _, number, type_, version, payload in page:
             if number != reached + 1:
                 raise await _missing(journal, entity, reached + 1)
-            state = kind.evolve(state, decode_event(type_, version, payload))
+            try:
+                state = kind.evolve(state, decode_event(type_, version, payload))
+            except Exception as error:
+                raise await unfoldable(journal, entity, number, error) from error
             reached = number
         if not page:
             raise await _missing(journal, entity, reached + 1)
     return state
+
+
+async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> tuple[Any, int]:
+    """Give a state at or before a sequence from which the events can be folded on, and the sequence that it is of.
+
+    It is the newest snapshot that the installed code can read. A snapshot is derived from events: while they are all
+    there, one that cannot be read costs time and nothing else.
+
+    Raises
+    ------
+    EntityQuarantinedError
+        No snapshot can be read, and the events before were cut.
+    """
+    unread: EntityQuarantinedError | None = None
+    below = sequence
+    while below and (snapshot := await journal.snapshot_before(entity, below)) is not None:
+        try:
+            return decode_state(kind, snapshot.version, snapshot.state), snapshot.sequence
+        except EntityQuarantinedError as error:
+            unread, below = unread or error, snapshot.sequence - 1
+    if unread is None:
+        return kind.initial, 0
+    rows = await journal.entity_rows([entity])
+    forgotten = rows[0].salted_from if rows else 0
+    base = forgotten if forgotten <= sequence else 0  # a redaction leaves the first state of all
+    first, _ = await journal.bounds(entity)
+    if first > base + 1:
+        raise EntityQuarantinedError(
+            f"{unread} It is all that is left of the events before sequence {first} of entity {entity}, slot "
+            f"{entity >> ENTITY_NUMBER_BITS}, which were cut. Nothing was changed. Install the version of the code "
+            f"that wrote it, or one that can lift it."
+        ) from unread
+    _LOG.warning("Entity %d is folded from sequence %d, without its snapshot: %s", entity, base + 1, unread)
+    return kind.initial, base
 
 
 async def committed_state(journal: EventJournal, name: EntityName) -> Any:

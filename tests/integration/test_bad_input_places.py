@@ -32,6 +32,7 @@ from casty_es import (
     connect,
 )
 from casty_es.journal.urls import sqlite_file
+from tests.audit.verifying.tampering import Tamperer
 
 Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
@@ -237,7 +238,9 @@ async def test_an_unknown_event_closes_its_entity_alone(
 
     async with connect(journal_url) as d:
         for attempt in (d.counter("c").get, d.counter("c").increment, d.counter("c").destroy, d.counter("c").get):
-            with pytest.raises(EntityQuarantinedError, match=r"counter 'c'.*sequence 3.*Install"):
+            with pytest.raises(
+                EntityQuarantinedError, match=r"counter 'c'.*slot \d+, position \d+, sequence 3.*Install"
+            ):
                 await attempt()
         assert await rows(journal_url, "SELECT count(*) FROM casty_events WHERE entity IS NOT NULL") == before
         results = await asyncio.gather(
@@ -247,19 +250,41 @@ async def test_an_unknown_event_closes_its_entity_alone(
         assert results[1:] == [1, 1]
 
 
-async def test_an_unreadable_snapshot_closes_its_entity_alone(journal_url: str, rows: Rows) -> None:
-    """A snapshot of a later version quarantines its entity and nothing else."""
+@pytest.mark.parametrize(("text", "version"), [("{}", 99), ("[]", 1), ("", 1), ('{"value":"x"}', 1)])
+async def test_a_snapshot_that_cannot_be_read_costs_nothing_but_time(
+    journal_url: str, rows: Rows, text: str, version: int
+) -> None:
+    """A snapshot that cannot be read is passed over while the events are there, and the next one is written anew."""
     async with connect(journal_url) as d:
-        await d.counter("c").increment()
+        for _ in range(3):
+            await d.counter("c").increment()
     await rows(
         journal_url,
-        "INSERT INTO casty_snapshots SELECT id, 1, '{}', 99, 1 FROM casty_entities WHERE name = 'c'",
+        f"INSERT INTO casty_snapshots SELECT id, 2, '{text}', {version}, 1 FROM casty_entities WHERE name = 'c'",
         "SELECT 1",
     )
 
     async with connect(journal_url) as d:
-        with pytest.raises(EntityQuarantinedError, match="state version 99"):
+        assert await d.counter("c").get() == 3
+        assert await d.counter("c").increment() == 4
+        assert await d.counter("c").at(sequence=3).get() == 3
+
+
+async def test_an_unreadable_snapshot_in_place_of_cut_events_closes_its_entity_alone(journal_url: str) -> None:
+    """A snapshot that cannot be read, and is all that is left of cut events, quarantines its entity alone."""
+    async with connect(journal_url) as d:
+        for _ in range(3):
+            await d.counter("c").increment()
+    await Tamperer(journal_url).run(
+        "INSERT INTO casty_snapshots SELECT id, 2, '{}', 99, 1 FROM casty_entities WHERE name = 'c'",
+        "DELETE FROM casty_events WHERE sequence <= 2",
+    )
+
+    async with connect(journal_url) as d:
+        with pytest.raises(EntityQuarantinedError, match=r"slot \d+, sequence 2.*state version 99.*were cut"):
             await d.counter("c").get()
+        with pytest.raises(EntityQuarantinedError, match="state version 99"):
+            await d.counter("c").at(sequence=3).get()
         assert await d.counter("b").increment() == 1
 
 

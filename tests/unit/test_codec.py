@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from casty_es import codec
-from casty_es.codec import UPCASTERS, VERSIONS, concluded, decode_event, decode_state, encode_event, encode_state
+from casty_es.codec import concluded, decode_event, decode_state, encode_event, encode_state
 from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Event
 from casty_es.domain.upkeep import Redacted, Sealed
-from casty_es.errors import EntityQuarantinedError
+from casty_es.errors import EntityQuarantinedError, RedactedError
+from casty_es.redacted import redacted_text
+from casty_es.upcasting import CLASSES, UPCASTERS, VERSIONS
+from tests.versions import with_state_lifts, with_upcasters
 
 RAW = msgspec.Raw(b'{"a":[1,null,"\xc3\xa9"]}')
 TEXT = '{"a":[1,null,"é"]}'
@@ -150,12 +152,12 @@ def test_wrong_shape(payload: str | bytes) -> None:
 @pytest.fixture
 def third_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """A code in which ``counter.incremented`` is at version 3: it was called ``by``, then lacked its value."""
-    decoder = codec._DECODERS["counter.incremented", 1]
-    monkeypatch.setitem(VERSIONS, "counter.incremented", 3)
-    monkeypatch.delitem(codec._DECODERS, ("counter.incremented", 1))
-    monkeypatch.setitem(codec._DECODERS, ("counter.incremented", 3), decoder)
-    monkeypatch.setitem(UPCASTERS, ("counter.incremented", 1), lambda fields: {"amount": fields["by"]})
-    monkeypatch.setitem(UPCASTERS, ("counter.incremented", 2), lambda fields: {**fields, "value": 0})
+    with_upcasters(
+        monkeypatch,
+        "counter.incremented",
+        lambda fields: {"amount": fields["by"]},
+        lambda fields: {**fields, "value": 0},
+    )
 
 
 @pytest.mark.usefixtures("third_version")
@@ -188,6 +190,52 @@ def test_upcaster_that_fails() -> None:
     """Given an older event without the field its upcaster wants, when it is read, then the entity is quarantined."""
     with pytest.raises(EntityQuarantinedError):
         decode_event("counter.incremented", 1, '{"amount":4}')
+
+
+def test_what_is_not_touched_is_lifted_byte_for_byte(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given an old event with a user's value, when it is lifted, then the value is the same to the last byte."""
+    with_upcasters(monkeypatch, "map.put", lambda fields: {"value": fields["what"]}, dict)
+
+    event = decode_event("map.put", 1, '{"what": {"n":1.50,"big":123456789012345678901234567890,"a":1} }')
+
+    assert isinstance(event, map_entry.EntryPut)
+    assert bytes(event.value) == b'{"n":1.50,"big":123456789012345678901234567890,"a":1}'
+
+
+@pytest.mark.parametrize("lifted", [None, [5], {"amount": "five", "value": 1}, {"amount": object(), "value": 1}])
+def test_upcaster_that_gives_a_wrong_shape(monkeypatch: pytest.MonkeyPatch, lifted: Any) -> None:
+    """Given an upcaster that gives something else than the event's fields, then the entity is quarantined."""
+    with_upcasters(monkeypatch, "counter.incremented", lambda _: lifted)
+
+    with pytest.raises(EntityQuarantinedError, match=r"'counter\.incremented'.*version 1"):
+        decode_event("counter.incremented", 1, '{"by":4}')
+
+
+@pytest.mark.usefixtures("third_version")
+def test_old_payload_that_was_redacted() -> None:
+    """Given an older event whose payload was redacted, when it is read, then that is said, not that it is strange."""
+    with pytest.raises(RedactedError):
+        decode_event("counter.incremented", 1, redacted_text(bytes(32)))
+
+
+def test_versions_are_declared_for_events_that_exist() -> None:
+    """Given the functions that kinds declare, then each is for an event of its kind, and for it alone."""
+    for kind in CATALOG.values():
+        assert kind.upcasters.keys() <= kind.events.keys()
+    declared = [name for kind in CATALOG.values() for name in kind.upcasters]
+    assert len(declared) == len(set(declared))
+    assert UPCASTERS.keys() <= CLASSES.keys() == VERSIONS.keys()
+
+
+def test_states_are_lifted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given snapshots of older versions, when they are read, then they are lifted, unless there is a ``None``."""
+    with_state_lifts(monkeypatch, "counter", None, lambda fields: {"value": fields["n"], "exists": True})
+
+    assert decode_state(CATALOG["counter"], 2, '{"n":7}') == counter.State(7, exists=True)
+    assert decode_state(CATALOG["counter"], 3, '{"value":7,"exists":true}') == counter.State(7, exists=True)
+    for version, text in ((1, '{"n":7}'), (4, '{"n":7}'), (0, '{"n":7}'), (2, '{"m":7}'), (2, "[]")):
+        with pytest.raises(EntityQuarantinedError):
+            decode_state(CATALOG["counter"], version, text)
 
 
 def test_deeply_nested_payload() -> None:

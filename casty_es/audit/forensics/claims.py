@@ -14,13 +14,13 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.codec import decode_event
 from casty_es.context import said_in
 from casty_es.domain import barrier, lock, semaphore
 from casty_es.domain.decider import Event
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import RecordedEvent
 from casty_es.redacted import redacted_digest
+from casty_es.replay import read_event
 
 __all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of"]
 
@@ -139,7 +139,7 @@ def caller_of(record: RecordedEvent) -> Caller:
 
 def _opening(record: RecordedEvent) -> tuple[str, Claim] | None:
     """Give the request that an event begins, or grants without saying when it was asked for; else ``None``."""
-    event: Any = decode_event(record.type, record.version, record.payload)
+    event: Any = read_event(record)
     at, sequence = record.recorded_at, record.sequence
     if isinstance(event, _ASKED):
         return event.request, Claim(event.owner, event.request, at, sequence, asked_by=caller_of(record))
@@ -168,7 +168,7 @@ class Tracker:
 
     def take(self, record: RecordedEvent) -> Iterator[Claim]:
         """Take the next event; give the requests that end with it, in their order."""
-        event: Any = decode_event(record.type, record.version, record.payload)
+        event: Any = read_event(record)
         cls = type(event)
         if cls in ENDINGS:
             claim = self.claims.pop(event.request, None)

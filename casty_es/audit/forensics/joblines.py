@@ -9,12 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from casty_es.audit.forensics.claims import Caller, caller_of
-from casty_es.codec import decode_event
 from casty_es.domain import queue
 from casty_es.errors import RedactedError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.redacted import redacted_digest
-from casty_es.replay import events, state_at
+from casty_es.replay import events, read_event, state_at
 
 __all__ = ["ENQUEUED", "Job", "JobLine", "line_at", "text_of"]
 
@@ -168,7 +167,7 @@ def text_of(record: RecordedEvent) -> str | None:
     """Give the item of an event as JSON text; ``None`` when it was redacted."""
     if redacted_digest(record.payload) is not None:
         return None
-    event: Any = decode_event(record.type, record.version, record.payload)
+    event: Any = read_event(record)
     return bytes(event.value).decode()
 
 

@@ -14,9 +14,9 @@ from typing import Any, Final
 import msgspec
 
 from casty_es.audit.forensics.claims import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of
-from casty_es.codec import decode_event
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
+from casty_es.replay import read_event
 
 __all__ = ["MOST_EVENTS_BACK", "find_beginnings"]
 
@@ -87,7 +87,7 @@ async def _go_back(journal: EventJournal, entity: int, sought: dict[str, _Sought
 
 def _look_at(record: RecordedEvent, sought: dict[str, _Sought]) -> None:
     """Look whether an event begins one of the requests, or ends an older one of the same id."""
-    event: Any = decode_event(record.type, record.version, record.payload)
+    event: Any = read_event(record)
     if type(event) in ENDS_OF_ALL:
         over = [request for request, one in sought.items() if one.latest >= (record.sequence or 0)]
     else:

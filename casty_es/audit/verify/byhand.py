@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from casty_es.audit.verify.entities import DEAD, Entities, Known, known_version
+from casty_es.audit.verify.entities import DEAD, Entities, Known
 from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.audit.verify.folding import Folding
 from casty_es.audit.verify.walk import NEVER, Walk
@@ -18,6 +18,7 @@ from casty_es.errors import CastyError
 from casty_es.journal.chain import UNSALTED
 from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow, record_hash
 from casty_es.redacted import redacted_digest
+from casty_es.upcasting import readable
 
 __all__ = ["ByHand"]
 
@@ -166,7 +167,7 @@ class ByHand:
     async def _follow(self, record: RecordedEvent, entity: Known) -> None:
         """Do what the event means: fold it, begin anew behind a cut or a redaction, note a seal."""
         sequence = record.sequence or 0
-        if not known_version(record.type, record.version):
+        if not readable(record.type, record.version):
             text = f"Event {record.type!r} of version {record.version} is not known to the installed code."
             self._find(record, Wrong.UNKNOWN, text)
             entity.folding = None

@@ -13,14 +13,14 @@ from hashlib import sha256
 from typing import Any, Final
 
 from casty_es.audit.verify.folding import Folding
-from casty_es.codec import UPCASTERS, VERSIONS
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
 from casty_es.journal.chain import UNSALTED
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, EventRow, RetiredSalt
 from casty_es.replay import state_at
+from casty_es.upcasting import VERSIONS, readable
 
-__all__ = ["ALIVE", "DEAD", "Entities", "Known", "Type", "known_version", "payload_digest"]
+__all__ = ["ALIVE", "DEAD", "Entities", "Known", "Type", "payload_digest"]
 
 _BLOCK: Final = 64  # bytes that SHA-256 takes at a time
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))  # the two pads of HMAC (RFC 2104)
@@ -178,11 +178,6 @@ class Entities:
             self._alive[number] = known.alive
 
 
-def known_version(type_: str, version: int) -> bool:
-    """Tell whether the installed code can read this version of an event."""
-    return VERSIONS.get(type_) == version or (type_, version) in UPCASTERS
-
-
 def payload_digest(known: Known, payload: str) -> bytes:
     """Give what ``chain.digest`` gives, in a third of its time."""
     return sha256(known.outer + sha256(known.inner + payload.encode()).digest()).digest()
@@ -199,6 +194,6 @@ def _types(kind_name: str) -> dict[tuple[str, int], Type]:
         if name not in UNSALTED:
             says = ALIVE if name in _ALIVE_TYPES else DEAD if name in _DEAD_TYPES else UNTOLD
             for version in range(1, VERSIONS[name] + 1):
-                if known_version(name, version):
+                if readable(name, version):
                     types[name, version] = (name.encode(), len(name.encode()), says)
     return types
