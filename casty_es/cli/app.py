@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from casty_es.cli import (
     anchor,
+    check_replay,
     counter,
     db,
     doctor,
@@ -76,6 +77,7 @@ app.command("redact")(redact.redact_command)
 app.command("export")(transfer.export)
 app.command("import")(transfer.import_command)
 app.command("copy")(transfer.copy)
+app.command("check-replay")(check_replay.check_replay_command)
 app.command("accept-loss")(upkeep.accept_loss)
 app.command("demo")(demo.demo)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +14,10 @@ from casty_es.audit.signing import read_public_key
 from casty_es.audit.verify import Finding, Report, verify
 from casty_es.cli.common import Json, dumps
 from casty_es.cli.tables import Table
+from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidValueError
+from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
 __all__ = ["verify_command"]
@@ -31,10 +33,8 @@ def verify_command(
     public_key: Annotated[
         Path | None, typer.Option("--public-key", help="Whose signature the anchors must have: a PEM file.")
     ] = None,
-    slots: Annotated[str | None, typer.Option("--slots", help="Only these slots: 7, or 0-63, or 0-3,7.")] = None,
-    processes: Annotated[
-        int | None, typer.Option("--processes", min=1, help="How many processes walk; one per core if not given.")
-    ] = None,
+    slots: Slots = None,
+    processes: Processes = None,
     resume: Annotated[
         Path | None, typer.Option("--resume", help="A file that says what is done: to go on where one ended.")
     ] = None,
@@ -47,8 +47,19 @@ def verify_command(
     """
     key = None if public_key is None else read_public_key(_content(public_key))
     anchors = [read_anchor(file, public_key=key) for file in anchor or ()]
-    chosen = None if slots is None else _slots(slots)
-    report = asyncio.run(_verified(url, chosen, anchors, processes or os.cpu_count() or 1, resume))
+    chosen = parse_slots(slots)
+
+    async def work(journal: SqlJournal, progress: Callable[[int], None]) -> Report:
+        return await verify(
+            journal,
+            slots=chosen,
+            anchors=anchors,
+            processes=processes or os.cpu_count() or 1,
+            resume=resume,
+            progress=progress,
+        )
+
+    report = walked(url, chosen, "verifying", work)
     notes = [*report.notes, *_unproven(anchors, key)]
     if json:
         typer.echo(dumps(_row(url, report, notes)))
@@ -56,44 +67,6 @@ def verify_command(
         _print(url, report, notes)
     if not report.ok:
         raise typer.Exit(_FOUND)
-
-
-async def _verified(
-    url: str, slots: list[int] | None, anchors: list[Anchor], processes: int, resume: Path | None
-) -> Report:
-    from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    from casty_es.journal.sql import SqlJournal  # noqa: PLC0415 - as above
-
-    journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
-    meta = await journal.open()
-    try:
-        heads = await journal.heads(range(meta.slots) if slots is None else slots)
-        console = Console(stderr=True)
-        columns = TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-        with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-            task = bar.add_task("verify", total=sum(head.position for head in heads.values()))
-            return await verify(
-                journal,
-                slots=slots,
-                anchors=anchors,
-                processes=processes,
-                resume=resume,
-                progress=lambda records: bar.advance(task, records),
-            )
-    finally:
-        await journal.close()
-
-
-def _slots(text: str) -> list[int]:
-    chosen: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
-            raise typer.BadParameter(f"{text!r} does not name slots: write 7, or 0-63, or 0-3,7. Nothing was verified.")
-        chosen += range(int(first), int(last or first) + 1)
-    return chosen
 
 
 def _content(file: Path) -> bytes:

@@ -9,13 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from pathlib import Path
 
 from casty_es.audit.anchor import Anchor
+from casty_es.audit.opening import chosen_slots, opened
 from casty_es.audit.verify.anchors import check_anchor
 from casty_es.audit.verify.database import check_database
 from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
 from casty_es.audit.verify.progress import Progress
 from casty_es.audit.verify.slot import verify_slot
 from casty_es.audit.verify.workers import Job, in_processes
-from casty_es.errors import InvalidArgumentError, JournalCorruptError
+from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 
@@ -76,15 +77,11 @@ async def verify(
     (True, 16)
     """
     started = time.perf_counter()
-    async with _opened(journal) as (opened, meta):
-        chosen = sorted(set(range(meta.slots) if slots is None else slots))
-        if chosen and not 0 <= chosen[0] <= chosen[-1] < meta.slots:
-            raise InvalidArgumentError(f"The journal has slots 0 to {meta.slots - 1}. Nothing was verified.")
-        if processes > 1 and not isinstance(opened, SqlJournal):
-            raise InvalidArgumentError("A journal in memory is verified by its own process. Nothing was verified.")
+    async with opened(journal) as (source, meta):
+        chosen = chosen_slots(slots, meta, source, processes, "verified")
         report = Report()
         done = Progress(resume, meta)
-        await done.load(opened)
+        await done.load(source)
         for slot in set(chosen) & done.done.keys():
             report.add(done.done[slot])
         left = [Job(slot, done.start(slot)) for slot in chosen if slot not in done.done]
@@ -93,14 +90,14 @@ async def verify(
             done.finished(result)
             report.add(result)
 
-        async with _beside(opened, meta) as database:
-            await _walk(opened, meta, left, processes, finished, progress or _tell_nobody)
+        async with _beside(source, meta) as database:
+            await _walk(source, meta, left, processes, finished, progress or _tell_nobody)
             report.findings += await database
         if len(chosen) == meta.slots:
             done.complete()
         for anchor in anchors:
             try:
-                findings, notes = await check_anchor(opened, meta, anchor, chosen)
+                findings, notes = await check_anchor(source, meta, anchor, chosen)
             except JournalCorruptError as error:
                 findings, notes = [Finding(None, None, None, Wrong.FILE, str(error))], []
             report.findings += findings
@@ -120,7 +117,7 @@ async def _walk(
     progress: Callable[[int], None],
 ) -> None:
     if processes > 1 and isinstance(journal, SqlJournal):
-        await in_processes(journal.url, meta.slots, jobs, processes, finished, progress)
+        await in_processes(journal.url, jobs, processes, finished, progress)
         return
     ahead = isinstance(journal, SqlJournal) and journal.file is None
     for job in jobs:
@@ -134,7 +131,7 @@ async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[
     async def check() -> list[Finding]:
         if not isinstance(journal, SqlJournal):
             return []
-        async with _opened(journal.url) as (own, _):
+        async with opened(journal.url) as (own, _):
             assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
             try:
                 return await check_database(own, meta.slots)
@@ -147,20 +144,6 @@ async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-@contextlib.asynccontextmanager
-async def _opened(journal: str | EventJournal) -> AsyncIterator[tuple[EventJournal, Meta]]:
-    """Give the journal, open: one that was given by its URL is closed again."""
-    if not isinstance(journal, str):
-        yield journal, await journal.open()
-        return
-    # Nothing is acknowledged here, so a database that could lose commits is read all the same.
-    opened = SqlJournal(journal, unsafe_durability=True)
-    try:
-        yield opened, await opened.open()
-    finally:
-        await opened.close()
 
 
 def _notes(*, anchored: bool, resumed: bool, chosen: int, meta: Meta) -> list[str]:

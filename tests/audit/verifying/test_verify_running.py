@@ -51,7 +51,7 @@ async def test_a_process_that_cannot_read(tmp_path: Path) -> None:
     jobs, url = [Job(0, EMPTY_SLOT)], f"sqlite:///{tmp_path / 'nothing.db'}"
 
     with pytest.raises(JournalUnavailableError, match="journal"):
-        await in_processes(url, 256, jobs, 2, lambda _: None, lambda _: None)
+        await in_processes(url, jobs, 2, lambda _: None, lambda _: None)
 
 
 async def test_taken_up_again(tamperer: Tamperer, tmp_path: Path) -> None:

@@ -1,0 +1,8 @@
+"""Whether the installed code makes of every stored log what it was: the check before a release."""
+
+from __future__ import annotations
+
+from casty_es.audit.check_replay.findings import Difference, Problem, ReplayReport, SlotReplay
+from casty_es.audit.check_replay.running import check_replay
+
+__all__ = ["Difference", "Problem", "ReplayReport", "SlotReplay", "check_replay"]

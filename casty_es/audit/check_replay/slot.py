@@ -1,0 +1,228 @@
+"""The check of one slot: its entities one after the other, each from its first event to its last.
+
+An entity is folded from its beginning; one that was redacted, from there; one whose first events were cut, from the
+snapshot that took their place. What others append, cut or redact meanwhile is no difference: before something is called
+one, it is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from casty_es.audit.check_replay.differing import first_difference
+from casty_es.audit.check_replay.findings import Difference, Problem, SlotReplay
+from casty_es.audit.check_replay.folding import Passed, Stream, fold
+from casty_es.codec import decode_state, encode_state
+from casty_es.domain.catalog import CATALOG
+from casty_es.errors import EntityQuarantinedError
+from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
+from casty_es.upcasting import state_readable
+
+__all__ = ["Job", "check_slot"]
+
+_PAGE_ENTITIES: Final = 500
+_PAGE_EVENTS: Final = 2_000
+_ATTEMPTS: Final = 20  # at catching up with an entity that is written to all the time
+
+
+class Job(msgspec.Struct):
+    """A slot to check, and of which entities: all, or those of a kind, of a name, or both."""
+
+    slot: int
+    kind: str | None = None
+    name: str | None = None
+
+    def wants(self, row: DirectoryRow) -> bool:
+        """Tell whether an entity is to be checked."""
+        return self.kind in {None, row.kind} and self.name in {None, row.name}
+
+
+async def check_slot(
+    journal: EventJournal, job: Job, *, read_ahead: bool = False, progress: Callable[[int], None] | None = None
+) -> SlotReplay:
+    """Fold a slot's entities.
+
+    Parameters
+    ----------
+    job : Job
+        Which.
+    read_ahead : bool
+        Ask for the next page while this one is folded: for databases that answer from a process of their own.
+    progress : Callable[[int], None] | None
+        Is told how many events were folded since it was told last.
+    """
+    check = _Check(journal, SlotReplay(job.slot), read_ahead=read_ahead, progress=progress or _tell_nobody)
+    after = 0
+    while not check.result.full and (page := await journal.slot_directory(job.slot, after=after, limit=_PAGE_ENTITIES)):
+        await check.entities([row for row in page if job.wants(row)])
+        after = page[-1].id
+    return check.result
+
+
+class _Check:
+    def __init__(
+        self, journal: EventJournal, result: SlotReplay, *, read_ahead: bool, progress: Callable[[int], None]
+    ) -> None:
+        self._journal = journal
+        self.result = result
+        self._read_ahead = read_ahead
+        self._progress = progress
+
+    async def entities(self, rows: Sequence[DirectoryRow]) -> None:
+        """Check some entities."""
+        due: dict[int, list[int]] = {}
+        for id_, sequence in await self._journal.snapshot_sequences([row.id for row in rows]):
+            due.setdefault(id_, []).append(sequence)
+        streams: dict[int, Stream] = {}
+        for row in rows:
+            self.result.entities += 1
+            if row.kind in CATALOG:
+                stream = streams[row.id] = Stream(row, CATALOG[row.kind], due.get(row.id, ()))
+                if stream.next == stream.sequence:  # where it begins after a redaction
+                    await self._compare([stream.passed()])
+            else:
+                await self._tell(row, 1, Problem.QUARANTINED, f"The kind {row.kind!r} is not known to this code.")
+        await self._fold_all(streams)
+
+    async def _fold_all(self, streams: dict[int, Stream]) -> None:
+        after = {id_: stream.sequence for id_, stream in streams.items()}
+        coming: asyncio.Task[list[TailEvent]] | None = None
+        try:
+            while after and not self.result.full:
+                page = await (coming or self._journal.tails(after, limit=_PAGE_EVENTS))
+                coming, done = None, self._advance(after, page)
+                if after and self._read_ahead:
+                    coming = asyncio.create_task(self._journal.tails(dict(after), limit=_PAGE_EVENTS))
+                    await asyncio.sleep(0)  # so that the question is on its way before this page is folded
+                await self._fold(streams, page)
+                for id_ in done:
+                    await self._finish(streams.pop(id_))
+        finally:
+            if coming is not None:
+                await asyncio.gather(coming, return_exceptions=True)
+
+    @staticmethod
+    def _advance(after: dict[int, int], page: Sequence[TailEvent]) -> list[int]:
+        """Say where the next page begins; give the entities that end with this one."""
+        last = page[-1].entity if len(page) == _PAGE_EVENTS else None
+        done = [id_ for id_ in after if last is None or id_ < last]
+        for id_ in done:
+            del after[id_]
+        if last is not None:
+            after[last] = page[-1].sequence
+        return done
+
+    async def _fold(self, streams: dict[int, Stream], page: Sequence[TailEvent]) -> None:
+        passed: list[Passed] = []
+        index = 0
+        while (index := fold(streams, page, index, passed)) < len(page) and not self.result.full:
+            event = page[index]
+            stream = streams[event.entity]
+            if stream.error is not None:
+                await self._unfoldable(stream, event)
+            else:
+                await self._gap(stream, event.sequence)
+        await self._compare(passed)
+        self.result.events += len(page)
+        self._progress(len(page))
+
+    async def _unfoldable(self, stream: Stream, event: TailEvent) -> None:
+        """Tell of an event that cannot be folded, unless it was redacted meanwhile."""
+        error, stream.error = stream.error, None
+        row = await self._row(stream)
+        if row is not None and row.salted_from >= event.sequence > stream.row.salted_from:
+            stream.row = row
+            stream.begin(stream.kind.initial, row.salted_from)
+            return
+        stream.broken = True
+        text = str(error) if isinstance(error, EntityQuarantinedError) else f"Folding this event fails: {error!r}."
+        await self._tell(stream.row, event.sequence, Problem.QUARANTINED, text)
+
+    async def _gap(self, stream: Stream, sequence: int) -> None:
+        """Go on behind a cut, from the snapshot that stands there; without one, events are missing."""
+        base = await self._journal.snapshot_before(stream.row.id, sequence - 1)
+        if base is None or base.sequence != sequence - 1:
+            stream.broken = True
+            text = f"Event {stream.sequence + 1} is missing, and no snapshot stands before event {sequence}."
+            await self._tell(stream.row, sequence, Problem.MISSING, text)
+            return
+        try:
+            state = decode_state(stream.kind, base.version, base.state)
+        except EntityQuarantinedError as error:
+            stream.broken = True
+            text = f"{error} The events that it stands for were cut."
+            await self._tell(stream.row, sequence, Problem.QUARANTINED, text)
+            return
+        stream.begin(state, base.sequence)
+        if stream.next == base.sequence:
+            await self._compare([stream.passed()])  # what is read from it must be written the same
+
+    async def _compare(self, passed: Iterable[Passed]) -> None:
+        """Compare snapshots. One that is gone by now was thinned out or redacted."""
+        for stream, sequence, folded in passed:
+            stored = await self._journal.snapshot_before(stream.row.id, sequence)
+            if stored is None or stored.sequence != sequence:
+                continue
+            text = stored.state
+            if stored.version != stream.kind.state_version:
+                if not state_readable(stream.kind, stored.version):
+                    self.result.unread_snapshots += 1
+                    continue
+                try:
+                    text = encode_state(stream.kind, decode_state(stream.kind, stored.version, stored.state))
+                except EntityQuarantinedError as error:
+                    await self._differs(stream, sequence, str(error))
+                    continue
+            self.result.snapshots += 1
+            if text != folded:
+                await self._differs(stream, sequence, f"In the state here, {first_difference(text, folded)}.")
+
+    async def _differs(self, stream: Stream, sequence: int, text: str) -> None:
+        if not stream.differs and not self.result.full:
+            stream.differs = True
+            await self._tell(stream.row, sequence, Problem.SNAPSHOT, text)
+
+    async def _finish(self, stream: Stream) -> None:
+        """Compare what the directory says of an entity; while it is written to, catch up first."""
+        if stream.broken or self.result.full:
+            return
+        if stream.sequence and stream.row.alive == stream.kind.exists(stream.state):
+            return
+        for _ in range(_ATTEMPTS):
+            row = await self._row(stream)
+            if row is None:
+                return
+            page = await self._journal.tails({row.id: stream.sequence}, limit=_PAGE_EVENTS)
+            if page:
+                await self._fold({row.id: stream}, page)
+                if stream.broken:
+                    return
+                continue
+            exists = stream.kind.exists(stream.state)
+            if not stream.sequence:
+                await self._tell(row, None, Problem.MISSING, "The directory has this entity, and it has no events.")
+            elif row.alive != exists:
+                says = ("exists", "it does not") if row.alive else ("does not exist", "it does")
+                text = f"The directory says that it {says[0]}; by its events {says[1]}."
+                await self._tell(row, stream.sequence, Problem.ALIVE, text)
+            return
+
+    async def _row(self, stream: Stream) -> DirectoryRow | None:
+        return next(iter(await self._journal.entity_rows([stream.row.id])), None)
+
+    async def _tell(self, row: DirectoryRow, sequence: int | None, problem: Problem, text: str) -> None:
+        position = None
+        if sequence:
+            for record in await self._journal.history(row.id, after=sequence - 1, limit=1):
+                position = record.position if record.sequence == sequence else None
+        self.result.differences.append(
+            Difference(self.result.slot, position, row.id, row.kind, row.name, row.key, sequence, problem, text)
+        )
+
+
+def _tell_nobody(_folded: int) -> None:
+    """Say nothing."""

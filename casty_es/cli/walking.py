@@ -1,0 +1,66 @@
+"""What commands share that walk through a whole journal: which slots, how many processes, and how far they are."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from casty_es.journal.sql import SqlJournal
+
+__all__ = ["Processes", "Slots", "parse_slots", "walked"]
+
+T = TypeVar("T")
+
+Slots = Annotated[str | None, typer.Option("--slots", help="Only these slots: 7, or 0-63, or 0-3,7.")]
+Processes = Annotated[
+    int | None, typer.Option("--processes", min=1, help="How many processes walk; one per core if not given.")
+]
+
+
+def walked(
+    url: str,
+    slots: list[int] | None,
+    doing: str,
+    work: Callable[[SqlJournal, Callable[[int], None]], Awaitable[T]],
+) -> T:
+    """Walk through a journal; on a terminal, a bar says how far it is."""
+
+    async def main() -> T:
+        from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
+        from rich.progress import (  # noqa: PLC0415 - as above
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+        )
+
+        journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
+        meta = await journal.open()
+        try:
+            heads = await journal.heads(range(meta.slots) if slots is None else slots)
+            console = Console(stderr=True)
+            columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+            with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+                task = bar.add_task(doing, total=sum(head.position for head in heads.values()))
+                return await work(journal, lambda records: bar.advance(task, records))
+        finally:
+            await journal.close()
+
+    return asyncio.run(main())
+
+
+def parse_slots(text: str | None) -> list[int] | None:
+    """Give the slots that a user named; ``None`` for all."""
+    if text is None:
+        return None
+    chosen: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise typer.BadParameter(f"{text!r} does not name slots: write 7, or 0-63, or 0-3,7. Nothing was read.")
+        chosen += range(int(first), int(last or first) + 1)
+    return chosen
