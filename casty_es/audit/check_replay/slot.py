@@ -108,19 +108,19 @@ class _Check:
     @staticmethod
     def _advance(after: dict[int, int], page: Sequence[TailEvent]) -> list[int]:
         """Say where the next page begins; give the entities that end with this one."""
-        last = page[-1].entity if len(page) == _PAGE_EVENTS else None
+        last = page[-1][0] if len(page) == _PAGE_EVENTS else None
         done = [id_ for id_ in after if last is None or id_ < last]
         for id_ in done:
             del after[id_]
         if last is not None:
-            after[last] = page[-1].sequence
+            after[last] = page[-1][1]
         return done
 
     async def _fold(self, streams: dict[int, Stream], page: Sequence[TailEvent]) -> None:
         passed: list[Passed] = []
         index = 0
         while (index := fold(streams, page, index, passed)) < len(page) and not self.result.full:
-            event = page[index]
+            event = TailEvent(*page[index])  # a journal may give plain rows
             stream = streams[event.entity]
             if stream.error is not None:
                 await self._unfoldable(stream, event)
