@@ -14,7 +14,7 @@ from casty_es.audit.verify.walk import NEVER, Walk
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import Sealed
-from casty_es.errors import CastyError
+from casty_es.errors import CastyError, JournalError
 from casty_es.journal.chain import UNSALTED
 from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow, record_hash
 from casty_es.redacted import redacted_digest
@@ -201,8 +201,11 @@ class ByHand:
                     entity.folding = None
                     return
                 folding.state = folding.evolve(folding.state, decode_event(record.type, record.version, record.payload))
-        except CastyError as error:
-            self._find(record, Wrong.UNKNOWN, f"The installed code cannot read this event or the state before: {error}")
+        except (JournalError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - that code fails is a finding, and no reason to look at nothing more
+            told = error if isinstance(error, CastyError) else repr(error)
+            self._find(record, Wrong.UNKNOWN, f"The installed code cannot read this event or the state before: {told}")
             entity.folding = None
             return
         if sequence == folding.next:

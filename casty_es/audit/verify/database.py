@@ -15,30 +15,40 @@ from pathlib import Path
 from typing import Final
 
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, Wrong
+from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.tables import POSTGRES_TRIGGERS, SQLITE_TRIGGERS
 
 __all__ = ["check_database"]
 
-_INDEXES: Final = (
-    "pk_casty_events",
-    "uq_casty_events_entity_sequence",
-    "uq_casty_events_idempotency_key",
-    "pk_casty_entities",
-    "uq_casty_entities_kind_name_key",
-    "pk_casty_snapshots",
-)
+_KEYED: Final = "(idempotency_key IS NOT NULL)"
+_INDEXES: Final = {
+    "pk_casty_events": ("slot,position", ""),
+    "uq_casty_events_entity_sequence": ("entity,sequence", ""),
+    "uq_casty_events_idempotency_key": ("entity,idempotency_key", _KEYED),
+    "pk_casty_entities": ("id", ""),
+    "uq_casty_entities_kind_name_key": ("kind,name,key", ""),
+    "pk_casty_snapshots": ("entity,sequence", ""),
+}
 
 # Where no slot is walked, nobody would look.
 _STRAYS: Final = """
     SELECT 'records', slot FROM (SELECT slot FROM casty_events WHERE slot >= {slots} LIMIT 1) a
     UNION ALL SELECT 'entities', slot FROM (SELECT slot FROM casty_entities WHERE id >= {slots} * 4294967296 LIMIT 1) b
+    UNION ALL SELECT 'entities', slot FROM (SELECT slot FROM casty_entities WHERE id < 0 LIMIT 1) d
     UNION ALL SELECT 'seals', slot FROM (SELECT slot FROM casty_seals WHERE slot >= {slots} LIMIT 1) c"""
 
 _STRAY_SNAPSHOTS: Final = """
     SELECT s.entity, s.sequence, EXISTS (SELECT 1 FROM casty_entities e WHERE e.id = s.entity)
     FROM casty_snapshots s WHERE (s.entity, s.sequence) > ({entity}, {sequence})
     ORDER BY s.entity, s.sequence LIMIT 10000"""
+_LEAST: Final = -(2**63) + 1
+
+_STRAY_SALTS: Final = """
+    SELECT r.entity, r.through FROM casty_retired_salts r LEFT JOIN casty_entities e ON e.id = r.entity
+    WHERE e.id IS NULL OR e.salted_from < r.through ORDER BY r.entity, r.through LIMIT 25"""
+_HASH: Final = "sha256"
+_ALGORITHM: Final = "SELECT hash_algorithm FROM casty_meta WHERE id = 1"
 
 _SQLITE_OBJECTS: Final = "SELECT name, sql FROM sqlite_master WHERE tbl_name LIKE 'casty_%'"
 _SQLITE_MAINTENANCE: Final = "SELECT maintenance FROM casty_meta WHERE id = 1"
@@ -49,22 +59,35 @@ _BUSY_SECONDS: Final = 30.0
 _STEPS: Final = 100_000  # of SQLite's machine, a few milliseconds: how often it looks whether it is to stop
 _SAID: Final = 5  # one damaged page makes a hundred lines
 
+# The columns of each, and for what rows it holds: an index may have the name and be of something else.
 _POSTGRES_INDEXES: Final = """
-    SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-    WHERE i.indisunique AND i.indisvalid AND i.indisready
+    SELECT c.relname, (SELECT string_agg(a.attname, ',' ORDER BY k.place) FROM unnest(i.indkey) WITH ORDINALITY
+            k (number, place) JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number),
+        coalesce(pg_get_expr(i.indpred, i.indrelid), '')
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
+    WHERE i.indisunique AND i.indisvalid AND i.indisready AND i.indimmediate
     AND i.indrelid IN ('casty_events'::regclass, 'casty_entities'::regclass, 'casty_snapshots'::regclass)"""
-_POSTGRES_FUNCTIONS: Final = """
-    SELECT proname, prosrc FROM pg_proc
-    WHERE proname IN ('casty_events_refuse_change', 'casty_meta_refuse_slots') AND pg_function_is_visible(oid)"""
 # The type holds when and for what it fires: see pg_trigger.h. A trigger of one's own replica role is not "O" or "A".
+# Of its function the text, because another schema may have one of the same name, and no settings of its own.
 _POSTGRES_TRIGGERS: Final = """
-    SELECT t.tgname, t.tgtype, p.proname FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
-    WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A')
+    SELECT t.tgname, t.tgtype, cardinality(t.tgattr::int2[]), t.tgqual IS NOT NULL, p.proname, p.prosrc
+    FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid
+    WHERE NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND p.proconfig IS NULL
     AND t.tgrelid IN ('casty_events'::regclass, 'casty_meta'::regclass)"""
 _POSTGRES_EXPECTED: Final = (
-    ("casty_events_append_only", 2 | 8 | 16 | 32, "casty_events_refuse_change"),  # before delete, update, truncate
-    ("casty_meta_refuse_slots", 1 | 2 | 16, "casty_meta_refuse_slots"),  # each row, before update
+    # before delete, update, truncate; of all columns, always
+    ("casty_events_append_only", 2 | 8 | 16 | 32, 0, False, "casty_events_refuse_change"),
+    # each row, before update; of the number of slots, when it changes
+    ("casty_meta_refuse_slots", 1 | 2 | 16, 1, True, "casty_meta_refuse_slots"),
 )
+# What turns the triggers off for everybody, or for a role, without touching them.
+_POSTGRES_SETTINGS: Final = """
+    SELECT DISTINCT split_part(s.setting, '=', 1) FROM pg_db_role_setting r, unnest(r.setconfig) s (setting)
+    WHERE r.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+    AND (s.setting = 'casty_es.maintenance=on' OR s.setting = 'session_replication_role=replica')
+    UNION SELECT name
+    FROM (VALUES ('casty_es.maintenance', 'on'), ('session_replication_role', 'replica')) w (name, bad)
+    WHERE current_setting(name, true) = bad"""
 
 
 async def check_database(journal: SqlJournal, slots: int) -> list[Finding]:
@@ -74,12 +97,21 @@ async def check_database(journal: SqlJournal, slots: int) -> list[Finding]:
     for what, slot in await journal.query(_STRAYS.format(slots=slots)):
         text = f"There are {what} in slot {slot}, and the journal has {slots} slots: no program ever reads them."
         findings.append(Finding(slot, None, None, Wrong.ALTERED, text))
-    entity = sequence = 0
+    if [tuple(row) for row in await journal.query(_ALGORITHM)] != [(_HASH,)]:
+        text = f"casty_meta.hash_algorithm is not {_HASH!r}, by which the chain is computed."
+        findings.append(Finding(None, None, None, Wrong.GUARD, text))
+    for entity, through in await journal.query(_STRAY_SALTS):
+        text = f"A salt is set aside as if event {through} had redacted the entity, and it did not."
+        findings.append(Finding(None, None, entity, Wrong.REDACTION, text))
+    entity = sequence = _LEAST
     while page := await journal.query(_STRAY_SNAPSHOTS.format(entity=entity, sequence=sequence)):
         for entity, sequence, known in page:
             if not known:
                 text = f"There is a snapshot at event {sequence} of an entity that the directory does not have."
                 findings.append(Finding(None, None, entity, Wrong.SNAPSHOT, text))
+            elif sequence < 1:
+                text = f"There is a snapshot at event {sequence}, and events begin at 1."
+                findings.append(Finding(entity >> ENTITY_NUMBER_BITS, None, entity, Wrong.SNAPSHOT, text))
         if len(findings) >= FINDINGS_PER_SLOT:
             break
     if journal.file is not None:
@@ -96,8 +128,13 @@ async def _sqlite_guards(journal: SqlJournal) -> list[str]:
             wrong.append(f"The trigger {name} is gone: it keeps the journal append-only.")
         elif objects[name] != statement:
             wrong.append(f"The trigger {name} was changed: it keeps the journal append-only.")
-    tables = " ".join(objects.values())
-    wrong += [f"The unique key {name} is gone." for name in _INDEXES if name not in objects and name not in tables]
+    tables = " ".join(objects.values()).replace('"', "")
+    for name, (columns, of) in _INDEXES.items():
+        written = columns.replace(",", ", ")
+        expected = f"CONSTRAINT {name} PRIMARY KEY ({written})", f"CONSTRAINT {name} UNIQUE ({written})"
+        index = f"CREATE UNIQUE INDEX {name} ON casty_events ({written}) WHERE {of.strip('()')}"
+        if not any(one in tables for one in expected) and objects.get(name) != index:
+            wrong.append(f"The unique key {name} is gone, or was changed.")
     [(maintenance,)] = await journal.query(_SQLITE_MAINTENANCE) or [(0,)]
     if maintenance:
         wrong.append("casty_meta.maintenance was left at 1, so anybody may change and delete records.")
@@ -105,20 +142,23 @@ async def _sqlite_guards(journal: SqlJournal) -> list[str]:
 
 
 async def _postgres_guards(journal: SqlJournal) -> list[str]:
-    indexes = {name for (name,) in await journal.query(_POSTGRES_INDEXES)}
-    wrong = [f"The unique key {name} is gone, or not valid." for name in _INDEXES if name not in indexes]
+    indexes = {name: (columns, of) for name, columns, of in await journal.query(_POSTGRES_INDEXES)}
+    wrong = [
+        f"The unique key {name} is gone, not valid, or was changed."
+        for name, expected in _INDEXES.items()
+        if indexes.get(name) != expected
+    ]
+    bodies = {_name(one): one.split("$body$")[1] for one in POSTGRES_TRIGGERS if one.startswith("CREATE FUNCTION")}
     triggers = {tuple(row) for row in await journal.query(_POSTGRES_TRIGGERS)}
     wrong += [
-        f"The trigger {expected[0]} is gone, off, or was changed: it keeps the journal append-only."
+        f"The trigger {expected[0]} or its function is gone, off, or was changed: it keeps the journal append-only."
         for expected in _POSTGRES_EXPECTED
-        if expected not in triggers
+        if (*expected, bodies[expected[-1]]) not in triggers
     ]
-    bodies = dict(tuple(row) for row in await journal.query(_POSTGRES_FUNCTIONS))
-    for statement in POSTGRES_TRIGGERS:
-        if statement.startswith("CREATE FUNCTION"):
-            name, body = _name(statement), statement.split("$body$")[1]
-            if bodies.get(name) != body:
-                wrong.append(f"The function {name} is gone or was changed: its trigger keeps the journal append-only.")
+    wrong += [
+        f"The setting {name} is given to sessions by the database or to a role: it turns the guards of records off."
+        for (name,) in await journal.query(_POSTGRES_SETTINGS)
+    ]
     return wrong
 
 

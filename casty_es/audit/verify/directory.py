@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from casty_es.audit.verify.entities import ALIVE, UNTOLD, Entities
+from casty_es.audit.verify.entities import ALIVE, DEAD, UNTOLD, Entities
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.domain.catalog import CATALOG
+from casty_es.errors import CastyError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.redacted import redacted_digest
-from casty_es.replay import events
+from casty_es.replay import events, state_at
 
 __all__ = ["check_directory"]
 
@@ -62,6 +63,8 @@ def _wrong_place(row: DirectoryRow, slot: int, place: int | None) -> str | None:
 
 async def _wrong_events(journal: EventJournal, row: DirectoryRow, entities: Entities) -> str | None:
     sequence, alive = entities.sequence(row.id), entities.alive(row.id)
+    if sequence and alive == UNTOLD:
+        alive = await _alive(journal, row, sequence)
     if sequence == 0:
         if await journal.bounds(row.id) == (0, 0) and await journal.entity_rows([row.id]):
             return f"The directory has {row.kind} {row.name!r} {row.key!r}, which has no events."
@@ -72,6 +75,15 @@ async def _wrong_events(journal: EventJournal, row: DirectoryRow, entities: Enti
             says, told = ("exists", "does not") if row.alive else ("does not exist", "does")
             return f"The directory says that {row.kind} {row.name!r} {row.key!r} {says}; by its last event it {told}."
     return None
+
+
+async def _alive(journal: EventJournal, row: DirectoryRow, sequence: int) -> int:
+    """Tell from its state whether an entity exists of which no single event says so."""
+    kind = CATALOG[row.kind]
+    try:
+        return ALIVE if kind.exists(await state_at(journal, row.id, kind, sequence)) else DEAD
+    except CastyError:  # it was cut or redacted meanwhile, or something is wrong with it that the walk has named
+        return UNTOLD
 
 
 async def _check_redaction(journal: EventJournal, row: DirectoryRow, result: SlotResult) -> None:
@@ -86,7 +98,8 @@ async def _check_redaction(journal: EventJournal, row: DirectoryRow, result: Slo
         result.findings.append(Finding(row.slot, position, row.id, Wrong.REDACTION, text))
         return
     if await journal.retired_salts([row.id]):
-        return  # it is still going on
+        result.unfinished_redactions += 1
+        return
     sequences = [sequence for _, sequence in await journal.snapshot_sequences([row.id])]
     if sequences and sequences[0] < row.salted_from:
         text = f"There is a snapshot at event {sequences[0]}, from before the entity was redacted."

@@ -83,7 +83,9 @@ class SlotResult(msgspec.Struct):
     snapshots : int
         How many snapshots were compared with the events before them.
     unread_snapshots : int
-        How many were not, because another version of the code wrote them.
+        How many were not, because the installed code does not read their version.
+    unfinished_redactions : int
+        How many entities are being redacted, so that older snapshots may still be there.
     """
 
     slot: int
@@ -96,6 +98,7 @@ class SlotResult(msgspec.Struct):
     entities: int = 0
     snapshots: int = 0
     unread_snapshots: int = 0
+    unfinished_redactions: int = 0
     findings: list[Finding] = []
 
 
@@ -106,6 +109,9 @@ class Report(msgspec.Struct):
     ----------
     slots, records, cut, entities, snapshots : int
         How many of each were looked at; ``cut`` are records that retention had cut, by seals that hold.
+    unread_snapshots, unfinished_redactions : int
+        How many were not looked at: snapshots of a version that the installed code does not read, and what was before
+        redactions that are not finished.
     findings : list[Finding]
         What is wrong, the first of each slot first.
     notes : list[str]
@@ -119,6 +125,8 @@ class Report(msgspec.Struct):
     cut: int = 0
     entities: int = 0
     snapshots: int = 0
+    unread_snapshots: int = 0
+    unfinished_redactions: int = 0
     findings: list[Finding] = []
     notes: list[str] = []
     seconds: float = 0.0
@@ -144,4 +152,6 @@ class Report(msgspec.Struct):
         self.cut += result.cut
         self.entities += result.entities
         self.snapshots += result.snapshots
+        self.unread_snapshots += result.unread_snapshots
+        self.unfinished_redactions += result.unfinished_redactions
         self.findings += result.findings

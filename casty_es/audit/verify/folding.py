@@ -19,7 +19,7 @@ class Due(NamedTuple):
     sequence: int
     position: int
     digest: bytes
-    version: int
+    kind: str
 
 
 class Folding:
@@ -45,7 +45,7 @@ class Folding:
     def reached(self, entity: int, position: int) -> Due:
         """Give what the snapshot here must be, and go on to the next one."""
         text = encode_state(self.kind, self.state)
-        due = Due(entity, self.next, position, sha256(text.encode()).digest(), self.kind.state_version)
+        due = Due(entity, self.next, position, sha256(text.encode()).digest(), self.kind.name)
         self.next = self._due.pop() if self._due else 0
         return due
 

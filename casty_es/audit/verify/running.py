@@ -104,6 +104,7 @@ async def verify(
             report.notes += notes
     report.findings.sort(key=_in_order)
     report.notes += _notes(anchored=bool(anchors), resumed=bool(done.starts), chosen=len(chosen), meta=meta)
+    report.notes += _unseen(report)
     report.seconds = time.perf_counter() - started
     return report
 
@@ -152,6 +153,20 @@ def _notes(*, anchored: bool, resumed: bool, chosen: int, meta: Meta) -> list[st
         notes.append("Of slots that an earlier verification had walked through, only what came since was looked at.")
     if chosen < meta.slots:
         notes.append(f"{chosen} of {meta.slots} slots were looked at.")
+    return notes
+
+
+def _unseen(report: Report) -> list[str]:
+    notes = []
+    if report.unread_snapshots:
+        notes.append(
+            f"{report.unread_snapshots} snapshots were not compared: the installed code does not read their version."
+        )
+    if report.unfinished_redactions:
+        notes.append(
+            f"{report.unfinished_redactions} redactions are not finished, and snapshots from before them were not "
+            f"compared. If none is under way, finish them by redacting once more."
+        )
     return notes
 
 

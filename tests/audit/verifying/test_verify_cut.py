@@ -74,6 +74,16 @@ async def test_a_cut_under_a_seal(tamperer: Tamperer, cut: Place) -> None:
         (f"DELETE FROM casty_snapshots WHERE sequence = {CUT}", Wrong.SNAPSHOT),
         (f"UPDATE casty_snapshots SET state = '{{}}' WHERE sequence = {CUT} AND state = '{STATE}'", Wrong.SNAPSHOT),
         ("DELETE FROM casty_events WHERE type = 'entity.sealed'", Wrong.SEAL),
+        ("UPDATE casty_seals SET slot = slot - 1 WHERE first = 2", Wrong.MISSING),
+        ("UPDATE casty_seals SET first = first - 1 WHERE first = 20", Wrong.SEAL),
+        ("UPDATE casty_seals SET last = 900 WHERE last = 41", Wrong.SEAL),
+        ("UPDATE casty_seals SET entity = entity + 1 WHERE first = 2", Wrong.SEAL),
+        ("UPDATE casty_seals SET hash = previous_hash WHERE first = 20", Wrong.SEAL),
+        ("UPDATE casty_seals SET sealed_by = sealed_by - 1 WHERE first = 20", Wrong.SEAL),
+        (
+            f"INSERT INTO casty_snapshots SELECT entity, 10, '{STATE}', 1, 0 FROM casty_seals WHERE last = 2",
+            Wrong.SNAPSHOT,
+        ),
     ],
 )
 async def test_a_cut_that_was_tampered_with(tamperer: Tamperer, cut: Place, statement: str, wrong: Wrong) -> None:
