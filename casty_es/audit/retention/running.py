@@ -7,7 +7,7 @@ The order of the steps, each of which may be the last before a crash (docs/decis
 3. Its owner appends ``entity.sealed``. A seal that nothing names changes nothing: after a crash here the next run
    makes an archive and a seal anew.
 4. The rows of ``casty_seals`` are written, all in one transaction.
-5. The events are deleted, some hundred at a time, then the older snapshots. After a crash here the next run goes on.
+5. The older snapshots are deleted, then the events, some hundred at a time. After a crash here the next run goes on.
 """
 
 from __future__ import annotations
@@ -264,10 +264,10 @@ class _Run:
         )
 
     async def _delete(self, entity: DirectoryRow, through: int) -> None:
+        await self._maintenance.drop_snapshots(entity.id, through)  # before the events that they stand for
         while True:
             begin = time.perf_counter()
             deleted = await self._maintenance.cut(entity.id, through, limit=_DELETED_AT_A_TIME)
             await asyncio.sleep((time.perf_counter() - begin) * self._pace)
             if deleted < _DELETED_AT_A_TIME:
                 break
-        await self._maintenance.drop_snapshots(entity.id, through)
