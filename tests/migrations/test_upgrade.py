@@ -35,7 +35,7 @@ SECOND_REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "0003", "0002"
+revision, down_revision = "0004", "0003"
 
 def upgrade():
     op.create_table("casty_later", sa.Column("id", sa.Integer))
@@ -72,7 +72,7 @@ def revisions_with(tmp_path: Path, statement: str) -> str:
     """Return a copy of the migrations with a second revision that ends in ``statement``."""
     copy = tmp_path / "migrations"
     shutil.copytree(schema.migrations_path(), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "versions" / "0003_later.py").write_text(SECOND_REVISION.format(statement=statement))
+    (copy / "versions" / "0004_later.py").write_text(SECOND_REVISION.format(statement=statement))
     return str(copy)
 
 
@@ -114,6 +114,25 @@ def test_upgrade_again_changes_nothing(journal_url: str, sql: Sql) -> None:
     assert after == before
 
 
+def test_views_come_to_a_journal_with_records(database_url: str, sql: Sql) -> None:
+    """Given a journal of the revision before the views, when it is upgraded, then its records are kept and shown."""
+    command.upgrade(migrating.alembic_config(database_url), "0002")
+    hash_ = "zeroblob(32)" if is_sqlite(database_url) else "decode(repeat('00', 32), 'hex')"
+    sql(
+        database_url,
+        "INSERT INTO casty_events (slot, position, epoch, type, version, payload, recorded_at, hash) "
+        f"VALUES (7, 1, 1, 'lease.acquired', 1, '{{\"node\":\"a\"}}', 0, {hash_})",
+    )
+    before = sql(database_url, "SELECT * FROM casty_events")
+
+    migrating.upgrade(database_url)
+    assert sql(database_url, "SELECT slot, position, node, type FROM casty_history") == [(7, 1, "a", "lease.acquired")]
+
+    migrating.downgrade(database_url, "0002")
+    assert sql(database_url, "SELECT * FROM casty_events") == before
+    assert schema.current(database_url) == "0002"
+
+
 def test_failed_revision_leaves_nothing_of_a_new_journal(database_url: str, tmp_path: Path, sql: Sql) -> None:
     """Given an empty database, when the second of two revisions fails, then there is no table at all."""
     config = migrating.alembic_config(database_url)
@@ -141,11 +160,11 @@ def test_newer_schema_is_refused(journal_url: str, tmp_path: Path) -> None:
     config = migrating.alembic_config(journal_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "SELECT 1"))
     command.upgrade(config, "head")
-    with pytest.raises(SchemaError, match="revision 0003, which is newer"):
+    with pytest.raises(SchemaError, match="revision 0004, which is newer"):
         schema.check(journal_url)
-    with pytest.raises(SchemaError, match="revision 0003, which is newer"):
+    with pytest.raises(SchemaError, match="revision 0004, which is newer"):
         migrating.upgrade(journal_url)
-    assert schema.current(journal_url) == "0003"
+    assert schema.current(journal_url) == "0004"
 
 
 def test_missing_schema_names_the_command(database_url: str) -> None:
