@@ -11,12 +11,13 @@ import uuid
 import warnings
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
+from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 
@@ -42,6 +43,20 @@ def run_sql(url: str, *statements: str) -> list[tuple[Any, ...]]:
 
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         return runner.run(main())
+
+
+def run_script(url: str, script: str) -> None:
+    """Run a script of Postgres as it stands."""
+
+    async def main() -> None:
+        connection = await asyncpg.connect(postgres_dsn(url))
+        try:
+            await connection.execute(script)
+        finally:
+            await connection.close()
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(main())
 
 
 def embedded() -> ModuleType:
@@ -106,6 +121,45 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Closing the last connection has moved everything into this one file.
     assert not path.with_name("casty.db-wal").exists()
     return path
+
+
+class Granted(NamedTuple):
+    """A migrated database with roles of its own: its name, and the roles' names by what they are for."""
+
+    template: str
+    roles: dict[str, str]
+
+    def url_as(self, what: str, url: str) -> str:
+        """Give the URL of a copy of the database for one of the roles."""
+        place = urlsplit(url)
+        address = place.netloc.rpartition("@")[2]
+        return place._replace(netloc=f"{self.roles[what]}:{self.roles[what]}@{address}").geturl()
+
+
+@pytest.fixture(scope="session")
+def granted(postgres_server: str, postgres_template: str) -> Iterator[Granted]:
+    """A migrated database on which the printed SQL has been run, for roles that nobody else has."""
+    roles = {what: f"casty_{what}_{uuid.uuid4().hex[:8]}" for what in PRIVILEGES}
+    with postgres_database(postgres_server, postgres_template) as url:
+        run_script(url, grants(Roles(**roles)))
+        for name in roles.values():
+            run_sql(url, f"ALTER ROLE {name} PASSWORD '{name}'")
+        yield Granted(urlsplit(url).path.removeprefix("/"), roles)
+    for name in roles.values():
+        run_sql(postgres_server, f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def granted_url(postgres_server: str, granted: Granted) -> Iterator[str]:
+    """A journal with those roles, for its owner."""
+    with postgres_database(postgres_server, granted.template) as url:
+        yield url
+
+
+@pytest.fixture
+def application_journal_url(granted: Granted, granted_url: str) -> str:
+    """The same for a program that may do what an application must."""
+    return granted.url_as("application", granted_url)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from casty_es.cli.common import Json, show
+from casty_es.cli.grants import grants
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import SchemaError
 from casty_es.journal import schema
 from casty_es.journal.urls import shown
 
 app = typer.Typer(help="Make, bring up to date and check the journal's tables.", no_args_is_help=True)
+app.command()(grants)
 
 Slots = Annotated[
     int | None,

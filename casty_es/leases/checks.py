@@ -124,7 +124,7 @@ def primary(leases: Facts, journal: Facts) -> Check:
             "primary",
             ok=False,
             found="This role may not write the journal's tables",
-            advice="Grant it SELECT, INSERT, UPDATE and DELETE on the tables casty_*.",
+            advice="`casty-es db grants --application ROLE` prints what to grant it.",
         )
     return Check("primary", ok=True, found="the server is a primary and the tables may be written")
 

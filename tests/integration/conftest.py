@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 
+KINDS = ["sqlite", "postgres", "memory", "application"]
+
 _LOG = """
     SELECT e.type FROM casty_events e JOIN casty_entities n ON n.id = e.entity
     WHERE n.kind = '{kind}' AND n.name = '{name}' ORDER BY e.entity, e.sequence
@@ -112,7 +114,14 @@ def child() -> Iterator[Callable[..., Child]]:
         one.clean_up()
 
 
-@pytest.fixture(params=["sqlite", "postgres", "memory"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run each test on a journal of each kind; those of the structures on Postgres by least privilege, too."""
+    if "d_url" in metafunc.fixturenames:
+        of_structures = metafunc.module.__name__.rpartition(".")[2].startswith(("test_structures_", "test_waiting"))
+        metafunc.parametrize("d_url", KINDS if of_structures else KINDS[:3], indirect=True)
+
+
+@pytest.fixture
 def d_url(request: pytest.FixtureRequest) -> str | None:
     """A migrated journal of each kind; ``None`` stands for memory."""
     if request.param == "memory":

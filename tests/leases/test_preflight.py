@@ -165,7 +165,7 @@ async def test_role_that_may_not_write(postgres_journal_url: str, sql: Sql) -> N
     parts = urlsplit(postgres_journal_url)
     url = parts._replace(netloc=f"casty_reader@{parts.netloc.rpartition('@')[2]}").geturl()
     try:
-        with pytest.raises(ConfigurationError, match=r"may not write the journal's tables.*Grant it"):
+        with pytest.raises(ConfigurationError, match=r"may not write the journal's tables.*casty-es db grants"):
             await PostgresLeaseManager(url, slots=256).open("a")
     finally:
         await asyncio.to_thread(sql, postgres_journal_url, "DROP OWNED BY casty_reader", "DROP ROLE casty_reader")

@@ -1,0 +1,202 @@
+"""What each role may do, and above all what it may not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from casty_es import ConfigurationError, InvalidArgumentError, SqlJournal, connect
+from casty_es.audit.verify import verify
+from casty_es.cli.app import run
+from casty_es.journal.grants import PRIVILEGES, Roles, grants, refuse_sqlite
+from casty_es.journal.migrating import upgrade
+from casty_es.journal.schema import VERSION_TABLE
+from casty_es.journal.tables import metadata
+from casty_es.journal.views import VIEWS
+from tests.conftest import Granted, run_script
+
+Sql = Callable[..., list[tuple[Any, ...]]]
+
+CHANGES = [
+    "UPDATE casty_events SET payload = '{}'",
+    "UPDATE casty_events SET hash = hash",
+    "DELETE FROM casty_events",
+    "TRUNCATE casty_events",
+    "ALTER TABLE casty_events DISABLE TRIGGER ALL",
+    "DROP TRIGGER casty_events_append_only ON casty_events",
+    "CREATE OR REPLACE FUNCTION casty_events_refuse_change() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN END'",
+    "INSERT INTO casty_events SELECT * FROM casty_events ON CONFLICT (slot, position) DO UPDATE SET payload = '{}'",
+    "DELETE FROM casty_snapshots",
+    "UPDATE casty_snapshots SET state = '{}'",
+    "UPDATE casty_entities SET name = 'other'",
+    "UPDATE casty_entities SET id = id + 1",
+    "DELETE FROM casty_entities",
+    "DELETE FROM casty_retired_salts",
+    "INSERT INTO casty_seals SELECT * FROM casty_seals",
+    "DELETE FROM casty_seals",
+    "UPDATE casty_structures SET keep = '1'",
+    "UPDATE casty_meta SET slots = 12",
+    "UPDATE casty_meta SET incarnation = 2",
+    "UPDATE casty_meta SET maintenance = 1",
+    "UPDATE casty_secrets SET value = ''",
+    "DROP VIEW casty_history",
+    "SET session_replication_role = replica",
+]
+"""What an application, and therefore a program that was broken into, may not do."""
+
+
+DENIED = (
+    asyncpg.InsufficientPrivilegeError,
+    asyncpg.WrongObjectTypeError,  # a view cannot be truncated
+    asyncpg.ObjectNotInPrerequisiteStateError,  # nor can a view of several tables be written to, by anybody
+)
+
+
+async def used(url: str) -> None:
+    """Use the structures as an application does."""
+    async with connect(url) as d:
+        await d.counter("hits").increment(3)
+        await d.map[str, int]("users").put("alice", 1)
+        await d.lock("deploy").acquire()
+
+
+async def test_application_changes_nothing(application_journal_url: str, granted_url: str, sql: Sql) -> None:
+    """Given the switch of the trigger on, when an application changes what is written, then Postgres denies it."""
+    await used(application_journal_url)
+    written = await asyncio.to_thread(sql, granted_url, "SELECT * FROM casty_events ORDER BY slot, position")
+    assert len(written) > 3
+    for change in CHANGES:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncio.to_thread(sql, application_journal_url, "SET casty_es.maintenance = 'on'", change)
+    assert written == await asyncio.to_thread(sql, granted_url, "SELECT * FROM casty_events ORDER BY slot, position")
+
+
+async def test_secret_can_be_withheld(
+    granted: Granted, granted_url: str, application_journal_url: str, sql: Sql
+) -> None:
+    """Given an application without the secret, when it runs without ``secret=``, then it is told what to do."""
+    roles = Roles(application=granted.roles["application"], secret=False)
+    await asyncio.to_thread(run_script, granted_url, grants(roles))
+    journal = SqlJournal(application_journal_url)
+    await journal.open()
+    with pytest.raises(ConfigurationError, match="secret="):
+        await journal.secret()
+    await journal.close()
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await asyncio.to_thread(sql, application_journal_url, "SELECT * FROM casty_secrets")
+
+
+def test_auditor_only_reads(auditor_url: str, sql: Sql) -> None:
+    """Given every table and view, then an auditor reads it unless it holds secrets, and cannot write to it."""
+    for relation in (*metadata.tables, VERSION_TABLE, *VIEWS):
+        if relation == "casty_secrets":
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                sql(auditor_url, f"SELECT count(*) FROM {relation}")
+        else:
+            assert len(sql(auditor_url, f"SELECT count(*) FROM {relation}")) == 1
+        for change in (f"DELETE FROM {relation}", f"INSERT INTO {relation} DEFAULT VALUES", f"TRUNCATE {relation}"):
+            with pytest.raises(DENIED):
+                sql(auditor_url, "SET casty_es.maintenance = 'on'", change)
+
+
+async def test_auditor_verifies_and_asks(
+    application_journal_url: str, auditor_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Given a journal, when an auditor runs the commands for auditors, then each works under this role."""
+    await used(application_journal_url)
+    report = await verify(auditor_url)
+    assert report.findings == []
+    assert report.records > 3
+    for command, said in {
+        "verify": '"findings": []',
+        "log": "counter.incremented",
+        "show counter hits": "3",
+        "who lock deploy": '"token"',
+        "timeline lock deploy --from 2025-01-01T00:00 --to 2100-01-01T00:00": '"token"',
+        "db check": '"ok": true',
+    }.items():
+        code = await asyncio.to_thread(run, [*command.split(), "--url", auditor_url, "--json"])
+        printed = capsys.readouterr()
+        assert code == 0, f"{command}: {printed.err}"
+        assert said in printed.out, command
+
+
+async def test_maintenance_has_its_ways(application_journal_url: str, maintenance_url: str, sql: Sql) -> None:
+    """Given the switch, when maintenance replaces a payload or deletes, then it may, and nothing else."""
+    await used(application_journal_url)
+    on = "SET casty_es.maintenance = 'on'"
+    for change in ("UPDATE casty_events SET payload = '{}', metadata = NULL", "DELETE FROM casty_retired_salts"):
+        await asyncio.to_thread(sql, maintenance_url, on, change)
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await asyncio.to_thread(sql, maintenance_url, "DELETE FROM casty_events")
+    for change in (
+        "UPDATE casty_events SET hash = hash",
+        "UPDATE casty_events SET recorded_at = 0",
+        "TRUNCATE casty_events",
+        "UPDATE casty_meta SET slots = 12",
+        "ALTER TABLE casty_events DISABLE TRIGGER ALL",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncio.to_thread(sql, maintenance_url, on, change)
+    await asyncio.to_thread(sql, maintenance_url, on, "DELETE FROM casty_events")
+    await asyncio.to_thread(sql, maintenance_url, "UPDATE casty_meta SET incarnation = 2")
+
+
+async def test_another_schema(postgres_url: str, sql: Sql) -> None:
+    """Given a journal in a schema of its own and a name that needs quotes, then the SQL works there, and again."""
+    name = 'it\'s "quoted" $body$ \\ é'
+    quoted = '"' + name.replace('"', '""') + '"'
+    there = f"{postgres_url}{'&' if '?' in postgres_url else '?'}options=-csearch_path%3Dshop"
+    await asyncio.to_thread(sql, postgres_url, "CREATE SCHEMA shop")
+    await asyncio.to_thread(upgrade, there)
+    script = grants(Roles(auditor=name), schema="shop")
+    for _ in range(2):
+        await asyncio.to_thread(run_script, postgres_url, script)
+    try:
+        as_auditor = f"SET ROLE {quoted}"
+        counted = await asyncio.to_thread(sql, postgres_url, as_auditor, "SELECT count(*) FROM shop.casty_history")
+        assert counted == [(0,)]
+        found = await asyncio.to_thread(
+            sql, postgres_url, "SELECT setconfig FROM pg_db_role_setting WHERE setrole <> 0"
+        )
+        assert (["search_path=shop"],) in found
+    finally:
+        await asyncio.to_thread(sql, postgres_url, f"DROP OWNED BY {quoted}", f"DROP ROLE {quoted}")
+
+
+@pytest.mark.parametrize("name", ["", "public", "none", "pg_monitor", "a" * 64, "é" * 32, "a\nb", "a\0b", "\ud800"])
+def test_names_that_no_role_can_have(name: str) -> None:
+    """Given a name that Postgres would cut, keep for itself or not take, then nothing is printed for it."""
+    with pytest.raises(InvalidArgumentError, match="Nothing was printed"):
+        grants(Roles(auditor=name))
+
+
+def test_roles_are_three() -> None:
+    """Given one name for two roles, or none at all, then nothing is printed."""
+    with pytest.raises(InvalidArgumentError, match="one name"):
+        grants(Roles(auditor="a", application="a"))
+    with pytest.raises(InvalidArgumentError, match="No role"):
+        grants(Roles())
+
+
+def test_sqlite_has_file_permissions() -> None:
+    """Given an SQLite file, then the refusal says what to do instead."""
+    with pytest.raises(ConfigurationError, match="chmod"):
+        refuse_sqlite("sqlite:///casty.db")
+
+
+def test_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Given the command, then it prints the SQL, or JSON with the roles, and for a file it says what to do."""
+    assert run(["db", "grants", "--url", "postgresql://h/db", "--auditor", "eve"]) == 0
+    assert capsys.readouterr().out.rstrip("\n") == grants(Roles(auditor="eve"))
+    assert run(["db", "grants", "--url", "postgresql://h/db", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["roles"] == {what: f"casty_{what}" for what in PRIVILEGES}
+    assert "GRANT" in printed["sql"]
+    assert run(["db", "grants", "--url", "sqlite:///casty.db"]) != 0
+    assert "chmod" in capsys.readouterr().err
