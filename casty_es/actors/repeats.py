@@ -74,9 +74,11 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
     """
     key, command = pending.idempotency_key, pending.command
     assert key is not None  # noqa: S101 - only such commands come here
-    pending.repeat_after = None  # an attempt that was committed is found by its key, wherever it stands
+    after, pending.repeat_after = pending.repeat_after, None  # what was committed is found by its key, wherever it is
     recorded = await journal.find_key(entity.id, key) if entity.recorded else []
     if not recorded:
+        if after is not None and await journal.last_cut(entity.id) > after:
+            raise cut_away(pending)
         return False
     # What came before a redaction was compared under another salt: of that, the key alone counts.
     same_salt = (recorded[0].sequence or 0) > entity.salted_from

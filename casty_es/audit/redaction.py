@@ -110,7 +110,7 @@ async def redact(
     NotDoneError, OutcomeUnknownError
         The owner did not answer in time. Call it again.
     ConfigurationError
-        The role may not change events. The entity is redacted for its readers, and its values are still there.
+        The role may not change events. Nothing was changed.
 
     Examples
     --------
@@ -138,6 +138,7 @@ async def redact(
             f"Events of {_called(name)} were cut, and these archives hold them: {', '.join(left)}. Nothing was "
             f"changed. Give the files, or say that they shall stay as they are."
         )
+    await Maintenance(journal).rehearse()
     _, last = await journal.bounds(stored.id)
     if last != stored.salted_from and not await ask_entity(gateway, journal, name, Redact(reason), timeout=timeout):
         raise NotDoneError(f"The owner of {_called(name)} did not redact it. Nothing was changed.")
@@ -178,6 +179,7 @@ async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], le
                 values = []
         await maintenance.replace_values(entity, values)
         rewritten = [file.name for file in archives if redact_archive(file, entity, salts)]
+        left = await _left(journal, entity, archives)  # retention may have written one meanwhile
         await maintenance.destroy_salts(entity, through)
     return Redaction(*row.entity_name, row.salted_from, count, tuple(rewritten), left)
 

@@ -40,6 +40,9 @@ def redact_command(
     ] = False,
     finish: Annotated[bool, typer.Option("--finish", help="Only finish redactions that were interrupted.")] = False,
     vacuum: Annotated[bool, typer.Option("--vacuum", help="Wipe the freed space of the database, too.")] = False,
+    vacuum_full: Annotated[
+        bool, typer.Option("--vacuum-full", help="On Postgres, to the last byte: locks the tables meanwhile.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     where: Where,
     json: Json = False,
@@ -75,9 +78,9 @@ def redact_command(
                 await journal.close()
 
         done = [change(where, work)]
-    if vacuum:
-        inspect(where.url, lambda journal: journal.vacuum())
-    _print(done, vacuumed=vacuum, json=json)
+    if vacuum or vacuum_full:
+        inspect(where.url, lambda journal: journal.vacuum(full=vacuum_full))
+    _print(done, vacuumed=vacuum or vacuum_full, json=json)
 
 
 def _print(done: list[Redaction], *, vacuumed: bool, json: bool) -> None:

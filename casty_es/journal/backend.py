@@ -40,8 +40,8 @@ class Backend(Protocol):
         """Run statements in one transaction in which events may be changed and deleted; give the rows of each."""
         ...
 
-    async def vacuum(self) -> None:
-        """Give back the space, and wipe the bytes, of what was deleted or replaced."""
+    async def vacuum(self, *, full: bool) -> None:
+        """Give back the space of what was deleted or replaced; ``full`` wipes its last byte, and locks the tables."""
         ...
 
     def abandon_after_fork(self) -> None:

@@ -18,6 +18,8 @@ __all__ = ["Maintenance", "Value"]
 Value = tuple[int, str, str | None]
 """An event's sequence, and what takes the place of its payload and of its metadata."""
 
+_NOBODY: Final = -1  # no entity has a negative number
+
 _SEAL_COLUMNS: Final = "slot, first, last, entity, previous_hash, hash, sealed_by"
 _SEALS_OF: Final = """
     SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals WHERE entity = {} ORDER BY last"""
@@ -123,6 +125,18 @@ class Maintenance:
         s = self._sign
         delete = f"DELETE FROM casty_retired_salts WHERE entity = {s}1 AND through <= {s}2"
         await self._do((delete, (entity, through)))
+
+    async def rehearse(self) -> None:
+        """Do to an entity that cannot exist what changes events: a role that may not do it is refused now.
+
+        Raises
+        ------
+        ConfigurationError
+            The role may not change events.
+        """
+        await self.replace_values(_NOBODY, [(0, "", None)])
+        await self.drop_snapshots(_NOBODY, 0)
+        await self.destroy_salts(_NOBODY, 0)
 
     async def unfinished(self) -> list[int]:
         """Give the entities whose redaction is not done: a salt of theirs is still there."""

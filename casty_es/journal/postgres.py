@@ -243,11 +243,12 @@ class PostgresBackend:
         async with self._writer.free:
             return await self._answered(self._writer, work)
 
-    async def vacuum(self) -> None:
+    async def vacuum(self, *, full: bool) -> None:
         async with self._writer.free:
             connection = await self._writer.ready()
             try:
-                await connection.execute(f"VACUUM {', '.join(_WIPED)}")  # as long as it takes, so without answer()
+                # As long as it takes, so without answer().
+                await connection.execute(f"VACUUM {'(FULL) ' if full else ''}{', '.join(_WIPED)}")
             except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
                 raise self._unanswered(error) from error
 

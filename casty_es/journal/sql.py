@@ -237,9 +237,13 @@ class SqlJournal:
                 ) from error
             raise
 
-    async def vacuum(self) -> None:
-        """Give back the space, and wipe the bytes, of what was deleted or replaced; it may take long."""
-        await self._opened().vacuum()
+    async def vacuum(self, *, full: bool = False) -> None:
+        """Give back the space of what was deleted or replaced; it may take long.
+
+        On Postgres old bytes may stay in unused parts of pages until they are used again; ``full`` writes the tables
+        anew without them, and locks them meanwhile. On SQLite nothing stays, and writers wait.
+        """
+        await self._opened().vacuum(full=full)
 
     async def last_cut(self, entity: int) -> int:
         """Give the position of an entity's last event that was cut."""

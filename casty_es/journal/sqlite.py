@@ -124,7 +124,7 @@ class SqliteBackend:
     async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         return await self._writer.run(self._maintain, steps)
 
-    async def vacuum(self) -> None:
+    async def vacuum(self, *, full: bool) -> None:  # noqa: ARG002 - here it always is
         await self._writer.run(self._vacuum)
 
     # What follows runs in the threads.

@@ -32,7 +32,13 @@ from casty_es.audit.seals import state_digest
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import SEALED, Seal, Sealed
-from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalCorruptError, JournalUnavailableError
+from casty_es.errors import (
+    InvalidArgumentError,
+    InvalidValueError,
+    JournalCorruptError,
+    JournalUnavailableError,
+    NotDoneError,
+)
 from casty_es.gateway.port import EntityGateway
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
@@ -225,6 +231,11 @@ class _Run:
         base = await self._base(cut)
         everything, rows = await sealed_rows(self._journal, cut)
         state = state_digest(entity.salt or b"", base.state)
+        if await self._journal.entity_rows([entity.id]) != [entity]:
+            raise NotDoneError(
+                f"The {entity.kind} {entity.name!r} was redacted or changed while it was archived. Nothing of it was "
+                f"cut. Delete the archive {archive}, which holds its values, and run retention again."
+            )
         seal = Seal(through, cut.events, rows, state, archive, archive_sha256)
         await ask_entity(self._gateway, self._journal, entity.entity_name, seal, timeout=_SEAL_SECONDS)
         sequence = await self._sealed(cut, seal)

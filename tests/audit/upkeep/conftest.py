@@ -47,11 +47,13 @@ class Crashing:
     def _wrap(self, name: str) -> None:
         real = getattr(Maintenance, name)
 
-        async def step(maintenance: Maintenance, *given: object, **named: object) -> object:
+        async def step(maintenance: Maintenance, entity: int, *given: object, **named: object) -> object:
+            if entity < 0:  # only rehearsed
+                return await real(maintenance, entity, *given, **named)
             self._left -= 1
             if self._left == 0 and not self._after:
                 raise CrashError(name)
-            result = await real(maintenance, *given, **named)
+            result = await real(maintenance, entity, *given, **named)
             if self._left == 0:
                 raise CrashError(name)
             return result
