@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from tests.benchmarks.audit.cases import export_cases
+from tests.benchmarks.audit.cases import audit_cases
 from tests.benchmarks.cluster.cases import cluster_cases
 from tests.benchmarks.databases import Databases
 from tests.benchmarks.plan import FULL, Case, Goal, Line, Program, Sizes, alone, ours
@@ -22,7 +22,7 @@ def cases(databases: Databases, sizes: Sizes) -> list[Case]:
         _snapshots(databases, sizes),
         _memory(databases, sizes),
         *cluster_cases(databases, sizes),
-        *export_cases(databases, sizes),
+        *audit_cases(databases, sizes),
     ]
 
 

@@ -25,6 +25,10 @@ class Sizes:
         How often a turn lets a node join and leave.
     nodes : int
         How many nodes share one Postgres.
+    audit : int
+        How many events a journal has that is verified and exported.
+    travel : int
+        How many events a counter has that is read as of moments.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Sizes:
     moves: int
     nodes: int
     idle_seconds: float
+    audit: int
+    travel: int
     downloads: bool = True
 
 
@@ -53,6 +59,8 @@ FULL = Sizes(
     moves=2,
     nodes=16,
     idle_seconds=10.0,
+    audit=1_000_000,
+    travel=10_000_000,
 )
 QUICK = Sizes(
     "quick",
@@ -66,6 +74,8 @@ QUICK = Sizes(
     moves=1,
     nodes=16,
     idle_seconds=10.0,
+    audit=200_000,
+    travel=1_000_000,
 )
 SMOKE = Sizes(
     "smoke",
@@ -79,6 +89,8 @@ SMOKE = Sizes(
     moves=1,
     nodes=3,
     idle_seconds=2.0,
+    audit=1_500,
+    travel=1_500,
     downloads=False,
 )
 
