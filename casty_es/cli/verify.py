@@ -122,6 +122,6 @@ def _print(url: str, report: Report, notes: list[str]) -> None:
         f"{report.records:,} records in {report.slots} slots, {report.snapshots:,} snapshots and {report.entities:,} "
         f"entities were looked at, {report.cut:,} records are cut under seals."
     )
-    typer.echo("Nothing is wrong." if report.ok else f"{len(report.findings)} things are wrong.")
+    typer.echo("Nothing is wrong." if report.ok else f"Things that are wrong: {len(report.findings)}.")
     for note in notes:
         typer.echo(f"Note: {note}")

@@ -31,6 +31,7 @@ RUN = {
     "casty-es": [sys.executable, "-c", "from casty_es.cli import main; main()"],
     "alembic": [sys.executable, "-m", "alembic"],
     "python": [sys.executable],
+    "mkdir": ["mkdir"],
 }
 RUN[".venv/bin/casty-es"] = RUN["casty-es"]
 LEFT_OUT = {"python3", ".venv/bin/pip", ".venv/bin/python", "uvicorn", "curl"}
@@ -83,7 +84,7 @@ class Reader:
         assert words[0] in RUN, f"{where}: {words[0]} is neither run nor left out on purpose"
         process = await asyncio.create_subprocess_exec(
             *RUN[words[0]],
-            *words[1:],
+            *(part for word in words[1:] for part in self._expanded(word)),
             cwd=ROOT if words[0] == "alembic" else self._folder,
             env=self._environment,
             stdout=asyncio.subprocess.PIPE,
@@ -93,6 +94,12 @@ class Reader:
         said = f"{out.decode()}{errors.decode()}"
         assert (process.returncode == 0) is (echo is None), f"{where}: {shlex.join(words)} ended otherwise:\n{said}"
         self._printed = out.decode() if echo is None else f"{said}{' '.join(echo)}\n"
+
+    def _expanded(self, word: str) -> list[str]:
+        """Give the files that a pattern stands for, as a shell does."""
+        if "*" not in word:
+            return [word]
+        return sorted(str(file.relative_to(self._folder)) for file in self._folder.glob(word)) or [word]
 
     async def close(self) -> None:
         """Close what the blocks opened."""
