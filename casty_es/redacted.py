@@ -8,7 +8,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["redacted_digest", "redacted_text"]
+__all__ = ["UNPROVEN", "redacted_digest", "redacted_text"]
+
+UNPROVEN: Final = bytes(32)
+"""Stands in an archive for the digest of a value whose salt was destroyed before the archive was found."""
 
 _TEXT: Final = re.compile(r'\{"redacted":"([0-9a-f]{64})"\}')
 

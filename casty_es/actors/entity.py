@@ -123,6 +123,8 @@ class Entity:
         command = pending.command
         events: tuple[Event, ...]
         if type(command) is Seal:
+            if command.through < self.salted_from:
+                raise NotDoneError("The entity was redacted meanwhile. Nothing was sealed, and nothing is to be cut.")
             events, reply = (command.sealed(),), None
         elif events := kind.decide(self.state, command):
             reply = kind.reply(command, events)
@@ -151,6 +153,7 @@ class Entity:
                 f"The journal has nothing of this {self.name.kind} that could be redacted. Nothing was appended."
             )
         entry.new_salt = self.salt = token_bytes(_SALT_BYTES)
+        self.salted_from = self.sequence + len(entry.events)
 
     def commit(self, entry: Entry) -> None:
         """Note that an entry's events are in the journal."""
@@ -162,7 +165,5 @@ class Entity:
         self.committed = entry.state
         self.committed_sequence += len(entry.events)
         self.committed_hash = entry.hash
-        if entry.new_salt:
-            self.salted_from = self.committed_sequence
         self.tail_events += len(entry.events)
         self.tail_bytes += entry.size

@@ -20,7 +20,8 @@ from casty_es.actors.entity import Entity
 from casty_es.actors.fingerprint import may_be_same
 from casty_es.actors.pending import Pending
 from casty_es.codec import upkeep_reply
-from casty_es.domain.decider import WAITING, Claim, Query, Upkeep
+from casty_es.domain.barrier import Arrive
+from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Upkeep
 from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import read_event, read_events
@@ -42,9 +43,9 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
     recorded = await journal.find(entity.slot.number, after or 0, [pending.command_id])
     if not recorded:
         # In this order: what is cut after the first look was there to be found, and seals come before the cut.
-        if isinstance(pending.command, Query) or await journal.last_cut(entity.id) <= (after or 0):
+        if isinstance(pending.command, Query | Harmless) or await journal.last_cut(entity.id) <= (after or 0):
             return False
-        if getattr(pending.command, "request", None) is None:
+        if not isinstance(pending.command, Claim | Arrive):
             raise cut_away(pending)
         pending.found = pending.cut = True  # if the state knows the request, it has the answer
         return False

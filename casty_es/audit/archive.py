@@ -7,24 +7,28 @@ against the seals in the journal (:func:`check_archive`), also after some of its
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-import msgspec
-
-from casty_es.audit.lines import EntityLine, EventLine, JournalLine, Line, decode_line, encode_line
+from casty_es.audit.lines import EntityLine, EventLine, JournalLine, Line, encode_line
+from casty_es.audit.transfer.jsonl import read_json_lines
+from casty_es.audit.transfer.progress import sync_folder
 from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, Meta
 
-__all__ = ["ArchiveWriter", "digest_of", "read_archive", "rewrite_archive"]
+__all__ = ["ArchiveWriter", "Changeable", "closed", "digest_of", "opened", "read_archive", "rewrite_archive"]
 
 FORMAT: Final = "casty_es archive 1"
 
-_LONGEST_LINE: Final = 32 * 1024 * 1024  # a value of a mebibyte, escaped, and what was before it
+Changeable: TypeAlias = EventLine | EntityLine
+"""The lines of an archive that may be changed or taken out."""
+
+_OPEN: Final = ".open"
 _CHUNK: Final = 1024 * 1024
 
 
@@ -67,21 +71,20 @@ class ArchiveWriter:
             self._raw.flush()
             os.fsync(self._raw.fileno())
             self._raw.close()
-            if not replace and self.file.exists():
+            if replace:
+                self._part.chmod(self.file.stat().st_mode)
+            elif self.file.exists():
                 raise FileExistsError(f"{self.file} exists")
             self._part.replace(self.file)
-            folder = os.open(self.file.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.file.parent)
         except OSError as error:
             raise _unwritable(self.file, error) from error
         return digest_of(self.file)
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        self._raw.close()
+        with contextlib.suppress(OSError):  # the disk may be full, and then it cannot be written to the end
+            self._raw.close()
         self._part.unlink(missing_ok=True)
 
     def _write(self, line: Line) -> None:
@@ -122,19 +125,24 @@ def read_archive(file: Path) -> Iterator[tuple[DirectoryRow, EventRow]]:
             raise _unreadable(file, "a line stands where none of its sort may stand")
 
 
-def rewrite_archive(file: Path, change: Callable[[EventLine], EventLine]) -> int:
-    """Write an archive anew with its events changed; give how many were changed. The old file is there until then."""
-    meta, changed, writer = None, 0, None
+def rewrite_archive(file: Path, change: Callable[[Changeable], Changeable | None]) -> int:
+    """Write an archive anew with some lines changed, or left out; give how many. The old file is there until then.
+
+    Whoever does this to one archive must be the only one (``SqlJournal.alone``).
+    """
+    file = file.resolve()  # behind a link stands the file that holds the values
+    changed = 0
+    writer: ArchiveWriter | None = None
     try:
         for line in _lines(file):
             if isinstance(line, JournalLine):
-                meta = Meta(line.slots, line.incarnation, line.created_at)
-                writer = ArchiveWriter(file, meta)
+                writer = ArchiveWriter(file, Meta(line.slots, line.incarnation, line.created_at))
                 continue
             assert writer is not None  # noqa: S101 - the first line is a JournalLine
-            new = change(line) if isinstance(line, EventLine) else line
+            new = change(line) if isinstance(line, EventLine | EntityLine) else line
             changed += new is not line
-            writer.line(new)
+            if new is not None:
+                writer.line(new)
         assert writer is not None  # noqa: S101 - likewise
         if changed:
             writer.finish(replace=True)
@@ -147,25 +155,27 @@ def rewrite_archive(file: Path, change: Callable[[EventLine], EventLine]) -> int
     return changed
 
 
+def opened(file: Path) -> Path:
+    """Give the name of an archive of which not everything is cut yet."""
+    return file.with_name(file.name + _OPEN)
+
+
+def closed(file: Path) -> Path:
+    """Give the name of an archive that was open."""
+    return file.with_name(file.name.removesuffix(_OPEN))
+
+
 def _lines(file: Path) -> Iterator[Line]:
     """Give the lines, the first one checked."""
-    try:
-        with gzip.open(file, "rb") as stream:
-            number = 0
-            while text := stream.readline(_LONGEST_LINE):
-                number += 1
-                if not text.endswith(b"\n"):
-                    raise _unreadable(file, f"line {number} is too long, or the file does not end with it")
-                line = decode_line(text)
-                if (number == 1) is not isinstance(line, JournalLine):
-                    raise _unreadable(file, "it does not begin as one")
-                if isinstance(line, JournalLine) and line.format != FORMAT:
-                    raise _unreadable(file, f"its format is {line.format[:40]!r}, not {FORMAT!r}")
-                yield line
-            if not number:
-                raise _unreadable(file, "it is empty")
-    except (OSError, EOFError, gzip.BadGzipFile, msgspec.MsgspecError) as error:
-        raise _unreadable(file, str(error)) from error
+    number = 0
+    for number, line in read_json_lines(file):
+        if (number == 1) is not isinstance(line, JournalLine):
+            raise _unreadable(file, "it does not begin as one")
+        if isinstance(line, JournalLine) and line.format != FORMAT:
+            raise _unreadable(file, f"its format is {line.format[:40]!r}, not {FORMAT!r}")
+        yield line
+    if not number:
+        raise _unreadable(file, "it is empty")
 
 
 def _unreadable(file: Path, why: str) -> InvalidValueError:

@@ -14,6 +14,7 @@ Whatever is not done yet is found by the salts, and done by the next redaction o
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,23 +22,23 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.archive import read_archive, rewrite_archive
+from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.upkeep import SEALED, Redact, Sealed
+from casty_es.domain.upkeep import REDACTED, SEALED, Redact, Sealed
 from casty_es.errors import InvalidArgumentError, NotDoneError
 from casty_es.gateway.port import EntityGateway
 from casty_es.journal.chain import UNSALTED, digest
 from casty_es.journal.maintenance import Maintenance, Value
-from casty_es.journal.port import EntityName, RecordedEvent, RetiredSalt, StoredSnapshot
+from casty_es.journal.port import EntityName, RecordedEvent, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_text
-from casty_es.redacted import redacted_digest, redacted_text
+from casty_es.redacted import UNPROVEN, redacted_digest, redacted_text
 from casty_es.replay import events
 
-__all__ = ["REDACTABLE", "Redaction", "finish_redactions", "redact", "redact_archive"]
+__all__ = ["REDACTABLE", "Redaction", "finish_redactions", "redact"]
 
 REDACTABLE: Final = tuple(name for name, kind in CATALOG.items() if Redact in kind.commands)
 """The kinds that hold values of their users."""
@@ -129,24 +130,28 @@ async def redact(
             f"are held by: {', '.join(REDACTABLE)}."
         )
     check_text(reason, "reason", _LONGEST_REASON)
-    [stored] = await journal.entities([name])
-    if stored is None:
-        raise InvalidArgumentError(f"The journal has nothing of {_called(name)}. Nothing was changed.")
-    left = await _left(journal, stored.id, archives)
-    if left and not without_archives:
-        raise InvalidArgumentError(
-            f"Events of {_called(name)} were cut, and these archives hold them: {', '.join(left)}. Nothing was "
-            f"changed. Give the files, or say that they shall stay as they are."
-        )
-    await Maintenance(journal).rehearse()
-    _, last = await journal.bounds(stored.id)
-    if last != stored.salted_from and not await ask_entity(gateway, journal, name, Redact(reason), timeout=timeout):
-        raise NotDoneError(f"The owner of {_called(name)} did not redact it. Nothing was changed.")
-    return await _finish(journal, stored.id, archives, left)
+    async with journal.alone():
+        [stored] = await journal.entities([name])
+        if stored is None:
+            raise InvalidArgumentError(f"The journal has nothing of {_called(name)}. Nothing was changed.")
+        log = await _Log.read(journal, stored.id, archives)
+        log.refuse_missing(without_archives=without_archives)
+        await Maintenance(journal).rehearse()
+        _, last = await journal.bounds(stored.id)
+        if last != stored.salted_from and not await ask_entity(gateway, journal, name, Redact(reason), timeout=timeout):
+            raise NotDoneError(f"The owner of {_called(name)} did not redact it. Nothing was changed.")
+        return await _finish(journal, stored.id, archives, log)
 
 
-async def finish_redactions(journal: SqlJournal, *, archives: Sequence[Path] = ()) -> list[Redaction]:
+async def finish_redactions(
+    journal: SqlJournal, *, archives: Sequence[Path] = (), without_archives: bool = False
+) -> list[Redaction]:
     """Finish what a crash left: every redaction whose values are not all gone.
+
+    Raises
+    ------
+    InvalidArgumentError
+        An archive is missing. Nothing was changed of the entity that it belongs to.
 
     Examples
     --------
@@ -154,23 +159,71 @@ async def finish_redactions(journal: SqlJournal, *, archives: Sequence[Path] = (
     >>> await finish_redactions(journal)
     []
     """
+    done: list[Redaction] = []
+    async with journal.alone():
+        for entity in await Maintenance(journal).unfinished():
+            log = await _Log.read(journal, entity, archives)
+            log.refuse_missing(without_archives=without_archives)
+            done.append(await _finish(journal, entity, archives, log))
+    return done
+
+
+class _Log(msgspec.Struct):
+    """What an entity's log, with the archives that were given, says of its redactions and cuts.
+
+    Attributes
+    ----------
+    redactions : list[int]
+        The sequences of the redactions, in order.
+    left : tuple[str, ...]
+        The archives that hold events of it and were not given.
+    """
+
+    called: str
+    redactions: list[int]
+    left: tuple[str, ...]
+
+    @classmethod
+    async def read(cls, journal: SqlJournal, entity: int, archives: Sequence[Path]) -> _Log:
+        """Read both. A seal, or a redaction, may have been cut itself since; then it stands in a later archive."""
+        told = [(event.type, event.sequence or 0, event.payload) async for event in events(journal, entity)]
+        told = [one for one in told if one[0] in {SEALED, REDACTED}]
+        for file in archives:  # one that cannot be read is refused before anything is changed
+            told += await asyncio.to_thread(_told_in, file, entity)
+        named = {msgspec.json.decode(text, type=Sealed).archive for type_, _, text in told if type_ == SEALED}
+        [row] = await journal.entity_rows([entity])
+        redactions = sorted({sequence for type_, sequence, _ in told if type_ == REDACTED})
+        return cls(_called(row.entity_name), redactions, tuple(sorted(named - {file.name for file in archives})))
+
+    def refuse_missing(self, *, without_archives: bool) -> None:
+        """Refuse to begin without all archives, unless that is wanted."""
+        if self.left and not without_archives:
+            raise InvalidArgumentError(
+                f"Events of {self.called} were cut, and these archives hold them: {', '.join(self.left)}. Nothing was "
+                f"changed. Give the files, or say that they shall stay as they are."
+            )
+
+
+def _told_in(file: Path, entity: int) -> list[tuple[str, int, str]]:
     return [
-        await _finish(journal, entity, archives, await _left(journal, entity, archives))
-        for entity in await Maintenance(journal).unfinished()
+        (event[5], event[4] or 0, event[7])
+        for row, event in read_archive(file)
+        if row.id == entity and event[5] in {SEALED, REDACTED}
     ]
 
 
-async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], left: tuple[str, ...]) -> Redaction:
+async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], log: _Log) -> Redaction:
     maintenance = Maintenance(journal)
     [row] = await journal.entity_rows([entity])
     salts = await journal.retired_salts([entity])
-    count, rewritten = 0, []
+    forgetting = _Forgetting(entity, row.salted_from, {salt.through: salt.salt for salt in salts}, log.redactions)
+    count = 0
     if salts:
         through = salts[-1].through
         await maintenance.replace_states(entity, _nothing(row.kind, through), time.time_ns() // 1_000)
         values: list[Value] = []
         async for event in events(journal, entity, until=through):
-            value = _forgotten(event, salts)
+            value = forgetting.value(event)
             if value is not None:
                 values.append(value)
                 count += 1
@@ -178,59 +231,60 @@ async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], le
                 await maintenance.replace_values(entity, values)
                 values = []
         await maintenance.replace_values(entity, values)
-        rewritten = [file.name for file in archives if redact_archive(file, entity, salts)]
-        left = await _left(journal, entity, archives)  # retention may have written one meanwhile
-        await maintenance.destroy_salts(entity, through)
-    return Redaction(*row.entity_name, row.salted_from, count, tuple(rewritten), left)
+    rewritten = [file.name for file in archives if await asyncio.to_thread(rewrite_archive, file, forgetting.line)]
+    if salts:
+        await maintenance.destroy_salts(entity, salts[-1].through)
+    return Redaction(*row.entity_name, row.salted_from, count, tuple(rewritten), log.left)
 
 
-def redact_archive(file: Path, entity: int, salts: Sequence[RetiredSalt]) -> int:
-    """Replace an entity's values in an archive; give the number of events that were changed.
+class _Forgetting:
+    """Replaces what an entity held up to its last redaction.
 
     Parameters
     ----------
-    salts : Sequence[RetiredSalt]
-        The entity's salts that were set aside, by sequence.
+    through : int
+        The sequence of that redaction.
+    salts : dict[int, bytes]
+        The salts that are not destroyed yet, by the redaction that set each aside.
+    redactions : list[int]
+        All redactions that are known of.
     """
 
-    def change(line: EventLine) -> EventLine:
-        value = _forgotten(RecordedEvent(*line.to_row()), salts) if line.entity == entity else None
+    def __init__(self, entity: int, through: int, salts: dict[int, bytes], redactions: list[int]) -> None:
+        self._entity = entity
+        self._through = through
+        self._salts = salts
+        self._redactions = sorted({*redactions, *salts})
+
+    def line(self, line: Changeable) -> Changeable:
+        """Give a line of an archive without the entity's values."""
+        if not isinstance(line, EventLine) or line.entity != self._entity:
+            return line
+        value = self.value(RecordedEvent(*line.to_row()))
         return line if value is None else msgspec.structs.replace(line, payload=value[1], metadata=value[2])
 
-    return rewrite_archive(file, change)
+    def value(self, event: RecordedEvent) -> Value | None:
+        """Give what takes the place of an event's payload and metadata; ``None`` where they stay."""
+        sequence = event.sequence or 0
+        if sequence > self._through or event.type in UNSALTED:
+            return None
+        by = next((one for one in self._redactions if one >= sequence), 0)
+        payload = self._replaced(by, event.payload)
+        metadata = None if event.metadata is None else self._replaced(by, event.metadata)
+        return None if (payload, metadata) == (event.payload, event.metadata) else (sequence, payload, metadata)
 
-
-def _forgotten(event: RecordedEvent, salts: Sequence[RetiredSalt]) -> Value | None:
-    """Give what takes the place of an event's payload and metadata; ``None`` where they stay."""
-    sequence = event.sequence or 0
-    salt = next((salt.salt for salt in salts if sequence <= salt.through), None)
-    if salt is None or event.type in UNSALTED:
-        return None
-    payload = _replaced(salt, event.payload)
-    metadata = None if event.metadata is None else _replaced(salt, event.metadata)
-    return None if (payload, metadata) == (event.payload, event.metadata) else (sequence, payload, metadata)
-
-
-def _replaced(salt: bytes, text: str) -> str:
-    return text if redacted_digest(text) is not None else redacted_text(digest(salt, text))
+    def _replaced(self, by: int, text: str) -> str:
+        """Give the digest under the salt that one redaction set aside; without that salt, one that proves nothing."""
+        if redacted_digest(text) is not None:
+            return text
+        salt = self._salts.get(by)
+        return redacted_text(UNPROVEN if salt is None else digest(salt, text))
 
 
 def _nothing(kind: str, sequence: int) -> StoredSnapshot:
     """Give the snapshot of an entity that holds nothing."""
     found: Any = CATALOG[kind]
     return StoredSnapshot(sequence, encode_state(found, found.initial), found.state_version)
-
-
-async def _left(journal: SqlJournal, entity: int, archives: Sequence[Path]) -> tuple[str, ...]:
-    """Give the names of the archives that hold events of an entity and were not given, from its seals.
-
-    A seal may have been cut itself since; then it stands in a later archive.
-    """
-    sealed = [event.payload async for event in events(journal, entity) if event.type == SEALED]
-    for file in archives:  # one that cannot be read is refused before anything is changed
-        sealed += [event[7] for row, event in read_archive(file) if row.id == entity and event[5] == SEALED]
-    named = {str(msgspec.json.decode(payload, type=Sealed).archive) for payload in sealed}
-    return tuple(sorted(named - {file.name for file in archives}))
 
 
 def _called(name: EntityName) -> str:

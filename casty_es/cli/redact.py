@@ -54,7 +54,9 @@ def redact_command(
     """
     archives = archive or []
     if finish:
-        done = inspect(where.url, lambda journal: finish_redactions(journal, archives=archives))
+        done = inspect(
+            where.url, lambda journal: finish_redactions(journal, archives=archives, without_archives=without_archives)
+        )
     else:
         if kind is None or name is None or reason is None:
             raise typer.BadParameter("Name what to redact: KIND NAME [--key KEY] --reason WHY. Nothing was changed.")

@@ -119,7 +119,9 @@ def check(
         typer.echo(dumps(found))
     else:
         for file, wrong in found.items():
-            typer.echo(f"{file}: " + ("it holds what was cut." if not wrong else f"{len(wrong)} things are wrong."))
+            typer.echo(
+                f"{file}: " + ("it holds what was cut." if not wrong else f"things that are wrong: {len(wrong)}.")
+            )
             for text in wrong:
                 typer.echo(f"  {text}")
     if any(found.values()):

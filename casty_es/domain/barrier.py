@@ -15,7 +15,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap, HashTrieSet
 
-from casty_es.domain.decider import WAITING, Command, Effects, Event, Internal, Kind, Query, Upkeep, Waiting
+from casty_es.domain.decider import WAITING, Command, Effects, Event, Harmless, Internal, Kind, Query, Upkeep, Waiting
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import CastyError, ConfigurationError, DestroyedError, NotDoneError
 
@@ -33,11 +33,11 @@ class Arrive(Command, frozen=True, gc=False):
         return Arrive("" if nameless else self.participant, "", self.expected)
 
 
-class Withdraw(Command, frozen=True, gc=False):
+class Withdraw(Harmless, frozen=True, gc=False):
     request: str
 
 
-class Renew(Command, frozen=True, gc=False):
+class Renew(Harmless, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 

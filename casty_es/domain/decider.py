@@ -31,6 +31,7 @@ __all__ = [
     "Concluded",
     "Effects",
     "Event",
+    "Harmless",
     "Internal",
     "Kind",
     "Lift",
@@ -64,6 +65,10 @@ class Claim(Command, frozen=True, gc=False):
 
     def essence(self) -> Command:
         return msgspec.structs.replace(self, owner="", request="")
+
+
+class Harmless(Command, frozen=True, gc=False):
+    """A command that may be decided twice: the second time it finds done what the first one did, and does no more."""
 
 
 class Internal(Command, frozen=True, gc=False):

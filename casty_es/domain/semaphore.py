@@ -15,7 +15,19 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
-from casty_es.domain.decider import WAITING, Claim, Command, Effects, Event, Internal, Kind, Query, Upkeep, Waiting
+from casty_es.domain.decider import (
+    WAITING,
+    Claim,
+    Command,
+    Effects,
+    Event,
+    Harmless,
+    Internal,
+    Kind,
+    Query,
+    Upkeep,
+    Waiting,
+)
 from casty_es.domain.line import EMPTY, Line
 from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
 
@@ -38,12 +50,12 @@ class Release(Command, frozen=True, gc=False):
         return Release("")
 
 
-class Withdraw(Command, frozen=True, gc=False):
+class Withdraw(Harmless, frozen=True, gc=False):
     request: str
     keep_grant: bool
 
 
-class Renew(Command, frozen=True, gc=False):
+class Renew(Harmless, frozen=True, gc=False):
     requests: tuple[str, ...]
 
 

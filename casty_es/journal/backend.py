@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from casty_es.journal.port import Append
@@ -38,6 +39,10 @@ class Backend(Protocol):
 
     async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         """Run statements in one transaction in which events may be changed and deleted; give the rows of each."""
+        ...
+
+    def alone(self) -> AbstractAsyncContextManager[bool]:
+        """Be the one process that maintains the database, within a block; tell whether it is."""
         ...
 
     async def vacuum(self, *, full: bool) -> None:

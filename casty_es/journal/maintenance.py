@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from casty_es.journal.port import SealRow, StoredSnapshot
@@ -18,11 +18,13 @@ __all__ = ["Maintenance", "Value"]
 Value = tuple[int, str, str | None]
 """An event's sequence, and what takes the place of its payload and of its metadata."""
 
+_ROWS_AT_A_TIME: Final = 5_000
 _NOBODY: Final = -1  # no entity has a negative number
 
 _SEAL_COLUMNS: Final = "slot, first, last, entity, previous_hash, hash, sealed_by"
 _SEALS_OF: Final = """
-    SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals WHERE entity = {} ORDER BY last"""
+    SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
+    WHERE entity = {0}1 AND last > {0}2 ORDER BY last LIMIT {0}3"""
 _INSERT_SEALS: Final = f"""
     INSERT INTO casty_seals ({_SEAL_COLUMNS})
     SELECT $1::int, r.*
@@ -51,16 +53,19 @@ class Maintenance:
         self._postgres = journal.file is None
         self._sign = "$" if self._postgres else "?"
 
-    async def seals_of(self, entity: int) -> list[SealRow]:
-        """Give an entity's seals, by position."""
-        rows = await self._journal.query(_SEALS_OF.format(f"{self._sign}1"), entity)
-        return [SealRow(*row) for row in rows]
+    async def seals_of(self, entity: int) -> AsyncIterator[SealRow]:
+        """Give the rows that stand for an entity's cut events, by position."""
+        after = 0
+        while rows := await self._journal.query(_SEALS_OF.format(self._sign), entity, after, _ROWS_AT_A_TIME):
+            for row in rows:
+                yield SealRow(*row)
+            after = rows[-1][1]
 
-    async def last_seal(self, entity: int) -> int | None:
-        """Give the sequence of the newest seal that rows of an entity name."""
-        statement = f"SELECT max(sealed_by) FROM casty_seals WHERE entity = {self._sign}1"
-        [(sequence,)] = await self._journal.query(statement, entity)
-        return None if sequence is None else int(sequence)
+    async def seal_sequences(self, entity: int) -> list[int]:
+        """Give the sequences of the seals that those rows name."""
+        s = self._sign
+        statement = f"SELECT DISTINCT sealed_by FROM casty_seals WHERE entity = {s}1 ORDER BY sealed_by"
+        return [sequence for (sequence,) in await self._journal.query(statement, entity)]
 
     async def set_keep(self, kind: str, name: str, keep: str | None) -> bool:
         """Record how long a structure's events are kept; tell whether the structure is recorded."""
@@ -135,8 +140,14 @@ class Maintenance:
             The role may not change events.
         """
         await self.replace_values(_NOBODY, [(0, "", None)])
+        await self.cut(_NOBODY, 0, limit=1)
         await self.drop_snapshots(_NOBODY, 0)
         await self.destroy_salts(_NOBODY, 0)
+        await self._do(
+            (f"UPDATE casty_seals SET sealed_by = 1 WHERE entity = {self._sign}1", (_NOBODY,)),
+            (f"INSERT INTO casty_seals ({_SEAL_COLUMNS}) SELECT {_SEAL_COLUMNS} FROM casty_seals WHERE false", ()),
+            ("INSERT INTO casty_snapshots SELECT * FROM casty_snapshots WHERE false", ()),
+        )
 
     async def unfinished(self) -> list[int]:
         """Give the entities whose redaction is not done: a salt of theirs is still there."""

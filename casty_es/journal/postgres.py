@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
@@ -60,6 +60,9 @@ _LOST_ERRORS: Final = (
 # Longer than any answer to a batch or a page takes, and short enough for a caller to live to see what became of it.
 _ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 2.0
+
+# In the two-number key space, under a table that no lease uses.
+_ALONE: Final = "SELECT pg_try_advisory_lock('casty_seals'::regclass::oid::int4, 0)"
 
 _WIPED: Final = ("casty_events", "casty_snapshots", "casty_entities", "casty_retired_salts", "casty_seals")
 
@@ -242,6 +245,14 @@ class PostgresBackend:
 
         async with self._writer.free:
             return await self._answered(self._writer, work)
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        connection = await connect(self._url)  # of its own: the lock goes with it, whatever happens to this process
+        try:
+            yield bool(await connection.fetchval(_ALONE))
+        finally:
+            await connection.close(timeout=_CLOSE_SECONDS)
 
     async def vacuum(self, *, full: bool) -> None:
         async with self._writer.free:

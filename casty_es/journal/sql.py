@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from casty_es.errors import ConfigurationError, JournalUnavailableError, SchemaError, UsageError
+from casty_es.errors import ConfigurationError, JournalUnavailableError, NotDoneError, SchemaError, UsageError
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.port import (
@@ -236,6 +237,23 @@ class SqlJournal:
                     f"for maintenance; `casty-es db grants` prints what it needs."
                 ) from error
             raise
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Be the one process that maintains the journal, within a block.
+
+        Raises
+        ------
+        NotDoneError
+            Another one is.
+        """
+        async with self._opened().alone() as alone:
+            if not alone:
+                raise NotDoneError(
+                    "Another retention run or redaction works on this journal. Nothing was done. Try again when it is "
+                    "over."
+                )
+            yield
 
     async def vacuum(self, *, full: bool = False) -> None:
         """Give back the space of what was deleted or replaced; it may take long.

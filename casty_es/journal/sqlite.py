@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+from filelock import FileLock, Timeout
 
 from casty_es.errors import (
     AppendRejectedError,
@@ -123,6 +125,19 @@ class SqliteBackend:
 
     async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         return await self._writer.run(self._maintain, steps)
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[bool]:
+        lock = FileLock(f"{self._file}.maintenance.lock", thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     async def vacuum(self, *, full: bool) -> None:  # noqa: ARG002 - here it always is
         await self._writer.run(self._vacuum)

@@ -142,7 +142,7 @@ seals = Table(
     sqlite_strict=True,
 )
 
-Index("ix_casty_seals_entity", seals.c.entity, seals.c.sealed_by)
+Index("ix_casty_seals_entity", seals.c.entity, seals.c.last)
 
 structures = Table(
     "casty_structures",

@@ -43,7 +43,7 @@ def upgrade() -> None:
         sa.CheckConstraint("length(hash) = 32", name="ck_casty_seals_hash"),
         sqlite_strict=True,
     )
-    op.create_index("ix_casty_seals_entity", "casty_seals", ["entity", "sealed_by"])
+    op.create_index("ix_casty_seals_entity", "casty_seals", ["entity", "last"])
 
 
 def downgrade() -> None:

@@ -6,14 +6,14 @@ the newest event stays, and what was redacted is not cut in the middle.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
+from hashlib import sha256
 from typing import Final
 
 import msgspec
 
 from casty_es.audit.retention.policy import Keep
-from casty_es.audit.seals import rows_digest
+from casty_es.audit.seals import packed, rows_digest
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, SealRow
@@ -37,12 +37,15 @@ class Cut(msgspec.Struct):
         The sequences of the first and the last event that go.
     rows : list[SealRow]
         Where they stand; they name no seal yet.
+    limited : bool
+        Whether more events are to go than one seal covers.
     """
 
     entity: DirectoryRow
     first: int
     through: int
     rows: list[SealRow] = []
+    limited: bool = False
 
     @property
     def events(self) -> int:
@@ -67,10 +70,11 @@ async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: i
         through = 0 if oldest.recorded_at > cutoff else await sequence_at_time(journal, entity.id, cutoff)
     else:
         through = last - keep
+    limited = min(through, last - 1) > first - 1 + EVENTS_PER_SEAL
     through = min(through, last - 1, first - 1 + EVENTS_PER_SEAL)
     if through < first:
         return None
-    seals = {row.sealed_by for row in await Maintenance(journal).seals_of(entity.id)}
+    seals = await Maintenance(journal).seal_sequences(entity.id)
     if isinstance(keep, int):
         # Seals do not count: each cut would make room for one more.
         while through > (kept := last - keep - sum(sequence > through for sequence in seals)):
@@ -80,7 +84,7 @@ async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: i
         return None  # before a redaction there is no state to stand for what was cut
     if through - first < len([sequence for sequence in seals if first <= sequence <= through]):
         return None  # nothing but seals would go, and one would come
-    return Cut(entity, first, through)
+    return Cut(entity, first, through, limited=limited)
 
 
 async def _end_of_command(journal: SqlJournal, entity: int, first: int, through: int) -> int:
@@ -129,6 +133,13 @@ async def sealed_rows(journal: SqlJournal, cut: Cut) -> tuple[bool, str]:
 
     It must when the cut takes an older seal with it: rows whose seal is gone would prove nothing.
     """
-    older: Sequence[SealRow] = await Maintenance(journal).seals_of(cut.entity.id)
-    everything = any(row.sealed_by <= cut.through for row in older)
-    return everything, rows_digest([*older, *cut.rows] if everything else cut.rows)
+    maintenance = Maintenance(journal)
+    everything = any(sequence <= cut.through for sequence in await maintenance.seal_sequences(cut.entity.id))
+    if not everything:
+        return False, rows_digest(cut.rows)
+    whole = sha256()  # as rows_digest makes it, without keeping the rows
+    async for row in maintenance.seals_of(cut.entity.id):
+        whole.update(packed(row))
+    for row in cut.rows:
+        whole.update(packed(row))
+    return True, whole.hexdigest()

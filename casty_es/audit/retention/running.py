@@ -2,7 +2,8 @@
 
 The order of the steps, each of which may be the last before a crash (docs/decisions/0017-seals.md):
 
-1. The events of many entities go into one archive, which is brought to the disk and read back.
+1. The events of many entities go into one archive, which is brought to the disk and read back. Until the last of them
+   is cut its name ends in ``.open``; what a crash leaves so is put right by the next run (``settling.py``).
 2. For each entity, a snapshot stands at the last event that goes.
 3. Its owner appends ``entity.sealed``. A seal that nothing names changes nothing: after a crash here the next run
    makes an archive and a seal anew.
@@ -23,11 +24,12 @@ from typing import Final, cast
 
 import msgspec
 
-from casty_es.audit.archive import ArchiveWriter, read_archive
+from casty_es.audit.archive import ArchiveWriter, opened, read_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import event_line
-from casty_es.audit.retention.cutting import EVENTS_PER_SEAL, Cut, Runs, plan_cut, sealed_rows
+from casty_es.audit.retention.cutting import Cut, Runs, plan_cut, sealed_rows
 from casty_es.audit.retention.policy import Keep, policies
+from casty_es.audit.retention.settling import settle_archives
 from casty_es.audit.seals import state_digest
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
@@ -36,14 +38,12 @@ from casty_es.errors import (
     InvalidArgumentError,
     InvalidValueError,
     JournalCorruptError,
-    JournalUnavailableError,
-    NotDoneError,
 )
 from casty_es.gateway.port import EntityGateway
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import events, state_at
+from casty_es.replay import events, read_event, state_at
 
 __all__ = ["Retained", "run_retention"]
 
@@ -120,16 +120,21 @@ async def run_retention(
         raise InvalidArgumentError(f"{folder} is not a folder. Nothing was cut. Make it, or name another.")
     moment = time.time_ns() // 1_000 if now is None else round(now.timestamp() * 1_000_000)
     run = _Run(gateway, journal, folder, pace, moment, progress)
-    batch: list[tuple[Cut, Keep]] = []
-    async for entity, keep in _entities(journal):
-        await run.finish(entity)
-        cut = await plan_cut(journal, entity, keep, moment)
-        if cut is not None:
-            batch.append((cut, keep))
-        if sum(cut.events for cut, _ in batch) >= _EVENTS_PER_ARCHIVE:
-            await run.cut_all(batch)
-            batch = []
-    await run.cut_all(batch)
+    async with journal.alone():
+        await Maintenance(journal).rehearse()
+        await settle_archives(journal, folder)
+        batch: list[tuple[Cut, Keep]] = []
+        events = 0
+        async for entity, keep in _entities(journal):
+            await run.finish(entity)
+            cut = await plan_cut(journal, entity, keep, moment)
+            if cut is not None:
+                batch.append((cut, keep))
+                events += cut.events
+            if events >= _EVENTS_PER_ARCHIVE:
+                await run.cut_all(batch)
+                batch, events = [], 0
+        await run.cut_all(batch)
     return run.retained
 
 
@@ -141,6 +146,14 @@ async def _entities(journal: SqlJournal) -> AsyncIterator[tuple[DirectoryRow, Ke
             for row in page:
                 yield row, keep
             after = page[-1].key
+
+
+def _hashes_in(file: Path) -> bytes:
+    """Give a digest over the hashes of an archive's events."""
+    whole = sha256()
+    for _, row in read_archive(file):
+        whole.update(row[12])
+    return whole.digest()
 
 
 class _Run:
@@ -166,9 +179,10 @@ class _Run:
 
     async def finish(self, entity: DirectoryRow) -> None:
         """Delete what an interrupted run had sealed and not deleted."""
-        sequence = await self._maintenance.last_seal(entity.id)
-        if sequence is None:
+        seals = await self._maintenance.seal_sequences(entity.id)
+        if not seals:
             return
+        sequence = seals[-1]
         found = await self._journal.history(entity.id, after=sequence - 1, limit=1)
         if not found or found[0].sequence != sequence or found[0].type != SEALED:
             raise JournalCorruptError(
@@ -184,9 +198,7 @@ class _Run:
         while batch:
             await self._archive_and_cut([cut for cut, _ in batch])
             more = [
-                (await plan_cut(self._journal, cut.entity, keep, self._now), keep)
-                for cut, keep in batch
-                if cut.events == EVENTS_PER_SEAL
+                (await plan_cut(self._journal, cut.entity, keep, self._now), keep) for cut, keep in batch if cut.limited
             ]
             batch = [(cut, keep) for cut, keep in more if cut is not None]
 
@@ -200,10 +212,11 @@ class _Run:
             self.retained.events += cut.events
             if self._progress is not None:
                 self._progress(cut.events)
+        await asyncio.to_thread(opened(file).rename, file)
 
     async def _archive(self, file: Path, cuts: list[Cut]) -> str:
         """Write the events that go, note where they stood, and read the archive back."""
-        writer = ArchiveWriter(file, await self._journal.open())
+        writer = ArchiveWriter(opened(file), await self._journal.open())
         written = sha256()
         try:
             for cut in cuts:
@@ -219,10 +232,7 @@ class _Run:
         except BaseException:
             writer.abandon()
             raise
-        read = sha256()
-        for _, row in read_archive(file):
-            read.update(row[12])
-        if read.digest() != written.digest():
+        if await asyncio.to_thread(_hashes_in, opened(file)) != written.digest():
             raise InvalidValueError(f"The archive {file} does not hold what was written into it. Nothing was cut.")
         return digest
 
@@ -231,11 +241,6 @@ class _Run:
         base = await self._base(cut)
         everything, rows = await sealed_rows(self._journal, cut)
         state = state_digest(entity.salt or b"", base.state)
-        if await self._journal.entity_rows([entity.id]) != [entity]:
-            raise NotDoneError(
-                f"The {entity.kind} {entity.name!r} was redacted or changed while it was archived. Nothing of it was "
-                f"cut. Delete the archive {archive}, which holds its values, and run retention again."
-            )
         seal = Seal(through, cut.events, rows, state, archive, archive_sha256)
         await ask_entity(self._gateway, self._journal, entity.entity_name, seal, timeout=_SEAL_SECONDS)
         sequence = await self._sealed(cut, seal)
@@ -246,16 +251,21 @@ class _Run:
     async def _base(self, cut: Cut) -> StoredSnapshot:
         """Have a snapshot stand at the last event that goes."""
         entity, kind = cut.entity, CATALOG[cut.entity.kind]
-        base = await self._journal.snapshot_before(entity.id, cut.through)
-        if base is None or base.sequence != cut.through:
-            state = await state_at(self._journal, entity.id, kind, cut.through)
-            base = StoredSnapshot(cut.through, encode_state(kind, state), kind.state_version)
+        if cut.through == entity.salted_from:
+            base = StoredSnapshot(cut.through, encode_state(kind, kind.initial), kind.state_version)
+        else:
+            # From the event before, so that a snapshot that stands here is not believed but compared.
+            state = await state_at(self._journal, entity.id, kind, cut.through - 1)
+            [last] = await self._journal.history(entity.id, after=cut.through - 1, limit=1)
+            text = encode_state(kind, kind.evolve(state, read_event(last)))
+            base = StoredSnapshot(cut.through, text, kind.state_version)
             await self._journal.save_snapshot(entity.id, base, cut.rows[-1].hash, time.time_ns() // 1_000)
         there = await self._journal.snapshot_before(entity.id, cut.through)
         if there != base:
-            raise JournalUnavailableError(
-                f"The snapshot at event {cut.through} of the {entity.kind} {entity.name!r} could not be kept: it was "
-                f"redacted or cut meanwhile. Nothing of it was cut. Run retention again."
+            raise JournalCorruptError(
+                f"The snapshot at event {cut.through} of the {entity.kind} {entity.name!r} is not what its events "
+                f"give. Nothing of it was cut. Run `casty-es check-replay`; a wrong snapshot can be deleted while its "
+                f"events are there."
             )
         return base
 

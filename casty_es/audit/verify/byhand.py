@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from casty_es.audit.verify.entities import DEAD, Entities, Known
+from casty_es.audit.verify.entities import DEAD, UNTOLD, Entities, Known
 from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.audit.verify.folding import Folding
 from casty_es.audit.verify.walk import NEVER, Walk
@@ -98,6 +98,8 @@ class ByHand:
         entity = self._entities.known.get(seal.entity)
         if entity is not None:
             entity.sequence += seal.last - walk.position
+            entity.alive = UNTOLD  # what was cut may have said otherwise
+            entity.unsure = self._entities.resumed and entity.sequence == seal.last - walk.position
             entity.by_hand = max(entity.by_hand, entity.sequence + 1)  # where its folding begins anew
         walk.position, walk.hash = seal.last, seal.hash
         self._cut_until, self._cut_hash = seal.last, seal.hash
@@ -128,7 +130,7 @@ class ByHand:
             if entity is None:
                 self._find(record, Wrong.DIRECTORY, "The directory does not have this record's entity.")
                 return
-        if not self._fits(record, entity, await self._salt(record, entity)):
+        if _unexplained(record, entity) or not self._fits(record, entity, await self._salt(record, entity)):
             # It may have been redacted while the walk was under way.
             await self._entities.get_to_know([id_])
             entity = self._entities.known[id_]
@@ -146,7 +148,10 @@ class ByHand:
         entity.sequence = record.sequence or 0
 
     def _check_order(self, record: RecordedEvent, entity: Known) -> None:
-        if record.sequence != entity.sequence + 1:
+        if entity.unsure:
+            # An earlier walk met its events before the cut, and this one does not know how many they were.
+            entity.unsure, entity.folding = False, None
+        elif record.sequence != entity.sequence + 1:
             entity.folding = None
             # Where records are missing, that is the finding; what is missing of each entity says nothing more.
             if not (self._lost and (record.sequence or 0) > entity.sequence):
@@ -158,8 +163,7 @@ class ByHand:
         self._walk.epoch = record.epoch
 
     def _check_redaction(self, record: RecordedEvent, entity: Known) -> None:
-        redacted = any(text is not None and redacted_digest(text) for text in (record.payload, record.metadata))
-        if redacted and (record.type in UNSALTED or (record.sequence or 0) > entity.row.salted_from):
+        if _unexplained(record, entity):
             text = "A value was replaced by its digest, and no redaction of its entity says so."
             self._find(record, Wrong.REDACTION, text)
             entity.folding = None
@@ -248,3 +252,9 @@ _ALTERED: Final = (
     "This record is not the one that was written here: its hash does not follow from its own fields, its entity's name "
     "and salt, and the record before it."
 )
+
+
+def _unexplained(record: RecordedEvent, entity: Known) -> bool:
+    """Tell whether a value was replaced by its digest and no redaction that is known of says so."""
+    redacted = any(text is not None and redacted_digest(text) for text in (record.payload, record.metadata))
+    return redacted and (record.type in UNSALTED or (record.sequence or 0) > entity.row.salted_from)

@@ -101,6 +101,8 @@ async def _check_redaction(journal: EventJournal, row: DirectoryRow, result: Slo
         result.unfinished_redactions += 1
         return
     sequences = [sequence for _, sequence in await journal.snapshot_sequences([row.id])]
+    if await journal.entity_rows([row.id]) != [row] or await journal.last_cut(row.id) >= event.position:
+        return  # redacted again meanwhile, or its snapshots go with a cut that is under way
     if sequences and sequences[0] < row.salted_from:
         text = f"There is a snapshot at event {sequences[0]}, from before the entity was redacted."
         result.findings.append(Finding(row.slot, event.position, row.id, Wrong.SNAPSHOT, text))

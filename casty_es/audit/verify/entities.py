@@ -62,9 +62,23 @@ class Known:
         Its state, as long as there are snapshots to compare it with.
     alive : int
         What its last event says of whether it exists.
+    unsure : bool
+        Whether the number of its events before the next one is not known: an earlier walk met some that were cut since.
     """
 
-    __slots__ = ("alive", "by_hand", "called", "folding", "inner", "outer", "retired", "row", "sequence", "types")
+    __slots__ = (
+        "alive",
+        "by_hand",
+        "called",
+        "folding",
+        "inner",
+        "outer",
+        "retired",
+        "row",
+        "sequence",
+        "types",
+        "unsure",
+    )
 
     def __init__(self, row: DirectoryRow, sequence: int, alive: int) -> None:
         salt = (row.salt or b"").ljust(_BLOCK, b"\0")
@@ -78,6 +92,7 @@ class Known:
         self.retired: list[RetiredSalt] | None = None
         self.folding: Folding | None = None
         self.alive = alive
+        self.unsure = False
 
 
 class Entities:
@@ -137,7 +152,9 @@ class Entities:
     async def _take_up(self, new: Known, before: int, due: list[int]) -> None:
         """Take up an entity whose earlier events an earlier walk went through."""
         events = await self._journal.history(new.row.id, after=before - 1, limit=1)
-        if events and events[0].sequence == before and events[0].position <= self._resumed_at:
+        if not events or events[0].sequence != before:
+            new.unsure = await self._journal.last_cut(new.row.id) > 0
+        elif events[0].position <= self._resumed_at:
             new.sequence = before
             due = [one for one in due if one > before]
             if due and new.row.kind in CATALOG and before >= new.row.salted_from:
@@ -147,6 +164,11 @@ class Entities:
                 except CastyError:  # check-replay is there to say what is wrong with it
                     return
                 new.folding = Folding(kind, due, state)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier walk went through what stands before."""
+        return self._resumed_at > 0
 
     def sequence(self, id_: int) -> int:
         """Give the last sequence that was met of an entity, 0 for none."""

@@ -38,11 +38,12 @@ async def check_seals(
     journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], result: SlotResult
 ) -> None:
     """Check all seal rows of a slot against the seals that the walk met."""
-    found = await _checked(journal, slot, met)
-    if found[0]:  # rows may have been given another seal while they were read
-        found = await _checked(journal, slot, met)
-    result.findings += found[0]
-    result.cut += found[1]
+    findings, cut = await _checked(journal, slot, met)
+    if findings:  # rows may have been given another seal while they were read; what is wrong stays so
+        again, cut = await _checked(journal, slot, met)
+        findings = [finding for finding in again if finding in findings]
+    result.findings += findings
+    result.cut += cut
 
 
 async def _checked(
@@ -97,7 +98,7 @@ def _wrong(seal: Sealed | None, group: _Group, sequence: int) -> str | None:
 async def _wrong_base(journal: EventJournal, entity: int, sealed: Sealed) -> str | None:
     """Tell what is wrong with the snapshot that took the place of the cut events."""
     rows = await journal.entity_rows([entity])
-    if not rows or rows[0].salted_from >= sealed.through:
+    if not rows or rows[0].salted_from > sealed.through:
         return None  # redacted since: another snapshot took its place
     if (await journal.bounds(entity))[0] != sealed.through + 1:
         return None  # not cut yet, or cut again meanwhile
