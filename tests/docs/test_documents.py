@@ -121,6 +121,7 @@ def reader(
 
 
 @pytest.mark.parametrize("document", WITH_CODE, ids=title)
+@pytest.mark.timeout(300)  # a page may start some twenty commands
 async def test_document(document: Path, reader: Reader) -> None:
     """Whoever types a document from top to bottom sees what it says."""
     # Given somebody with an empty folder
