@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
 from casty_es import ConfigurationError, InvalidArgumentError, SqlJournal, connect
+from casty_es.audit.redaction import redact
+from casty_es.audit.retention import run_retention, set_retention
+from casty_es.audit.transfer import export_journal
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
 from casty_es.journal.grants import PRIVILEGES, Roles, grants, refuse_sqlite
 from casty_es.journal.migrating import upgrade
+from casty_es.journal.port import EntityName
 from casty_es.journal.schema import VERSION_TABLE
 from casty_es.journal.tables import metadata
 from casty_es.journal.views import VIEWS
+from casty_es.names import encode_key
 from tests.conftest import Granted, run_script
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -200,3 +206,44 @@ def test_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "GRANT" in printed["sql"]
     assert run(["db", "grants", "--url", "sqlite:///casty.db"]) != 0
     assert "chmod" in capsys.readouterr().err
+
+
+async def test_maintenance_cuts_and_redacts(
+    application_journal_url: str, maintenance_url: str, auditor_url: str, tmp_path: Path
+) -> None:
+    """Given a running application, when maintenance cuts and redacts and an auditor exports, then each may do it."""
+    journal = SqlJournal(maintenance_url)
+    await journal.open()
+    async with connect(application_journal_url) as d:
+        users = d.map[str, int]("users")
+        for number in range(5):
+            await d.counter("hits").increment()
+            await users.put("alice", number)
+        await set_retention(journal, "counter", "hits", 2)
+
+        done = await run_retention(d.gateway, journal, tmp_path)
+        forgotten = await redact(d.gateway, journal, EntityName("map", "users", encode_key("alice")), reason="asked")
+
+        assert (done.events, forgotten.events) == (3, 5)
+        assert (await d.counter("hits").get(), await users.get("alice")) == (5, None)
+    await journal.close()
+    assert (await verify(auditor_url)).findings == []
+    assert (await export_journal(auditor_url, tmp_path / "journal.jsonl")).seals == 1
+
+
+async def test_an_application_neither_cuts_nor_redacts(application_journal_url: str, tmp_path: Path) -> None:
+    """Given the application's role, when it cuts or redacts, then it is told so before anything is begun."""
+    journal = SqlJournal(application_journal_url)
+    await journal.open()
+    async with connect(application_journal_url) as d:
+        await d.map[str, int]("users").put("alice", 1)
+        heads = await journal.heads(range(256))
+        for attempt in (
+            run_retention(d.gateway, journal, tmp_path),
+            redact(d.gateway, journal, EntityName("map", "users", encode_key("alice")), reason="asked"),
+        ):
+            with pytest.raises(ConfigurationError, match="may not change events"):
+                await attempt
+        assert await journal.heads(range(256)) == heads
+    await journal.close()
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - an empty folder
