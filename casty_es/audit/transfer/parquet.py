@@ -133,7 +133,9 @@ class ParquetWriter:
 
     def _write_table(self, table: str, lines: list[Line]) -> None:
         schema = _schema(self._pa, table)
-        columns = [self._pa.array([getattr(line, field.name) for line in lines], type=field.type) for field in schema]
+        # The fields of a line stand in the order of the schema.
+        values = zip(*map(msgspec.structs.astuple, lines), strict=True)
+        columns = [self._pa.array(column, type=field.type) for column, field in zip(values, schema, strict=True)]
         folder = self._part / table
         folder.mkdir(exist_ok=True)
         file = folder / f"{self._size:06}.parquet"
