@@ -43,6 +43,7 @@ __all__ = ["REDACTABLE", "Redaction", "finish_redactions", "redact"]
 REDACTABLE: Final = tuple(name for name, kind in CATALOG.items() if Redact in kind.commands)
 """The kinds that hold values of their users."""
 
+_UPKEEP: Final = {SEALED, REDACTED}
 _PAGE: Final = 500
 _LONGEST_REASON: Final = 1_000
 
@@ -186,8 +187,11 @@ class _Log(msgspec.Struct):
     @classmethod
     async def read(cls, journal: SqlJournal, entity: int, archives: Sequence[Path]) -> _Log:
         """Read both. A seal, or a redaction, may have been cut itself since; then it stands in a later archive."""
-        told = [(event.type, event.sequence or 0, event.payload) async for event in events(journal, entity)]
-        told = [one for one in told if one[0] in {SEALED, REDACTED}]
+        told = [
+            (event.type, event.sequence or 0, event.payload)
+            async for event in events(journal, entity)
+            if event.type in _UPKEEP
+        ]
         for file in archives:  # one that cannot be read is refused before anything is changed
             told += await asyncio.to_thread(_told_in, file, entity)
         named = {msgspec.json.decode(text, type=Sealed).archive for type_, _, text in told if type_ == SEALED}
@@ -208,7 +212,7 @@ def _told_in(file: Path, entity: int) -> list[tuple[str, int, str]]:
     return [
         (event[5], event[4] or 0, event[7])
         for row, event in read_archive(file)
-        if row.id == entity and event[5] in {SEALED, REDACTED}
+        if row.id == entity and event[5] in _UPKEEP
     ]
 
 
