@@ -50,8 +50,8 @@ def draw(bars: Sequence[Bar], start: int, end: int, *, width: int, ascii_only: b
     --------
     >>> bars = [Bar("ann", 0, 0, 40_000_000, "held 40s"), Bar("bob", 20_000_000, 40_000_000, None, "waited 20s")]
     >>> print(*draw(bars, 0, 60_000_000, width=40, ascii_only=True), sep=chr(10))
-    ann |#############       | held 40s
-    bob |      .......#######| waited 20s
+    ann |################       | held 40s
+    bob |       ........########| waited 20s
         1970-01-01 00:00:00Z 1970-01-01 00:01:00Z
     """
     waits, holds = (".", "#") if ascii_only else ("░", "█")
