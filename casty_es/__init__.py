@@ -26,6 +26,7 @@ from casty_es.errors import (
     ReadOnlyError,
     RedactedError,
     SchemaError,
+    StoredValueError,
     UnsafeDurabilityError,
     UsageError,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "Set",
     "Settings",
     "SqlJournal",
+    "StoredValueError",
     "UnsafeDurabilityError",
     "UsageError",
     "audit_context",

@@ -65,7 +65,7 @@ class NodeParts:
 
     async def close(self) -> None:
         """Leave the others, write what was decided, hand the slots over, hang up."""
-        self.gateway.closed = True
+        await self.gateway.close()
         await self.membership.leave()
         await self.owner.close()
         await self.routes.close()

@@ -16,11 +16,12 @@ from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, PeerError, PeerLostError, Sent, UsageError
+from casty_es.finishing import finished
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.routing import Routes
 from casty_es.handles.distributed import Distributed
-from casty_es.handles.renewals import stop_renewals
+from casty_es.handles.renewals import close_handles
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name
 from casty_es.replay import HistoryPage, Positions, Then
@@ -117,14 +118,32 @@ class ClusterClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Hang up."""
-        gateway, self._gateway = self._gateway, None
-        await stop_renewals(self)
-        if gateway is not None:
-            gateway.closed = True
-            await gateway.routes.close()
-        if self._dialer is not None:
-            await self._dialer.close()
+        """Give back what handles hold, wait a moment for the answers to what was sent, hang up.
+
+        Raises
+        ------
+        UsageError
+            It is awaited in another event loop than the client's. Nothing was touched; the client runs on.
+        """
+        if self._gateway is not None and self._loop is not asyncio.get_running_loop():
+            raise UsageError(
+                "The client belongs to another event loop and cannot be closed from this one. Nothing was touched: it "
+                "runs on. Close it in its own loop, for instance with asyncio.run_coroutine_threadsafe."
+            )
+        await finished(self._close())
+
+    async def _close(self) -> None:
+        try:
+            if self._gateway is not None:
+                await close_handles(self)
+                await self._gateway.settle()
+        finally:
+            gateway, self._gateway = self._gateway, None
+            if gateway is not None:
+                await gateway.close()
+                await gateway.routes.close()
+            if self._dialer is not None:
+                await self._dialer.close()
 
     def distributed(self) -> Distributed:
         """Return the structures that this client gives access to."""

@@ -16,7 +16,8 @@ DEFAULT_SLOTS: Final = 256
 MAX_SLOTS: Final = 8192
 
 
-_OTHERS: Final = ("lock_class", "allow_network_filesystem")
+_FLAGS: Final = ("keep_on_close", "allow_network_filesystem")
+_OTHERS: Final = ("lock_class", *_FLAGS)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +49,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lock_class : int | None
         The first half of the keys of the advisory locks on Postgres, for an application whose own locks have the same
         one. By default it is the oid of the table ``casty_events``. Every node must have the same.
+    keep_on_close : bool
+        Leave locks and permits held when the system or client that holds them is closed in order; they expire with
+        their leases. By default they are given back.
     allow_network_filesystem : bool
         Open an SQLite file on a network file system, on whose locks nothing can rest.
 
@@ -68,6 +72,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_seconds: float = 6.0
     membership_seconds: float = 1.0
     lock_class: int | None = None
+    keep_on_close: bool = False
     allow_network_filesystem: bool = False
 
     def __post_init__(self) -> None:
@@ -79,11 +84,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise ConfigurationError(
                     f"The setting {name} is {value!r}; it must be a positive, finite number. Nothing was started."
                 )
-        if not isinstance(self.allow_network_filesystem, bool):
-            raise ConfigurationError(
-                f"The setting allow_network_filesystem is {self.allow_network_filesystem!r}; it must be True or False. "
-                f"Nothing was started."
-            )
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigurationError(
+                    f"The setting {name} is {getattr(self, name)!r}; it must be True or False. Nothing was started."
+                )
         if self.lock_class is None:
             return
         if type(self.lock_class) is not int or not -(2**31) <= self.lock_class < 2**31:

@@ -15,6 +15,7 @@
     ├── NotDoneError                  (TimeoutError) the time was up and the operation certainly did not happen
     │   └── StillInLineError          the time was up and the request stands in its line until it is withdrawn
     ├── OutcomeUnknownError           (TimeoutError) the time was up and the operation may have happened
+    ├── StoredValueError              (ValueError) a stored value does not fit the declared type; its raw JSON is there
     ├── DestroyedError                the structure was destroyed while the caller waited
     ├── EntityQuarantinedError        the log of an entity cannot be read by this code
     ├── IdempotencyConflictError      an idempotency key was used before, for another operation
@@ -70,6 +71,7 @@ __all__ = [
     "SchemaError",
     "Sent",
     "StillInLineError",
+    "StoredValueError",
     "UnsafeDurabilityError",
     "UsageError",
 ]
@@ -165,6 +167,25 @@ class Sent(NamedTuple):
     slot: int
     after: int
     term: int
+
+
+class StoredValueError(CastyError, ValueError):
+    """A stored value cannot be read under the declared type. The value is safe: the message says where it is.
+
+    Parameters
+    ----------
+    message : str
+        What happened to the value and to the operation.
+    raw : str
+        The value's JSON, as it is stored.
+    command_id : UUID | None
+        The operation that gave the value out, if it is recorded under an id.
+    """
+
+    def __init__(self, message: str, *, raw: str = "", command_id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.raw = raw
+        self.command_id = command_id
 
 
 class DestroyedError(CastyError):

@@ -18,10 +18,10 @@ from casty_es.cluster.outcome import CommandOutcome, find_outcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidTypeError, NotDoneError, Sent, UsageError
+from casty_es.finishing import finished
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
-from casty_es.handles.renewals import stop_renewals
-from casty_es.handles.waiting import finished
+from casty_es.handles.renewals import close_handles
 from casty_es.journal import schema
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
@@ -123,6 +123,7 @@ class ClusteredActorSystem:
         self._node: NodeParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not been started"
+        self._closing = False
         _SYSTEMS.add(self)
 
     async def __aenter__(self) -> Self:
@@ -176,15 +177,39 @@ class ClusteredActorSystem:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write what was decided, hand the slots over, close the journal."""
-        node, self._node = self._node, None
-        self._state = "been closed"
+        """Give back what handles hold, write what was decided, hand the slots over, close the journal.
+
+        Raises
+        ------
+        UsageError
+            It is awaited in another event loop than the system's. Nothing was touched; the system runs on.
+        """
+        if self._node is not None and self._loop is not asyncio.get_running_loop():
+            raise UsageError(
+                "The system belongs to another event loop and cannot be closed from this one. Nothing was touched: it "
+                "runs on. Close it in its own loop, for instance with asyncio.run_coroutine_threadsafe."
+            )
         try:
-            if node is not None:
-                await finished(node.close())  # half-closed, it would keep its slots for as long as the process lives
+            await finished(self._close())  # half-closed, it would keep its slots for as long as the process lives
         finally:
-            await stop_renewals(self)  # last, because a grant may have been told while the owner was closed
-            await self.journal.close()
+            self._state = "been closed"
+
+    async def _close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            if self._node is not None:
+                await close_handles(self)
+                await self._node.gateway.settle()
+        finally:
+            node, self._node = self._node, None
+            self._closing = False
+            try:
+                if node is not None:
+                    await node.close()
+            finally:
+                await self.journal.close()
 
     def distributed(self) -> Distributed:
         """Return the structures that this node gives access to."""

@@ -154,7 +154,7 @@ class ValueCodec(Generic[V]):
         except Exception as error:  # constructors and validators of user classes run here
             msg = (
                 f"a stored value is not of {type_name(self.declared_type)}: {error}. "
-                "Nothing was changed. Declare the type that it was written under."
+                "Declare the type that it was written under."
             )
             raise InvalidValueError(msg) from error
 

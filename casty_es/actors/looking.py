@@ -21,8 +21,9 @@ from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
 from casty_es.actors.repeats import cut_away, look_before_acting, look_up_key
 from casty_es.actors.slot import Slot
-from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError, NotDoneError
+from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.verdicts import left_the_line
 
 __all__ = ["Looks"]
 
@@ -77,7 +78,7 @@ class Looks:
         if pending.cut and (reply is None or reply is False):
             return cut_away(pending)
         if reply is None:
-            return NotDoneError("The request was made, and has left the line since. Nothing is held by it.")
+            return left_the_line()
         return reply
 
     async def _look(self, entity: Entity, pending: Pending) -> None:

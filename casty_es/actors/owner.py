@@ -34,10 +34,11 @@ from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command
-from casty_es.errors import JournalError, OverloadedError, UsageError
+from casty_es.errors import JournalError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
+from casty_es.verdicts import Evidence, closed, not_taken_in
 
 __all__ = ["Owner"]
 
@@ -158,10 +159,7 @@ class Owner:
             self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
-            raise OverloadedError(
-                f"{self._settings.max_pending} commands are waiting already. This one was not accepted; it did "
-                f"not happen. Try again later, with fewer at once, or raise the setting max_pending."
-            )
+            raise not_taken_in(self._settings.max_pending)
         pending = Pending(
             command,
             command_id,
@@ -352,10 +350,10 @@ class Owner:
         await self._activator.settled()
         await self._looks.settled()
         await self._writer.close()
-        self._waiters.close(UsageError("The system was closed while the caller stood in line. Nothing was granted."))
+        self._waiters.close()
         await self._prover.close()
         await self._activator.settled()
         for pending in list(self._table.values()):  # decided again too late, after an append that was refused
-            pending.fail(UsageError("The system was closed before the command was written. It did not happen."))
+            pending.fail(closed(Evidence(type(pending.command).__name__, pending.command_id, in_doubt=False)))
         await self._snapshotter.close()
         await self.leases.close()

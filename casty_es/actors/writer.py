@@ -20,7 +20,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
-from uuid import UUID
 
 from casty_es.actors.batch import Batch
 from casty_es.actors.entity import Entity, Entry
@@ -36,9 +35,9 @@ from casty_es.errors import (
     JournalError,
     JournalRegressedError,
     JournalUnavailableError,
-    OutcomeUnknownError,
 )
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+from casty_es.verdicts import Evidence, not_written, unsettled
 
 if TYPE_CHECKING:
     from casty_es.actors.proofs import Prover
@@ -311,20 +310,9 @@ class Writer:
                 pending.stage = Stage.ARRIVED
                 self._again(entry.entity.name, pending)
             elif in_doubt is not None:
-                command_id = UUID(bytes=pending.command_id)
-                pending.fail(
-                    OutcomeUnknownError(
-                        f"{what} was sent to the journal, the answer was lost ({error}), and what became of it could "
-                        f"not be found out ({in_doubt}). If it happened, it is recorded under {command_id}.",
-                        command_id=command_id,
-                    )
-                )
+                why = f"the answer was lost ({error}), and the journal could not be asked ({in_doubt})."
+                pending.fail(unsettled(Evidence(what, pending.command_id, in_doubt=True, came_back=why)))
             elif isinstance(error, CastyError) and not isinstance(error, AppendUnknownError):
                 pending.fail(error)
             else:
-                pending.fail(
-                    JournalUnavailableError(
-                        f"{what} did not happen: the journal failed while it was written, and does not have it. "
-                        f"The cause: {error}"
-                    )
-                )
+                pending.fail(not_written(what, error))

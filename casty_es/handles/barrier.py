@@ -5,6 +5,7 @@ from __future__ import annotations
 from casty_es.domain.barrier import Arrive, Destroy, Renew, Withdraw
 from casty_es.domain.decider import Command
 from casty_es.gateway import EntityGateway, RegionRef
+from casty_es.handles.renewals import Claims
 from casty_es.handles.waiting import WaitingHandle
 from casty_es.names import check_at_least_one, check_name
 
@@ -117,8 +118,10 @@ class Barrier(WaitingHandle):
 
         await self._ask_in_line(arrive, idempotency_key)
 
-    def _renew(self, requests: tuple[str, ...]) -> Command:
-        return Renew(requests)
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self._region_ref, Renew, _withdraw)
 
-    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:  # noqa: ARG002 - a tripped barrier stays so
-        return Withdraw(request)
+
+def _withdraw(request: str, _keep_grant: bool) -> Withdraw:  # noqa: FBT001 - a barrier that tripped stays so
+    return Withdraw(request)

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from msgspec import Raw
 
 from casty_es.audit.history import HistoryEvent, history_of
 from casty_es.audit.past import past_sequence
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
-from casty_es.errors import InvalidTypeError
-from casty_es.gateway import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
+from casty_es.errors import InvalidTypeError, InvalidValueError, StoredValueError
+from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.values import ValueCodec, value_codec
 
-__all__ = ["EntityHandle", "Handle", "codec_for", "open_handle", "refuse_call", "settings_of"]
+__all__ = ["EntityHandle", "Handle", "codec_for", "decode_stored", "open_handle", "refuse_call", "settings_of"]
 
 
 class Handle:
@@ -122,25 +125,10 @@ class EntityHandle(Handle):
         """
         return history_of(self._gateway, self._entity(), after=after, until=until, limit=limit)
 
-    async def _ask(self, command: Command, idempotency_key: str | None = None) -> Any:
+    async def _ask(self, command: Command, idempotency_key: str | None = None, *, undo: Undo | None = None) -> Any:
         """Send a command that needs to know nothing of its own journey."""
-        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key))
+        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key), undo=undo)
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
-
-    async def _ask_with(
-        self,
-        make: Callable[[CommandContext], Command],
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the word of the public interface
-        idempotency_key: str | None = None,
-    ) -> Any:
-        """Send a command that carries its own id."""
-        key = check_idempotency_key(idempotency_key)
-        return await self._gateway.entity_ask(
-            self._region_ref,
-            lambda context: ShardEnvelope(self._name, make(context), idempotency_key=key),
-            timeout=self._timeout if timeout is None else timeout,
-        )
 
 
 def settings_of(gateway: EntityGateway) -> Settings:
@@ -150,6 +138,7 @@ def settings_of(gateway: EntityGateway) -> Settings:
 
 
 H = TypeVar("H", bound=Handle)
+V = TypeVar("V")
 
 
 def open_handle(
@@ -171,6 +160,28 @@ def codec_for(declared: Any, gateway: EntityGateway) -> ValueCodec[Any]:
     """Give the codec of a declared type within the gateway's limits; any JSON value where none is declared."""
     codec: ValueCodec[Any] = value_codec(declared, settings_of(gateway).max_value_bytes)
     return codec
+
+
+def decode_stored(codec: ValueCodec[V], raw: Raw, what: str, happened: str, command_id: UUID | None = None) -> V:
+    """Return a stored value as its declared type.
+
+    Parameters
+    ----------
+    what : str
+        Where the value stands: the structure, and what of it.
+    happened : str
+        What became of the operation and of the value, as a sentence for whoever cannot read it.
+
+    Raises
+    ------
+    StoredValueError
+        The value is not of the declared type.
+    """
+    try:
+        return codec.decode(raw)
+    except InvalidValueError as error:
+        text = bytes(raw).decode()
+        raise StoredValueError(f"{what}: {error} {happened}", raw=text, command_id=command_id) from error
 
 
 def refuse_call(accessor: str, example: str) -> InvalidTypeError:

@@ -134,7 +134,7 @@ async def test_a_holder_learns_that_its_lease_is_over(open_d: Open, until: Until
         lock, pool = d.lock("l"), d.semaphore("p", permits=1)
         await lock.acquire()
         await pool.acquire()
-        await renewals_of(d._gateway).close()  # as if the event loop had stood still
+        await renewals_of(d._gateway).stop()  # as if the event loop had stood still
         await until(lambda: free(lock))
         await until(pool.available)
         assert lock.lost.is_set() is False
