@@ -169,7 +169,7 @@ def closed_in_line(kind: str, name: str) -> UsageError:
 def withdrawal_lost(kind: str, name: str, request: str, why: object) -> OutcomeUnknownError:
     """Return what a caller is told whose withdrawal was not confirmed."""
     return OutcomeUnknownError(
-        f"The {kind} {name!r} was not granted in time, and the request {request} could not be withdrawn ({why}). It "
-        f"may be granted, or may have been; then it expires with its lease, because nobody renews it.",
+        f"Whether the {kind} {name!r} was granted is not known: the request {request} could not be withdrawn ({why}). "
+        f"If it was, or is yet, the grant expires with its lease, because nobody renews it.",
         command_id=UUID(request),
     )

@@ -71,7 +71,9 @@ class WaitingHandle(EntityHandle, ABC):
                 raise not_granted(self._region_ref.kind, self._name, why) from error
             granted = await self._stepped_out(asking.request)
             if granted is None:
-                why = f"its time of {self._timeout:g} s was up. The request is withdrawn and not granted later."
+                late = isinstance(error, StillInLineError)
+                why = f"its time of {self._timeout:g} s was up" if late else "nobody could say what became of it"
+                why = f"{why}. The request is withdrawn and not granted later."
                 raise not_granted(self._region_ref.kind, self._name, why) from error
             return granted
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
@@ -108,6 +109,26 @@ async def test_renewals_are_not_events(reopen: Open, journal_url: str, log: Log,
 
         assert await log(journal_url, "lock", "l") == ["lock.granted"]
         assert await log(journal_url, "lock", "dying") == ["lock.granted", "lock.expired"] * 3
+
+
+async def test_what_a_collected_handle_held_comes_free(
+    open_d: Open, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    """Given a handler that acquired and raised, when its handle is gone, then nobody renews, the log says so."""
+
+    async def handler(d: Distributed) -> None:
+        await d.lock("l").acquire()
+        await d.semaphore("p", permits=1).acquire()
+        raise LookupError
+
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        with pytest.raises(LookupError):
+            await handler(d)
+        gc.collect()
+        assert await until(lambda: free(d.lock("l")))
+        assert await until(d.semaphore("p", permits=1).available)
+        assert renewals_of(d.gateway)._held == {}
+    assert len([message for message in caplog.messages if "collected without a release" in message]) == 2
 
 
 async def test_a_waiter_is_renewed_too(open_d: Open, until: Until) -> None:
