@@ -54,7 +54,7 @@ class Part:
 
     title: str
     models: dict[str, Any]  # of one kind of state each
-    rules: dict[enum.Enum, str]
+    rules: dict[Any, str]
 
     def without(self, rule: enum.Enum) -> Any:
         """Return the configuration in which this rule is needed, without it."""

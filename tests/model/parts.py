@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .ownership.configurations import OWNERSHIP
+from .past.configurations import PAST
 
 __all__ = ["PARTS"]
 
-PARTS = (OWNERSHIP,)
+PARTS = (OWNERSHIP, PAST)

@@ -86,4 +86,4 @@ _RULES = {
     Rule.INCARNATION: "lossy",
 }
 
-OWNERSHIP = Part("Who owns a slot, and what is done once", _MODELS, {**_RULES})
+OWNERSHIP = Part("Who owns a slot, and what is done once", _MODELS, _RULES)
