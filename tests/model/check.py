@@ -55,6 +55,7 @@ class Part:
     title: str
     models: dict[str, Any]  # of one kind of state each
     rules: dict[Any, str]
+    long: dict[str, Any] = field(default_factory=dict)  # more of the same, for those who have the time
 
     def without(self, rule: enum.Enum) -> Any:
         """Return the configuration in which this rule is needed, without it."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .ownership.configurations import OWNERSHIP
 from .past.configurations import PAST
+from .requests.configurations import REQUESTS
 
 __all__ = ["PARTS"]
 
-PARTS = (OWNERSHIP, PAST)
+PARTS = (OWNERSHIP, REQUESTS, PAST)

@@ -17,7 +17,7 @@ _MODELS = {
         Past("promoted", Budget(asks=3, takes=2, losses=1, crashes=1)),
         Past("frozen owner", Budget(asks=3, takes=2, losses=1, freezes=1)),
         Past("two losses", Budget(asks=2, takes=2, losses=2, freezes=1)),
-        Past("accepted", Budget(asks=3, takes=1, losses=1, freezes=1, accepts=1)),
+        Past("accepted", Budget(asks=2, takes=1, losses=1, freezes=1, accepts=1)),
         # Nothing tells that anything has changed but what is missing.
         Past("silent loss", Budget(asks=3, takes=2, losses=1, crashes=1), visible=False),
         Past("silent, frozen", Budget(asks=3, takes=2, losses=1, freezes=1), visible=False),
@@ -40,4 +40,13 @@ _RULES = {
     Rule.INCARNATION: "accepted",
 }
 
-PAST = Part("A database that goes back", _MODELS, _RULES)
+_LONG = {
+    model.name: model
+    for model in (
+        Past("promoted, more", Budget(asks=4, takes=2, losses=1, crashes=1)),
+        Past("frozen owner, more", Budget(asks=3, takes=2, losses=1, crashes=1, freezes=1)),
+        Past("silent loss, more", Budget(asks=3, takes=2, losses=1, crashes=1, freezes=1), visible=False),
+    )
+}
+
+PAST = Part("A database that goes back", _MODELS, _RULES, _LONG)
