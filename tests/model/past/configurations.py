@@ -45,7 +45,7 @@ _LONG = {
     for model in (
         Past("promoted, more", Budget(asks=4, takes=2, losses=1, crashes=1)),
         Past("frozen owner, more", Budget(asks=3, takes=2, losses=1, crashes=1, freezes=1)),
-        Past("silent loss, more", Budget(asks=3, takes=2, losses=1, crashes=1, freezes=1), visible=False),
+        Past("silent loss, more", Budget(asks=2, takes=2, losses=1, crashes=1, freezes=1), visible=False),
     )
 }
 

@@ -56,7 +56,9 @@ def _seen(m: Model, s: State, look: frozenset[Request]) -> tuple[str, State]:
     owner = s.owner
     gone = look - owner.heard if m.keeps(Rule.HEARD_SINCE) else look
     known = frozenset(request for request in gone if dead(s, request))
-    s = s._replace(owner=owner._replace(looked=True, look=None, gone=gone, dead=owner.dead | known))
+    # A late frame of the dead is no sign of life: who was seen dead stays so until a look sees a session.
+    still = gone | (look & owner.gone)
+    s = s._replace(owner=owner._replace(looked=True, look=None, gone=still, dead=owner.dead | known))
     ends = " and ".join(str(request) for request in sorted(gone) if request in requests(s.entity))
     return f"the owner hears who has no session{', and ends the request of ' + ends if ends else ''}", end(m, s, gone)
 
