@@ -156,8 +156,8 @@ class Gateway:
         return task
 
     async def _undone(self, journey: Journey, undo: Undo) -> None:
-        if journey.after is None:
-            return  # it was never sent
+        if journey.after is None and not undo.even_unsent:
+            return
         until = self.loop.time() + UNDO_SECONDS
         try:
             reply = await journey.again(until) if undo.needs_reply else None

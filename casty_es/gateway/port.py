@@ -81,6 +81,8 @@ class Undo(msgspec.Struct, frozen=True):
         Return the command that takes it back, ``None`` when nothing has to be; given the reply, or ``None`` instead.
     needs_reply : bool
         Whether the command is carried to its end first, to know what has to be taken back.
+    even_unsent : bool
+        Whether there is something to take back even if the command itself never left: it was to take back another one.
     late : bool
         Whether a caller whose time is up while the command is in doubt waits some seconds more for its reply, because
         without it something would be lost.
@@ -88,10 +90,11 @@ class Undo(msgspec.Struct, frozen=True):
 
     command: Callable[[Any], Command | None]
     needs_reply: bool = False
+    even_unsent: bool = False
     late: bool = False
 
 
-CARRIED: Final = Undo(lambda _: None, needs_reply=True)
+CARRIED: Final = Undo(lambda _: None, needs_reply=True, even_unsent=True)
 """The command is carried to its end, whether or not its caller waits for it, and stands."""
 
 

@@ -185,7 +185,10 @@ class Renewals:
         return not held.granted or not (held.keyed or self._keep_on_close)
 
     async def _give_back(self, gateway: EntityGateway, request: str) -> None:
-        claims = self._held[request].claims
+        held = self._held.get(request)
+        if held is None:
+            return  # given back by its holder meanwhile
+        claims = held.claims
         envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False))
         try:
             await gateway.entity_ask(claims.ref, lambda _: envelope, timeout=UNDO_SECONDS)
