@@ -22,7 +22,6 @@ import msgspec
 
 from casty_es.canonical import (
     MAX_DEPTH,
-    difference,
     from_json,
     must_sort_by_hand,
     sorted_by_hand,
@@ -30,6 +29,7 @@ from casty_es.canonical import (
     write_json,
 )
 from casty_es.errors import InvalidTypeError, InvalidValueError
+from casty_es.sameness import difference
 
 __all__ = ["MAX_VALUE_BYTES", "ValueCodec", "value_codec"]
 
