@@ -1,21 +1,31 @@
-"""How a user value becomes sorted JSON.
+"""How a user value becomes canonical JSON: one order for whatever has none of its own.
 
-msgspec sorts object members, dict keys that are str, and set members that have a total order. What is left is done by
-hand here: other dict keys, sets of anything else, and sets inside pydantic models (pydantic is found by its methods
-and never imported). Which of the two a declared type needs is decided once, from the type.
+1. Members of objects and keys of dicts are sorted by their text.
+2. Members of a set that are all of one type with an order of its own (str, int, float, bytes, UUID, date, timedelta)
+   have that order; all others are sorted by their canonical JSON. So a set has one order, whatever it is declared as
+   and wherever it stands.
+
+msgspec does both for dict keys that are str and for sets of those types. What is left is done by hand here: other dict
+keys, sets of anything else, attributes of attrs classes that msgspec leaves out, and sets inside pydantic models
+(pydantic is found by its methods and never imported). Which of the two a declared type needs is decided once, from the
+type.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
+from datetime import date, timedelta
 from functools import lru_cache
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import inspect
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
 __all__ = [
     "MAX_DEPTH",
@@ -31,7 +41,8 @@ __all__ = [
 # A fixed depth, not the interpreter's: what was stored under a short call stack must be readable under a long one.
 MAX_DEPTH = 200
 
-# Members of which msgspec's sort is a total order, whatever they hold.
+# The same on both sides: members of which msgspec's sort is a total order, whatever they hold.
+_ORDERED = frozenset({str, int, float, UUID, date, timedelta, bytes})
 _SORTABLE = (
     inspect.StrType,
     inspect.IntType,
@@ -79,6 +90,9 @@ def must_sort_by_hand(declared_type: Any) -> bool:
                 by_hand |= not isinstance(key, inspect.StrType | inspect.AnyType)
             case inspect.SetType(item_type=item) | inspect.FrozenSetType(item_type=item):
                 by_hand |= not isinstance(item, _SORTABLE)
+            case inspect.DataclassType(cls=cls) if not dataclasses.is_dataclass(cls):
+                # Of an attrs class, msgspec reads the attributes with an underscore in front and does not write them.
+                by_hand |= any(name.startswith("_") for name in field_names(cls) or ())
             case _:
                 pass
         todo.extend(_children(info))
@@ -100,12 +114,20 @@ def sorted_by_hand(value: Any) -> Any:
     if isinstance(value, dict):
         return {_key_text(key): sorted_by_hand(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
-        return sorted(map(sorted_by_hand, value), key=write_json)
+        return _in_order(value, [sorted_by_hand(member) for member in value])
     if isinstance(value, list | tuple):
         return [sorted_by_hand(item) for item in value]
     kind: Any = type(value)
     names = field_names(kind)
     return value if names is None or is_model(kind) else _members(value, names)
+
+
+def _in_order(members: Collection[Any], written: list[Any]) -> list[Any]:
+    """Put what the members of a set were written as in canonical order."""
+    kinds = {type(member) for member in members}
+    if len(kinds) == 1 and kinds <= _ORDERED:
+        return [item for _, item in sorted(zip(members, written, strict=True), key=itemgetter(0))]
+    return sorted(written, key=write_json)
 
 
 def _members(value: Any, names: tuple[str, ...]) -> Any:
@@ -157,20 +179,31 @@ def _to_json(value: Any) -> Any:
 
 def _sets_sorted(value: Any, dumped: Any) -> Any:
     """Sort what were sets before pydantic dumped them, in the order of iteration, to lists."""
-    if isinstance(dumped, list) and isinstance(value, list | tuple | set | frozenset) and len(value) == len(dumped):
-        items = [_sets_sorted(item, written) for item, written in zip(value, dumped, strict=True)]
-        return sorted(items, key=write_json) if isinstance(value, set | frozenset) else items
-    if isinstance(dumped, dict):
+    kind: Any = type(value)
+    if getattr(kind, "__pydantic_root_model__", False):
+        return _sets_sorted(value.root, dumped)
+    if isinstance(dumped, list):
+        if isinstance(value, list | tuple | set | frozenset | deque) and len(value) == len(dumped):
+            items = [_sets_sorted(item, written) for item, written in zip(value, dumped, strict=True)]
+            return _in_order(value, items) if isinstance(value, set | frozenset) else items
+    elif isinstance(dumped, dict):
         if isinstance(value, dict) and len(value) == len(dumped):
             pairs = zip(dumped.items(), value.values(), strict=True)
             return {key: _sets_sorted(item, written) for (key, written), item in pairs}
-        kind: Any = type(value)
-        for name in field_names(kind) or ():
-            field = kind.model_fields[name] if is_model(kind) else None
-            written_as = (field.serialization_alias or field.alias or name) if field else name
-            if written_as in dumped:
-                dumped[written_as] = _sets_sorted(getattr(value, name), dumped[written_as])
+        for name, item in _named_parts(value):
+            if name in dumped:
+                dumped[name] = _sets_sorted(item, dumped[name])
     return dumped
+
+
+def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Give the parts of a model or dataclass by the names that pydantic writes."""
+    kind: Any = type(value)
+    fields = kind.model_fields if is_model(kind) else getattr(kind, "__pydantic_fields__", {})
+    for name in field_names(kind) or ():
+        field = fields.get(name)
+        yield (field.serialization_alias or field.alias or name) if field else name, getattr(value, name)
+    yield from (getattr(value, "__pydantic_extra__", None) or {}).items()
 
 
 def from_json(kind: Any, plain: Any) -> Any:

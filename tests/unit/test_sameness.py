@@ -36,6 +36,7 @@ def containers(kind: Any) -> dict[str, tuple[Any, Wrap, Wrap]]:
     record = msgspec.defstruct("Record", [("v", kind)], frozen=True)
     row = msgspec.defstruct("Row", [("v", kind)], frozen=True, array_like=True)
     attrs_class = attrs.make_class("Attrs", {"v": attrs.field(type=kind)}, frozen=True)
+    hidden = attrs.make_class("Hidden", {"_v": attrs.field(type=kind)}, frozen=True)
     model = pydantic.create_model("Model", v=(kind, ...))
     models = pydantic.create_model("Models", v=(list[model], ...))  # type: ignore[valid-type]
     root = pydantic.RootModel[kind]
@@ -57,6 +58,7 @@ def containers(kind: Any) -> dict[str, tuple[Any, Wrap, Wrap]]:
         "Struct": (record, record, lambda v: v.v),
         "Struct as a list": (row, row, lambda v: v.v),
         "attrs": (attrs_class, attrs_class, lambda v: v.v),
+        "attrs, hidden": (hidden, hidden, lambda v: v._v),
         "pydantic": (model, lambda v: model(v=v), lambda v: v.v),
         "pydantic, nested": (models, lambda v: models(v=[model(v=v)]), lambda v: v.v[0].v),
         "pydantic, root": (root, root, lambda v: v.root),
