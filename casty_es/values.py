@@ -29,6 +29,7 @@ from casty_es.canonical import (
     write_json,
 )
 from casty_es.errors import InvalidTypeError, InvalidValueError
+from casty_es.respelling import respelled
 from casty_es.sameness import difference
 
 __all__ = ["MAX_VALUE_BYTES", "ValueCodec", "value_codec"]
@@ -150,13 +151,22 @@ class ValueCodec(Generic[V]):
         3
         """
         try:
-            return self._decoder.decode(raw)
+            return self._read(raw)
         except Exception as error:  # constructors and validators of user classes run here
             msg = (
                 f"a stored value is not of {type_name(self.declared_type)}: {error}. "
                 "Declare the type that it was written under."
             )
             raise InvalidValueError(msg) from error
+
+    def _read(self, raw: bytes | msgspec.Raw) -> V:
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError:
+            other = respelled(self.declared_type, raw)
+            if other is None:
+                raise
+            return self._decoder.decode(other)
 
     def _write(self, value: object) -> bytes:
         return write_json(sorted_by_hand(value) if self._by_hand else value)
