@@ -3,6 +3,7 @@
 from casty_es.client import ClusterClient
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.config import Settings
+from casty_es.connecting import connect
 from casty_es.context import audit_context
 from casty_es.errors import (
     ArchivedError,
@@ -42,7 +43,7 @@ from casty_es.handles.set import Set
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
-from casty_es.node import ClusteredActorSystem, connect
+from casty_es.node import ClusteredActorSystem
 
 __version__ = "0.1.0"
 

@@ -39,6 +39,7 @@ class NodeParts:
     ) -> None:
         node_id = identity.node_id
         self.identity = identity
+        self.slots = meta.slots
         self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id)
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)

@@ -24,6 +24,8 @@ from uuid import UUID
 import msgspec
 from msgspec import inspect
 
+from casty_es.printing import printed
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
@@ -66,7 +68,12 @@ _KEYS = (
 
 def type_name(kind: Any) -> str:
     """Give the name of a type for a message."""
-    return kind.__qualname__ if isinstance(kind, type) and not hasattr(kind, "__origin__") else str(kind)
+    if isinstance(kind, type) and not hasattr(kind, "__origin__"):
+        return kind.__qualname__
+    try:
+        return str(kind)
+    except Exception:  # noqa: BLE001 - it is no type, but something of the caller's where one belongs
+        return printed(kind)
 
 
 def must_sort_by_hand(declared_type: Any) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import msgspec
 
 from casty_es.errors import ConfigurationError
+from casty_es.printing import printed
 
 __all__ = ["Settings"]
 
@@ -16,6 +16,8 @@ DEFAULT_SLOTS: Final = 256
 MAX_SLOTS: Final = 8192
 
 
+# Of seconds and of bytes: beyond it clocks, timers and columns have no room.
+_LARGEST: Final = 10**9
 _FLAGS: Final = ("keep_on_close", "allow_network_filesystem")
 _OTHERS: Final = ("lock_class", *_FLAGS)
 
@@ -76,23 +78,42 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_network_filesystem: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if name in _OTHERS:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-                raise ConfigurationError(
-                    f"The setting {name} is {value!r}; it must be a positive, finite number. Nothing was started."
-                )
+        for field in msgspec.structs.fields(self):
+            if field.name not in _OTHERS:
+                msgspec.structs.force_setattr(self, field.name, _number(self, field))
         for name in _FLAGS:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(
-                    f"The setting {name} is {getattr(self, name)!r}; it must be True or False. Nothing was started."
+                    f"The setting {name} is {printed(getattr(self, name))}; it must be True or False. Nothing was "
+                    f"started."
                 )
         if self.lock_class is None:
             return
         if type(self.lock_class) is not int or not -(2**31) <= self.lock_class < 2**31:
             raise ConfigurationError(
-                f"The setting lock_class is {self.lock_class!r}; Postgres takes a number of 32 bits. Nothing was "
-                f"started."
+                f"The setting lock_class is {printed(self.lock_class)}; Postgres takes a number of 32 bits. Nothing "
+                f"was started."
             )
+
+
+def _number(settings: Settings, field: msgspec.structs.FieldInfo) -> float:
+    """Return a setting as a plain number.
+
+    Raises
+    ------
+    ConfigurationError
+        It is none, or out of range.
+    """
+    value = getattr(settings, field.name)
+    whole = field.type is int
+    number: float = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int.__int__(value)  # of a subclass, the number and not what it makes of itself
+    elif isinstance(value, float) and not whole:
+        number = float.__float__(value)
+    if not 0 < number <= _LARGEST:
+        raise ConfigurationError(
+            f"The setting {field.name} is {printed(value)}; it must be a positive, finite "
+            f"{'whole number' if whole else 'number'}, at most {_LARGEST}. Nothing was started."
+        )
+    return number

@@ -21,6 +21,7 @@ from casty_es.gateway.port import (
     StructureFactory,
 )
 from casty_es.journal.port import EntityName, RecordedEvent
+from casty_es.names import check_sequence
 from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = ["PastGateway", "past_of", "past_sequence", "take_cursor"]
@@ -120,7 +121,7 @@ class PastGateway:
 def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
     """Give the gateway to a moment or to a cursor; see ``Distributed.at``."""
     if isinstance(moment, str):
-        return PastGateway(gateway, decode_cursor(moment))
+        return PastGateway(gateway, decode_cursor(str.__str__(moment)))
     if not isinstance(moment, datetime):
         raise InvalidTypeError(
             f"A moment is a datetime with a time zone, or a cursor, not {type(moment).__name__}. Nothing was read."
@@ -133,11 +134,7 @@ def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
 
 def past_sequence(gateway: EntityGateway, name: EntityName, sequence: object) -> PastGateway:
     """Give the gateway to the state after one event of an entity; see ``at`` of the handles."""
-    if type(sequence) is not int:
-        raise InvalidTypeError(f"A sequence is an int, not {type(sequence).__name__}. Nothing was read.")
-    if sequence < 0:
-        raise InvalidArgumentError(f"There is no event {sequence}: the first is 1. Nothing was read.")
-    return PastGateway(gateway, Then(sequence=sequence), name)
+    return PastGateway(gateway, Then(sequence=check_sequence(sequence, "sequence")), name)
 
 
 async def take_cursor(gateway: EntityGateway) -> str:

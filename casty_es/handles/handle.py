@@ -20,7 +20,16 @@ from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.values import ValueCodec, value_codec
 
-__all__ = ["EntityHandle", "Handle", "codec_for", "decode_stored", "open_handle", "refuse_call", "settings_of"]
+__all__ = [
+    "EntityHandle",
+    "Handle",
+    "check_gateway",
+    "codec_for",
+    "decode_stored",
+    "open_handle",
+    "refuse_call",
+    "settings_of",
+]
 
 
 class Handle:
@@ -39,7 +48,12 @@ class Handle:
     """
 
     def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
-        self._gateway = gateway
+        self._gateway = check_gateway(gateway)
+        if not isinstance(region_ref, RegionRef):
+            raise InvalidTypeError(
+                f"region_ref must be what gateway.region_ref(…) gives, not {type(region_ref).__name__}. Nothing was "
+                f"made."
+            )
         self._region_ref = region_ref
         self._name = check_name(name)
         self._timeout = check_timeout(timeout)
@@ -129,6 +143,21 @@ class EntityHandle(Handle):
         """Send a command that needs to know nothing of its own journey."""
         envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key), undo=undo)
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+
+
+def check_gateway(gateway: EntityGateway) -> EntityGateway:
+    """Return the gateway, if it can be one.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is something else.
+    """
+    if isinstance(gateway, type) or not callable(getattr(gateway, "entity_ask", None)):  # quicker than the protocol
+        raise InvalidTypeError(
+            f"A gateway is a ClusteredActorSystem or a ClusterClient, not {type(gateway).__name__}. Nothing was made."
+        )
+    return gateway
 
 
 def settings_of(gateway: EntityGateway) -> Settings:

@@ -17,7 +17,8 @@ from casty_es.errors import InvalidTypeError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.handles.handle import Handle, codec_for, decode_stored, open_handle, refuse_call
 from casty_es.journal.port import EntityName
-from casty_es.names import check_idempotency_key, encode_key
+from casty_es.names import check_flag, check_idempotency_key, encode_key
+from casty_es.printing import printed
 
 __all__ = ["Dict", "MapAccessor"]
 
@@ -64,8 +65,8 @@ class Dict(Handle, Generic[K, V]):
         value_type: Any = Any,
     ) -> None:
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
-        if key_type not in _KEY_TYPES:
-            raise InvalidTypeError(f"A map's keys are str, int or UUID, not {key_type!r}. Nothing was made.")
+        if not any(key_type is one for one in _KEY_TYPES):
+            raise InvalidTypeError(f"A map's keys are str, int or UUID, not {printed(key_type)}. Nothing was made.")
         self._key_type = key_type
         self._codec = codec_for(value_type, gateway)
 
@@ -127,7 +128,7 @@ class Dict(Handle, Generic[K, V]):
         >>> await d.map[str, dict]("users").get("nobody") is None
         True
         """
-        raw = await self._ask_key(key, Get(), local=local)
+        raw = await self._ask_key(key, Get(), local=check_flag(local, "local"))
         return self._decoded(key, raw, "It stays as it is.")
 
     async def delete(self, key: K, *, idempotency_key: str | None = None) -> bool:

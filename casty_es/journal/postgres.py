@@ -19,6 +19,7 @@ import asyncpg
 from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
+    CastyError,
     ConfigurationError,
     ConflictError,
     JournalError,
@@ -88,7 +89,9 @@ async def connect(url: str, **settings: str) -> asyncpg.Connection[asyncpg.Recor
         return await asyncpg.connect(
             postgres_dsn(url), timeout=_CONNECT_SECONDS, server_settings={**_SESSION, **settings}
         )
-    except (*_CONNECT_ERRORS, ValueError) as error:
+    except CastyError:
+        raise
+    except (*_CONNECT_ERRORS, ValueError, OverflowError) as error:
         raise JournalUnavailableError(
             f"The database at {shown(url)} cannot be reached: {_said(error)}. Nothing was written. "
             f"Check that the server runs and that the URL's host, port, user, password and database are right."

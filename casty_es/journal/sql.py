@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from casty_es.errors import ConfigurationError, JournalUnavailableError, NotDoneError, SchemaError, UsageError
+from casty_es.errors import (
+    ConfigurationError,
+    InvalidTypeError,
+    JournalUnavailableError,
+    NotDoneError,
+    SchemaError,
+    UsageError,
+)
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.port import (
@@ -32,6 +39,7 @@ from casty_es.journal.port import (
 from casty_es.journal.postgres import PostgresBackend
 from casty_es.journal.sqlite import SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
+from casty_es.names import check_flag
 
 __all__ = ["SqlJournal"]
 
@@ -70,10 +78,12 @@ class SqlJournal:
 
     def __init__(self, url: str, *, unsafe_durability: bool = False, synchronous: str = "FULL") -> None:
         database_url(url)
-        self.url = url
+        self.url = url = str.__str__(url)
         self.file: Path | None = sqlite_file(url) if is_sqlite(url) else None
-        self.unsafe_durability = unsafe_durability
-        self._settings = (unsafe_durability, synchronous)
+        self.unsafe_durability = check_flag(unsafe_durability, "unsafe_durability")
+        if not isinstance(synchronous, str):
+            raise InvalidTypeError(f"synchronous must be a str, not {type(synchronous).__name__}. Nothing was opened.")
+        self._settings = (unsafe_durability, str.__str__(synchronous))
         self._backend = self._new_backend()
         self._meta: Meta | None = None
         self._opening = asyncio.Lock()
