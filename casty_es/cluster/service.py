@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 from casty_es.actors.owner import Owner
@@ -40,6 +41,8 @@ from casty_es.transport.wire import (
 )
 
 __all__ = ["NodeService"]
+
+_LOG: Final = logging.getLogger("casty_es.service")
 
 
 class NodeService:
@@ -172,6 +175,9 @@ async def _finish(work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], 
     try:
         answer(await work)
     except CastyError as error:
+        answer(_failure(error))
+    except Exception as error:  # noqa: BLE001 - whoever asked waits, whatever happened here
+        _LOG.exception("A request of a peer failed in a way that nobody foresaw")
         answer(_failure(error))
 
 

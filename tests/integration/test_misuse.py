@@ -23,14 +23,20 @@ from casty_es import (
     ClusterClient,
     ClusteredActorSystem,
     Distributed,
+    InvalidArgumentError,
+    PeerError,
     Settings,
     SqlJournal,
     UsageError,
     audit_context,
     connect,
 )
+from casty_es.audit.cursor import encode_cursor
+from casty_es.domain.counter import Get
 from casty_es.errors import Sent
 from casty_es.gateway import StructureFactory
+from casty_es.journal.port import EntityName
+from casty_es.replay import Positions, Then
 
 from .hostile import ARGUMENTS, URLS
 
@@ -271,3 +277,27 @@ async def test_a_forgotten_async_with_is_told(sqlite_url: str) -> None:
         assert await entered.counter("c").increment() == 2
     async with d as entered:
         assert await entered.counter("c").get() == 2
+
+
+async def test_numbers_that_no_column_holds_end_the_connection_of_who_sends_them(
+    sqlite_journal_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a client that sends numbers beyond 64 signed bits, then they are refused, and no task of the node dies."""
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url)) as system:
+        await system.distributed().counter("c").increment()
+        name, secret = EntityName("counter", "c", ""), await system.journal.secret()
+        for question in (
+            lambda client: client.read_history(name, after=2**63, after_time=None, limit=1),
+            lambda client: client.read_history(name, after=0, after_time=2**63, limit=1),
+            lambda client: client.read_past(name, Get(), Then(position=2**63)),
+            lambda client: client.read_past(name, Get(), Then(sequence=2**64 - 1)),
+            lambda client: client.read_past(name, Get(), Then(time=2**63)),
+        ):
+            async with ClusterClient(contact_points=[tuple(system.self_node)], secret=secret) as client:
+                with pytest.raises(PeerError):
+                    await question(client)
+        cursor = encode_cursor(Positions((await system.read_positions()).journal, (2**63,) * 256))
+        with pytest.raises(InvalidArgumentError, match="not a cursor"):
+            await system.distributed().at(cursor).counter("c").get()
+        assert await system.distributed().counter("c").increment() == 2
+    assert "never retrieved" not in caplog.text
