@@ -3,13 +3,16 @@
 The rules:
 
 1. Equal values of one declared type give equal bytes: object members, dict keys and set members are sorted, and what
-   is written is the value as it comes back. Equality of set members and compare-and-set is equality of these bytes.
-2. What goes in comes back: every value is decoded once before it is sent, and compared part by part, types included.
-   ``True`` is not ``1``, a tuple is not a list, a subclass is not its parent. The one exception is PEP 484's: an int
-   where a float is declared is taken if it is exactly that float, and is written as the float (``1`` as ``1.0``).
+   is written is the value as it comes back. Equality of set members and compare-and-set is equality of these bytes. A
+   set has one order, whatever class of whatever library it is in (``canonical.py``).
+2. What goes in comes back: every value is decoded once before it is sent, and compared part by part, types included
+   (``sameness.py``). ``True`` is not ``1``, a tuple is not a list, a subclass is not its parent. The one exception is
+   PEP 484's: an int where a float is declared is taken if it is exactly that float, and is written as the float.
 3. What a type tells apart stays apart, even where Python calls it equal: ``-0.0`` and ``0.0``, ``Decimal("1.0")`` and
-   ``Decimal("1.00")``, one instant in two offsets are different bytes. A time zone comes back as its fixed offset.
-4. Bytes become objects through the declared type only: no byte ever names a class, a module or a function.
+   ``Decimal("1.00")``, one instant in two offsets are different bytes. A time zone comes back as its fixed offset, and
+   a naive time with ``fold=1``, which JSON would lose, is refused.
+4. What another library wrote for the same type is read (``respelling.py``).
+5. Bytes become objects through the declared type only: no byte ever names a class, a module or a function.
 """
 
 from __future__ import annotations
