@@ -28,7 +28,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     lease_seconds : float
-        How long a lock, permit or place in a line survives a holder that stopped renewing it, in seconds.
+        How long a lock, permit or place in a line survives a holder that stopped renewing it, in seconds; on Postgres
+        at least one and a half times ``session_seconds``.
     max_value_bytes : int
         The longest value that can be stored, in bytes of its JSON.
     max_entities : int

@@ -321,6 +321,8 @@ def check_flag(flag: object, what: str) -> bool:
 
 
 def _as_int(number: object, what: str) -> int:
+    if type(number) is int:
+        return number
     if isinstance(number, bool) or not isinstance(number, int):
         raise InvalidTypeError(f"{what} must be an int, not {type(number).__name__}. Nothing was sent.")
     return int.__int__(number)  # not int(number): a subclass may have something else to say

@@ -55,8 +55,11 @@ def difference(sent: Any, back: Any, depth: int = MAX_DEPTH) -> str:
 
 def _first_difference(parts: Iterable[tuple[str, object, Any, Any]], depth: int) -> str:
     for form, label, one, other in parts:
-        if one.__class__ is other.__class__ is str and one == other:
-            continue
+        if one.__class__ is other.__class__ and one == other:
+            kind = one.__class__
+            # Most parts of most values. Zero has a sign, and infinity less itself is not zero.
+            if kind is str or (kind is float and one and one - one == 0.0):
+                continue
         if found := difference(one, other, depth):
             return form.format(label) + found
     return ""
@@ -99,7 +102,7 @@ def _parts(sent: Any, back: Any) -> Iterable[tuple[str, object, Any, Any]] | Non
     if isinstance(sent, dict):
         return _items(sent, back)
     if isinstance(sent, set | frozenset):
-        return [(" (a member)", None, member, other) for member, other in _paired(sent, back)]
+        return [] if _obvious(sent, back) else [(" (a member)", None, one, other) for one, other in _paired(sent, back)]
     kind: Any = type(sent)
     names = field_names(kind)
     if names is None:
@@ -110,6 +113,10 @@ def _parts(sent: Any, back: Any) -> Iterable[tuple[str, object, Any, Any]] | Non
 
 
 def _items(sent: Any, back: Any) -> Iterator[tuple[str, object, Any, Any]]:
+    if not isinstance(sent, OrderedDict) and _obvious(sent.keys(), back.keys()):
+        for key, item in sent.items():
+            yield "[{!a:.40}]", key, item, back[key]
+        return
     # Order is a part of an OrderedDict alone: two dicts are equal in any.
     pairs = list(zip(sent, back, strict=True) if isinstance(sent, OrderedDict) else _paired(sent, back))
     for key, other in pairs:
@@ -118,9 +125,17 @@ def _items(sent: Any, back: Any) -> Iterator[tuple[str, object, Any, Any]]:
         yield "[{!a:.40}]", key, sent[key], back[other]
 
 
+def _obvious(sent: Any, back: Any) -> bool:
+    """Say without a look at each whether members or keys are the same; of most sets and dicts it can be said."""
+    kinds = set(map(type, sent))
+    if kinds == {int}:
+        return sent == back and kinds == set(map(type, back)) and -_INT_BOUND < min(sent) <= max(sent) < _INT_BOUND
+    return kinds == {str} and sent == back and kinds == set(map(type, back))
+
+
 def _paired(sent: Collection[Any], back: Collection[Any]) -> list[tuple[Any, Any]]:
     """Give each member or key its partner of those that came back, of which there are as many."""
-    unpaired = {member: member for member in back}
+    unpaired = dict(zip(back, back, strict=True))
     pairs, alone = [], []
     for member in sent:
         other = unpaired.pop(member, _Missing)

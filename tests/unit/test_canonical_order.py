@@ -86,7 +86,7 @@ def test_a_set_has_the_same_bytes_wherever_it_is(kind: Any) -> None:
     with_classes = [(value_codec(declared), make) for declared, make in classes(set[kind])]
     frozen = [(value_codec(declared), make) for declared, make in classes(list[frozenset[kind]])]
 
-    @settings(max_examples=25)
+    @settings(max_examples=25, deadline=None)
     @given(sets)
     def check(members: set[Any]) -> None:
         order = [value_codec(kind).decode(json.dumps(one).encode()) for one in json.loads(bare.encode(members))]

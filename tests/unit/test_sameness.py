@@ -15,7 +15,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
@@ -95,6 +95,7 @@ def test_a_local_time_is_stored_on_every_day_of_the_year(container: str, moment:
     assert reading(take(codec.decode(codec.encode(put(moment))))) == reading(moment)
 
 
+@settings(deadline=None)  # the first of each zone reads a file
 @given(st.datetimes(timezones=st.sampled_from([BERLIN, LONDON, LORD_HOWE, UTC]), allow_imaginary=True))
 @pytest.mark.parametrize("fold", [0, 1])
 def test_every_aware_datetime_with_whole_minutes_of_offset_comes_back(fold: int, moment: datetime) -> None:

@@ -15,7 +15,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
@@ -123,6 +123,7 @@ def test_every_library_reads_what_another_wrote(writer: str, part: str) -> None:
         assert value_codec(read_as).encode(read) == value_codec(read_as).encode(read_as(v=value))
 
 
+@settings(deadline=None)  # classes are made in the first
 @given(st.timedeltas())
 def test_every_duration_of_a_model_is_read_by_a_dataclass(duration: timedelta) -> None:
     """Given any duration, when a model wrote it, then a dataclass reads it."""
