@@ -314,6 +314,7 @@ class Owner:
         self.lose([slot])
 
     def _lost(self, _reason: str) -> None:
+        self._activator.forget_structures()
         self.lose([slot for slot in self.slots if slot.epoch])
 
     # What the parts ask for

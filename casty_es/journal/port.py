@@ -388,8 +388,14 @@ class EventJournal(Protocol):
         """
         ...
 
-    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
-        """Record each structure's (kind, name, shards) unless one is recorded; give the recorded shards in order."""
+    async def record_structures(
+        self, structures: Sequence[tuple[str, str, int]], *, populated: bool = False
+    ) -> list[int | None]:
+        """Record each structure's (kind, name, shards) unless one is recorded; return the recorded shards in order.
+
+        Where a structure has entities and is not recorded, they are where some number of shards has put them: then
+        nothing is recorded and ``None`` returned, unless the caller says with ``populated`` that it knows that number.
+        """
         ...
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:

@@ -289,14 +289,16 @@ class SqlJournal:
         rows = await self._opened().write(statement, entity, snapshot.sequence, state, version, recorded_at, event_hash)
         return bool(rows)
 
-    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
+    async def record_structures(
+        self, structures: Sequence[tuple[str, str, int]], *, populated: bool = False
+    ) -> list[int | None]:
         """Record structures that are not known yet."""
         if not structures:
             return []
-        columns = [list(column) for column in zip(*structures, strict=True)]
-        await self._opened().write(self._opened().statements.record_structures, *columns)
-        recorded = await self.structures([(kind, name) for kind, name, _ in structures])
-        return [shards or structure[2] for shards, structure in zip(recorded, structures, strict=True)]
+        # In one order, so that two nodes never wait for each other.
+        columns = [list(column) for column in zip(*sorted(structures), strict=True)]
+        await self._opened().write(self._opened().statements.record_structures, *columns, populated)
+        return await self.structures([(kind, name) for kind, name, _ in structures])
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
         """Give the recorded shards."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
 from casty_es.replay.history import events, sequence_at_position, sequence_at_time
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
+from casty_es.replay.placing import fitting_shards
 from casty_es.replay.reading import place_of, placed, read_event, read_events, unfoldable
 from casty_es.replay.state import base_at, committed_state, state_at
 
@@ -17,6 +18,7 @@ __all__ = [
     "base_at",
     "committed_state",
     "events",
+    "fitting_shards",
     "history_page",
     "place_of",
     "placed",
