@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from casty_es.cli.common import Json, dumps
+from casty_es.cli.doctor_structures import examined as examined_structures
+from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table
 from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
 from casty_es.config import DEFAULT_SLOTS
@@ -33,11 +35,22 @@ _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _PUBLIC_READS_SECRET: Final = "SELECT has_table_privilege('public', 'casty_secrets', 'SELECT')"  # noqa: S105 - a query
 
 
-def doctor(*, url: Url = DEFAULT_URL, session_url: SessionUrl = None, json: Json = False) -> None:
-    """Look at everything that a node rests on: schema, durability, leases, clock, limits, the secret.
+def doctor(
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Record how many shards structures have whose record is missing or wrong.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    session_url: SessionUrl = None,
+    json: Json = False,
+) -> None:
+    """Look at everything that a node rests on: schema, durability, leases, clock, limits, the secret, the directory.
 
-    Changes nothing. Exits with an error if something is found over which a node would not start.
+    Changes nothing without --repair. Exits with an error if something is found over which a node would not start.
     """
+    if repair:
+        repaired(url, session_url, json=json)
+        return
     checks = asyncio.run(examined(url, session_url))
     ok = all(check.ok or not check.required for check in checks)
     if json:
@@ -90,7 +103,7 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
             except JournalUnavailableError as error:
                 checks.append(Check("database", ok=False, found=str(error)))
         if meta is not None:
-            checks += [await _secret(journal), await _times(journal)]
+            checks += [await _secret(journal), await _times(journal), await examined_structures(journal, meta.slots)]
             if not is_sqlite(url):
                 checks.append(await _secret_is_private(url))
     finally:
