@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
+from casty_es.cluster.topology import Topology
 from casty_es.config import Settings
 from casty_es.errors import PeerLostError
 from casty_es.gateway.asking import Gateway
@@ -40,7 +42,8 @@ class NodeParts:
         node_id = identity.node_id
         self.identity = identity
         self.slots = meta.slots
-        self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id)
+        self.clock = CheckedClock(runtime, journal, settings.max_clock_ahead_seconds)
+        self.owner = Owner(journal, meta, manager, self.clock, settings, node_id=node_id)
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
@@ -49,13 +52,29 @@ class NodeParts:
             runtime,
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
-            changed=self.rebalancer.consider,
+            changed=self._looked,
         )
         self.service = NodeService(self.owner, self.membership, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
+
+    async def _looked(self, topology: Topology) -> None:
+        await self.clock.compare()
+        await self.rebalancer.consider(topology)
+
+    async def join(self) -> None:
+        """Join the other nodes, with a clock that may be written by.
+
+        Raises
+        ------
+        ClockAheadError
+            It is far ahead of the database's.
+        """
+        await self.clock.compare()
+        self.clock.now()
+        await self.membership.join()
 
     def abandon_after_fork(self) -> None:
         """Let go of what belongs to the parent process."""

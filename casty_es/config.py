@@ -36,6 +36,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         How many entities stay in memory; the least recently used idle ones are passivated beyond it.
     max_pending : int
         How many commands may wait in the node before further ones get an ``OverloadedError``.
+    max_clock_ahead_seconds : float
+        How far this host's clock may be ahead of the database's, in seconds; beyond it nothing is written. It is far
+        more than NTP leaves, and little enough for times that people read.
     max_batch_events : int
         How many events one append writes at most.
     max_batch_bytes : int
@@ -68,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_value_bytes: int = 1_048_576
     max_entities: int = 50_000
     max_pending: int = 100_000
+    max_clock_ahead_seconds: float = 300.0
     max_batch_events: int = 2_000
     max_batch_bytes: int = 4_194_304
     snapshot_events: int = 1_000

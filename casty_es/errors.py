@@ -45,6 +45,7 @@ __all__ = [
     "ArchivedError",
     "BoundsError",
     "CastyError",
+    "ClockAheadError",
     "ConfigurationError",
     "ConflictError",
     "DestroyedError",
@@ -72,6 +73,7 @@ __all__ = [
     "Sent",
     "StillInLineError",
     "StoredValueError",
+    "TimesAheadError",
     "UnsafeDurabilityError",
     "UsageError",
 ]
@@ -313,6 +315,14 @@ class NotOwnerError(LeaseLostError):
 
 class JournalRegressedError(JournalError):
     """The database has lost records that it had acknowledged. The slot is closed until an operator accepts the loss."""
+
+
+class ClockAheadError(JournalError):
+    """The clock of the host is far ahead of the database's. Nothing was written."""
+
+
+class TimesAheadError(JournalError):
+    """Times of a slot have not come yet, so its past cannot be told by a moment. Nothing was read."""
 
 
 class JournalCorruptError(JournalError):

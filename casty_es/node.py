@@ -143,7 +143,7 @@ class ClusteredActorSystem:
             raise
         try:
             await self._listen(node)
-            await node.membership.join()
+            await node.join()
         except BaseException:
             await finished(node.close())
             await self.journal.close()

@@ -32,6 +32,7 @@ from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
     CastyError,
+    ClockAheadError,
     JournalError,
     JournalRegressedError,
     JournalUnavailableError,
@@ -170,7 +171,13 @@ class Writer:
         return entries
 
     async def _write(self, entries: list[Entry]) -> None:
-        batch = Batch(entries, self._runtime.now())
+        try:
+            now = self._runtime.now() if any(entry.events for entry in entries) else 0
+        except ClockAheadError as error:
+            self._drop({entry.entity.slot for entry in entries})
+            self._fail(entries, error)
+            return
+        batch = Batch(entries, now)
         try:
             if batch.append.events:
                 await self._journal.append(batch.append)
