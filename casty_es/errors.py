@@ -322,7 +322,7 @@ class ClockAheadError(JournalError):
 
 
 class TimesAheadError(JournalError):
-    """Times of a slot have not come yet, so its past cannot be told by a moment. Nothing was read."""
+    """Times of a slot have not come yet, so its past cannot be told by a moment."""
 
 
 class JournalCorruptError(JournalError):

@@ -16,6 +16,7 @@ from casty_es.gateway.port import EntityGateway, HistoryReader
 from casty_es.journal.port import EntityName, RecordedEvent
 from casty_es.names import check_at_least_one, check_sequence, decode_key
 from casty_es.redacted import redacted_digest
+from casty_es.replay import refuse_ahead_of_here
 
 __all__ = ["HistoryEvent", "history_event", "history_of", "to_microseconds"]
 
@@ -141,7 +142,10 @@ async def history_of(
         after_time = None
         for record in page.records:
             sequence = record.sequence or sequence
-            if (last is not None and sequence > last) or (last_time is not None and record.recorded_at > last_time):
+            if last is not None and sequence > last:
+                return
+            if last_time is not None and record.recorded_at > last_time:
+                refuse_ahead_of_here(record, last_time)
                 return
             yield history_event(name, record, page.nodes.get(record.epoch))
         if not page.records:

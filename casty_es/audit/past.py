@@ -22,7 +22,7 @@ from casty_es.gateway.port import (
 )
 from casty_es.journal.port import EntityName, RecordedEvent
 from casty_es.names import check_sequence
-from casty_es.replay import HistoryPage, Positions, Then
+from casty_es.replay import HistoryPage, Positions, Then, refuse_ahead_of_here
 
 __all__ = ["PastGateway", "past_of", "past_sequence", "take_cursor"]
 
@@ -97,7 +97,10 @@ class PastGateway:
             raise UsageError(f"{type(present).__name__} cannot read histories. Nothing was read.")
         point = await self._point(name)
         page = await present.read_history(name, after=after, after_time=after_time, limit=limit)
-        return HistoryPage(tuple(record for record in page.records if _until(record, point)), page.nodes)
+        kept = tuple(record for record in page.records if _until(record, point))
+        if point.time is not None and len(kept) < len(page.records):
+            refuse_ahead_of_here(page.records[len(kept)], point.time)
+        return HistoryPage(kept, page.nodes)
 
     async def _point(self, name: EntityName) -> Then:
         """Give the point in an entity's log."""

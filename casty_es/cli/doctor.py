@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Annotated, Final
 
 import typer
@@ -16,18 +15,19 @@ from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
 from casty_es.journal import schema
+from casty_es.journal.clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.port import Meta
 from casty_es.journal.postgres import connect
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.leases.checks import Check
 from casty_es.leases.preflight import preflight
+from casty_es.replay import slots_ahead, told_ahead
 
 __all__ = ["doctor", "examined"]
 
 # Shorter ones could be guessed from one recorded handshake.
 _SECRET_BYTES: Final = 16
-_CLOCK_SECONDS: Final = 5.0
 _MICROSECONDS: Final = 1_000_000
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -149,13 +149,19 @@ async def _secret_is_private(url: str) -> Check:
 
 
 async def _times(journal: SqlJournal) -> Check:
-    """Whether what other hosts wrote down lies in this host's future."""
+    """Whether what hosts wrote down has not come yet by the database's clock."""
+    now = await database_clock(journal)
     written = [row.since for row in await journal.slot_rows()] + [row.started_at for row in await journal.nodes()]
-    ahead = max(written, default=0) / _MICROSECONDS - time.time()
+    newest = (max(written, default=0) - now) / _MICROSECONDS
+    slots = await slots_ahead(journal, range((await journal.open()).slots))
+    found = [told_ahead(slots)] if slots else []
+    if newest > CLOCK_SECONDS:
+        found.append(f"a node or slot was written down {newest:.1f} s in the future")
     return Check(
         "times in the journal",
-        ahead < _CLOCK_SECONDS,
-        f"the newest is {ahead:.1f} s in the future" if ahead > 0 else "none is in the future",
-        "Let all hosts keep their clocks by NTP. Nothing rests on it but the times that people read.",
+        not found,
+        "; ".join(found) or "none is in the future",
+        "Let all hosts keep their clocks by NTP. The times of a slot never go back: until those come, ask for its past "
+        "by a sequence or a cursor and not by a moment, and keep a number of its events and not those of a time.",
         required=False,
     )

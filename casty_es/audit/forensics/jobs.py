@@ -19,7 +19,7 @@ from casty_es.domain import queue
 from casty_es.errors import ArchivedError, InvalidArgumentError
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
-from casty_es.replay import events, sequence_at_time, state_at
+from casty_es.replay import events, refuse_ahead, sequence_at_time, state_at
 from casty_es.values import ValueCodec
 
 __all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
@@ -152,6 +152,7 @@ async def queue_timeline(journal: EventJournal, name: str, start: datetime, end:
     line = await JobLine.looking_back(journal, entity, sequence)
     async for record in events(journal, entity, after=sequence):
         if record.recorded_at > last:
+            await refuse_ahead(journal, record, last)
             break
         if record.type in COMING:
             line.came(record, line.job_of(record))
