@@ -9,6 +9,7 @@ this host's is noticed with the next record and not with the next question.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -21,6 +22,8 @@ from casty_es.runtime import Runtime
 __all__ = ["CheckedClock"]
 
 T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("casty_es.clock")
 
 _MICROSECONDS: Final = 1_000_000
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # one that also runs while the machine sleeps
@@ -58,7 +61,14 @@ class CheckedClock:
         if self._journal.volatile:
             return
         asked = _steady()  # what it answers is as old as this at most
-        self._offset = await database_clock(self._journal) - asked
+        before, self._offset = self._offset, await database_clock(self._journal) - asked
+        if before is not None and self._offset - before > self._most:
+            jump = (self._offset - before) / _MICROSECONDS
+            _LOG.warning(
+                "The database's clock jumped ahead by %.1f s, and records are written by it. If it is wrong, stop "
+                "every node at once and set it: times of a slot never go back",
+                jump,
+            )
 
     def now(self) -> int:
         """Return this host's clock in microseconds since 1970-01-01 UTC.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import pytest
 
 from casty_es import ClusteredActorSystem, Settings, SqlJournal
 from casty_es.errors import ClockAheadError
+from casty_es.journal import clock as clock_of_journal
 from casty_es.runtime import SystemRuntime
+
+from .nodes import until
 
 Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
@@ -79,3 +83,24 @@ async def test_a_clock_that_is_within_bounds(journal_url: str, ahead: int, most:
     clock.ahead = ahead * SECOND
     async with node(journal_url, clock, max_clock_ahead_seconds=most) as system:
         assert await system.distributed().counter("hits").increment() == 1
+
+
+async def test_a_host_whose_clock_jumps(
+    sqlite_journal_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the jumping clock is all there is, nothing is written until it is looked at, which is logged loudly."""
+    host = Clock()
+    monkeypatch.setattr(clock_of_journal, "time", SimpleNamespace(time_ns=lambda: host.now() * 1_000))
+    async with node(sqlite_journal_url, host) as system:
+        hits = system.distributed().counter("hits")
+        assert await hits.increment() == 1
+
+        host.ahead = TEN_YEARS
+        with pytest.raises(ClockAheadError):
+            await hits.increment()
+
+        async def logged() -> bool:
+            return "jumped ahead" in caplog.text
+
+        await until(logged)
+        assert await hits.increment() == 2
