@@ -10,10 +10,10 @@ import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, Settings, SqlJournal, connect
 from casty_es.audit.verify import verify
-from casty_es.errors import JournalUnavailableError
+from casty_es.errors import JournalUnavailableError, OutcomeUnknownError
 from casty_es.journal.port import Append
 
-from .nodes import PATIENT, client, structures
+from .nodes import PATIENT, client, structures, until
 
 Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
@@ -227,3 +227,28 @@ async def test_a_journal_whose_structures_were_not_recorded(journal_url: str, ro
 
     assert set(await rows("SELECT kind, shards FROM casty_structures")) == {("counter", 100), ("map", 7)}
     assert (await verify(journal_url)).findings == []
+
+
+async def test_a_record_that_the_database_lost(postgres_journal_url: str, sql: Callable[..., Any]) -> None:
+    """Who lost its lease session looks again what is recorded: the database may not be the one that it was."""
+    journal = Watching(postgres_journal_url)
+    async with ClusteredActorSystem(journal=journal) as system:
+        users = system.distributed().map[str, int]("users", timeout=PATIENT)
+        assert not await users.delete("nobody")  # recorded, and no event
+        lost = "DELETE FROM casty_structures"
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2 LIMIT 1"
+        await asyncio.to_thread(sql, postgres_journal_url, lost, ended)
+
+        async def put() -> bool:
+            try:
+                await users.put("alice", 1)
+            except OutcomeUnknownError:
+                return False
+            return True
+
+        session = system._running().owner.leases._session  # its end is told to nobody outside
+        assert session is not None
+        await asyncio.wait({asyncio.shield(session.lost)}, timeout=PATIENT)
+        await until(put)
+
+    assert journal.too_early == []
