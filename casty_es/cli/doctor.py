@@ -16,8 +16,8 @@ from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
 from casty_es.journal import schema
 from casty_es.journal.clock import CLOCK_SECONDS, database_clock
+from casty_es.journal.connecting import close_quietly, connect, said, translated
 from casty_es.journal.port import Meta
-from casty_es.journal.postgres import connect
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.leases.checks import Check
@@ -136,9 +136,10 @@ async def _secret(journal: SqlJournal) -> Check:
 async def _secret_is_private(url: str) -> Check:
     connection = await connect(url)
     try:
-        public = bool(await connection.fetchval(_PUBLIC_READS_SECRET))
+        with translated(lambda error: JournalUnavailableError(f"The database could not answer: {said(error)}.")):
+            public = bool(await connection.fetchval(_PUBLIC_READS_SECRET))
     finally:
-        await connection.close()
+        await close_quietly(connection)
     return Check(
         "secret is private",
         not public,

@@ -62,6 +62,7 @@ BUSY_TIMEOUT: Final = 30.0  # seconds to wait for another process that writes, o
 _CONNECT_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     sqlite3.Error,
     OSError,
     TimeoutError,

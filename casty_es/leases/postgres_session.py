@@ -12,14 +12,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Collection, Coroutine
 from typing import Any, Final, TypeVar
 
 from casty_es.errors import JournalUnavailableError
 from casty_es.forking import let_go_of_transport
-from casty_es.leases.connecting import LEASE_ERRORS, Connection, node_key
+from casty_es.journal.connecting import Connection, close_quietly, said
+from casty_es.leases.connecting import node_key
 
 __all__ = ["HEARTBEAT", "PostgresLeaseSession"]
 
@@ -148,8 +148,7 @@ class PostgresLeaseSession:
             question.add_done_callback(_looked_at)
             await asyncio.wait({question}, timeout=_CLOSE_SECONDS)
             if question.done() and not question.cancelled() and question.exception() is None:
-                with contextlib.suppress(*LEASE_ERRORS):  # it is going away, and holds nothing
-                    await self._connection.close(timeout=_CLOSE_SECONDS)
+                await close_quietly(self._connection)
             else:
                 self._connection.terminate()
         await asyncio.wait({self._heart})
@@ -171,8 +170,8 @@ class PostgresLeaseSession:
             raise self._gone()
         try:
             rows: list[Any] = question.result()
-        except LEASE_ERRORS as error:
-            self._lose(f"its connection failed: {str(error) or type(error).__name__}")
+        except Exception as error:
+            self._lose(f"its connection failed: {said(error)}")
             raise self._gone() from error
         if self.lost.done():  # ended while the answer was on its way
             raise self._gone()
