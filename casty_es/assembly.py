@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
 from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
@@ -25,9 +28,17 @@ from casty_es.transport.port import Dialer, Link, Listener
 
 __all__ = ["NoDialer", "NodeParts", "lease_manager"]
 
+_LOG: Final = logging.getLogger("casty_es.node")
+
 
 class NodeParts:
-    """The parts of a running node."""
+    """The parts of a running node.
+
+    Attributes
+    ----------
+    failure : str | None
+        Why the node has stopped by itself.
+    """
 
     def __init__(
         self,
@@ -40,10 +51,11 @@ class NodeParts:
         dialer: Dialer,
     ) -> None:
         node_id = identity.node_id
+        self.failure: str | None = None
         self.identity = identity
         self.slots = meta.slots
         self.clock = CheckedClock(runtime, journal, settings.max_clock_ahead_seconds)
-        self.owner = Owner(journal, meta, manager, self.clock, settings, node_id=node_id)
+        self.owner = Owner(journal, meta, manager, self.clock, settings, node_id=node_id, ended=self.ended)
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
@@ -53,6 +65,7 @@ class NodeParts:
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
             changed=self._looked,
+            ended=self.ended,
         )
         self.service = NodeService(self.owner, self.membership, journal, meta, settings)
         self.listener: Listener | None = None
@@ -75,6 +88,13 @@ class NodeParts:
         await self.clock.compare()
         self.clock.now()
         await self.membership.join()
+    def ended(self, why: str) -> None:
+        """Stop where everybody sees it, because a part without which nothing works has ended."""
+        if self.failure is None:
+            self.failure = why
+            _LOG.critical("Node %s stops: %s. Close the system and start it again.", self.identity.node_id, why)
+            self.gateway.closed = True
+            self.owner.stop()
 
     def abandon_after_fork(self) -> None:
         """Let go of what belongs to the parent process."""

@@ -325,6 +325,10 @@ class ClusteredActorSystem:
             raise UsageError(
                 "The system belongs to another event loop. Nothing was done. Make one system per event loop."
             )
+        if self._node.failure is not None:
+            raise UsageError(
+                f"The system has stopped: {self._node.failure}. Nothing was done. Close it and start it again."
+            )
         return self._node
 
     def _abandon_after_fork(self) -> None:

@@ -23,6 +23,7 @@ from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
 from casty_es.actors.refusals import Refusals
 from casty_es.actors.slot import Slot
+from casty_es.background import Errands
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
@@ -108,7 +109,7 @@ class Activator:
         self._arrived: list[_Cold] = []
         self._shards: dict[tuple[str, str], int] = {}
         self._warned: set[tuple[str, str]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     def add(self, name: EntityName, pending: Pending | None) -> None:
         """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""
@@ -126,8 +127,9 @@ class Activator:
 
     async def settled(self) -> None:
         """Wait until nothing is on its way into memory."""
-        while self._tasks or self._arrived:
-            await asyncio.gather(*self._tasks, asyncio.sleep(0), return_exceptions=True)
+        while self._errands or self._arrived:
+            await self._errands.settled()
+            await asyncio.sleep(0)
 
     def _enqueue(self, cold: _Cold) -> None:
         if not self._arrived:
@@ -137,9 +139,7 @@ class Activator:
 
     def _start(self) -> None:
         batch, self._arrived = self._arrived, []
-        task = asyncio.create_task(self._activate(batch), name="casty-activation")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._errands.begin(self._activate(batch), name="casty-activation")
 
     async def _activate(self, batch: list[_Cold]) -> None:
         try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
@@ -57,6 +57,8 @@ class Owner:
         An open journal.
     meta : Meta
         What ``journal.open`` gave.
+    ended : Callable[[str], None]
+        Told why, when nothing can be written any more, although the owner was not closed.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Owner:
         settings: Settings,
         *,
         node_id: str,
+        ended: Callable[[str], None],
     ) -> None:
         self._runtime = runtime
         self._settings = settings
@@ -99,6 +102,7 @@ class Owner:
             forget=self._forget,
             again=self._again,
             committed=self._snapshotter.consider,
+            ended=ended,
         )
         self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
         self._looks = Looks(journal, self._looked)
@@ -339,6 +343,11 @@ class Owner:
     def _forget(self, slots: Collection[Slot]) -> None:
         for name in [name for name, entity in self._entities.items() if entity.slot in slots]:
             del self._entities[name]
+
+    def stop(self) -> None:
+        """Own nothing any more, and take nothing."""
+        self._closing = True
+        self.lose([slot for slot in self.slots if slot.epoch])
 
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""

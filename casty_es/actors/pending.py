@@ -153,9 +153,14 @@ class Pending:
         """Tell whether it is addressed to another slot, or to another term than the one the slot is held under."""
         return self.slot is not None and (self.slot is not slot or self.term != slot.term)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for the outcome."""
+        return not self.future.done() or any(not repeat.future.done() for repeat in self.joined)
+
     def abandoned(self) -> bool:
         """Tell whether everybody who asked went away before anything was decided; then the command never happens."""
-        if self.future.done() and all(repeat.future.done() for repeat in self.joined):
+        if not self.awaited:
             self.table.pop(self.command_id, None)
             return True
         return False

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import asyncpg
 
+from casty_es.background import looked_at
 from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.forking import let_go_of_transport
 from casty_es.journal.circuit import Circuit, circuit_of
@@ -202,7 +203,7 @@ class Session:
         raise TimeoutError(f"no answer for {_ANSWER_SECONDS:g} s")
 
     def _end(self, task: asyncio.Future[Any]) -> None:
-        task.add_done_callback(_looked_at)
+        task.add_done_callback(looked_at)
         task.cancel()
         if self._connection is not None:
             self._connection.terminate()
@@ -232,9 +233,3 @@ class Session:
         """In a forked child: let go of the parent's connection."""
         if self._connection is not None:
             let_go_of_transport(self._connection._transport)  # noqa: SLF001 - asyncpg shows it nowhere else
-
-
-def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Whoever asked has been told already that there was no answer."""
-    if not task.cancelled():
-        task.exception()
