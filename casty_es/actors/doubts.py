@@ -8,6 +8,7 @@ later ones doubles; a committed command ends the count.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable
 from typing import Final
@@ -15,6 +16,8 @@ from typing import Final
 from casty_es.actors.slot import Slot
 
 __all__ = ["Doubts", "pause_after_doubts"]
+
+_LOG: Final = logging.getLogger("casty_es.leases")
 
 # One is an accident, and so is a second one over the connection that replaced the first.
 _AT_ONCE: Final = 2
@@ -47,7 +50,16 @@ class Doubts:
         for slot in slots:
             count = self._slots.get(slot, (0, 0.0))[0] + 1
             spread = random.uniform(0.75, 1.0)  # noqa: S311 - nodes that doubt together do not come back together
-            self._slots[slot] = count, now + pause_after_doubts(count) * spread
+            pause = pause_after_doubts(count) * spread
+            self._slots[slot] = count, now + pause
+            if pause:
+                _LOG.warning(
+                    "The appends of slot %d ended in doubt %d times in a row; it is left alone for %.1f s. Look at the "
+                    "database's log for the cause.",
+                    slot.number,
+                    count,
+                    pause,
+                )
 
     def end(self, slots: Iterable[Slot]) -> None:
         """Forget the doubts about slots to which a command was committed."""

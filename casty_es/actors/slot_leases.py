@@ -107,7 +107,8 @@ class SlotLeases:
 
         A slot whose appends ended in doubt again and again is left alone for a while first.
         """
-        await asyncio.sleep(self.doubts.left([slot]))
+        if left := self.doubts.left([slot]):
+            await asyncio.sleep(left)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append((slot, waiter))
         if self._batching is None or self._batching.done():

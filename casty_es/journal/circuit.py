@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-import weakref
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -92,9 +91,14 @@ class Circuit:
         return connection
 
 
-_CIRCUITS: Final[weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Circuit]]] = weakref.WeakKeyDictionary()
+_CIRCUITS: Final[dict[asyncio.AbstractEventLoop, dict[str, Circuit]]] = {}
 
 
 def circuit_of(url: str) -> Circuit:
     """Give the running event loop's circuit for a URL."""
-    return _CIRCUITS.setdefault(asyncio.get_running_loop(), {}).setdefault(url, Circuit())
+    circuits = _CIRCUITS.get(asyncio.get_running_loop())
+    if circuits is None:
+        for loop in [loop for loop in _CIRCUITS if loop.is_closed()]:
+            _CIRCUITS.pop(loop, None)
+        circuits = _CIRCUITS[asyncio.get_running_loop()] = {}
+    return circuits.setdefault(url, Circuit())
