@@ -88,6 +88,7 @@ class NodeParts:
         await self.clock.compare()
         self.clock.now()
         await self.membership.join()
+
     def ended(self, why: str) -> None:
         """Stop where everybody sees it, because a part without which nothing works has ended."""
         if self.failure is None:

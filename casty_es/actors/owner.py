@@ -34,7 +34,7 @@ from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command
-from casty_es.errors import JournalError
+from casty_es.errors import CastyError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
@@ -354,7 +354,7 @@ class Owner:
         self._closing = True
         try:
             await self.hand_over(self.slots)
-        except JournalError as error:
+        except CastyError as error:
             _LOG.warning("The slots were not released one by one, the session's end does it: %s", error)
             self.lose([slot for slot in self.slots if slot.epoch])
         await self._activator.settled()

@@ -26,6 +26,7 @@ from casty_es.actors.slot import Slot
 from casty_es.background import Errands
 from casty_es.errors import (
     AppendRejectedError,
+    ConfigurationError,
     ConflictError,
     JournalRegressedError,
     JournalUnavailableError,
@@ -180,7 +181,7 @@ class SlotLeases:
             except ConflictError as error:
                 _LOG.info("Others wrote to the slots %s, trying again behind them: %s", [*mine], error)
                 continue
-            except (AppendRejectedError, JournalUnavailableError):
+            except (AppendRejectedError, JournalUnavailableError, ConfigurationError):
                 raise
             except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
                 _LOG.warning("The lease records of slots %s were not confirmed: %r", [*mine], error)

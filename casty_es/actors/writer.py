@@ -35,6 +35,7 @@ from casty_es.errors import (
     AppendUnknownError,
     CastyError,
     ClockAheadError,
+    ConfigurationError,
     JournalError,
     JournalRegressedError,
     JournalUnavailableError,
@@ -193,7 +194,7 @@ class Writer:
         try:
             if batch.append.events:
                 await self._journal.append(batch.append)
-        except (AppendRejectedError, JournalUnavailableError) as error:
+        except (AppendRejectedError, JournalUnavailableError, ConfigurationError) as error:
             await self._rejected(batch, error)
         except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
             if not isinstance(error, AppendUnknownError):
@@ -226,7 +227,7 @@ class Writer:
             if held:
                 self._committed(entity)
 
-    async def _rejected(self, batch: Batch, error: JournalError) -> None:
+    async def _rejected(self, batch: Batch, error: CastyError) -> None:
         """Nothing was written: find out for whom that is final."""
         moved = await self._moved(batch)
         for slot, entries in batch.by_slot().items():
@@ -249,7 +250,7 @@ class Writer:
         """Give the slots whose head is not the one this owner wrote; ``None`` when nobody can say."""
         try:
             heads = await self._journal.heads([slot.number for slot in batch.heads])
-        except JournalError:
+        except (JournalError, ConfigurationError):
             return None
         before = {slot: hash_ for slot, (_, _, hash_) in zip(batch.heads, batch.append.predecessors, strict=True)}
         self._leases.note_regression(before, heads)

@@ -14,7 +14,7 @@ import pytest
 
 from casty_es import ClusteredActorSystem, Distributed
 from casty_es.config import Settings
-from casty_es.errors import CastyError, OutcomeUnknownError
+from casty_es.errors import CastyError, JournalUnavailableError, OutcomeUnknownError, UnsafeDurabilityError
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import postgres_dsn
 
@@ -310,3 +310,25 @@ async def test_a_slot_that_cannot_be_written_is_left_alone(
     record_property("lease records, other increments, errors", (records, done, len(errors)))
     assert done > 50
     assert records <= 15
+
+
+async def test_a_server_that_is_not_to_be_trusted_any_more(postgres_journal_url: str) -> None:
+    """The database stops waiting for its disk: callers are told just that and not that the outcome is unknown."""
+    database = postgres_journal_url.split("?", maxsplit=1)[0].rpartition("/")[2]
+    async with (
+        no_complaints(),
+        ClusteredActorSystem(journal=SqlJournal(postgres_journal_url), settings=_SETTINGS) as system,
+    ):
+        counter = Distributed(system).counter("hits", timeout=5.0)
+        await counter.increment()
+        writer = system.journal._backend._writer  # type: ignore[attr-defined]
+        end = f"SELECT pg_terminate_backend({writer._connection.get_server_pid()})"
+
+        await execute(postgres_journal_url, f'ALTER DATABASE "{database}" SET synchronous_commit = off', end)
+        while not writer.gone():  # noqa: ASYNC110 - nothing tells that a connection is closed
+            await asyncio.sleep(0.01)
+        with pytest.raises((UnsafeDurabilityError, JournalUnavailableError), match="Nothing was"):
+            await counter.increment()
+
+        await execute(postgres_journal_url, f'ALTER DATABASE "{database}" RESET synchronous_commit')
+        assert await counter.increment() == 2
