@@ -4,6 +4,7 @@
    next turn follows. If something from outside ends it, such as a program that cancels every task, its owner is told,
    and the node stops where everybody sees it.
 2. What is done once is begun by ``Errands``. It tells those whom it concerns itself; what it did not foresee is logged.
+3. What must not be cut in half by a caller that is cancelled is ``finished`` in a task of its own.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-__all__ = ["Errands", "Loop", "looked_at"]
+__all__ = ["Errands", "Loop", "finished", "looked_at"]
+
+T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("casty_es.background")
 
@@ -111,6 +114,21 @@ class Errands:
         error = None if task.cancelled() else task.exception()
         if error is not None:
             _LOG.error("The task %s failed", task.get_name(), exc_info=error)
+
+
+async def finished(work: Awaitable[T]) -> T:
+    """Carry a piece of work to its end, even while this task is being cancelled; then let the cancellation go on."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        looked_at(task)  # nobody is left to be told; what was not undone expires with its lease
+        raise cancelled
+    return task.result()
 
 
 def looked_at(task: asyncio.Future[Any]) -> None:

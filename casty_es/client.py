@@ -11,13 +11,13 @@ from typing import Any, Final, Self, TypeVar
 from uuid import UUID, uuid4
 
 from casty_es.arguments import check_client, check_question
+from casty_es.background import finished
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.cluster.topology import Topology
 from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import PeerError, PeerLostError, Sent, UsageError
-from casty_es.finishing import finished
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.routing import Routes

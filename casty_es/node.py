@@ -13,11 +13,11 @@ from uuid import UUID, uuid4
 
 from casty_es.arguments import check_place, check_question, check_system
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
+from casty_es.background import finished
 from casty_es.cluster.outcome import CommandOutcome, find_outcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import ConfigurationError, NotDoneError, Sent, UsageError
-from casty_es.finishing import finished
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from casty_es.actors.slot import Slot
+from casty_es.background import looked_at
 from casty_es.domain.decider import Command, Query
-from casty_es.finishing import known_to_caller
 from casty_es.verdicts import Evidence, out_of_time, still_in_line
 
 __all__ = ["Marker", "Pending", "Stage"]
@@ -131,7 +131,7 @@ class Pending:
         """Tell an error to this caller only: another attempt has the command's place in the table."""
         if not self.future.done():
             self.future.set_exception(error)
-            known_to_caller(self.future)
+            looked_at(self.future)
 
     @property
     def settled(self) -> bool:

@@ -10,9 +10,9 @@ from uuid import UUID
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
+from casty_es.background import finished
 from casty_es.context import said
 from casty_es.errors import CastyError, OutcomeUnknownError
-from casty_es.finishing import finished
 from casty_es.gateway.directory import Directory
 from casty_es.gateway.journey import Journey
 from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo

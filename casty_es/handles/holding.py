@@ -18,9 +18,9 @@ from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from casty_es.background import finished
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError
-from casty_es.finishing import finished
 from casty_es.gateway import CARRIED, EntityGateway, RegionRef
 from casty_es.handles.renewals import Claims, renewals_of
 from casty_es.handles.waiting import WaitingHandle

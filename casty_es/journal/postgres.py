@@ -21,7 +21,6 @@ import asyncpg
 from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
-    CastyError,
     ConfigurationError,
     ConflictError,
     JournalError,
