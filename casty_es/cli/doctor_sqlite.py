@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path, PurePosixPath
 from typing import Final
 from uuid import uuid4
 
 from casty_es.errors import CastyError
+from casty_es.journal.processes import strangers, told_by_system
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.checks import Check
 from casty_es.leases.file import FileLeaseManager
@@ -26,6 +28,7 @@ async def examined(journal: SqlJournal, *, opened: bool) -> list[Check]:
         checks += [
             Check("durability", ok=True, found="write-ahead log with synchronous=FULL, set and read back"),
             await _locks(journal, journal.file),
+            await _one_file(journal.file),
             _private(journal.file),
         ]
     return checks
@@ -54,6 +57,20 @@ async def _locks(journal: SqlJournal, file: Path) -> Check:
         return Check("lock files", ok=False, found=str(error))
     await session.close()
     return Check("lock files", ok=True, found="can be made and locked beside the journal")
+
+
+async def _one_file(file: Path) -> Check:
+    """Whether the processes that run have the file open that is at the path."""
+    if not told_by_system():
+        return Check("open files", ok=True, found="cannot be told on this system")
+    found = await asyncio.to_thread(strangers, file)
+    return Check(
+        "open files",
+        not found,
+        "; ".join(f"process {pid} {what}" for pid, what in found.items()) or "no process has another file of this name",
+        "What such a process acknowledged there may not be in this journal. End it; if its file was only moved, put "
+        "the database and its -wal back first.",
+    )
 
 
 def _private(file: Path) -> Check:
