@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from itertools import chain
@@ -31,6 +32,7 @@ from casty_es.errors import (
     JournalUnavailableError,
     UnsafeDurabilityError,
 )
+from casty_es.journal import sqlite_log
 from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import OpenFiles, Place
 from casty_es.journal.sqlite_thread import Connection
@@ -39,12 +41,11 @@ from casty_es.printing import printed
 
 __all__ = ["OpenFiles", "SqliteBackend"]
 
+_LOG: Final = logging.getLogger("casty_es.journal")
+
 _BUSY_TIMEOUT_SECONDS: Final = 5.0
 # The pages that a busy journal touches again and again fit into it; SQLite's default is 2 MiB.
 _CACHE_KIB: Final = 16_384
-# A batch over many slots touches many pages, the same ones again in the next batch. Moving them into the database every
-# 32 MiB of log, and not every 4, saves most of that work.
-_CHECKPOINT_PAGES: Final = 8_192
 _SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 _SAFE: Final = ("FULL", "EXTRA")
 
@@ -88,6 +89,7 @@ class SqliteBackend:
             )
         self._file = file
         self._place = Place(file)
+        self._log = sqlite_log.LogKeeper(file)
         self._synchronous = synchronous.upper()
         self._writer = Connection("casty-writer")
         self._reader = Connection("casty-reader")
@@ -163,7 +165,20 @@ class SqliteBackend:
 
     def _check(self, connection: Connection, undone: str) -> None:
         assert connection.files is not None  # noqa: S101 - it is connected
-        self._place.check(connection.files, undone)
+        if self._log.too_long(self._place.check(connection.files, undone)):
+            self._writer.run_later(self._shorten)
+
+    def _shorten(self) -> None:
+        try:
+            sqlite = self._connect(self._writer)
+            assert self._writer.files is not None  # noqa: S101 - it is connected
+            size = self._place.check(self._writer.files, "Nothing was written.")
+            if self._log.too_long(size):
+                self._log.shorten(sqlite, self._writer.files, size)
+        except (sqlite3.Error, JournalError) as error:  # nothing rests on it: who uses the journal next is told
+            if isinstance(error, sqlite3.Error):
+                error = self._translated(self._writer, error)
+            _LOG.warning("The log of %s could not be shortened: %s", self._file, error)
 
     def _connect(self, connection: Connection) -> sqlite3.Connection:
         if connection.sqlite is not None:
@@ -199,7 +214,8 @@ class SqliteBackend:
             # macOS answers fsync before the disk has it; elsewhere this changes nothing.
             opened.execute("PRAGMA fullfsync = ON")
             opened.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            opened.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+            opened.execute(f"PRAGMA wal_autocheckpoint = {sqlite_log.CHECKPOINT_PAGES}")
+            opened.execute(f"PRAGMA journal_size_limit = {sqlite_log.LIMIT_BYTES}")
             self._refuse_unsafe(opened)
             opened.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # opens the log, which is looked at next
         except BaseException:
