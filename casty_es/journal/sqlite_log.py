@@ -63,8 +63,8 @@ class LogKeeper:
         if busy and self._blocked and now >= self._warn_at:
             self._warn_at = now + _WARN_SECONDS
             _LOG.warning(
-                "The write-ahead log %s-wal has %.1f MiB, more than %.1f, and cannot be emptied: a transaction that was "
-                "begun earlier still reads. Readers: %s. The log grows with every operation until that transaction "
+                "The write-ahead log %s-wal has %.1f MiB, more than %.1f, and cannot be emptied: a transaction that "
+                "was begun earlier still reads. Readers: %s. The log grows with every operation until that transaction "
                 "ends. End it, or its process; the log is cut a moment later.",
                 self._file,
                 size / _MIB,

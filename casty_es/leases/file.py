@@ -91,22 +91,24 @@ class FileLeaseSession:
             ) from error
 
     async def _watching(self) -> None:
-        while not self.lost.done():
+        while True:
             try:
                 await self._look()
             except CastyError as error:  # whoever needs the journal is told; whether it has moved is not known
                 _LOG.debug("Node %s could not look at its files: %s", self._node_id, error)
+            if self.lost.done():
+                return
             await asyncio.sleep(_LOOK_SECONDS)  # no operating system tells portably when a file is renamed
 
     async def _look(self) -> None:
         try:
             files = await self._journal.open_files()
         except JournalMovedError as error:
-            self._lose(str(error))
+            self._lose(str(error), locked=self._noted is not None and is_at(self._noted.database, self._database))
             return
         gone = await asyncio.to_thread(self._gone)
         if gone is not None:
-            self._lose(f"The lock file {self._file} of node {self._node_id!r} was removed or replaced: {gone}.")
+            self._lose(f"The lock file {self._file} was removed or replaced: {gone}.", locked=False)
         elif files is not None and files != self._noted:
             await asyncio.to_thread(self._note, files)
 
@@ -123,13 +125,12 @@ class FileLeaseSession:
             _LOG.warning("Node %s could not write into its lock file %s: %s", self._node_id, self._file, error)
         self._noted = files
 
-    def _lose(self, reason: str) -> None:
-        if self.lost.done():
-            return
-        self._held.clear()
-        if self._noted is None or not is_at(self._noted.database, self._database):
-            self._unlock()
-        self.lost.set_result(reason)
+    def _lose(self, reason: str, *, locked: bool) -> None:
+        if not self.lost.done():
+            self._held.clear()
+            if not locked:
+                self._unlock()
+            self.lost.set_result(reason)
 
     def _unlock(self) -> None:
         if self._lock.is_locked:
