@@ -28,13 +28,12 @@ from casty_es.errors import (
     InvalidArgumentError,
     JournalCorruptError,
     JournalError,
-    JournalMovedError,
     JournalUnavailableError,
     UnsafeDurabilityError,
 )
 from casty_es.journal import sqlite_log
 from casty_es.journal.port import Append, EntityRow, EventRow
-from casty_es.journal.sqlite_file import OpenFiles, Place
+from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
 from casty_es.journal.sqlite_thread import Connection
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import printed
@@ -57,9 +56,6 @@ _CONSTRAINTS: Final = {
     "casty_entities.id": "pk_casty_entities",
     "casty_entities.kind, casty_entities.name, casty_entities.key": "uq_casty_entities_kind_name_key",
 }
-
-# SQLite opens a path some microseconds after it was looked at; a file that changes each time is being changed.
-_ATTEMPTS: Final = 3
 
 _JUST_WRITTEN: Final = "What was written just now may be in the other file alone."
 
@@ -91,6 +87,7 @@ class SqliteBackend:
         self._place = Place(file)
         self._log = sqlite_log.LogKeeper(file)
         self._synchronous = synchronous.upper()
+        self._alone: tuple[str, FileId | None] | None = None
         self._writer = Connection("casty-writer")
         self._reader = Connection("casty-reader")
 
@@ -130,15 +127,18 @@ class SqliteBackend:
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
         # One name for one file, whatever links lead to it.
-        lock = FileLock(f"{self._file.resolve()}.maintenance.lock", thread_local=False)
+        file = f"{self._file.resolve()}.maintenance.lock"
+        lock = FileLock(file, thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
         try:
+            self._alone = file, at(file)
             yield True
         finally:
+            self._alone = None
             lock.release()
 
     async def vacuum(self, *, full: bool) -> None:  # noqa: ARG002 - here it always is
@@ -184,23 +184,14 @@ class SqliteBackend:
         if connection.sqlite is not None:
             return connection.sqlite
         self._check_permission()
-        for _ in range(_ATTEMPTS):
-            try:
-                before = self._place.database()
-                opened = self._opened()
-                files = self._place.noted(opened, before)
-            except (sqlite3.Error, OSError) as error:
-                raise JournalUnavailableError(
-                    f"The SQLite file {self._file} cannot be opened: {error}. Nothing was written. Check that it "
-                    f"exists and that this process may read and write it and its folder."
-                ) from error
-            if files is not None:
-                connection.sqlite, connection.files = opened, files
-                return opened
-        raise JournalMovedError(
-            f"The SQLite file {self._file} was replaced each of {_ATTEMPTS} times that it was opened. Nothing was "
-            f"written. Wait until whoever replaces it is done."
-        )
+        try:
+            connection.sqlite, connection.files = self._place.connected(self._opened)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalUnavailableError(
+                f"The SQLite file {self._file} cannot be opened: {error}. Nothing was written. Check that it exists "
+                f"and that this process may read and write it and its folder."
+            ) from error
+        return connection.sqlite
 
     def _opened(self) -> sqlite3.Connection:
         # mode=rw: never create a file here; an absent journal is an error, not an empty one.
@@ -217,7 +208,6 @@ class SqliteBackend:
             opened.execute(f"PRAGMA wal_autocheckpoint = {sqlite_log.CHECKPOINT_PAGES}")
             opened.execute(f"PRAGMA journal_size_limit = {sqlite_log.LIMIT_BYTES}")
             self._refuse_unsafe(opened)
-            opened.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # opens the log, which is looked at next
         except BaseException:
             opened.close()
             raise
@@ -261,6 +251,11 @@ class SqliteBackend:
 
     def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         sqlite = self._ready(self._writer)
+        if self._alone is not None and at(self._alone[0]) != self._alone[1]:
+            raise JournalUnavailableError(
+                f"The lock file {self._alone[0]} was removed or replaced, so another process may maintain the journal "
+                f"at the same time. Nothing of this step was written, what came before was. Run the same command again."
+            )
         try:
             sqlite.execute("PRAGMA secure_delete = ON")  # what is replaced or deleted is overwritten in its page
             sqlite.execute("BEGIN IMMEDIATE")

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
 
@@ -21,12 +21,16 @@ from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavai
 from casty_es.leases.filesystem import is_mount_point, mounts
 from casty_es.leases.lock_files import locked, notes
 
-__all__ = ["FileId", "OpenFiles", "Place", "is_at", "refuse_parted"]
+__all__ = ["FileId", "OpenFiles", "Place", "at", "refuse_parted"]
 
 # The header of a rollback journal; one without it rolls nothing back (sqlite.org/fileformat2.html, section 3).
 _ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
 # A file that SQLite makes has a rollback journal while it is switched to a write-ahead log. It has one page then.
 _LARGEST_PAGE: Final = 65_536
+
+# The file may be replaced in the microseconds between a look and SQLite's opening it. Where layers of file systems lie
+# on each other, opening it to write gives it another number, once.
+_ATTEMPTS: Final = 3
 
 _WHAT_TO_DO: Final = (
     "Everything that this process does with the journal is refused. Stop every process that uses it, put the database "
@@ -64,39 +68,37 @@ class Place:
         self._database: FileId | None = None
         self._paths = _paths(file)
 
-    def database(self) -> FileId:
-        """Return which file is at the path now.
+    def connected(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, OpenFiles]:
+        """Connect; return the connection and the files that it has open.
 
         Raises
         ------
         JournalMovedError
-            This journal is not used any more.
+            This journal had another file open before, or the file is being replaced again and again.
         """
-        if self.moved is not None:
-            raise self._error("Nothing was written.")
-        return _file_id(os.stat(self._paths[0]))  # noqa: PTH116 - as below
-
-    def noted(self, opened: sqlite3.Connection, before: FileId) -> OpenFiles | None:
-        """Note the files of a connection that was opened after ``before`` was seen; close it if another came between.
-
-        Raises
-        ------
-        JournalMovedError
-            The database is not the one that this journal had open before.
-        """
-        try:
-            self._paths = _paths(self.file)
-            files = _files_at(self._paths)
-            if self._database is not None and files.database != self._database:
-                self._part(f"{self.file} was replaced by another file")
-        except BaseException:
-            opened.close()
-            raise
-        if files.database != before:
-            opened.close()
-            return None
-        self._database = files.database
-        return files
+        for _ in range(_ATTEMPTS):
+            if self.moved is not None:
+                raise self._error("Nothing was written.")
+            before = _file_id(os.stat(self._paths[0]))  # noqa: PTH116 - as below
+            connection = connect()
+            try:
+                # SQLite opens the log when it first reads.
+                connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+                self._paths = _paths(self.file)
+                files = _files_at(self._paths)
+                if self._database not in {None, files.database}:
+                    self._part(f"{self.file} was replaced by another file")
+            except BaseException:
+                connection.close()
+                raise
+            if files.database == before:
+                self._database = files.database
+                return connection, files
+            connection.close()  # whether it is the one before or the one after, nobody can say
+        raise JournalMovedError(
+            f"{self.file} was replaced each of {_ATTEMPTS} times that it was opened. Nothing was written. Wait until "
+            f"whoever replaces it is done."
+        )
 
     def check(self, files: OpenFiles, undone: str) -> int:
         """Return the log's size in bytes, after looking whether a connection's files are those at the path.
@@ -112,7 +114,7 @@ class Place:
             database, log, index = self._paths
             try:
                 # Before and after every append: a Path would take three times as long.
-                at, log_at, index_at = os.stat(database), os.stat(log), os.stat(index)  # noqa: PTH116
+                data_at, log_at, index_at = os.stat(database), os.stat(log), os.stat(index)  # noqa: PTH116
             except (FileNotFoundError, NotADirectoryError) as error:
                 self._part(f"{error.filename} is gone", undone)
             except OSError as error:
@@ -120,16 +122,16 @@ class Place:
                     f"{error.filename} cannot be looked at: {error}. {undone} Try again when the cause is gone."
                 ) from error
             else:
-                if (at.st_ino, log_at.st_ino, index_at.st_ino) != (files[0][1], files[1][1], files[2][1]) or (
-                    (at.st_dev, log_at.st_dev, index_at.st_dev) != (files[0][0], files[1][0], files[2][0])
+                if (data_at.st_ino, log_at.st_ino, index_at.st_ino) != (files[0][1], files[1][1], files[2][1]) or (
+                    (data_at.st_dev, log_at.st_dev, index_at.st_dev) != (files[0][0], files[1][0], files[2][0])
                 ):
-                    self._part(self._replaced(files, (at, log_at, index_at)), undone)
+                    self._part(self._replaced(files, (data_at, log_at, index_at)), undone)
                 return log_at.st_size
         raise self._error(undone)
 
     def _replaced(self, files: OpenFiles, found: Sequence[os.stat_result]) -> str:
-        for path, opened, at in zip(self._paths, files, found, strict=True):
-            if _file_id(at) != opened:
+        for path, opened, there in zip(self._paths, files, found, strict=True):
+            if _file_id(there) != opened:
                 return f"{path} was replaced by another file"
         return f"{self.file} was replaced by another file"
 
@@ -147,8 +149,8 @@ def _paths(file: Path) -> tuple[str, str, str]:
     return str(file), f"{there}-wal", f"{there}-shm"
 
 
-def _file_id(at: os.stat_result) -> FileId:
-    return FileId(at.st_dev, at.st_ino)
+def _file_id(found: os.stat_result) -> FileId:
+    return FileId(found.st_dev, found.st_ino)
 
 
 def _files_at(paths: tuple[str, str, str]) -> OpenFiles:
@@ -167,13 +169,13 @@ def refuse_parted(file: Path) -> None:
         A rollback journal, a log or a living node beside it belongs to another file.
     """
     try:
-        at = file.stat()
+        found = file.stat()
     except (FileNotFoundError, NotADirectoryError):
-        _refuse_notes(file, None)
+        _refuse_notes(file.resolve())
         return
-    if at.st_nlink > 1:
+    if found.st_nlink > 1:
         raise ConfigurationError(
-            f"The SQLite file {file} has {at.st_nlink} names (hard links). SQLite puts the log beside the name by "
+            f"The SQLite file {file} has {found.st_nlink} names (hard links). SQLite puts the log beside the name by "
             f"which a file is opened, so two processes could write it without seeing each other. Nothing was opened. "
             f"Remove the other names, or make the journal a copy of its own: find / -xdev -samefile '{file}'."
         )
@@ -185,9 +187,9 @@ def refuse_parted(file: Path) -> None:
             f"this container alone: others would not see them, and what they hold would be gone with it. Nothing was "
             f"opened. Mount the folder that holds the file."
         )
-    if at.st_size > _LARGEST_PAGE:
+    if found.st_size > _LARGEST_PAGE:
         _refuse_rollback(there)
-    _refuse_notes(there, _file_id(at))
+    _refuse_notes(there)
 
 
 def _refuse_rollback(file: Path) -> None:
@@ -205,20 +207,23 @@ def _refuse_rollback(file: Path) -> None:
         )
 
 
-def _refuse_notes(file: Path, database: FileId | None) -> None:
+def _refuse_notes(file: Path) -> None:
     """Refuse what the lock files of nodes say of other files at this path."""
-    log = _at(f"{file}-wal")
-    index = _at(f"{file}-shm")
     for lock_file, note in notes(file):
-        stale = note.files[1] != log  # and its log's number may be another file's by now
-        if locked(lock_file, clear=stale):
-            if note.files != (database, log, index):
-                raise JournalMovedError(
-                    f"Node {note.node_id!r}, process {note.pid}, has other files open than those at {file}: the "
-                    f"database, its -wal or its -shm was removed or replaced while the node ran. Nothing was opened. "
-                    f"Put the files back where they belong, or end that process, and try again."
-                )
-        elif not stale and note.files[0] != database:
+        # In this order: a node that opens its files writes the note afterwards, one that closes them unlocks before.
+        here = (at(file), at(f"{file}-wal"), at(f"{file}-shm"))
+        stale = note.files[1] != here[1]  # and its log's number may be another file's by now
+        try:
+            living = locked(lock_file, clear=stale)
+        except OSError:  # another user's: nothing can be known
+            continue
+        if living and note.files != here:
+            raise JournalMovedError(
+                f"Node {note.node_id!r}, process {note.pid}, has other files open than those at {file}: the database, "
+                f"its -wal or its -shm was removed or replaced while the node ran. Nothing was opened. Put the files "
+                f"back where they belong, or end that process, and try again."
+            )
+        if not living and not stale and note.files[0] != here[0]:
             raise JournalMovedError(
                 f"{file}-wal is the log of another database: node {note.node_id!r} wrote it beside a file that is not "
                 f"the one at {file}. SQLite would put its records into this one. Nothing was opened. Restore the "
@@ -226,12 +231,8 @@ def _refuse_notes(file: Path, database: FileId | None) -> None:
             )
 
 
-def is_at(opened: FileId, file: Path) -> bool:
-    """Tell whether a file is at a path now."""
-    return _at(str(file)) == opened
-
-
-def _at(path: str) -> FileId | None:
+def at(path: Path | str) -> FileId | None:
+    """Return which file is at a path now, if there is one."""
     try:
         return _file_id(os.stat(path))  # noqa: PTH116 - as above
     except (FileNotFoundError, NotADirectoryError):

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 
 from casty_es.errors import CastyError, JournalError, JournalMovedError, JournalUnavailableError, NodeInUseError
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.sqlite_file import OpenFiles, is_at
+from casty_es.journal.sqlite_file import OpenFiles, at
 from casty_es.leases import lock_files
 from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote
@@ -104,7 +104,7 @@ class FileLeaseSession:
         try:
             files = await self._journal.open_files()
         except JournalMovedError as error:
-            self._lose(str(error), locked=self._noted is not None and is_at(self._noted.database, self._database))
+            self._lose(str(error), locked=self._noted is not None and self._noted.database == at(self._database))
             return
         gone = await asyncio.to_thread(self._gone)
         if gone is not None:
@@ -209,6 +209,7 @@ class FileLeaseManager:
 def _lock(lock: FileLock) -> bool:
     try:
         lock.acquire(blocking=False)
+        os.truncate(lock.lock_file, 0)  # what a dead node of that name said of its files is not said of these
     except Timeout:
         return False
     except (OSError, NotImplementedError) as error:

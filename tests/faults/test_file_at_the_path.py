@@ -21,7 +21,9 @@ import casty_es
 from casty_es import ClusteredActorSystem, Distributed, SqlJournal
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
-from casty_es.errors import ConfigurationError, JournalMovedError, OutcomeUnknownError
+from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavailableError, OutcomeUnknownError
+from casty_es.journal.port import Meta, StructureRow
+from casty_es.journal.restoring import Restored, restoring
 from casty_es.journal.urls import sqlite_file
 from casty_es.leases import filesystem, lock_files
 
@@ -403,3 +405,27 @@ async def test_maintenance_is_alone_by_whatever_name(linked: Path) -> None:
         assert (first, second) == (True, False)
     await one.close()
     await other.close()
+
+
+async def test_maintenance_stops_when_its_lock_is_gone(linked: Path) -> None:
+    """Given a maintenance whose lock file was removed, when its next step comes, then it is not done."""
+    journal = SqlJournal(f"sqlite:///{linked}")
+    await journal.open()
+    step = ("UPDATE casty_meta SET incarnation = incarnation + 1", ())
+    async with journal._backend.alone():
+        await journal._backend.maintain([step])
+        linked.resolve().with_name("casty.db.maintenance.lock").unlink()
+        with pytest.raises(JournalUnavailableError, match="another process may maintain"):
+            await journal._backend.maintain([step])
+    assert await journal.incarnation() == 2
+    await journal.close()
+
+
+async def test_filling_stops_when_its_file_is_gone(linked: Path) -> None:
+    """Given a database that is being filled, when another takes its place, then the filling ends with an error."""
+    url = f"sqlite:///{linked}"
+    async with restoring(url) as target:
+        await target.begin(Meta(256, 1, 1))
+        restore_by_rename(linked)
+        with pytest.raises(JournalMovedError, match="may be in the other file alone"):
+            await target.write(Restored(structures=[StructureRow("counter", "c", 1, None)]))

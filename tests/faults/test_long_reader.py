@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import sqlite3
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 
 import casty_es
+from casty_es.cli import doctor_sqlite
+from casty_es.cli.app import run
 from casty_es.journal import sqlite_log
 from casty_es.journal.urls import sqlite_file
 
@@ -30,6 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bound the log where a test reaches it soon."""
     monkeypatch.setattr(sqlite_log, "CHECKPOINT_PAGES", 50)
     monkeypatch.setattr(sqlite_log, "LIMIT_BYTES", LIMIT)
+    monkeypatch.setattr(doctor_sqlite, "LIMIT_BYTES", LIMIT)
     monkeypatch.setattr(sqlite_log, "_AGAIN_SECONDS", 0.05)
 
 
@@ -55,17 +59,17 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [one.getMessage() for one in caplog.records if one.name == "casty_es.journal"]
 
 
-async def grow(d: casty_es.Distributed, file: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Write until the log is thrice as long as it should be, and somebody was told."""
+async def grow(d: casty_es.Distributed, file: Path, caplog: pytest.LogCaptureFixture, times: int = 3) -> None:
+    """Write until the log is so many times as long as it should be, and somebody was told."""
     users = d.map[str, str]("m")
     number = 0
-    while log_of(file).stat().st_size < 3 * LIMIT or not warnings(caplog):
+    while log_of(file).stat().st_size < times * LIMIT or not warnings(caplog):
         number += 1
         await users.put(f"k{number % 10}", "x" * 10_000)
 
 
 async def test_a_long_reader_is_named_and_the_log_shrinks(
-    sqlite_journal_url: str, caplog: pytest.LogCaptureFixture
+    sqlite_journal_url: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Given a transaction that reads for long, when the log grows, then its process is named, and it shrinks later."""
     file = sqlite_file(sqlite_journal_url)
@@ -77,11 +81,19 @@ async def test_a_long_reader_is_named_and_the_log_shrinks(
             assert f"process {pid} (" in told
             assert f"{log_of(file)} has " in told
 
+            await grow(d, file, caplog, times=6)
+            assert warnings(caplog) == [told]  # once a minute
+
+            capsys.readouterr()
+            await asyncio.to_thread(run, ["doctor", "--json", "--url", sqlite_journal_url])
+            checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+            assert checks["write-ahead log"]["status"] == "warn"
+            assert f"read by process {pid} (" in checks["write-ahead log"]["found"]
+
         # nothing more is written, and the log is cut all the same
         while log_of(file).stat().st_size > LIMIT:
             await asyncio.sleep(0.01)
         assert await d.counter("c").get() == 1
-    assert len(warnings(caplog)) == 1  # once a minute
 
 
 async def test_a_log_that_nobody_holds_stays_short(sqlite_journal_url: str, caplog: pytest.LogCaptureFixture) -> None:
