@@ -26,6 +26,7 @@ from casty_es.errors import (
     CastyError,
     InvalidValueError,
     JournalError,
+    JournalMovedError,
     JournalRegressedError,
     LeaseLostError,
     NotDoneError,
@@ -352,7 +353,7 @@ class Journey:
             case NotDoneError() if late and not isinstance(error, StillInLineError):
                 # This attempt was dropped in time; an earlier one may not have been.
                 raise verdicts.out_of_time(self._evidence(error)) from error
-            case JournalError() | OverloadedError() if not isinstance(error, JournalRegressedError):
+            case JournalError() | OverloadedError() if not isinstance(error, JournalMovedError | JournalRegressedError):
                 return
             case _ if isinstance(error, verdicts.DECIDED):
                 raise error
