@@ -39,7 +39,7 @@ class NodeParts:
     ) -> None:
         node_id = identity.node_id
         self.identity = identity
-        self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id)
+        self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id, process=identity.process)
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
@@ -48,6 +48,7 @@ class NodeParts:
             runtime,
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
+            looked=self.owner.mourn,
             changed=self.rebalancer.consider,
         )
         self.service = NodeService(self.owner, self.membership, journal, meta, settings)

@@ -130,7 +130,8 @@ class ClusteredActorSystem:
         if self._node is not None:
             raise UsageError("The system is running already. Use it, or make another one.")
         meta = await self.journal.open()
-        identity = Identity(system=self.name, node_id=self._node_id or str(uuid4()))
+        process = uuid4()
+        identity = Identity(system=self.name, node_id=self._node_id or str(process), process_id=process.hex)
         manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
         try:
             dialer = await self._dialer(identity)

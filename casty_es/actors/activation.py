@@ -6,7 +6,8 @@
 3. An entity whose log cannot be read is quarantined: its callers get the reason and the place, everything else goes
    on. A snapshot that cannot be read is passed over while the events are there.
 4. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
-   refused. A query that is addressed to nobody is answered from what was just read.
+   refused. A query that is addressed to nobody is answered from what was just read, unless somebody holds something
+   there or stands in line.
 """
 
 from __future__ import annotations
@@ -330,11 +331,18 @@ class Activator:
         self._activated(entity, cold.pendings)
 
     def _answer(self, cold: _Cold, entity: Entity) -> None:
-        """Answer queries from a state that was read after they arrived, in a slot that this node does not own."""
+        """Answer queries from a state that was read after they arrived, in a slot that this node does not own.
+
+        What the dead hold is free: of requests only an owner can tell.
+        """
         self._refuse([cold])
+        claims = entity.kind.claims
+        owned = claims is not None and any(True for _ in claims(entity.committed))
         later = []
         for number, pending in enumerate(cold.pendings):
-            if number < cold.asked:
+            if number < cold.asked and owned:
+                pending.fail(self._refusals.unowned(entity.slot))
+            elif number < cold.asked:
                 pending.settle(entity.kind.answer(entity.committed, pending.command))
             elif not pending.abandoned():
                 later.append(pending)

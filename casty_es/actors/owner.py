@@ -8,7 +8,9 @@
 4. Every command is in the pending table from its arrival until its outcome is known. A repeat of one that is there
    joins it; another repeat, and one with an idempotency key, looks into the journal before it is decided
    (``looking.py``), and what comes for that entity meanwhile waits.
-5. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
+5. For an entity with requests of other processes nothing is decided before it is known which of those are gone, and
+   their requests are over. Of those that die later the owner learns when it is told to look (``mourn``).
+6. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
    and told where to go.
 """
 
@@ -21,6 +23,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
+from casty_es.actors.deaths import Deaths
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.looking import Looks
 from casty_es.actors.pending import Marker, Pending, Stage
@@ -33,7 +36,7 @@ from casty_es.actors.waiters import Waiters
 from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import WAITING, Command
+from casty_es.domain.decider import WAITING, Command, Request
 from casty_es.errors import JournalError, OverloadedError, UsageError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.leases.port import LeaseManager
@@ -56,6 +59,8 @@ class Owner:
         An open journal.
     meta : Meta
         What ``journal.open`` gave.
+    process : str
+        What this process is called in its requests (``processes.py``); the lease records carry its id.
     """
 
     def __init__(
@@ -67,8 +72,10 @@ class Owner:
         settings: Settings,
         *,
         node_id: str,
+        process: str,
     ) -> None:
         self._runtime = runtime
+        self._process = process
         self._settings = settings
         self.slots = [Slot(number) for number in range(meta.slots)]
         self.refusals = Refusals(node_id)
@@ -76,11 +83,13 @@ class Owner:
         self._table: dict[bytes, Pending] = {}
         self._draining: dict[Slot, list[Pending]] = {}
         self.leases = SlotLeases(
-            journal, manager, runtime, node_id=node_id, incarnation=meta.incarnation, lost=self._lost
+            journal, manager, runtime, node_id=node_id, process=process, incarnation=meta.incarnation, lost=self._lost
         )
+        self._deaths = Deaths(self.leases.session, process=process)
+        self._mourning: asyncio.Task[None] | None = None
         self._waiters = Waiters(
             lease_seconds=settings.lease_seconds,
-            expire=self._expire,
+            give=self._give,
             look_again=self._look_again,
             refusal=self.refusals.gone,
         )
@@ -123,6 +132,7 @@ class Owner:
         repeat_after: int | None = None,
         idempotency_key: str | None = None,
         said: str | None = None,
+        process: str | None = None,
     ) -> Pending:
         """Take a command in; its pending's future gets the reply, or the error.
 
@@ -144,6 +154,8 @@ class Owner:
             The caller's own name for the operation.
         said : str | None
             What the caller said of itself, as JSON text (``context.py``).
+        process : str | None
+            What the caller's process is called; this one's own callers need not say so.
 
         Raises
         ------
@@ -158,10 +170,14 @@ class Owner:
             self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
+            self._hear(name, command)
             raise OverloadedError(
                 f"{self._settings.max_pending} commands are waiting already. This one was not accepted; it did "
                 f"not happen. Try again later, with fewer at once, or raise the setting max_pending."
             )
+        if isinstance(command, Request):
+            # Under a key it is whoever has the key that asks, after a restart, too.
+            command = command.made_by("" if idempotency_key is not None else process or self._process)
         pending = Pending(
             command,
             command_id,
@@ -189,13 +205,21 @@ class Owner:
     def _submit(self, name: EntityName, pending: Pending) -> None:
         entity = self._entities.get(name)
         if entity is None:
+            self._hear(name, pending.command)
             self._activator.add(name, pending)
             return
         self._entities.move_to_end(name)
         if pending.looks or self._looks.holds(name):
+            self._hear(name, pending.command)
             self._looks.hold(entity, pending)
         else:
             self._decide(entity, pending)
+
+    def _hear(self, name: EntityName, command: Command) -> None:
+        """Renew the leases that a command renews: also when it has to wait, its sender has been heard."""
+        renewed = CATALOG[name.kind].renewed
+        if renewed is not None and (requests := renewed(command)):
+            self._waiters.renew(requests)
 
     def _again(self, name: EntityName, pending: Pending) -> None:
         pending.stage = Stage.ARRIVED
@@ -209,9 +233,31 @@ class Owner:
     def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
         self._entities[entity.name] = entity
         self._waiters.reconcile(entity)
+        self._part_with_the_dead(entity)
         for pending in pendings:
             self._submit(entity.name, pending)
         self._evict()
+
+    def _part_with_the_dead(self, entity: Entity) -> None:
+        """Let everything for an entity wait until it is known which of its requests have lost their process."""
+        kind, standings = entity.kind, entity.kind.standings
+        if standings is None or kind.expire is None:
+            return
+        asked = {known.process for known in standings(entity.committed).values() if self._deaths.concern(known.process)}
+        if not asked:
+            return
+        expire = kind.expire
+
+        async def look(pending: Pending) -> None:
+            dead = await self._deaths.gone(asked)
+            known = standings(entity.committed).items()
+            pending.command = expire(tuple(request for request, one in known if one.process in dead), True)
+            if not dead:
+                pending.settle(None)
+            else:
+                _LOG.info("Processes %s are gone, and with them their requests on %s", sorted(dead), entity.name)
+
+        self._looks.hold_until(entity, self._own(entity.slot, expire((), True)), look)
 
     def _looked(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that has looked, or that waited for one that did."""
@@ -231,6 +277,8 @@ class Owner:
             pending.fail(self.refusals.of(entity.slot))
             return
         kind, command = entity.kind, pending.command
+        if kind.renewed is not None and (renewed := kind.renewed(command)):
+            self._waiters.renew(renewed)
         try:
             entry = None if pending.found else entity.decide(pending)
             reply = None if entry is not None else kind.answer(entity.state, command)
@@ -241,8 +289,6 @@ class Owner:
             return
         if pending.found:
             reply = self._looks.last_word(pending, reply)
-        if kind.renewed is not None and (renewed := kind.renewed(command)):
-            self._waiters.renew(renewed)
         if reply is WAITING:
             self._waiters.wait(entity, pending)
         elif entity.in_batch:
@@ -320,15 +366,28 @@ class Owner:
 
     # What the parts ask for
 
-    def _expire(self, name: EntityName, slot: Slot, requests: tuple[str, ...]) -> asyncio.Future[Any]:
-        expire = CATALOG[name.kind].expire
-        assert expire is not None  # noqa: S101 - only kinds that have it know leases
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # Leases are counted afresh in every epoch: what ran out in this one says nothing about the next.
-        pending = Pending(expire(requests), self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
-        self._table[pending.command_id] = pending
+    def mourn(self) -> None:
+        """Find out which of those that made requests here are gone, and end their requests; nothing waits for it."""
+        asked = [process for process in self._waiters.processes() if self._deaths.concern(process)]
+        if asked and (self._mourning is None or self._mourning.done()):
+            self._mourning = asyncio.create_task(self._mourn(asked), name="casty-mourning")
+
+    async def _mourn(self, asked: list[str]) -> None:
+        for process in await self._deaths.gone(asked):
+            self._waiters.bury(process)
+
+    def _give(self, name: EntityName, slot: Slot, command: Command) -> asyncio.Future[Any]:
+        pending = self._own(slot, command)
         self._submit(name, pending)
-        return future
+        return pending.future
+
+    def _own(self, slot: Slot, command: Command) -> Pending:
+        """Make a command of this owner's own, for the term that it holds the slot under and for no other."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may concern nobody
+        pending = Pending(command, self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
+        self._table[pending.command_id] = pending
+        return pending
 
     def _look_again(self, name: EntityName) -> None:
         entity = self._entities.get(name)
@@ -344,6 +403,9 @@ class Owner:
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""
         self._closing = True
+        if self._mourning is not None:
+            self._mourning.cancel()
+        await self._deaths.close()
         try:
             await self.hand_over(self.slots)
         except JournalError as error:

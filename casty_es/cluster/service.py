@@ -64,12 +64,12 @@ class NodeService:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
-        """Take a request in; ``answer`` is called once, now or later."""
+    def serve(self, request: Request, answer: Callable[[Answer], None], process: str) -> None:
+        """Take a request of a process in; ``answer`` is called once, now or later."""
         match request:
             case Ask():
                 try:
-                    self._ask(request, answer)
+                    self._ask(request, answer, process)
                 except CastyError as error:
                     answer(_failure(error))
             case Locate(slot=slot):
@@ -89,7 +89,7 @@ class NodeService:
             case _:
                 assert_never(request)
 
-    def _ask(self, ask: Ask, answer: Callable[[Answer], None]) -> None:
+    def _ask(self, ask: Ask, answer: Callable[[Answer], None], process: str) -> None:
         slot = self._owner.slots[self._checked(ask.slot)]
         pending = self._owner.submit(
             EntityName(ask.kind, ask.name, ask.key),
@@ -102,6 +102,7 @@ class NodeService:
             repeat_after=ask.repeat_after,
             idempotency_key=ask.idempotency_key,
             said=checked(ask.said),
+            process=process,
         )
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))

@@ -1,8 +1,8 @@
 """Leases beside an SQLite file: one lock of the operating system per node, and rows that say who holds which slot.
 
-1. A node locks a file of its own beside the database. The kernel releases the lock when the process dies, however it
-   dies, so whether a node lives needs neither a clock nor a heartbeat. A frozen process keeps its slots until it is
-   killed.
+1. A node locks a file of its own beside the database, and another one under the id of its process if it has a name
+   besides. The kernel releases the locks when the process dies, however it dies, so whether it lives needs neither a
+   clock nor a heartbeat. A frozen process keeps its slots until it is killed.
 2. A slot is a row of ``casty_slots`` that names its node. It may be taken when it names nobody, or a node whose lock is
    free.
 3. Between the look at a lock and the writing of a name a process of the same name may have started. That costs its
@@ -40,15 +40,17 @@ _ASK_AGAIN_SECONDS: Final = 0.02
 
 
 class FileLeaseSession:
-    """A locked file, and the rows that name its node."""
+    """A locked file or two, and the rows that name its node."""
 
-    def __init__(self, node_id: str, lock: FileLock, database: Path, journal: EventJournal) -> None:
+    lasts = True
+
+    def __init__(self, node_id: str, locks: list[FileLock], database: Path, journal: EventJournal) -> None:
         self._node_id = node_id
-        self._lock = lock
+        self._locks = locks
         self._database = database
         self._journal = journal
         self._held: set[int] = set()
-        self._inode = os.stat(lock.lock_file).st_ino  # noqa: PTH116 - a path of the library's own type
+        self._inodes = [Path(lock.lock_file).stat().st_ino for lock in locks]
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def acquire(self, slots: Collection[int]) -> set[int]:
@@ -69,11 +71,11 @@ class FileLeaseSession:
             await self._journal.forget_slots(sorted(given), self._node_id)
             self._held -= given
 
-    async def living(self, node_ids: Collection[str]) -> set[str]:
+    async def living(self, names: Collection[str]) -> set[str]:
         """Tell whose lock files are locked."""
-        files = {node_id: _lock_file(self._database, node_id) for node_id in node_ids}
+        files = {name: _lock_file(self._database, name) for name in names}
         try:
-            return await asyncio.to_thread(lambda: {node_id for node_id, file in files.items() if _locked(file)})
+            return await asyncio.to_thread(lambda: {name for name, file in files.items() if _locked(file)})
         except OSError as error:
             raise JournalUnavailableError(
                 f"A lock file beside {self._database} cannot be looked at: {error}. Nothing was taken. This process "
@@ -92,8 +94,9 @@ class FileLeaseSession:
             _LOG.warning("Node %s stays named in its slots, which others may take now: %s", self._node_id, error)
         finally:
             self._held.clear()
-            _remove(Path(self._lock.lock_file), self._inode)
-            self._lock.release()
+            for lock, inode in zip(self._locks, self._inodes, strict=True):
+                _remove(Path(lock.lock_file), inode)
+                lock.release()
 
     def abandon_after_fork(self) -> None:
         """The library that locked the file closes its descriptor in every forked child."""
@@ -122,20 +125,23 @@ class FileLeaseManager:
         self._journal = journal
         self._allow_network_filesystem = allow_network_filesystem
 
-    async def open(self, node_id: str) -> FileLeaseSession:
-        """Lock the node's file."""
+    async def open(self, node_id: str, process: str = "") -> FileLeaseSession:
+        """Lock the node's file, and that of its process."""
         if not self._allow_network_filesystem:
             refuse_network(self._database)
-        file = _lock_file(self._database, node_id)
-        # One owner per process and task: neither re-entrant by thread nor shared by path.
-        # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
-        lock = FileLock(file, thread_local=False, is_singleton=False, fallback_to_soft=False)
-        give_up_at = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-        while not _lock(lock):
-            if asyncio.get_running_loop().time() >= give_up_at:
-                raise await self._in_use(node_id, file)
-            await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no operating system tells when a lock becomes free
-        return FileLeaseSession(node_id, lock, self._database, self._journal)
+        locks = []
+        for name in dict.fromkeys((node_id, process or node_id)):
+            file = _lock_file(self._database, name)
+            # One owner per process and task: neither re-entrant by thread nor shared by path.
+            # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
+            lock = FileLock(file, thread_local=False, is_singleton=False, fallback_to_soft=False)
+            give_up_at = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
+            while not _lock(lock):
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise await self._in_use(node_id, file)
+                await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no operating system tells when a lock becomes free
+            locks.append(lock)
+        return FileLeaseSession(node_id, locks, self._database, self._journal)
 
     async def _in_use(self, node_id: str, file: Path) -> NodeInUseError:
         holder = [node for node in await self._journal.nodes() if node.node_id == node_id]

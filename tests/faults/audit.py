@@ -209,7 +209,7 @@ def check_callers(log: Log, operations: Sequence[Operation]) -> list[str]:
     found = [f"two operations have the id {operations[0].id.hex()}"] if _repeated(operations) else []
     for id_ in by_command.keys() - {operation.id for operation in operations}:
         first = by_command[id_][0].record
-        if operations and not first.type.endswith(".expired"):
+        if operations and not first.type.endswith((".expired", ".unheard")):
             found.append(f"{first.type} at slot {first.slot}, {first.position}: nobody asked for it ({id_.hex()})")
     by_entity: dict[EntityName, list[Operation]] = defaultdict(list)
     for operation in operations:

@@ -105,6 +105,30 @@ class Program:
         await lock.acquire()
         return lock.token
 
+    async def acquire(self, name: str, timeout: float) -> int | None:  # noqa: ASYNC109 - the handle's
+        """Take a lock, and give it back."""
+        async with self.d.lock(name, timeout=timeout) as lock:
+            return lock.token
+
+    async def locked(self, name: str) -> bool:
+        """Tell whether a lock is held."""
+        return await self.d.lock(name).locked()
+
+    async def take(self, name: str, permits: int) -> int | None:
+        """Take a permit and keep it."""
+        pool = self.d.semaphore(name, permits=permits, timeout=60.0)
+        self.held.append(pool)
+        await pool.acquire()
+        return pool.token
+
+    async def available(self, name: str, permits: int) -> int:
+        """Tell how many permits are free."""
+        return await self.d.semaphore(name, permits=permits).available()
+
+    async def arrive(self, name: str, expected: int, timeout: float) -> None:  # noqa: ASYNC109 - the handle's
+        """Wait at a barrier, for nobody but oneself."""
+        await self.d.barrier(name, node_id=f"party-{os.getpid()}", timeout=timeout).arrive(expected)
+
     async def add(self, name: str, amount: int, timeout: float) -> int:  # noqa: ASYNC109 - the handle's
         """Add to a counter."""
         return await self.d.counter(name, timeout=timeout).increment(amount)
