@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
+from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
 from casty_es.config import Settings
@@ -51,7 +52,8 @@ class NodeParts:
             looked=self.owner.mourn,
             changed=self.rebalancer.consider,
         )
-        self.service = NodeService(self.owner, self.membership, journal, meta, settings)
+        self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
+        self.service = NodeService(self.owner, self.membership, self.outcomes, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)

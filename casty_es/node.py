@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
-from casty_es.cluster.outcome import CommandOutcome, find_outcome
+from casty_es.cluster.outcome import CommandOutcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidTypeError, NotDoneError, Sent, UsageError
@@ -240,15 +240,16 @@ class ClusteredActorSystem:
         Returns
         -------
         CommandOutcome
-            ``executed`` with its reply, ``not executed``, or ``unknown`` as long as nobody can say.
+            ``executed`` with its reply, or ``not executed``. Asking settles it: a slot that nobody holds is taken, the
+            owner of another one is asked to make sure. ``unknown`` only while that owner lives and cannot be reached,
+            or when retention has cut the place where the command would stand.
 
         Raises
         ------
         JournalUnavailableError
             The journal cannot be read.
         """
-        self._running()
-        return await find_outcome(self.journal, command_id, sent)
+        return await self._running().outcomes.find(command_id, sent)
 
     def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
         """Return a ref that routes ``ShardEnvelope`` to the named region."""

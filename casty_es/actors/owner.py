@@ -19,13 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
 from casty_es.actors.deaths import Deaths
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.looking import Looks
+from casty_es.actors.mourning import Mourning
 from casty_es.actors.pending import Marker, Pending, Stage
 from casty_es.actors.proofs import Prover
 from casty_es.actors.refusals import Refusals
@@ -35,7 +36,6 @@ from casty_es.actors.snapshotting import Snapshotter
 from casty_es.actors.waiters import Waiters
 from casty_es.actors.writer import Writer
 from casty_es.config import Settings
-from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Request
 from casty_es.errors import JournalError, OverloadedError, UsageError
 from casty_es.journal.port import EntityName, EventJournal, Meta
@@ -85,8 +85,6 @@ class Owner:
         self.leases = SlotLeases(
             journal, manager, runtime, node_id=node_id, process=process, incarnation=meta.incarnation, lost=self._lost
         )
-        self._deaths = Deaths(self.leases.session, process=process)
-        self._mourning: asyncio.Task[None] | None = None
         self._waiters = Waiters(
             lease_seconds=settings.lease_seconds,
             give=self._give,
@@ -110,6 +108,9 @@ class Owner:
         )
         self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
         self._looks = Looks(journal, self._looked)
+        deaths = Deaths(self.leases.session, process=process)
+        self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
+        self.mourn = self._mourning.mourn
         self._closing = False
 
     # Commands
@@ -170,7 +171,7 @@ class Owner:
             self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
-            self._hear(name, command)
+            self._waiters.hear(name, command)
             raise OverloadedError(
                 f"{self._settings.max_pending} commands are waiting already. This one was not accepted; it did "
                 f"not happen. Try again later, with fewer at once, or raise the setting max_pending."
@@ -205,21 +206,15 @@ class Owner:
     def _submit(self, name: EntityName, pending: Pending) -> None:
         entity = self._entities.get(name)
         if entity is None:
-            self._hear(name, pending.command)
+            self._waiters.hear(name, pending.command)
             self._activator.add(name, pending)
             return
         self._entities.move_to_end(name)
         if pending.looks or self._looks.holds(name):
-            self._hear(name, pending.command)
+            self._waiters.hear(name, pending.command)
             self._looks.hold(entity, pending)
         else:
             self._decide(entity, pending)
-
-    def _hear(self, name: EntityName, command: Command) -> None:
-        """Renew the leases that a command renews: also when it has to wait, its sender has been heard."""
-        renewed = CATALOG[name.kind].renewed
-        if renewed is not None and (requests := renewed(command)):
-            self._waiters.renew(requests)
 
     def _again(self, name: EntityName, pending: Pending) -> None:
         pending.stage = Stage.ARRIVED
@@ -233,31 +228,10 @@ class Owner:
     def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
         self._entities[entity.name] = entity
         self._waiters.reconcile(entity)
-        self._part_with_the_dead(entity)
+        self._mourning.begin(entity)
         for pending in pendings:
             self._submit(entity.name, pending)
         self._evict()
-
-    def _part_with_the_dead(self, entity: Entity) -> None:
-        """Let everything for an entity wait until it is known which of its requests have lost their process."""
-        kind, standings = entity.kind, entity.kind.standings
-        if standings is None or kind.expire is None:
-            return
-        asked = {known.process for known in standings(entity.committed).values() if self._deaths.concern(known.process)}
-        if not asked:
-            return
-        expire = kind.expire
-
-        async def look(pending: Pending) -> None:
-            dead = await self._deaths.gone(asked)
-            known = standings(entity.committed).items()
-            pending.command = expire(tuple(request for request, one in known if one.process in dead), True)
-            if not dead:
-                pending.settle(None)
-            else:
-                _LOG.info("Processes %s are gone, and with them their requests on %s", sorted(dead), entity.name)
-
-        self._looks.hold_until(entity, self._own(entity.slot, expire((), True)), look)
 
     def _looked(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that has looked, or that waited for one that did."""
@@ -277,8 +251,8 @@ class Owner:
             pending.fail(self.refusals.of(entity.slot))
             return
         kind, command = entity.kind, pending.command
-        if kind.renewed is not None and (renewed := kind.renewed(command)):
-            self._waiters.renew(renewed)
+        if kind.renewed is not None:
+            self._waiters.hear(entity.name, command)
         try:
             entry = None if pending.found else entity.decide(pending)
             reply = None if entry is not None else kind.answer(entity.state, command)
@@ -331,6 +305,20 @@ class Owner:
 
     async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
         """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""
+        await self._give_up(slots, self.leases.release, node_id, address)
+
+    async def fence(self, slot: Slot, term: int) -> None:
+        """Hold a slot under a later term, if it is held under this one: what was sent under it is settled then."""
+        if slot.term == term:
+            await self._give_up([slot], self.leases.take)
+
+    async def _give_up(
+        self,
+        slots: Collection[Slot],
+        then: Callable[[Collection[Slot]], Awaitable[None]],
+        node_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
         slots = [slot for slot in slots if slot.epoch and slot not in self._draining]
         for slot in slots:
             self._draining[slot] = []
@@ -338,7 +326,7 @@ class Owner:
         try:
             await self._drained(slots)
             self.lose(slots)
-            await self.leases.release(slots)
+            await then(slots)
         finally:
             for slot in slots:
                 for pending in self._draining.pop(slot):
@@ -365,16 +353,6 @@ class Owner:
         self.lose([slot for slot in self.slots if slot.epoch])
 
     # What the parts ask for
-
-    def mourn(self) -> None:
-        """Find out which of those that made requests here are gone, and end their requests; nothing waits for it."""
-        asked = [process for process in self._waiters.processes() if self._deaths.concern(process)]
-        if asked and (self._mourning is None or self._mourning.done()):
-            self._mourning = asyncio.create_task(self._mourn(asked), name="casty-mourning")
-
-    async def _mourn(self, asked: list[str]) -> None:
-        for process in await self._deaths.gone(asked):
-            self._waiters.bury(process)
 
     def _give(self, name: EntityName, slot: Slot, command: Command) -> asyncio.Future[Any]:
         pending = self._own(slot, command)
@@ -403,9 +381,7 @@ class Owner:
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""
         self._closing = True
-        if self._mourning is not None:
-            self._mourning.cancel()
-        await self._deaths.close()
+        await self._mourning.close()
         try:
             await self.hand_over(self.slots)
         except JournalError as error:

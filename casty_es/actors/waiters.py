@@ -132,6 +132,12 @@ class Waiters:
             for request, reply in effects.settled:
                 self._settle(entity.name, request, reply)
 
+    def hear(self, name: EntityName, command: Command) -> None:
+        """Renew the leases that a command renews, also while it has to wait: its sender has been heard."""
+        renewed = CATALOG[name.kind].renewed
+        if renewed is not None and (requests := renewed(command)):
+            self.renew(requests)
+
     def renew(self, requests: tuple[str, ...]) -> None:
         """Give these requests a whole lease from now."""
         back: dict[tuple[EntityName, Slot], list[str]] = {}

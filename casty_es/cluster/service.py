@@ -11,13 +11,14 @@ from uuid import UUID
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
 from casty_es.cluster.membership import Membership
-from casty_es.cluster.outcome import find_outcome
+from casty_es.cluster.outcome import Outcomes
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
+from casty_es.processes import process_of
 from casty_es.replay import answer_then, history_page, read_positions
 from casty_es.transport.wire import (
     Answer,
@@ -51,13 +52,22 @@ class NodeService:
         The node's slots.
     membership : Membership
         The node's view of the cluster.
+    outcomes : Outcomes
+        Finds out what became of commands.
     """
 
     def __init__(
-        self, owner: Owner, membership: Membership, journal: EventJournal, meta: Meta, settings: Settings
+        self,
+        owner: Owner,
+        membership: Membership,
+        outcomes: Outcomes,
+        journal: EventJournal,
+        meta: Meta,
+        settings: Settings,
     ) -> None:
         self._owner = owner
         self._membership = membership
+        self._outcomes = outcomes
         self._journal = journal
         self._meta = meta
         self._settings = settings
@@ -79,7 +89,7 @@ class NodeService:
             case GetTopology():
                 self._later(self._topology(), answer)
             case FindOutcome():
-                self._later(self._outcome(request), answer)
+                self._later(self._outcome(request, ask_others=process_of(process) is None), answer)
             case ReadHistory():
                 self._later(self._history(request), answer)
             case ReadPast():
@@ -133,9 +143,10 @@ class NodeService:
             tuple(topology.owners.values()),
         )
 
-    async def _outcome(self, request: FindOutcome) -> Answer:
+    async def _outcome(self, request: FindOutcome, *, ask_others: bool) -> Answer:
         sent = Sent(request.kind, self._checked(request.slot), request.after, request.term)
-        outcome = await find_outcome(self._journal, UUID(bytes=request.command_id), sent)
+        # A node has found out that this one holds the slot; a client asks any.
+        outcome = await self._outcomes.find(UUID(bytes=request.command_id), sent, ask_others=ask_others)
         return Outcome(outcome.status.value, encode_reply(outcome.reply))
 
     async def _history(self, request: ReadHistory) -> Answer:

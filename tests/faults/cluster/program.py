@@ -19,11 +19,13 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import msgspec
 
 from casty_es import CastyError, ClusteredActorSystem, Distributed, Settings
 from casty_es.client import ClusterClient
+from casty_es.errors import Sent
 from casty_es.journal.sql import SqlJournal
 from tests.faults.mixed import Caller
 from tests.faults.recording import Recorder, to_line
@@ -136,6 +138,17 @@ class Program:
     async def get(self, name: str, timeout: float) -> int:  # noqa: ASYNC109 - the handle's
         """Read a counter."""
         return await self.d.counter(name, timeout=timeout).get()
+
+    async def sends(self, name: str) -> tuple[int, int, int]:
+        """Give where a command for a counter would be sent: its slot, how far that is, and the term of its owner."""
+        await self.d.counter(name, timeout=60.0).get()
+        route = next(one for one in self.system._node.gateway.routes._routes.values() if one.stands())
+        return route.slot, route.position, route.term
+
+    async def outcome(self, slot: int, after: int, term: int) -> str:
+        """Ask what became of a command that was sent there and never arrived."""
+        outcome = await self.system.outcome(uuid4(), sent=Sent("counter", slot, after, term))
+        return str(outcome.status)
 
     async def slots(self) -> list[int]:
         """Give the slots that this node holds, to its own knowledge."""

@@ -141,3 +141,29 @@ def test_who_loses_its_session_and_opens_another_keeps_what_it_holds(postgres_jo
         with pytest.raises(AssertionError, match="NotDoneError"):
             witness.ask("acquire", "lock", 3.0)
         assert "expired died" not in log(sql, postgres_journal_url, "lock", "lock")
+
+
+def test_asking_settles_what_was_sent_to_an_owner_that_is_gone(journal_url: str) -> None:
+    """The slot of a command without an answer lies idle: whoever is asked takes it, also after a restart of all."""
+    with nodes(journal_url, 1, settings=_LASTING) as running:
+        [owner] = running.all
+        owner.ask("add", "hits", 1, _PATIENT)
+        sent = owner.ask("sends", "hits")
+        [witness] = running.start()
+        owner.kill()
+        assert settled(witness, sent) == "not executed"
+
+        witness.ask("add", "hits", 1, _PATIENT)
+        sent = witness.ask("sends", "hits")
+        witness.kill()
+        [next_one] = running.start()
+        assert settled(next_one, sent) == "not executed"
+        assert next_one.ask("get", "hits", _PATIENT) == 2
+
+
+def settled(node: Node, sent: list[int]) -> str:
+    """Ask what became of a command until it is known: for a moment, the dead owner may still look alive."""
+    give_up_at = time.monotonic() + _PATIENT
+    while (status := node.ask("outcome", *sent)) == "unknown":
+        assert time.monotonic() < give_up_at
+    return str(status)
