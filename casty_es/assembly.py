@@ -40,7 +40,16 @@ class NodeParts:
     ) -> None:
         node_id = identity.node_id
         self.identity = identity
-        self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id, process=identity.process)
+        self.owner = Owner(
+            journal,
+            meta,
+            manager,
+            runtime,
+            settings,
+            node_id=node_id,
+            process=identity.process,
+            connected=self._connected,
+        )
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
@@ -58,6 +67,9 @@ class NodeParts:
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
+
+    def _connected(self, process_id: str) -> bool:
+        return self.listener is not None and self.listener.serves(process_id)
 
     def abandon_after_fork(self) -> None:
         """Let go of what belongs to the parent process."""

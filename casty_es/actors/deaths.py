@@ -2,7 +2,8 @@
 
 1. The id of a process is never given again, so one that is gone is gone for good, and its name may live on.
 2. On Postgres a living process may lose its session for a moment, and opens another at once. So it is gone only when it
-   has none at two looks, with time to come back in between. On SQLite a lock file is free only when its process died.
+   has none at two looks, with time to come back in between, and no connection to this process either: cut off from the
+   database it may still renew. On SQLite a lock file is free only when its process died.
 3. A client has no session, and of a request of an older version nobody knows who made it: of these nothing is said.
    Neither of anybody while the session cannot be asked. Then only leases count.
 """
@@ -36,12 +37,17 @@ class Deaths:
     ----------
     session : Callable[[], Awaitable[LeaseSession]]
         Gives this node's lease session.
+    connected : Callable[[str], bool]
+        Tells whether a process has an open connection to this one, by its UUID in hexadecimal.
     process : str
         What this process is called.
     """
 
-    def __init__(self, session: Callable[[], Awaitable[LeaseSession]], *, process: str) -> None:
+    def __init__(
+        self, session: Callable[[], Awaitable[LeaseSession]], connected: Callable[[str], bool], *, process: str
+    ) -> None:
         self._session = session
+        self._connected = connected
         self._process = process
         self._dead: set[str] = set()
         self._looks: dict[str, asyncio.Task[bool]] = {}
@@ -83,7 +89,8 @@ class Deaths:
             if session.lasts or (own is not None and own.node_id == node.node_id):
                 return True
             await asyncio.sleep(_COME_BACK_SECONDS)  # nobody tells when a session is opened
-            return not await (await self._session()).living([node.id])
+            living = await (await self._session()).living([node.id])
+            return not living and not self._connected(node.id.replace("-", ""))
         except CastyError as error:
             _LOG.info("It cannot be found out whether process %s lives, so leases count: %s", process, error)
             return False

@@ -61,6 +61,8 @@ class Owner:
         What ``journal.open`` gave.
     process : str
         What this process is called in its requests (``processes.py``); the lease records carry its id.
+    connected : Callable[[str], bool]
+        Tells whether a process has an open connection to this one, by its UUID in hexadecimal.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Owner:
         *,
         node_id: str,
         process: str,
+        connected: Callable[[str], bool],
     ) -> None:
         self._runtime = runtime
         self._process = process
@@ -91,7 +94,7 @@ class Owner:
             look_again=self._look_again,
             refusal=self.refusals.gone,
         )
-        self._prover = Prover(journal, lost=self._superseded, again=self._again)
+        self._prover = Prover(journal, lost=lambda slot: self.lose([slot]), again=self._again)
         self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
         self._writer = Writer(
             journal,
@@ -108,7 +111,7 @@ class Owner:
         )
         self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
         self._looks = Looks(journal, self._looked)
-        deaths = Deaths(self.leases.session, process=process)
+        deaths = Deaths(self.leases.session, connected, process=process)
         self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
         self.mourn = self._mourning.mourn
         self._closing = False
@@ -345,9 +348,6 @@ class Owner:
         """Stop owning slots at once: whatever was not on its way to the journal is refused."""
         self._writer.lose(slots)
         self._looks.lose(slots)
-
-    def _superseded(self, slot: Slot) -> None:
-        self.lose([slot])
 
     def _lost(self, _reason: str) -> None:
         self.lose([slot for slot in self.slots if slot.epoch])

@@ -116,7 +116,9 @@ class _Asking:
         return self._renewals.drop(self.request, self._lost)
 
     def _lost(self) -> None:
-        """Nothing: the gateway tells."""
+        """Go on renewing: whether the request is over the gateway tells, and until then it stands in line, or will."""
+        request, self.request = self.request, ""
+        self.begin(request)
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:

@@ -104,6 +104,10 @@ class Listener(Protocol):
         """The host and port it listens at."""
         ...
 
+    def serves(self, process_id: str) -> bool:
+        """Tell whether a process has an authenticated connection here, by its UUID in hexadecimal."""
+        ...
+
     async def close(self) -> None:
         """Stop listening, close every connection."""
         ...

@@ -39,6 +39,28 @@ HOLDER = """
 """
 
 
+async def test_what_a_killed_holder_held_is_free_after_its_lease(
+    reopen: Open, journal_url: str, child: Callable[..., Any], log: Log
+) -> None:
+    """What was acquired under a key is meant to be found again after a restart: a lease decides how long it is kept."""
+    holder = child(HOLDER.replace("acquire()", 'acquire(idempotency_key="mine")'), journal_url)
+    old_lock, old_pool = map(int, (await holder.line()).split())
+    await holder.kill()
+
+    async with reopen(lease_seconds=SHORT_LEASE) as d:
+        lock, pool = d.lock("l", timeout=PATIENT), d.semaphore("p", permits=1, timeout=PATIENT)
+        assert await lock.try_acquire() is False
+        await lock.acquire()
+        await pool.acquire()
+
+        types = [one for one in await log(journal_url, "lock", "l") if one != "lock.unheard"]
+        assert types == ["lock.granted", "lock.requested", "lock.expired", "lock.granted"]
+        assert lock.token is not None
+        assert pool.token is not None
+        assert lock.token > old_lock
+        assert pool.token > old_pool
+
+
 async def test_what_a_killed_holder_held_is_free_at_once(
     reopen: Open, journal_url: str, child: Callable[..., Any], log: Log
 ) -> None:
