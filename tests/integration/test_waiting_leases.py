@@ -81,6 +81,29 @@ async def test_what_a_killed_holder_held_is_free_at_once(
         assert pool.token > old_pool
 
 
+AS_BEFORE = """
+    from casty_es.domain.decider import Request
+
+    Request.made_by = lambda command, process: command
+"""
+
+
+async def test_what_was_held_by_nobody_knows_whom_is_free_after_its_lease(
+    reopen: Open, journal_url: str, child: Callable[..., Any], log: Log
+) -> None:
+    """Events of older versions do not name the process: nobody can tell whether it lives, and the lease counts."""
+    holder = child(AS_BEFORE + HOLDER, journal_url)
+    await holder.line()
+    await holder.kill()
+
+    async with reopen(lease_seconds=SHORT_LEASE) as d:
+        assert await d.lock("l").try_acquire() is False
+        await d.lock("l", timeout=PATIENT).acquire()
+        await d.semaphore("p", permits=1, timeout=PATIENT).acquire()
+        expired = [one for one in await log(journal_url, "lock", "l") if one != "lock.unheard"]
+        assert expired == ["lock.granted", "lock.requested", "lock.expired", "lock.granted"]
+
+
 async def test_a_living_holder_keeps_its_lock_over_many_leases(
     open_d: Open, caplog: pytest.LogCaptureFixture, until: Until
 ) -> None:
