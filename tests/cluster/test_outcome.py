@@ -56,7 +56,7 @@ async def test_a_command_whose_answer_was_lost_was_executed(journal_url: str) ->
         assert await caller.distributed().counter(hits.name, timeout=PATIENT).get() == 7
 
 
-async def test_a_command_that_never_arrived_is_unknown_to_who_cannot_ask_its_owner(journal_url: str) -> None:
+async def test_a_command_that_never_arrived_is_unknown_until_the_slot_has_another_epoch(journal_url: str) -> None:
     """While its term lasts it could still arrive: the owner ends the term when it is asked, and then it cannot."""
     async with an_owner_and_a_caller(journal_url) as (owner, caller, proxy, hits):
         proxy.swallowed = {True}

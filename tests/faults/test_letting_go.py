@@ -311,4 +311,5 @@ async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pyte
     assert waiter.token is not None
     await stop_renewals(system)
     async with ClusteredActorSystem(journal=journal) as later:
-        assert await Distributed(later).lock("deploy").locked()
+        types = [event.type async for event in Distributed(later).lock("deploy").history()]
+        assert types[:4] == ["lock.granted", "lock.requested", "lock.released", "lock.granted"]
