@@ -1,8 +1,8 @@
 """Leases beside an SQLite file: one lock of the operating system per node, and rows that say who holds which slot.
 
-1. A node locks a file of its own beside the database. The kernel releases the lock when the process dies, however it
-   dies, so whether a node lives needs neither a clock nor a heartbeat. A frozen process keeps its slots until it is
-   killed.
+1. A node locks a file of its own beside the database, and another one under the id of its process if it has a name
+   besides. The kernel releases the locks when the process dies, however it dies, so whether it lives needs neither a
+   clock nor a heartbeat. A frozen process keeps its slots until it is killed.
 2. A slot is a row of ``casty_slots`` that names its node. It may be taken when it names nobody, or a node whose lock is
    free.
 3. Between the look at a lock and the writing of a name a process of the same name may have started. That costs its
@@ -45,16 +45,17 @@ _LOOK_SECONDS: Final = 1.0
 
 
 class FileLeaseSession:
-    """A locked file, and the rows that name its node."""
+    """A locked file or two, and the rows that name its node."""
 
-    def __init__(self, node_id: str, lock: FileLock, database: Path, journal: SqlJournal) -> None:
+    lasts = True
+
+    def __init__(self, node_id: str, locks: list[FileLock], database: Path, journal: SqlJournal) -> None:
         self._node_id = node_id
-        self._lock = lock
+        self._locks = locks
         self._database = database
         self._journal = journal
         self._held: set[int] = set()
-        self._file = Path(lock.lock_file)
-        self._inode = self._file.stat().st_ino
+        self._files = {Path(lock.lock_file): Path(lock.lock_file).stat().st_ino for lock in locks}
         self._noted: OpenFiles | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watching(), name="casty-file-watch")
@@ -77,13 +78,11 @@ class FileLeaseSession:
             await self._journal.forget_slots(sorted(given), self._node_id)
             self._held -= given
 
-    async def living(self, node_ids: Collection[str]) -> set[str]:
+    async def living(self, names: Collection[str]) -> set[str]:
         """Tell whose lock files are locked."""
-        files = {node_id: lock_files.lock_file(self._database, node_id) for node_id in node_ids}
+        files = {name: lock_files.lock_file(self._database, name) for name in names}
         try:
-            return await asyncio.to_thread(
-                lambda: {node_id for node_id, file in files.items() if lock_files.locked(file)}
-            )
+            return await asyncio.to_thread(lambda: {name for name, file in files.items() if lock_files.locked(file)})
         except OSError as error:
             raise JournalUnavailableError(
                 f"A lock file beside {self._database} cannot be looked at: {error}. Nothing was taken. This process "
@@ -108,21 +107,25 @@ class FileLeaseSession:
             return
         gone = await asyncio.to_thread(self._gone)
         if gone is not None:
-            self._lose(f"The lock file {self._file} was removed or replaced: {gone}.", locked=False)
+            self._lose(gone, locked=False)
         elif files is not None and files != self._noted:
             await asyncio.to_thread(self._note, files)
 
     def _gone(self) -> str | None:
-        try:
-            return None if self._file.stat().st_ino == self._inode else "it is another file"
-        except OSError as error:
-            return f"it cannot be looked at ({error})"
+        for file, inode in self._files.items():
+            try:
+                if file.stat().st_ino != inode:
+                    return f"The lock file {file} was replaced: it is another file."
+            except OSError as error:
+                return f"The lock file {file} was removed or replaced: it cannot be looked at ({error})."
+        return None
 
     def _note(self, files: OpenFiles) -> None:
+        file = next(iter(self._files))  # that of its name
         try:
-            lock_files.note(self._file, LockNote(self._node_id, os.getpid(), files))
+            lock_files.note(file, LockNote(self._node_id, os.getpid(), files))
         except OSError as error:  # others know less then, and this node works on
-            _LOG.warning("Node %s could not write into its lock file %s: %s", self._node_id, self._file, error)
+            _LOG.warning("Node %s could not write into its lock file %s: %s", self._node_id, file, error)
         self._noted = files
 
     def _lose(self, reason: str, *, locked: bool) -> None:
@@ -133,9 +136,10 @@ class FileLeaseSession:
             self.lost.set_result(reason)
 
     def _unlock(self) -> None:
-        if self._lock.is_locked:
-            lock_files.remove(self._file, self._inode)
-            self._lock.release()
+        for lock, (file, inode) in zip(self._locks, self._files.items(), strict=True):
+            if lock.is_locked:
+                lock_files.remove(file, inode)
+                lock.release()
 
     async def close(self) -> None:
         """Forget the slots and unlock the file."""
@@ -181,12 +185,23 @@ class FileLeaseManager:
         self._journal = journal
         self._allow_network_filesystem = allow_network_filesystem
 
-    async def open(self, node_id: str) -> FileLeaseSession:
-        """Lock the node's file."""
+    async def open(self, node_id: str, process: str = "") -> FileLeaseSession:
+        """Lock the node's file, and that of its process."""
         await self._journal.open_files()
         if not self._allow_network_filesystem:
             refuse_network(self._database)
-        file = lock_files.lock_file(self._database, node_id)
+        locks: list[FileLock] = []
+        try:
+            for name in dict.fromkeys((node_id, process or node_id)):
+                locks += [await self._locked(name, node_id)]
+        except BaseException:
+            for lock in locks:
+                lock.release()
+            raise
+        return FileLeaseSession(node_id, locks, self._database, self._journal)
+
+    async def _locked(self, name: str, node_id: str) -> FileLock:
+        file = lock_files.lock_file(self._database, name)
         # One owner per process and task: neither re-entrant by thread nor shared by path.
         # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
         lock = FileLock(file, thread_local=False, is_singleton=False, fallback_to_soft=False)
@@ -195,7 +210,7 @@ class FileLeaseManager:
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise await self._in_use(node_id, file)
             await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no operating system tells when a lock becomes free
-        return FileLeaseSession(node_id, lock, self._database, self._journal)
+        return lock
 
     async def _in_use(self, node_id: str, file: Path) -> NodeInUseError:
         holder = [node for node in await self._journal.nodes() if node.node_id == node_id]
