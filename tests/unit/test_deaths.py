@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -16,8 +16,8 @@ from casty_es.journal.memory import InMemoryJournal
 from casty_es.leases.memory import ProcessLeaseManager, ProcessLeaseSession
 from casty_es.processes import NodeProcess, called, process_of
 
-HERE = uuid4()
-THERE = uuid4()
+HERE = UUID("0f3cb64d-5d0b-4a43-8ad4-7b0a0b7b6b0e")
+THERE = UUID("9e40fb9c-5827-4d36-882e-365fb5362bf2")
 
 
 class Looker:
