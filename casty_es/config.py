@@ -18,8 +18,7 @@ MAX_SLOTS: Final = 8192
 
 # Of seconds and of bytes: beyond it clocks, timers and columns have no room.
 _LARGEST: Final = 10**9
-_FLAGS: Final = ("keep_on_close", "allow_network_filesystem")
-_OTHERS: Final = ("lock_class", *_FLAGS)
+_OTHERS: Final = ("lock_class", "allow_network_filesystem")
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,9 +54,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lock_class : int | None
         The first half of the keys of the advisory locks on Postgres, for an application whose own locks have the same
         one. By default it is the oid of the table ``casty_events``. Every node must have the same.
-    keep_on_close : bool
-        Leave locks and permits held when the system or client that holds them is closed in order; they expire with
-        their leases. By default they are given back.
     allow_network_filesystem : bool
         Open an SQLite file on a network file system, on whose locks nothing can rest.
 
@@ -79,19 +75,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_seconds: float = 6.0
     membership_seconds: float = 1.0
     lock_class: int | None = None
-    keep_on_close: bool = False
     allow_network_filesystem: bool = False
 
     def __post_init__(self) -> None:
         for field in msgspec.structs.fields(self):
             if field.name not in _OTHERS:
                 msgspec.structs.force_setattr(self, field.name, _number(self, field))
-        for name in _FLAGS:
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigurationError(
-                    f"The setting {name} is {printed(getattr(self, name))}; it must be True or False. Nothing was "
-                    f"started."
-                )
+        if not isinstance(self.allow_network_filesystem, bool):
+            raise ConfigurationError(
+                f"The setting allow_network_filesystem is {printed(self.allow_network_filesystem)}; it must be True or "
+                f"False. Nothing was started."
+            )
         if self.lock_class is None:
             return
         if type(self.lock_class) is not int or not -(2**31) <= self.lock_class < 2**31:

@@ -5,9 +5,8 @@
 2. A request with an idempotency key may be asked for by several of this process; it is renewed until the last of them
    drops it.
 3. What nobody can use any more is renewed no more: when the handle of a grant was collected, its lease runs out.
-4. When the system or client is closed in order, what stands in line is withdrawn and what is held is given back, unless
-   ``Settings.keep_on_close`` says otherwise. A grant under an idempotency key stays: whoever has the key may have it
-   again, until its lease runs out.
+4. When the system or client is closed in order, what stands in line is withdrawn and what is held is given back. A
+   grant under an idempotency key stays: whoever has the key may have it again, until its lease runs out.
 """
 
 from __future__ import annotations
@@ -64,9 +63,7 @@ class Renewals:
 
     def __init__(self, gateway: EntityGateway) -> None:
         self._gateway = weakref.ref(gateway)
-        settings = settings_of(gateway)
-        self._lease_seconds = settings.lease_seconds
-        self._keep_on_close = settings.keep_on_close
+        self._lease_seconds = settings_of(gateway).lease_seconds
         self._interval = self._lease_seconds / _RENEWALS_PER_LEASE
         self._held: dict[str, _Held] = {}
         self._leaving: list[str] = []
@@ -171,7 +168,7 @@ class Renewals:
         self._closing = True
         gateway = self._gateway()
         if gateway is not None:
-            self._leaving = [request for request, held in self._held.items() if self._ends_with_us(held)]
+            self._leaving = [name for name, held in self._held.items() if not (held.granted and held.keyed)]
             await asyncio.gather(*(self._give_back(gateway, request) for request in self._leaving))
         await self.stop()
 
@@ -180,9 +177,6 @@ class Renewals:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-    def _ends_with_us(self, held: _Held) -> bool:
-        return not held.granted or not (held.keyed or self._keep_on_close)
 
     async def _give_back(self, gateway: EntityGateway, request: str) -> None:
         held = self._held.get(request)
