@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, cast
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NotDoneError, SchemaError, UsageError
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
+from casty_es.journal.closed import ClosedSlots
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -41,7 +41,7 @@ _DENIED: Final = "42501"  # Postgres' insufficient_privilege
 _INHERITED: Final[list[Backend]] = []
 
 
-class SqlJournal:
+class SqlJournal(ClosedSlots):
     """A durable ``EventJournal`` in Postgres or in an SQLite file.
 
     Parameters
@@ -71,7 +71,7 @@ class SqlJournal:
     def __init__(self, url: str, *, unsafe_durability: bool = False, synchronous: str = "FULL") -> None:
         database_url(url)
         self.url = url
-        self.file: Path | None = sqlite_file(url) if is_sqlite(url) else None
+        self.file = sqlite_file(url) if is_sqlite(url) else None
         self.unsafe_durability = unsafe_durability
         self._settings = (unsafe_durability, synchronous)
         self._backend = self._new_backend()
@@ -365,8 +365,9 @@ class SqlJournal:
         return Meta(*rows[0]).incarnation
 
     async def raise_incarnation(self) -> int:
-        """Raise the incarnation."""
+        """Raise the incarnation, and forget which slots were closed under the one before."""
         rows = await self._opened().write(self._opened().statements.raise_incarnation)
+        await self.forget_closed_slots()
         return int(rows[0][0])
 
     def abandon_after_fork(self) -> None:

@@ -51,6 +51,10 @@ class FileLeaseSession:
         self._inode = os.stat(lock.lock_file).st_ino  # noqa: PTH116 - a path of the library's own type
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
+    def stands(self) -> bool:
+        """Tell whether the session is not closed."""
+        return not self.lost.done()
+
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that name nobody, or a dead node."""
         self._refuse_closed()

@@ -38,6 +38,10 @@ class ProcessLeaseSession:
         held.sessions[node_id] = self
         self.lost.add_done_callback(self._end)
 
+    def stands(self) -> bool:
+        """Tell whether the session is not closed."""
+        return not self.lost.done()
+
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that nobody else holds."""
         if self.lost.done():
