@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
+from casty_es.cluster.peers import Peers
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
 from casty_es.config import Settings
@@ -12,6 +13,7 @@ from casty_es.gateway.asking import Gateway
 from casty_es.gateway.directory import JournalDirectory
 from casty_es.gateway.routing import Routes
 from casty_es.journal.port import EventJournal, Meta
+from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.memory import ProcessLeaseManager
@@ -36,24 +38,28 @@ class NodeParts:
         settings: Settings,
         identity: Identity,
         dialer: Dialer,
+        remembered: Remembered,
     ) -> None:
         node_id = identity.node_id
+        self.remembered = remembered
         self.identity = identity
-        self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id)
+        self.owner = Owner(journal, meta, manager, runtime, settings, remembered, node_id=node_id)
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
             journal,
-            self.owner.leases,
+            self.owner,
             runtime,
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
             changed=self.rebalancer.consider,
         )
+        self.peers = Peers(self.membership, self.dialer, remembered, node_id=node_id)
+        self.owner.comparing.peers = self.peers.recall
         self.service = NodeService(self.owner, self.membership, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
-        self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)
+        self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
 
     def abandon_after_fork(self) -> None:
@@ -69,6 +75,7 @@ class NodeParts:
         await self.membership.leave()
         await self.owner.close()
         await self.routes.close()
+        await self.peers.close()
         await self.service.close()
         if self.listener is not None:
             await self.listener.close()

@@ -25,6 +25,7 @@ from casty_es.handles.waiting import finished
 from casty_es.journal import schema
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_at_least_one, check_name, check_timeout
 from casty_es.replay import HistoryPage, Positions, Then, answer_then, history_page, read_positions
@@ -120,6 +121,7 @@ class ClusteredActorSystem:
         self._session_url = session_url
         self._node_id = None if node_id is None else check_name(node_id, "node_id")
         self._runtime = runtime or SystemRuntime()
+        self._remembered = Remembered()  # for as long as this object lives, however often it is started
         self._node: NodeParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not been started"
@@ -134,7 +136,9 @@ class ClusteredActorSystem:
         manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
         try:
             dialer = await self._dialer(identity)
-            node = NodeParts(self.journal, meta, manager, self._runtime, self.settings, identity, dialer)
+            node = NodeParts(
+                self.journal, meta, manager, self._runtime, self.settings, identity, dialer, self._remembered
+            )
         except BaseException:
             await self.journal.close()
             raise

@@ -21,6 +21,7 @@ from collections.abc import Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
+from casty_es.actors.comparing import Comparing
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.looking import Looks
 from casty_es.actors.pending import Marker, Pending, Stage
@@ -34,8 +35,9 @@ from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command
-from casty_es.errors import JournalError, OverloadedError, UsageError
+from casty_es.errors import JournalError, JournalRegressedError, OverloadedError, UsageError
 from casty_es.journal.port import EntityName, EventJournal, Meta
+from casty_es.journal.remembered import Mark, Remembered
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
 
@@ -56,6 +58,8 @@ class Owner:
         An open journal.
     meta : Meta
         What ``journal.open`` gave.
+    remembered : Remembered
+        What this process was told, which may be more than what it writes from now on.
     """
 
     def __init__(
@@ -65,9 +69,11 @@ class Owner:
         manager: LeaseManager,
         runtime: Runtime,
         settings: Settings,
+        remembered: Remembered,
         *,
         node_id: str,
     ) -> None:
+        self._journal = journal
         self._runtime = runtime
         self._settings = settings
         self.slots = [Slot(number) for number in range(meta.slots)]
@@ -75,16 +81,16 @@ class Owner:
         self._entities: OrderedDict[EntityName, Entity] = OrderedDict()
         self._table: dict[bytes, Pending] = {}
         self._draining: dict[Slot, list[Pending]] = {}
-        self.leases = SlotLeases(
-            journal, manager, runtime, node_id=node_id, incarnation=meta.incarnation, lost=self._lost
-        )
+        remembered.follow([slot.mark for slot in self.slots])
+        self.comparing = Comparing(journal, remembered, runtime, node_id=node_id, incarnation=meta.incarnation)
+        self.leases = SlotLeases(journal, manager, runtime, self.comparing, node_id=node_id, lost=self._lost)
         self._waiters = Waiters(
             lease_seconds=settings.lease_seconds,
             expire=self._expire,
             look_again=self._look_again,
             refusal=self.refusals.gone,
         )
-        self._prover = Prover(journal, lost=self._superseded, again=self._again)
+        self._prover = Prover(journal, self.leases, lost=self._superseded, again=self._again)
         self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
         self._writer = Writer(
             journal,
@@ -99,7 +105,9 @@ class Owner:
             again=self._again,
             committed=self._snapshotter.consider,
         )
-        self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
+        self._activator = Activator(
+            journal, runtime, self.slots, self.comparing, self.refusals, activated=self._activated
+        )
         self._looks = Looks(journal, self._looked)
         self._closing = False
 
@@ -149,13 +157,10 @@ class Owner:
         ------
         NotOwnerError
             This node does not hold the slot under that term.
-        JournalRegressedError
-            The slot has lost records.
         OverloadedError
             Too many commands wait. This one was not accepted.
         """
         if slot is not None and (slot.term != term or not term):
-            self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
             raise OverloadedError(
@@ -263,8 +268,13 @@ class Owner:
 
     # Slots
 
-    async def locate(self, slot: Slot) -> None:
+    async def locate(self, slot: Slot, mark: Mark | None = None) -> None:
         """Hold a slot, taking it if nobody else does.
+
+        Parameters
+        ----------
+        mark : Mark | None
+            What whoever asks remembers of the slot.
 
         Raises
         ------
@@ -275,13 +285,36 @@ class Owner:
         JournalError
             The journal cannot be asked.
         """
-        await self.leases.notice_acceptance()
-        self.leases.refuse_regressed(slot)
+        if mark is not None:
+            self.comparing.carry(slot.number, mark)
         if not slot.epoch and not self._closing:
             await self.leases.take_soon(slot)
+        elif slot.epoch and mark is not None and not slot.wrote(mark):
+            await self._vouch(slot)
         if not slot.epoch:
+            if self.comparing.closed(slot.number):  # unless its loss was accepted meanwhile
+                await self.leases.vouch(slot)
             raise self.refusals.of(slot)
         self.refusals.point(slot, None, None)
+
+    async def _vouch(self, slot: Slot) -> None:
+        """Compare a slot that is held with what whoever asks remembers."""
+        try:
+            await self.leases.vouch(slot)
+        except JournalRegressedError:
+            self.lose([slot])
+            raise
+
+    async def look(self) -> int:
+        """Give up what other nodes have closed, and everything once a loss was accepted; give the incarnation."""
+        incarnation, closed = await self._journal.closed_slots()
+        held = [slot for slot in self.slots if slot.epoch and slot.incarnation < incarnation]
+        self.lose(held)
+        numbers = {row.slot for row in closed if row.slot < len(self.slots) and self.slots[row.slot].epoch}
+        if numbers:
+            await self.comparing.compare(self.comparing.own(numbers))
+            self.lose([self.slots[number] for number in numbers if self.comparing.closed(number)])
+        return incarnation
 
     async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
         """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, TypeAlias, assert_never
 from uuid import UUID
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
+from casty_es.actors.slot import Slot
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import find_outcome
 from casty_es.codec import decode_command, encode_error, encode_reply
@@ -33,6 +34,8 @@ from casty_es.transport.wire import (
     ReadHistory,
     ReadPast,
     ReadPositions,
+    Recall,
+    Recalled,
     Refused,
     Request,
     ShardsFound,
@@ -40,6 +43,9 @@ from casty_es.transport.wire import (
 )
 
 __all__ = ["NodeService"]
+
+# What is answered after something was looked up.
+_Later: TypeAlias = Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions
 
 
 class NodeService:
@@ -72,22 +78,31 @@ class NodeService:
                     self._ask(request, answer)
                 except CastyError as error:
                     answer(_failure(error))
-            case Locate(slot=slot):
-                self._later(self._locate(slot), answer)
+            case Recall(slots=slots):
+                answer(self._recall(slots))
+            case _:
+                self._later(self._work(request), answer)
+
+    def _work(self, request: _Later) -> Coroutine[Any, Any, Answer]:
+        work: Coroutine[Any, Any, Answer]
+        match request:
+            case Locate():
+                work = self._locate(request)
             case FindShards(kind=kind, name=name):
-                self._later(self._shards(kind, name), answer)
+                work = self._shards(kind, name)
             case GetTopology():
-                self._later(self._topology(), answer)
+                work = self._topology()
             case FindOutcome():
-                self._later(self._outcome(request), answer)
+                work = self._outcome(request)
             case ReadHistory():
-                self._later(self._history(request), answer)
+                work = self._history(request)
             case ReadPast():
-                self._later(self._past(request), answer)
+                work = self._past(request)
             case ReadPositions():
-                self._later(read_positions(self._journal), answer)
+                work = read_positions(self._journal)
             case _:
                 assert_never(request)
+        return work
 
     def _ask(self, ask: Ask, answer: Callable[[Answer], None]) -> None:
         slot = self._owner.slots[self._checked(ask.slot)]
@@ -106,16 +121,21 @@ class NodeService:
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
 
-    async def _locate(self, number: int) -> Answer:
-        slot = self._owner.slots[self._checked(number)]
+    def _recall(self, slots: tuple[int, ...]) -> Answer:
+        marks = self._owner.comparing.own([slot for slot in slots if 0 <= slot < len(self._owner.slots)])
+        return Recalled({slot: tuple(known) for slot, known in marks.items() if known})
+
+    async def _locate(self, locate: Locate) -> Answer:
+        number = self._checked(locate.slot)
+        slot = self._owner.slots[number]
         try:
-            await self._owner.locate(slot)
+            await self._owner.locate(slot, locate.mark)
         except NotOwnerError as refusal:
             holder = (await self._membership.refresh()).owner(number)
             if holder is None:
                 return _failure(refusal)
             return Refused(str(refusal), number, holder.node_id, holder.address)
-        return Located(slot.term, slot.head.position)
+        return Located(slot.term, *_committed(slot))
 
     async def _shards(self, kind: str, name: str) -> Answer:
         recorded = (await self._journal.structures([(kind, name)]))[0]
@@ -184,10 +204,15 @@ def _reply(
         return
     error = future.exception()
     if error is None:
-        position = 0 if pending.slot is None else pending.slot.head.position
-        answer(Answered(encode_reply(future.result()), position))
+        answer(Answered(encode_reply(future.result()), *_committed(pending.slot)))
     else:
         answer(_failure(error))
+
+
+def _committed(slot: Slot | None) -> tuple[int, bytes]:
+    """Give how far a slot is committed, as an answer says it."""
+    mark = None if slot is None else slot.mark()
+    return (0, b"") if mark is None else (mark.position, mark.hash)
 
 
 def _failure(error: BaseException) -> Answer:
