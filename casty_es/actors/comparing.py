@@ -114,12 +114,10 @@ class Comparing:
 
     async def _missing(self, slot: int, mark: Mark, head: Head, hash_: bytes | None) -> bool:
         """Tell whether a slot's log lacks what is remembered of it."""
-        if mark.incarnation > self.incarnation or mark.position > head.position:
+        if mark.incarnation > self.incarnation or not mark.reached(head.position, hash_):
             return True
-        if not mark.hash:
+        if hash_ is not None or not mark.hash:
             return False
-        if hash_ is not None:
-            return not hash_.startswith(mark.hash)
         # Retention cuts records; where it did, a seal stands.
         seals = await self._journal.seals(slot, after=mark.position - 1, limit=1)
         return not seals or seals[0].first > mark.position

@@ -40,6 +40,16 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
         """Return the mark of a record."""
         return Mark(incarnation, position, hash_[:_HASH_BYTES])
 
+    def reached(self, position: int, found: bytes | None) -> bool:
+        """Tell whether a log that ends at a position has it.
+
+        Parameters
+        ----------
+        found : bytes | None
+            The hash of the record that stands at the mark, ``None`` if none does: whoever asks knows of cuts.
+        """
+        return self.position <= position and (found is None or found.startswith(self.hash))
+
     @property
     def place(self) -> tuple[int, int]:
         """Where it stands: the higher of two marks has the higher place."""
