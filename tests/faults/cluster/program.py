@@ -25,6 +25,7 @@ import msgspec
 from casty_es import CastyError, ClusteredActorSystem, Distributed, Settings
 from casty_es.client import ClusterClient
 from casty_es.journal.sql import SqlJournal
+from tests.faults.cluster.contradictions import ACTIONS, put_entry
 from tests.faults.mixed import Caller
 from tests.faults.recording import Recorder, to_line
 
@@ -112,6 +113,14 @@ class Program:
     async def get(self, name: str, timeout: float) -> int:  # noqa: ASYNC109 - the handle's
         """Read a counter."""
         return await self.d.counter(name, timeout=timeout).get()
+
+    async def act(self, what: str, on: str, seconds: float) -> Any:
+        """Do one of the things that are told of; see ``contradictions.py``."""
+        return await ACTIONS[what](Distributed(self.system), on, seconds)
+
+    async def put(self, on: str, seconds: float) -> None:
+        """Put the entry that is asked for there."""
+        await put_entry(Distributed(self.system), seconds=seconds, on=on)
 
     async def slots(self) -> list[int]:
         """Give the slots that this node holds, to its own knowledge."""
