@@ -3,7 +3,8 @@
 1. Everybody is asked at once, and waited for only a moment: a frozen node must not keep the others from its slots. What
    it remembers it says itself when it goes on, with whatever it asks for.
 2. A node whose last answer is still awaited is not waited for again.
-3. What was told is remembered here, too: it outlives whoever told it.
+3. A node that is listed no more is asked as long as it is connected: the list may have gone back with the database.
+4. What was told is remembered here, too: it outlives whoever told it.
 """
 
 from __future__ import annotations
@@ -48,13 +49,14 @@ class Peers:
         self._dialer = dialer
         self._remembered = remembered
         self._node_id = node_id
+        self._known: dict[str, NodeEntry] = {}
         self._asking: dict[str, asyncio.Task[Marks]] = {}
 
     async def recall(self, slots: Collection[int]) -> Marks:
         """Return what the others remember of these slots, as far as they answer at once."""
         tasks = []
-        for node in self._membership.topology.nodes.values():
-            if node.node_id != self._node_id and node.address is not None and node.node_id not in self._asking:
+        for node in self._others():
+            if node.address is not None and node.node_id not in self._asking:
                 task = asyncio.create_task(self._ask(node, node.address, slots), name="casty-recall")
                 self._asking[node.node_id] = task
                 tasks.append(task)
@@ -65,6 +67,16 @@ class Peers:
                 for slot, told in task.result().items():
                     marks.setdefault(slot, set()).update(told)
         return marks
+
+    def _others(self) -> list[NodeEntry]:
+        listed = self._membership.topology.nodes
+        connected = {
+            node_id: node
+            for node_id, node in self._known.items()
+            if node.address is not None and self._dialer.open_link(node.address) is not None
+        }
+        self._known = {**connected, **listed}
+        return [node for node in self._known.values() if node.node_id != self._node_id]
 
     async def _ask(self, node: NodeEntry, address: str, slots: Collection[int]) -> Marks:
         try:
