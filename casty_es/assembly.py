@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
+from casty_es.cluster.past import Past
 from casty_es.cluster.peers import Peers
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
@@ -54,9 +55,10 @@ class NodeParts:
             poll_seconds=settings.membership_seconds,
             changed=self.rebalancer.consider,
         )
+        self.past = Past(journal, self.owner.comparing, meta.slots)
         self.peers = Peers(self.membership, self.dialer, remembered, node_id=node_id)
         self.owner.comparing.peers = self.peers.recall
-        self.service = NodeService(self.owner, self.membership, journal, meta, settings)
+        self.service = NodeService(self.owner, self.membership, self.past, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)

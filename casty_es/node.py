@@ -28,7 +28,7 @@ from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_at_least_one, check_name, check_timeout
-from casty_es.replay import HistoryPage, Positions, Then, answer_then, history_page, read_positions
+from casty_es.replay import HistoryPage, Positions, Then, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
@@ -269,13 +269,11 @@ class ClusteredActorSystem:
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Read an entity's next events from the journal."""
-        self._running()
-        return await history_page(self.journal, name, after=after, after_time=after_time, limit=limit)
+        return await self._running().past.history(name, after=after, after_time=after_time, limit=limit)
 
     async def read_past(self, name: EntityName, query: Query, then: Then) -> Any:
         """Answer a query from an entity's state as of then."""
-        self._running()
-        return await answer_then(self.journal, name, query, then)
+        return await self._running().past.answer(name, query, then)
 
     async def read_positions(self) -> Positions:
         """Give how far every slot is committed."""

@@ -309,7 +309,8 @@ class Owner:
         """Give up what other nodes have closed, and everything once a loss was accepted; give the incarnation."""
         incarnation, closed = await self._journal.closed_slots()
         held = [slot for slot in self.slots if slot.epoch and slot.incarnation < incarnation]
-        self.lose(held)
+        if held:
+            self.lose(held)
         numbers = {row.slot for row in closed if row.slot < len(self.slots) and self.slots[row.slot].epoch}
         if numbers:
             await self.comparing.compare(self.comparing.own(numbers))

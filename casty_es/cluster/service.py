@@ -13,13 +13,14 @@ from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import find_outcome
+from casty_es.cluster.past import Past
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
-from casty_es.replay import answer_then, history_page, read_positions
+from casty_es.replay import read_positions
 from casty_es.transport.wire import (
     Answer,
     Answered,
@@ -57,13 +58,16 @@ class NodeService:
         The node's slots.
     membership : Membership
         The node's view of the cluster.
+    past : Past
+        What the node reads of the past.
     """
 
     def __init__(
-        self, owner: Owner, membership: Membership, journal: EventJournal, meta: Meta, settings: Settings
+        self, owner: Owner, membership: Membership, past: Past, journal: EventJournal, meta: Meta, settings: Settings
     ) -> None:
         self._owner = owner
         self._membership = membership
+        self._read = past
         self._journal = journal
         self._meta = meta
         self._settings = settings
@@ -160,14 +164,12 @@ class NodeService:
     async def _history(self, request: ReadHistory) -> Answer:
         name = EntityName(request.kind, request.name, request.key)
         limit = check_at_least_one(request.limit, "limit")
-        return await history_page(
-            self._journal, name, after=max(0, request.after), after_time=request.after_time, limit=limit
-        )
+        return await self._read.history(name, after=max(0, request.after), after_time=request.after_time, limit=limit)
 
     async def _past(self, request: ReadPast) -> Answer:
         name = EntityName(request.kind, request.name, request.key)
         query = decode_command(request.kind, request.command, request.body)
-        return Answered(encode_reply(await answer_then(self._journal, name, query, request.then)), 0)
+        return Answered(encode_reply(await self._read.answer(name, query, request.then)), 0)
 
     def _checked(self, slot: int) -> int:
         if not 0 <= slot < len(self._owner.slots):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +13,11 @@ import pytest
 from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.client import ClusterClient
 from casty_es.errors import JournalRegressedError, JournalUnavailableError
+from casty_es.journal.port import LEASE_ACQUIRED
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
-from tests.cluster.nodes import named_for, secret_of
+from casty_es.leases import postgres_session
+from tests.cluster.nodes import named_for, secret_of, slot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -58,6 +62,16 @@ async def test_whoever_was_told_refuses(journal_url: str, loss: Loss, first: str
     """Given a node that only asked, when the owner and its records are gone, then it neither reads nor writes."""
     async with told_five(journal_url, loss) as (told, name):
         await refused(told, name, first=first)
+
+
+async def test_the_past_is_not_read_of_a_log_that_went_back(journal_url: str, loss: Loss) -> None:
+    """Given records that are lost, when the history or the state of then is asked for, then it is refused too."""
+    async with told_five(journal_url, loss) as (told, name):
+        d = Distributed(told)
+        with pytest.raises(JournalRegressedError):
+            await d.counter(name).history().__anext__()
+        with pytest.raises(JournalRegressedError):
+            await d.at(datetime.now(UTC)).counter(name).get()
 
 
 @pytest.mark.parametrize("first", ["get", "increment"])
@@ -158,3 +172,24 @@ async def test_a_note_that_cannot_be_written_is_said(
         await refused(told, name)
     assert "could not be written down" in caplog.text
     assert "the disk is full" in caplog.text
+
+
+@pytest.mark.parametrize("use", ["increment", "get"])
+async def test_a_process_that_stood_still_takes_its_slots_anew(
+    postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """Given a process that was stopped for long, when it goes on, then it does nothing under its old lease record."""
+    async with node(postgres_journal_url) as system:
+        hits = Distributed(system).counter("hits")
+        await hits.increment()
+        # given a clock that tells of a minute that the process did not see
+        monkeypatch.setattr(postgres_session, "_now", _after_a_minute)
+        # when it is used, before it has heard of anything
+        await getattr(hits, use)()
+        # then there is another lease record, which the answer stands on
+        records = await system.journal.records(slot("counter", "hits"))
+        assert [record.type == LEASE_ACQUIRED for record in records] == [True, False, True, False][: 4 - (use == "get")]
+
+
+def _after_a_minute() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) + 60
