@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, Settings
+from casty_es.audit.retention import run_retention, set_retention
 from casty_es.client import ClusterClient
 from casty_es.errors import JournalRegressedError, JournalUnavailableError
 from casty_es.journal.port import LEASE_ACQUIRED
@@ -21,6 +22,7 @@ from tests.cluster.nodes import named_for, secret_of, slot
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from .loss import Loss
 
@@ -147,6 +149,23 @@ async def test_an_older_log_that_is_whole_is_not_closed(journal_url: str) -> Non
                         await Distributed(system).counter(name).increment()
         assert [await Distributed(one).counter(name).get() for name in names] == [9] * len(names)
         assert (await one.journal.closed_slots())[1] == []
+
+
+async def test_a_record_that_retention_cut_is_not_lost(journal_url: str, tmp_path: Path) -> None:
+    """Given a process that remembers a record, when it was cut since, then its seal is enough."""
+    told = node(journal_url)
+    async with told:
+        for _ in range(5):
+            await Distributed(told).counter("hits").increment()
+    async with node(journal_url) as other:
+        for _ in range(10):
+            await Distributed(other).counter("hits").increment()
+        assert isinstance(other.journal, SqlJournal)
+        await set_retention(other.journal, "counter", "hits", 2)
+        done = await run_retention(other, other.journal, tmp_path, pace=0)
+        assert done.events > 5
+    async with told:
+        assert await Distributed(told).counter("hits").increment() == 16
 
 
 async def test_restored_records_open_the_slot_again(journal_url: str, loss: Loss) -> None:
