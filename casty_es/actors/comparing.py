@@ -58,9 +58,21 @@ class Comparing:
         self.peers: Callable[[Collection[int]], Awaitable[Marks]] = _nobody
 
     def carry(self, slot: int, mark: Mark) -> None:
-        """Note what somebody who asks for a slot remembers of it, until the slot was compared."""
+        """Note what somebody who asks for a slot remembers of it, until ``drop``."""
         self._carried.setdefault(slot, set()).add(mark)
         self.remembered.note(slot, mark)
+
+    def carries(self, slot: int, mark: Mark) -> bool:
+        """Tell whether a mark that somebody carried was not compared yet."""
+        return mark in self._carried.get(slot, set())
+
+    def drop(self, slot: int, marks: set[Mark]) -> None:
+        """Note that these marks were compared, or that nobody waits for it any more."""
+        left = self._carried.get(slot, set()) - marks
+        if left:
+            self._carried[slot] = left
+        else:
+            self._carried.pop(slot, None)
 
     def own(self, slots: Collection[int]) -> Marks:
         """Return what this process remembers of some slots."""
@@ -109,7 +121,7 @@ class Comparing:
             else:
                 if self._closed.pop(slot, None) is not None:
                     _LOG.warning("Slot %d is open again: its log has all that is remembered of it", slot)
-                self._carried.pop(slot, None)
+                self.drop(slot, marks[slot])
         return heads
 
     async def _missing(self, slot: int, mark: Mark, head: Head, hash_: bytes | None) -> bool:

@@ -285,25 +285,29 @@ class Owner:
         JournalError
             The journal cannot be asked.
         """
-        if mark is not None:
+        if mark is None or slot.wrote(mark):
+            await self._locate(slot)
+        else:
             self.comparing.carry(slot.number, mark)
+            try:
+                await self._locate(slot)
+                if self.comparing.carries(slot.number, mark):  # the slot was held already
+                    await self.leases.vouch(slot, mark)
+                    await self._locate(slot)
+            except JournalRegressedError:
+                self.lose([slot])
+                raise
+            finally:
+                self.comparing.drop(slot.number, {mark})
+        self.refusals.point(slot, None, None)
+
+    async def _locate(self, slot: Slot) -> None:
         if not slot.epoch and not self._closing:
             await self.leases.take_soon(slot)
-        elif slot.epoch and mark is not None and not slot.wrote(mark):
-            await self._vouch(slot)
         if not slot.epoch:
             if self.comparing.closed(slot.number):  # unless its loss was accepted meanwhile
                 await self.leases.vouch(slot)
             raise self.refusals.of(slot)
-        self.refusals.point(slot, None, None)
-
-    async def _vouch(self, slot: Slot) -> None:
-        """Compare a slot that is held with what whoever asks remembers."""
-        try:
-            await self.leases.vouch(slot)
-        except JournalRegressedError:
-            self.lose([slot])
-            raise
 
     async def look(self) -> int:
         """Give up what other nodes have closed, and everything once a loss was accepted; give the incarnation."""

@@ -30,6 +30,7 @@ from casty_es.errors import (
     LeaseLostError,
 )
 from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
+from casty_es.journal.remembered import Mark
 from casty_es.leases.port import LeaseManager, LeaseSession
 from casty_es.runtime import Runtime
 
@@ -229,7 +230,7 @@ class SlotLeases:
         """Tell whether the lease session is known to have lasted until now, so that nobody can have taken the slots."""
         return self._session is not None and self._session.stands()
 
-    async def vouch(self, slot: Slot) -> None:
+    async def vouch(self, slot: Slot, mark: Mark | None = None) -> None:
         """Compare a slot with what whoever asks for it remembers, and with what this process does.
 
         Raises
@@ -239,7 +240,10 @@ class SlotLeases:
         JournalError
             The journal cannot be read.
         """
-        await self.comparing.compare(self.comparing.own([slot.number]))
+        marks = self.comparing.own([slot.number])
+        if mark is not None:
+            marks[slot.number].add(mark)
+        await self.comparing.compare(marks)
         self.comparing.refuse(slot.number)
 
     def _lease_records(self, heads: dict[int, Head], now: int) -> Append:

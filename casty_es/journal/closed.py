@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.errors import SchemaError
 from casty_es.journal.backend import Backend
 from casty_es.journal.remembered import ClosedSlot, Mark
 
@@ -53,6 +54,8 @@ class ClosedSlots:
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
         """Return the incarnation as of now, and the closed slots."""
         rows = await self._opened().read(_CLOSED)
+        if not rows:
+            raise SchemaError("The journal's table casty_meta is empty. Nothing was done. Finish its import or copy.")
         return rows[0][0], [
             ClosedSlot(row[1], Mark(row[2], row[3], bytes(row[4])), *row[5:]) for row in rows if row[1] is not None
         ]
