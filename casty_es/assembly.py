@@ -9,6 +9,8 @@ from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
+from casty_es.cluster.past import Past
+from casty_es.cluster.peers import Peers
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
 from casty_es.cluster.topology import Topology
@@ -18,6 +20,7 @@ from casty_es.gateway.asking import Gateway
 from casty_es.gateway.directory import JournalDirectory
 from casty_es.gateway.routing import Routes
 from casty_es.journal.port import EventJournal, Meta
+from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.memory import ProcessLeaseManager
@@ -50,9 +53,11 @@ class NodeParts:
         settings: Settings,
         identity: Identity,
         dialer: Dialer,
+        remembered: Remembered,
     ) -> None:
         node_id = identity.node_id
         self.failure: str | None = None
+        self.remembered = remembered
         self.identity = identity
         self.slots = meta.slots
         self.clock = CheckedClock(runtime, journal, settings.max_clock_ahead_seconds)
@@ -62,6 +67,7 @@ class NodeParts:
             manager,
             self.clock,
             settings,
+            remembered,
             node_id=node_id,
             ended=self.ended,
             process=identity.process,
@@ -71,7 +77,7 @@ class NodeParts:
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
             journal,
-            self.owner.leases,
+            self.owner,
             runtime,
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
@@ -79,11 +85,14 @@ class NodeParts:
             changed=self._looked,
             ended=self.ended,
         )
+        self.past = Past(journal, self.owner.comparing, meta.slots)
+        self.peers = Peers(self.membership, self.dialer, remembered, node_id=node_id)
+        self.owner.comparing.peers = self.peers.recall
         self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
-        self.service = NodeService(self.owner, self.membership, self.outcomes, journal, meta, settings)
+        self.service = NodeService(self.owner, self.membership, self.outcomes, self.past, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
-        self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)
+        self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
 
     async def _looked(self, topology: Topology) -> None:
@@ -126,6 +135,7 @@ class NodeParts:
         await self.membership.leave()
         await self.owner.close()
         await self.routes.close()
+        await self.peers.close()
         await self.service.close()
         if self.listener is not None:
             await self.listener.close()

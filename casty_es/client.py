@@ -24,6 +24,7 @@ from casty_es.gateway.routing import Routes
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
 from casty_es.journal.port import EntityName
+from casty_es.journal.remembered import Remembered
 from casty_es.names import check_name
 from casty_es.replay import HistoryPage, Positions, Then
 from casty_es.runtime import Runtime, SystemRuntime
@@ -87,6 +88,7 @@ class ClusterClient:
         self._secret = secret
         self._ssl = ssl
         self._runtime = runtime or SystemRuntime()
+        self._remembered = Remembered()
         self._gateway: Gateway | None = None
         self._directory: _NodesDirectory | None = None
         self._dialer: Dialer | None = None
@@ -107,7 +109,7 @@ class ClusterClient:
         directory.learn(learned)
         self.settings = _agreeing(self.settings, learned)
         self._dialer, self._directory = dialer, directory
-        routes = Routes(directory, dialer, None, node_id=identity.node_id)
+        routes = Routes(directory, dialer, None, self._remembered, node_id=identity.node_id)
         self._gateway = Gateway(directory, routes, None, self._runtime)
         self._loop = asyncio.get_running_loop()
         return self

@@ -23,8 +23,9 @@ from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.journal.remembered import Remembered
 from casty_es.names import check_at_least_one, check_name, check_timeout
-from casty_es.replay import HistoryPage, Positions, Then, answer_then, history_page, read_positions
+from casty_es.replay import HistoryPage, Positions, Then, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
@@ -122,6 +123,7 @@ class ClusteredActorSystem:
         self._session_url = session_url
         self._node_id = None if node_id is None else check_name(node_id, "node_id")
         self._runtime = runtime or SystemRuntime()
+        self._remembered = Remembered()  # for as long as this object lives, however often it is started
         self._node: NodeParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not been started"
@@ -138,7 +140,9 @@ class ClusteredActorSystem:
         manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
         try:
             dialer = await self._dialer(identity)
-            node = NodeParts(self.journal, meta, manager, self._runtime, self.settings, identity, dialer)
+            node = NodeParts(
+                self.journal, meta, manager, self._runtime, self.settings, identity, dialer, self._remembered
+            )
         except BaseException:
             await self.journal.close()
             raise
@@ -302,13 +306,11 @@ class ClusteredActorSystem:
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Read an entity's next events from the journal."""
-        self._running()
-        return await history_page(self.journal, name, after=after, after_time=after_time, limit=limit)
+        return await self._running().past.history(name, after=after, after_time=after_time, limit=limit)
 
     async def read_past(self, name: EntityName, query: Query, then: Then) -> Any:
         """Answer a query from an entity's state as of then."""
-        self._running()
-        return await answer_then(self.journal, name, query, then)
+        return await self._running().past.answer(name, query, then)
 
     async def read_positions(self) -> Positions:
         """Give how far every slot is committed."""

@@ -10,7 +10,7 @@
    have written it; it is looked up again for the next one, because another node may record it, under another number.
 5. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
    refused. A query that is addressed to nobody is answered from what was just read, unless somebody holds something
-   there or stands in line.
+   there or stands in line, and if the log has, after that, all that anybody remembered of it before.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from casty_es.actors.comparing import Comparing, Marks
 from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
 from casty_es.actors.refusals import Refusals
@@ -86,6 +87,8 @@ class Activator:
     ----------
     slots : list[Slot]
         Every slot of the journal, by number.
+    comparing : Comparing
+        Tells whether a slot has what is remembered of it, before a query is answered from what nobody holds.
     refusals : Refusals
         What commands are told that came to the wrong node.
     activated : Callable[[Entity, list[Pending]], None]
@@ -97,6 +100,7 @@ class Activator:
         journal: EventJournal,
         runtime: Runtime,
         slots: list[Slot],
+        comparing: Comparing,
         refusals: Refusals,
         *,
         activated: Callable[[Entity, list[Pending]], None],
@@ -104,6 +108,7 @@ class Activator:
         self._journal = journal
         self._runtime = runtime
         self._slots = slots
+        self._comparing = comparing
         self._refusals = refusals
         self._activated = activated
         self._cold: dict[EntityName, _Cold] = {}
@@ -226,6 +231,10 @@ class Activator:
         epochs = {cold.name: cold.slot.epoch for cold in batch if cold.slot is not None}
         for cold in batch:
             cold.asked = len(cold.pendings)
+        marks = await self._comparing.recollect(
+            {cold.slot.number for cold in batch if cold.slot is not None and not cold.slot.epoch}
+        )
+        read: list[_Cold] = []  # to the end, in slots that nobody holds
         stored = await self._journal.entities([cold.name for cold in batch])
         tails: dict[int, _Cold] = {}
         for cold, found in zip(batch, stored, strict=True):
@@ -234,7 +243,7 @@ class Activator:
             if await self._misplaced(cold):
                 continue
             if found is None:
-                self._finish(cold, epochs[cold.name])
+                self._finish(cold, epochs[cold.name], read)
             elif await self._unpack_snapshot(cold, found):
                 tails[found.id] = cold
         after = {id_: cold.entity.sequence for id_, cold in tails.items() if cold.entity is not None}
@@ -248,9 +257,10 @@ class Activator:
             last = page[-1][0] if full else None
             for id_ in [id_ for id_ in after if last is None or id_ < last]:
                 del after[id_]
-                self._finish(tails[id_], epochs[tails[id_].name])
+                self._finish(tails[id_], epochs[tails[id_].name], read)
             if last in after:
                 after[last] = page[-1][1]
+        await self._answer_unheld(read, marks)
 
     async def _misplaced(self, cold: _Cold) -> bool:
         """Tell whether an entity is not to be read, because of where it is or because nobody knows where it belongs."""
@@ -354,13 +364,16 @@ class Activator:
         slot = "" if cold.slot is None else f"slot {cold.slot.number}, "
         return f"{slot}sequence {sequence}"
 
-    def _finish(self, cold: _Cold, epoch: int) -> None:
-        """Hand an entity that is read to the end over to its commands."""
+    def _finish(self, cold: _Cold, epoch: int, read: list[_Cold]) -> None:
+        """Hand an entity that is read to the end over to its commands, or put it to those that nobody holds."""
         entity, slot = cold.entity, cold.slot
         if entity is None or slot is None:
             return
         entity.committed, entity.committed_sequence = entity.state, entity.sequence
-        if not slot.epoch or not cold.recorded:
+        if not slot.epoch:
+            read.append(cold)
+            return
+        if not cold.recorded:
             self._answer(cold, entity)
             return
         if slot.epoch != epoch:
@@ -372,6 +385,23 @@ class Activator:
             entity.id, entity.salt = slot.new_entity_id(), self._runtime.salt()
         del self._cold[cold.name]
         self._activated(entity, cold.pendings)
+
+    async def _answer_unheld(self, read: list[_Cold], marks: Marks) -> None:
+        """Answer from what was read, unless the log lacks, after that, what was remembered of it before."""
+        heads = await self._comparing.compare(marks) if read else {}
+        for cold in read:
+            entity, slot = cold.entity, cold.slot
+            if entity is None or slot is None:
+                continue
+            if slot.number not in marks:  # given up while this was read
+                cold.entity = None
+                self._enqueue(cold)
+            elif self._comparing.closed(slot.number):
+                del self._cold[cold.name]
+                cold.fail(self._comparing.error(slot.number))
+            else:
+                self._comparing.seen(slot.number, heads[slot.number])
+                self._answer(cold, entity)
 
     def _answer(self, cold: _Cold, entity: Entity) -> None:
         """Answer queries from a state that was read after they arrived; nothing else is decided on it.

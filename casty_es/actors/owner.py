@@ -23,6 +23,7 @@ from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
+from casty_es.actors.comparing import Comparing
 from casty_es.actors.deaths import Deaths
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.looking import Looks
@@ -37,8 +38,9 @@ from casty_es.actors.waiters import Waiters
 from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.decider import WAITING, Command, Request
-from casty_es.errors import CastyError
+from casty_es.errors import CastyError, JournalRegressedError
 from casty_es.journal.port import EntityName, EventJournal, Meta
+from casty_es.journal.remembered import Mark, Remembered
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, closed, not_taken_in
@@ -60,6 +62,8 @@ class Owner:
         An open journal.
     meta : Meta
         What ``journal.open`` gave.
+    remembered : Remembered
+        What this process was told, which may be more than what it writes from now on.
     ended : Callable[[str], None]
         Told why, when nothing can be written any more, although the owner was not closed.
     process : str
@@ -75,12 +79,14 @@ class Owner:
         manager: LeaseManager,
         runtime: Runtime,
         settings: Settings,
+        remembered: Remembered,
         *,
         node_id: str,
         ended: Callable[[str], None],
         process: str,
         connected: Callable[[str], bool],
     ) -> None:
+        self._journal = journal
         self._runtime = runtime
         self._process = process
         self._settings = settings
@@ -89,8 +95,10 @@ class Owner:
         self._entities: OrderedDict[EntityName, Entity] = OrderedDict()
         self._table: dict[bytes, Pending] = {}
         self._draining: dict[Slot, list[Pending]] = {}
+        remembered.follow([slot.mark for slot in self.slots])
+        self.comparing = Comparing(journal, remembered, runtime, node_id=node_id, incarnation=meta.incarnation)
         self.leases = SlotLeases(
-            journal, manager, runtime, node_id=node_id, process=process, incarnation=meta.incarnation, lost=self._lost
+            journal, manager, runtime, self.comparing, node_id=node_id, process=process, lost=self._lost
         )
         self._waiters = Waiters(
             lease_seconds=settings.lease_seconds,
@@ -98,7 +106,7 @@ class Owner:
             look_again=self._look_again,
             refusal=self.refusals.gone,
         )
-        self._prover = Prover(journal, lost=lambda slot: self.lose([slot]), again=self._again)
+        self._prover = Prover(journal, self.leases, lost=lambda slot: self.lose([slot]), again=self._again)
         self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
         self._writer = Writer(
             journal,
@@ -114,7 +122,9 @@ class Owner:
             committed=self._snapshotter.consider,
             ended=ended,
         )
-        self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
+        self._activator = Activator(
+            journal, runtime, self.slots, self.comparing, self.refusals, activated=self._activated
+        )
         self._looks = Looks(journal, self._looked)
         deaths = Deaths(self.leases.session, connected, process=process)
         self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
@@ -170,13 +180,10 @@ class Owner:
         ------
         NotOwnerError
             This node does not hold the slot under that term.
-        JournalRegressedError
-            The slot has lost records.
         OverloadedError
             Too many commands wait. This one was not accepted.
         """
         if slot is not None and (slot.term != term or not term):
-            self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
             self._waiters.hear(name, command)
@@ -288,8 +295,13 @@ class Owner:
 
     # Slots
 
-    async def locate(self, slot: Slot) -> None:
+    async def locate(self, slot: Slot, mark: Mark | None = None) -> None:
         """Hold a slot, taking it if nobody else does.
+
+        Parameters
+        ----------
+        mark : Mark | None
+            What whoever asks remembers of the slot.
 
         Raises
         ------
@@ -300,13 +312,41 @@ class Owner:
         JournalError
             The journal cannot be asked.
         """
-        await self.leases.notice_acceptance()
-        self.leases.refuse_regressed(slot)
+        if mark is None or slot.wrote(mark):
+            await self._locate(slot)
+        else:
+            self.comparing.carry(slot.number, mark)
+            try:
+                await self._locate(slot)
+                if self.comparing.carries(slot.number, mark):  # the slot was held already
+                    await self.leases.vouch(slot, mark)
+                    await self._locate(slot)
+            except JournalRegressedError:
+                self.lose([slot])
+                raise
+            finally:
+                self.comparing.drop(slot.number, {mark})
+        self.refusals.point(slot, None, None)
+
+    async def _locate(self, slot: Slot) -> None:
         if not slot.epoch and not self._closing:
             await self.leases.take_soon(slot)
         if not slot.epoch:
+            if self.comparing.closed(slot.number):  # unless its loss was accepted meanwhile
+                await self.leases.vouch(slot)
             raise self.refusals.of(slot)
-        self.refusals.point(slot, None, None)
+
+    async def look(self) -> int:
+        """Give up what other nodes have closed, and everything once a loss was accepted; give the incarnation."""
+        incarnation, closed = await self._journal.closed_slots()
+        held = [slot for slot in self.slots if slot.epoch and slot.incarnation < incarnation]
+        if held:
+            self.lose(held)
+        numbers = {row.slot for row in closed if row.slot < len(self.slots) and self.slots[row.slot].epoch}
+        if numbers:
+            await self.comparing.compare(self.comparing.own(numbers))
+            self.lose([self.slots[number] for number in numbers if self.comparing.closed(number)])
+        return incarnation
 
     async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
         """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""

@@ -11,12 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
 from casty_es.errors import JournalError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, Head
+
+if TYPE_CHECKING:
+    from casty_es.actors.slot_leases import SlotLeases
 
 __all__ = ["Prover"]
 
@@ -37,6 +40,8 @@ class Prover:
 
     Parameters
     ----------
+    leases : SlotLeases
+        Knows whether this process may have stood still for so long that its slots went elsewhere.
     lost : Callable[[Slot], None]
         Told when a slot's head is somebody else's.
     again : Callable[[EntityName, Pending], None]
@@ -46,11 +51,13 @@ class Prover:
     def __init__(
         self,
         journal: EventJournal,
+        leases: SlotLeases,
         *,
         lost: Callable[[Slot], None],
         again: Callable[[EntityName, Pending], None],
     ) -> None:
         self._journal = journal
+        self._leases = leases
         self._lost = lost
         self._again = again
         self._claims: list[_Claim] = []
@@ -97,6 +104,9 @@ class Prover:
         if claim.pending.abandoned():
             return
         if slot.epoch != claim.epoch or not slot.epoch:
+            self._again(claim.name, claim.pending)
+        elif not self._leases.stands():  # in a log that went back, a head of one's own proves nothing
+            self._lost(slot)
             self._again(claim.name, claim.pending)
         elif head.position >= claim.position and (head.position, head.hash) in slot.recent:
             claim.pending.settle(claim.reply)

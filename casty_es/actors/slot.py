@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final
 
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, Head
+from casty_es.journal.remembered import Mark
 
 __all__ = ["Slot", "split_term", "term_of"]
 
@@ -26,16 +27,19 @@ class Slot:
     term : int
         What commands are addressed to: the epoch behind the journal's incarnation, because a database that lost records
         may give the same positions again; 0 while the slot is not held.
+    incarnation : int
+        The journal's incarnation when this node took it last.
     head : Head
         The last record that this node wrote.
     """
 
-    __slots__ = ("_entity_number", "epoch", "head", "number", "recent", "recorded_at", "since", "term")
+    __slots__ = ("_entity_number", "epoch", "head", "incarnation", "number", "recent", "recorded_at", "since", "term")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.epoch = 0
         self.term = 0
+        self.incarnation = 0
         self.head = EMPTY_SLOT
         self.recorded_at = 0
         self.since = 0
@@ -46,6 +50,7 @@ class Slot:
         """Begin to own the slot under the lease record that stands at ``lease``."""
         self.epoch = lease.position
         self.term = term_of(incarnation, lease.position)
+        self.incarnation = incarnation
         self.since = recorded_at
         self._entity_number = entity_number
         self.recent.clear()
@@ -61,6 +66,17 @@ class Slot:
         self.head = head
         self.recorded_at = recorded_at
         self.recent.append((head.position, head.hash))
+
+    def mark(self) -> Mark | None:
+        """Give how far this node knows the slot to be committed, from what it wrote itself."""
+        head = self.head
+        return Mark.of(self.incarnation, head.position, head.hash) if head.position else None
+
+    def wrote(self, mark: Mark) -> bool:
+        """Tell whether a mark is that of a record which this node wrote under the present epoch, not long ago."""
+        return mark.incarnation == self.incarnation and any(
+            position == mark.position and hash_.startswith(mark.hash) for position, hash_ in self.recent
+        )
 
     def new_entity_id(self) -> int:
         """Give the id of a new entity. A number whose append failed is not given again, which does no harm."""

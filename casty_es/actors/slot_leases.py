@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
 
 from casty_es.actors.batch import lease_row
+from casty_es.actors.comparing import Comparing
 from casty_es.actors.doubts import Doubts
 from casty_es.actors.slot import Slot
 from casty_es.background import Errands
@@ -27,11 +28,11 @@ from casty_es.errors import (
     AppendRejectedError,
     ConfigurationError,
     ConflictError,
-    JournalRegressedError,
     JournalUnavailableError,
     LeaseLostError,
 )
-from casty_es.journal.port import EMPTY_SLOT, LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
+from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
+from casty_es.journal.remembered import Mark
 from casty_es.leases.port import LeaseManager, LeaseSession
 from casty_es.processes import process_of
 from casty_es.runtime import Runtime
@@ -52,8 +53,8 @@ class SlotLeases:
         The node's name, which the lease records carry beside the id of its process.
     process : str
         What the process is called (``processes.py``).
-    incarnation : int
-        The journal's incarnation as last seen: how often a loss of records has been accepted, plus one.
+    comparing : Comparing
+        Closes the slots whose log lacks what is remembered of it.
     lost : Callable[[str], None]
         Told the reason when the node's lease session is lost, and every slot with it.
     """
@@ -63,10 +64,10 @@ class SlotLeases:
         journal: EventJournal,
         manager: LeaseManager,
         runtime: Runtime,
+        comparing: Comparing,
         *,
         node_id: str,
         process: str,
-        incarnation: int,
         lost: Callable[[str], None],
     ) -> None:
         self._journal = journal
@@ -83,9 +84,8 @@ class SlotLeases:
         self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
         self._batching: asyncio.Task[None] | None = None
         self._errands = Errands()
-        self._regressed: dict[Slot, tuple[str, int]] = {}  # why, and under which incarnation
         self.doubts = Doubts()
-        self.incarnation = incarnation
+        self.comparing = comparing
         self.address: str | None = None
 
     async def session(self) -> LeaseSession:
@@ -101,7 +101,7 @@ class SlotLeases:
         async with self._opening:
             if self._closed:
                 raise JournalUnavailableError("The node is closing and takes no slots any more. Nothing was done.")
-            if self._session is None or self._session.lost.done():
+            if self._session is None or not self._session.stands():
                 self._session = session = await self._manager.open(self._node_id, self._process)
                 session.lost.add_done_callback(self._lost)
                 _LOG.info("Node %s opened its lease session", self._node_id)
@@ -149,7 +149,7 @@ class SlotLeases:
         Raises
         ------
         JournalRegressedError
-            A slot's log is shorter than what this node has seen of it.
+            A slot's log lacks what is remembered of it.
         LeaseLostError
             The slots were taken away again and again.
         JournalError
@@ -175,10 +175,10 @@ class SlotLeases:
             if not mine:
                 return
             # Read after the locks are there: what an earlier owner wrote before it let go must be seen.
-            heads = await self._journal.heads(list(mine))
-            await self._refuse_regressed(mine, heads)
-            now = self._runtime.now()
-            incarnation = self.incarnation = await self._journal.incarnation()
+            heads = await self.comparing.compare(await self.comparing.recollect(list(mine)))
+            for number in mine:
+                self.comparing.refuse(number)
+            now, incarnation = self._runtime.now(), self.comparing.incarnation
             append = self._lease_records(heads, now)
             try:
                 await self._journal.append(append)
@@ -195,7 +195,7 @@ class SlotLeases:
             numbers = await self._journal.entity_numbers(list(mine))
             rows = [SlotRow(row[0], self._node_id, self.address, row[1], now) for row in append.events]
             await self._journal.save_slots(rows)
-            if session.lost.done():
+            if not session.stands():
                 self.doubts.note(mine.values())  # a record without use, like one in doubt
                 continue
             for row in append.events:
@@ -250,55 +250,28 @@ class SlotLeases:
         if self._session is not None:
             self._session.abandon_after_fork()
 
-    def note_regression(self, slots: Iterable[Slot], heads: dict[int, Head]) -> None:
-        """Close those of these slots whose head lies before what this node has seen committed."""
-        for slot in slots:
-            head = heads[slot.number]
-            if head.position < slot.head.position and slot not in self._regressed:
-                self._close(slot, head)
+    def stands(self) -> bool:
+        """Tell whether the lease session is known to have lasted until now, so that nobody can have taken the slots."""
+        return self._session is not None and self._session.stands()
 
-    def refuse_regressed(self, slot: Slot) -> None:
-        """Refuse to work on a slot that has lost records.
+    async def vouch(self, slot: Slot, mark: Mark | None = None) -> None:
+        """Compare a slot with what whoever asks for it remembers, and with what this process does.
 
         Raises
         ------
         JournalRegressedError
-            It has.
+            Its log lacks some of it.
+        JournalError
+            The journal cannot be read.
         """
-        if slot in self._regressed:
-            raise JournalRegressedError(self._regressed[slot][0])
-
-    async def notice_acceptance(self) -> None:
-        """Open closed slots again if an operator has accepted the loss since they were closed."""
-        if not self._regressed:
-            return
-        self.incarnation = await self._journal.incarnation()
-        for slot, (_, closed_under) in list(self._regressed.items()):
-            if self.incarnation > closed_under:
-                slot.head = EMPTY_SLOT
-                del self._regressed[slot]
-
-    async def _refuse_regressed(self, slots: dict[int, Slot], heads: dict[int, Head]) -> None:
-        self.note_regression(slots.values(), heads)
-        for number, slot in slots.items():
-            seen = slot.head
-            if seen.position and slot not in self._regressed:
-                record = await self._journal.records(number, after=seen.position - 1, limit=1)
-                if not record or record[0].hash != seen.hash:
-                    self._close(slot, heads[number])
-            self.refuse_regressed(slot)
-
-    def _close(self, slot: Slot, head: Head) -> None:
-        why = (
-            f"The database has lost records of slot {slot.number}: position {slot.head.position} was committed and is "
-            f"not there any more (the log ends at {head.position}). The slot is closed, nothing was written. Restore "
-            f"the records, or accept the loss with `casty-es accept-loss`."
-        )
-        _LOG.error("%s", why)
-        self._regressed[slot] = (why, self.incarnation)
+        marks = self.comparing.own([slot.number])
+        if mark is not None:
+            marks[slot.number].add(mark)
+        await self.comparing.compare(marks)
+        self.comparing.refuse(slot.number)
 
     def _lease_records(self, heads: dict[int, Head], now: int) -> Append:
-        said = {"node": self._node_id, "process": self._process, "incarnation": self.incarnation}
+        said = {"node": self._node_id, "process": self._process, "incarnation": self.comparing.incarnation}
         payload = msgspec.json.encode(said).decode()
         rows = [lease_row(number, heads[number], payload, now, LEASE_ACQUIRED) for number in sorted(heads)]
         return Append([(number, heads[number].position, heads[number].hash) for number in sorted(heads)], rows)

@@ -194,6 +194,9 @@ class Writer:
         batch = Batch(entries, now)
         try:
             if batch.append.events:
+                if not self._leases.stands():
+                    self._overtaken(batch)
+                    return
                 await self._journal.append(batch.append)
         except (AppendRejectedError, JournalUnavailableError, ConfigurationError) as error:
             await self._rejected(batch, error)
@@ -228,6 +231,14 @@ class Writer:
             if held:
                 self._committed(entity)
 
+    def _overtaken(self, batch: Batch) -> None:
+        """Write nothing: this process stood still for so long that another may have had its slots.
+
+        The predecessors would tell in a log that only grows. In one that went back meanwhile they may fit again.
+        """
+        self.lose(set(batch.by_slot()))
+        self._refuse(batch.entries)
+
     async def _rejected(self, batch: Batch, error: CastyError) -> None:
         """Nothing was written: find out for whom that is final."""
         moved = await self._moved(batch)
@@ -250,11 +261,12 @@ class Writer:
     async def _moved(self, batch: Batch) -> set[Slot] | None:
         """Give the slots whose head is not the one this owner wrote; ``None`` when nobody can say."""
         try:
-            heads = await self._journal.heads([slot.number for slot in batch.heads])
+            heads = await self._leases.comparing.compare(
+                self._leases.comparing.own([slot.number for slot in batch.heads])
+            )
         except (JournalError, ConfigurationError):
             return None
         before = {slot: hash_ for slot, (_, _, hash_) in zip(batch.heads, batch.append.predecessors, strict=True)}
-        self._leases.note_regression(before, heads)
         return {slot for slot, hash_ in before.items() if heads[slot.number].hash != hash_}
 
     async def _unknown(self, batch: Batch, error: Exception) -> None:

@@ -10,7 +10,7 @@ import typer
 from casty_es.cli.common import Json, dumps
 from casty_es.cli.doctor_structures import examined as examined_structures
 from casty_es.cli.doctor_structures import repaired
-from casty_es.cli.tables import Table
+from casty_es.cli.tables import Table, short_time
 from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
@@ -29,6 +29,8 @@ __all__ = ["doctor", "examined"]
 # Shorter ones could be guessed from one recorded handshake.
 _SECRET_BYTES: Final = 16
 _MICROSECONDS: Final = 1_000_000
+
+_NAMED: Final = 3  # of the slots that are closed
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -103,7 +105,8 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
             except JournalUnavailableError as error:
                 checks.append(Check("database", ok=False, found=str(error)))
         if meta is not None:
-            checks += [await _secret(journal), await _times(journal), await examined_structures(journal, meta.slots)]
+            checks += [await _secret(journal), await _times(journal), await _lost_records(journal)]
+            checks.append(await examined_structures(journal, meta.slots))
             if not is_sqlite(url):
                 checks.append(await _secret_is_private(url))
     finally:
@@ -117,6 +120,31 @@ def _schema(revision: str | None) -> Check:
     advice = "Install a newer casty-es." if newer else "Run `casty-es db upgrade`."
     return Check(
         "schema", revision == schema.EXPECTED_REVISION, f"{found}; {schema.EXPECTED_REVISION} is needed", advice
+    )
+
+
+async def _lost_records(journal: SqlJournal) -> Check:
+    """Whether slots are closed, because their logs do not reach what somebody was told."""
+    _, closed = await journal.closed_slots()
+    heads = await journal.heads([row.slot for row in closed])
+    hashes = await journal.hashes([(row.slot, row.mark.position) for row in closed])
+    lost = [
+        row
+        for row in closed
+        if not row.mark.reached(heads[row.slot].position, hashes.get((row.slot, row.mark.position)))
+    ]
+    named = "; ".join(
+        f"slot {row.slot} ended at position {row.found}, and {row.mark.position} had been committed "
+        f"({row.node_id}, {short_time(row.closed_at)})"
+        for row in lost[:_NAMED]
+    )
+    more = f"; and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+    return Check(
+        "lost records",
+        not lost,
+        f"{named}{more}" if lost else "no slot is closed over a loss of records",
+        "Restore the records, or accept the loss with `casty-es accept-loss`. Until then these slots stay closed.",
+        required=False,
     )
 
 

@@ -17,7 +17,7 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from casty_es.actors.slot_leases import SlotLeases
+from casty_es.actors.owner import Owner
 from casty_es.background import Errands, Loop, looked_at
 from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
@@ -58,7 +58,7 @@ class Membership:
     def __init__(
         self,
         journal: EventJournal,
-        leases: SlotLeases,
+        owner: Owner,
         runtime: Runtime,
         *,
         node_id: str,
@@ -68,7 +68,8 @@ class Membership:
         ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
-        self._leases = leases
+        self._owner = owner
+        self._leases = owner.leases
         self._runtime = runtime
         self._node_id = node_id
         self.address: str | None = None
@@ -131,7 +132,7 @@ class Membership:
         owners = await self._journal.slot_rows()
         entries = [NodeEntry(row.node_id, row.address, row.host, row.pid, row.started_at) for row in living]
         rows = [SlotEntry(row.slot, row.node_id, row.address, row.epoch, row.since) for row in owners]
-        incarnation = self._leases.incarnation = await self._journal.incarnation()
+        incarnation = await self._owner.look()
         self.topology = Topology.of(incarnation, entries, rows)
         async with self.renewed:
             self.renewed.notify_all()

@@ -53,7 +53,7 @@ class Rebalancer:
         try:
             link = await self._dialer.link(to.address)  # one that cannot be dialled gets nothing
             await self._owner.hand_over(slots, to.node_id, to.address)
-            await asyncio.gather(*(link.request(Locate(slot.number)) for slot in slots))
+            await asyncio.gather(*(link.request(Locate(slot.number, slot.mark())) for slot in slots))
         except CastyError as error:
             _LOG.warning("Handing %d slots to node %s failed: %s", len(slots), to.node_id, error)
         else:

@@ -6,14 +6,16 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 from uuid import UUID
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
+from casty_es.actors.slot import Slot
 from casty_es.background import Errands
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
+from casty_es.cluster.past import Past
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked
@@ -21,7 +23,7 @@ from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailable
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
 from casty_es.processes import process_of
-from casty_es.replay import answer_then, history_page, read_positions
+from casty_es.replay import read_positions
 from casty_es.transport.wire import (
     Answer,
     Answered,
@@ -36,6 +38,8 @@ from casty_es.transport.wire import (
     ReadHistory,
     ReadPast,
     ReadPositions,
+    Recall,
+    Recalled,
     Refused,
     Request,
     ShardsFound,
@@ -45,6 +49,9 @@ from casty_es.transport.wire import (
 __all__ = ["NodeService"]
 
 _LOG: Final = logging.getLogger("casty_es.service")
+
+# What is answered after something was looked up.
+_Later: TypeAlias = Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions
 
 
 class NodeService:
@@ -58,6 +65,8 @@ class NodeService:
         The node's view of the cluster.
     outcomes : Outcomes
         Finds out what became of commands.
+    past : Past
+        What the node reads of the past.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class NodeService:
         owner: Owner,
         membership: Membership,
         outcomes: Outcomes,
+        past: Past,
         journal: EventJournal,
         meta: Meta,
         settings: Settings,
@@ -72,6 +82,7 @@ class NodeService:
         self._owner = owner
         self._membership = membership
         self._outcomes = outcomes
+        self._read = past
         self._journal = journal
         self._meta = meta
         self._settings = settings
@@ -86,22 +97,31 @@ class NodeService:
                     self._ask(request, answer, process)
                 except CastyError as error:
                     answer(_failure(error))
-            case Locate(slot=slot):
-                self._later(self._locate(slot), answer)
+            case Recall(slots=slots):
+                answer(self._recall(slots))
+            case _:
+                self._later(self._work(request, process), answer)
+
+    def _work(self, request: _Later, process: str) -> Coroutine[Any, Any, Answer]:
+        work: Coroutine[Any, Any, Answer]
+        match request:
+            case Locate():
+                work = self._locate(request)
             case FindShards(kind=kind, name=name):
-                self._later(self._shards(kind, name), answer)
+                work = self._shards(kind, name)
             case GetTopology():
-                self._later(self._topology(), answer)
+                work = self._topology()
             case FindOutcome():
-                self._later(self._outcome(request, ask_others=process_of(process) is None), answer)
+                work = self._outcome(request, ask_others=process_of(process) is None)
             case ReadHistory():
-                self._later(self._history(request), answer)
+                work = self._history(request)
             case ReadPast():
-                self._later(self._past(request), answer)
+                work = self._past(request)
             case ReadPositions():
-                self._later(read_positions(self._journal), answer)
+                work = read_positions(self._journal)
             case _:
                 assert_never(request)
+        return work
 
     def _ask(self, ask: Ask, answer: Callable[[Answer], None], process: str) -> None:
         slot = self._owner.slots[self._checked(ask.slot)]
@@ -121,16 +141,21 @@ class NodeService:
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
 
-    async def _locate(self, number: int) -> Answer:
-        slot = self._owner.slots[self._checked(number)]
+    def _recall(self, slots: tuple[int, ...]) -> Answer:
+        marks = self._owner.comparing.own([slot for slot in slots if 0 <= slot < len(self._owner.slots)])
+        return Recalled({slot: tuple(known) for slot, known in marks.items() if known})
+
+    async def _locate(self, locate: Locate) -> Answer:
+        number = self._checked(locate.slot)
+        slot = self._owner.slots[number]
         try:
-            await self._owner.locate(slot)
+            await self._owner.locate(slot, locate.mark)
         except NotOwnerError as refusal:
             holder = (await self._membership.refresh()).owner(number)
             if holder is None:
                 return _failure(refusal)
             return Refused(str(refusal), number, holder.node_id, holder.address)
-        return Located(slot.term, slot.head.position)
+        return Located(slot.term, *_committed(slot))
 
     async def _shards(self, kind: str, name: str) -> Answer:
         recorded = (await self._journal.structures([(kind, name)]))[0]
@@ -156,14 +181,12 @@ class NodeService:
     async def _history(self, request: ReadHistory) -> Answer:
         name = EntityName(request.kind, request.name, request.key)
         limit = check_at_least_one(request.limit, "limit")
-        return await history_page(
-            self._journal, name, after=max(0, request.after), after_time=request.after_time, limit=limit
-        )
+        return await self._read.history(name, after=max(0, request.after), after_time=request.after_time, limit=limit)
 
     async def _past(self, request: ReadPast) -> Answer:
         name = EntityName(request.kind, request.name, request.key)
         query = decode_command(request.kind, request.command, request.body)
-        return Answered(encode_reply(await answer_then(self._journal, name, query, request.then)), 0)
+        return Answered(encode_reply(await self._read.answer(name, query, request.then)), 0)
 
     def _checked(self, slot: int) -> int:
         if not 0 <= slot < len(self._owner.slots):
@@ -198,10 +221,15 @@ def _reply(
         return
     error = future.exception()
     if error is None:
-        position = 0 if pending.slot is None else pending.slot.head.position
-        answer(Answered(encode_reply(future.result()), position))
+        answer(Answered(encode_reply(future.result()), *_committed(pending.slot)))
     else:
         answer(_failure(error))
+
+
+def _committed(slot: Slot | None) -> tuple[int, bytes]:
+    """Give how far a slot is committed, as an answer says it."""
+    mark = None if slot is None else slot.mark()
+    return (0, b"") if mark is None else (mark.position, mark.hash)
 
 
 def _failure(error: BaseException) -> Answer:

@@ -43,6 +43,7 @@ from casty_es.gateway.port import ShardEnvelope
 from casty_es.gateway.routing import Route
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import EntityName
+from casty_es.journal.remembered import Mark
 from casty_es.transport.wire import Answer, Answered, Ask, Failed, Refused
 from casty_es.verdicts import Evidence
 
@@ -170,7 +171,7 @@ class Journey:
         route = routes.known(slot)
         if route is not None:
             return route
-        if self._reads_unowned() and not self._seen(slot) and not await routes.held(slot):
+        if self._reads_unowned() and not await routes.held(slot):
             reads = self.gateway.reads[slot] = self.gateway.reads.get(slot, 0) + 1
             if reads <= _READS_WITHOUT_OWNER:
                 return None
@@ -180,11 +181,6 @@ class Journey:
             if self._reads_unowned():
                 return None  # the owner cannot be asked; what it has committed can be read
             raise
-
-    def _seen(self, slot: int) -> bool:
-        """Tell whether this process has written to a slot: then it notices when the database has lost that."""
-        owner = self.gateway.owner
-        return owner is not None and owner.slots[slot].head.position > 0
 
     def _reads_unowned(self) -> bool:
         """Tell whether the journal itself can answer."""
@@ -257,11 +253,12 @@ class Journey:
             self.key,
             self.said,
         )
+        remembered = self.gateway.routes.remembered.of(route.slot)
         answer = route.link.request(ask, credit=not hasattr(self.command, "request"))
         timer = loop.call_at(self.deadline, _expire, answer)
         try:
             self.gateway.awaited.add(answer)
-            return self._read(route, await answer)
+            return self._read(route, await answer, remembered)
         except _ExpiredError:
             self.doubt = True
             raise verdicts.out_of_time(self._evidence()) from None
@@ -285,10 +282,25 @@ class Journey:
         self.sent_under = max(self.sent_under, route.term)
         return after
 
-    def _read(self, route: Route, answer: Answer) -> Any:
+    def _reach(self, route: Route, position: int, remembered: Mark | None) -> None:
+        """Refuse an answer that stands on less than what this process remembered when it asked.
+
+        Either the owner does not know of a loss of records, or it has not noted yet what it has committed: locating it
+        again, with what is remembered, tells.
+        """
+        if (
+            remembered is not None
+            and remembered.place > (route.incarnation, position)
+            and isinstance(self.command, Query)
+            and not self.local
+        ):
+            raise NotOwnerError("The answer stood on less of the slot's log than is known here.", slot=route.slot)
+
+    def _read(self, route: Route, answer: Answer, remembered: Mark | None) -> Any:
         match answer:
-            case Answered(body=body, position=position):
-                route.advance(position)
+            case Answered(body=body, position=position, hash=hash_):
+                self.gateway.routes.told(route, position, hash_)
+                self._reach(route, position, remembered)
                 try:
                     return decode_reply(body)
                 except InvalidValueError as error:

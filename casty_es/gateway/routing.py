@@ -3,7 +3,9 @@
 1. A route is what a node answered to ``Locate``. It is used until a command comes back refused or its link is lost.
 2. To ask are, in this order: the node that the last refusal named, the living node that is written down for the slot,
    the node that should own it. A node that cannot be dialled may be dead: then this node tries the slot's lock itself.
-3. Callers that look for the same slot at once share one search.
+3. ``Locate`` carries what this process remembers of the slot, so that nobody takes it, or goes on with it, over a log
+   that has lost some of that.
+4. Callers that look for the same slot at once share one search.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 from casty_es.actors.owner import Owner
-from casty_es.actors.slot import Slot
+from casty_es.actors.slot import Slot, split_term
 from casty_es.background import looked_at
 from casty_es.codec import decode_error
 from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
 from casty_es.gateway.directory import Directory
+from casty_es.journal.remembered import Mark, Remembered
 from casty_es.transport.port import Dialer, Link
 from casty_es.transport.wire import Failed, Locate, Located, NodeEntry
 
@@ -41,11 +44,12 @@ class Route:
         A position of the slot that is committed.
     """
 
-    __slots__ = ("_position", "here", "link", "slot", "term")
+    __slots__ = ("_position", "here", "incarnation", "link", "slot", "term")
 
     def __init__(
         self, slot: int, term: int, position: int, *, here: Slot | None = None, link: Link | None = None
     ) -> None:
+        self.incarnation = split_term(term)[0]
         self.slot = slot
         self.term = term
         self._position = position
@@ -92,14 +96,19 @@ class Routes:
         Where links to other nodes come from.
     owner : Owner | None
         This process's own slots, unless it is a client.
+    remembered : Remembered
+        What this process was told.
     node_id : str
         The name of this process.
     """
 
-    def __init__(self, directory: Directory, dialer: Dialer, owner: Owner | None, *, node_id: str) -> None:
+    def __init__(
+        self, directory: Directory, dialer: Dialer, owner: Owner | None, remembered: Remembered, *, node_id: str
+    ) -> None:
         self._directory = directory
         self._dialer = dialer
         self._owner = owner
+        self.remembered = remembered
         self._node_id = node_id
         self._routes: dict[int, Route] = {}
         self._hints: dict[int, tuple[str, str | None]] = {}
@@ -118,6 +127,12 @@ class Routes:
             del self._routes[route.slot]
         if error is not None and error.node_id is not None:
             self._hints[error.slot] = (error.node_id, error.address)
+
+    def told(self, route: Route, position: int, hash_: bytes) -> None:
+        """Note how far an owner said that its slot is committed."""
+        route.advance(position)
+        if position:
+            self.remembered.note(route.slot, Mark(route.incarnation, position, hash_))
 
     async def held(self, slot: int) -> bool:
         """Tell whether a living node is written down as the slot's owner."""
@@ -184,10 +199,12 @@ class Routes:
         link = self._dialer.open_link(node.address)
         if link is None:
             link = await _soon(self._dialer.link(node.address), node)
-        answer = await _soon(link.request(Locate(slot)), node)
+        answer = await _soon(link.request(Locate(slot, self.remembered.of(slot))), node)
         match answer:
-            case Located(term=term, position=position):
-                return Route(slot, term, position, link=link)
+            case Located(term=term, position=position, hash=hash_):
+                route = Route(slot, term, position, link=link)
+                self.told(route, position, hash_)
+                return route
             case Failed():
                 error = decode_error(answer.error, answer.message, answer.detail)
                 if isinstance(error, UsageError):
@@ -199,7 +216,7 @@ class Routes:
     async def _ask_here(self, slot: int, owner: Owner) -> Route | None:
         here = owner.slots[slot]
         try:
-            await owner.locate(here)
+            await owner.locate(here, self.remembered.of(slot))
         except NotOwnerError:
             return None
         return Route(slot, here.term, here.head.position, here=here)

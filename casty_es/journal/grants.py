@@ -38,6 +38,7 @@ _APPLICATION: Final = {
     "casty_structures": "SELECT, INSERT",
     "casty_slots": "SELECT, INSERT, UPDATE, DELETE",
     "casty_nodes": "SELECT, INSERT, UPDATE, DELETE",
+    "casty_closed_slots": "SELECT, INSERT",
     "casty_meta": _READ_ONLY,
     _SECRETS: _READ_ONLY,
     VERSION_TABLE: _READ_ONLY,
@@ -55,6 +56,7 @@ PRIVILEGES: Final[dict[str, dict[str, str]]] = {
         "casty_retired_salts": "SELECT, INSERT, DELETE",
         "casty_seals": "SELECT, INSERT, UPDATE, DELETE",
         "casty_structures": "SELECT, INSERT, UPDATE (keep, shards)",
+        "casty_closed_slots": "SELECT, INSERT, DELETE",
         "casty_meta": "SELECT, UPDATE (incarnation)",
     }
     | dict.fromkeys(VIEWS, _READ_ONLY),

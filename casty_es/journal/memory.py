@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import msgspec
@@ -31,6 +31,7 @@ from casty_es.journal.port import (
     StructureRow,
     TailEvent,
 )
+from casty_es.journal.remembered import ClosedSlot
 
 __all__ = ["InMemoryJournal"]
 
@@ -67,6 +68,7 @@ class InMemoryJournal:
         self._keys: dict[tuple[int, str], RecordedEvent] = {}
         self._salted_from: dict[int, int] = {}
         self._retired: list[RetiredSalt] = []
+        self._closed: set[ClosedSlot] = set()
         self._secret = secrets.token_bytes(32)
 
     async def open(self) -> Meta:
@@ -362,9 +364,23 @@ class InMemoryJournal:
         return self._meta.incarnation
 
     async def raise_incarnation(self) -> int:
-        """Raise the incarnation."""
+        """Raise the incarnation, and forget which slots were closed."""
+        self._closed.clear()
         self._meta = msgspec.structs.replace(self._meta, incarnation=self._meta.incarnation + 1)
         return self._meta.incarnation
+
+    async def hashes(self, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """Give hashes by slot and position."""
+        found = {(slot, position): self._records.get(slot, [])[position - 1 : position] for slot, position in places}
+        return {place: records[0].hash for place, records in found.items() if records}
+
+    async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
+        """Give the incarnation and the closed slots."""
+        return self._meta.incarnation, sorted(self._closed)
+
+    async def close_slot(self, closed: ClosedSlot) -> None:
+        """Write down that a slot is closed."""
+        self._closed.add(closed)
 
     def abandon_after_fork(self) -> None:
         """Let go of nothing: a process's memory is its own."""

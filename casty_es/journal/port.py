@@ -11,12 +11,13 @@ Three rules stand behind the protocol:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from casty_es.journal.chain import GENESIS, UNSALTED, digest, link
+from casty_es.journal.remembered import ClosedSlot
 from casty_es.redacted import redacted_digest
 
 __all__ = [
@@ -456,7 +457,19 @@ class EventJournal(Protocol):
         ...
 
     async def raise_incarnation(self) -> int:
-        """Accept the loss of records: raise the incarnation, and give the new one."""
+        """Accept the loss of records: raise the incarnation, open the closed slots, and give the new incarnation."""
+        ...
+
+    async def hashes(self, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
+        """Return the hashes of the records at these slots and positions; those that are not there are left out."""
+        ...
+
+    async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
+        """Return the incarnation as of now, and the slots that were closed under it."""
+        ...
+
+    async def close_slot(self, closed: ClosedSlot) -> None:
+        """Write down, beside the log, that a slot has lost records and must not be opened. Twice is as good as once."""
         ...
 
     def abandon_after_fork(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, cast
 
 from casty_es.errors import (
@@ -18,6 +17,7 @@ from casty_es.errors import (
 )
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
+from casty_es.journal.closed import ClosedSlots
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -49,7 +49,7 @@ _DENIED: Final = "42501"  # Postgres' insufficient_privilege
 _INHERITED: Final[list[Backend]] = []
 
 
-class SqlJournal:
+class SqlJournal(ClosedSlots):
     """A durable ``EventJournal`` in Postgres or in an SQLite file.
 
     Parameters
@@ -79,7 +79,7 @@ class SqlJournal:
     def __init__(self, url: str, *, unsafe_durability: bool = False, synchronous: str = "FULL") -> None:
         database_url(url)
         self.url = url = str.__str__(url)
-        self.file: Path | None = sqlite_file(url) if is_sqlite(url) else None
+        self.file = sqlite_file(url) if is_sqlite(url) else None
         self.unsafe_durability = check_flag(unsafe_durability, "unsafe_durability")
         if not isinstance(synchronous, str):
             raise InvalidTypeError(f"synchronous must be a str, not {type(synchronous).__name__}. Nothing was opened.")
@@ -381,8 +381,9 @@ class SqlJournal:
         return Meta(*rows[0]).incarnation
 
     async def raise_incarnation(self) -> int:
-        """Raise the incarnation."""
+        """Raise the incarnation, and forget which slots were closed under the one before."""
         rows = await self._opened().write(self._opened().statements.raise_incarnation)
+        await self.forget_closed_slots()
         return int(rows[0][0])
 
     def abandon_after_fork(self) -> None:

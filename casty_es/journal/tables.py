@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "closed_slots",
     "entities",
     "events",
     "meta",
@@ -166,6 +167,23 @@ slots = Table(
     Column("since", _BigInt, nullable=False),
     PrimaryKeyConstraint("slot", name="pk_casty_slots"),
     CheckConstraint("slot >= 0", name="ck_casty_slots_slot"),
+    sqlite_strict=True,
+)
+
+# A mark of a slot whose log did not reach it: until it does, or the loss is accepted, nobody opens the slot.
+closed_slots = Table(
+    "casty_closed_slots",
+    metadata,
+    Column("slot", Integer, nullable=False),
+    Column("incarnation", _BigInt, nullable=False),  # the journal's, which an accepted loss raises
+    Column("position", _BigInt, nullable=False),
+    Column("hash", LargeBinary, nullable=False),  # the first 8 bytes of the hash of the record there; empty if unknown
+    Column("found", _BigInt, nullable=False),  # where the log ended
+    Column("node_id", _Name, nullable=False),  # who found it
+    Column("closed_at", _BigInt, nullable=False),
+    PrimaryKeyConstraint("slot", "incarnation", "position", name="pk_casty_closed_slots"),
+    CheckConstraint("slot >= 0", name="ck_casty_closed_slots_slot"),
+    CheckConstraint("position >= 1", name="ck_casty_closed_slots_position"),
     sqlite_strict=True,
 )
 

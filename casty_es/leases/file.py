@@ -60,6 +60,10 @@ class FileLeaseSession:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watching(), name="casty-file-watch")
 
+    def stands(self) -> bool:
+        """Tell whether the session is not closed."""
+        return not self.lost.done()
+
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that name nobody, or a dead node."""
         self._refuse_closed()

@@ -39,6 +39,10 @@ class ProcessLeaseSession:
         held.sessions.update(dict.fromkeys(names, self))
         self.lost.add_done_callback(self._end)
 
+    def stands(self) -> bool:
+        """Tell whether the session is not closed."""
+        return not self.lost.done()
+
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that nobody else holds."""
         if self.lost.done():

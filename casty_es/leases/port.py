@@ -22,6 +22,13 @@ class LeaseSession(Protocol):
         """A future that gets the reason when the session is lost, and is cancelled when it is closed."""
         ...
 
+    def stands(self) -> bool:
+        """Tell whether the session is known to have lasted until now; one that is not ends.
+
+        A process that was stopped finds out by this before it hears of it.
+        """
+        ...
+
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that nobody else holds; give those that are held now, those held before included.
 

@@ -89,6 +89,13 @@ class PostgresLeaseSession:
         self._heart = asyncio.create_task(self._beat(), name="casty-lease-heartbeat")
         self._heart.add_done_callback(self._stood_still)
 
+    def stands(self) -> bool:
+        """Tell whether the server cannot have ended the session yet."""
+        silent = _now() - self._answered
+        if not self.lost.done() and silent > 2 * self._answer_seconds:
+            self._lose(f"its process did not ask for {silent:.1f} s")
+        return not self.lost.done()
+
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Lock the slots that nobody else has locked."""
         return await self._to_the_end(self._acquire(set(slots)))

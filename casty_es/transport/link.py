@@ -53,6 +53,11 @@ class SocketLink:
         """Whether the connection is gone; a new one has to be dialled."""
         return self._lost is not None
 
+    @property
+    def version(self) -> int:
+        """The version of the protocol that both ends speak."""
+        return self._session.version
+
     def request(self, request: Request, *, credit: bool = True) -> asyncio.Future[Answer]:
         """Ask the node something; see ``Link.request``."""
         future: asyncio.Future[Answer] = self._loop.create_future()

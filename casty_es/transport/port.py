@@ -24,6 +24,11 @@ class Link(Protocol):
         """Whether the connection is gone; a new one has to be dialled."""
         ...
 
+    @property
+    def version(self) -> int:
+        """The version of the protocol that both ends speak."""
+        ...
+
     def request(self, request: Request, *, credit: bool = True) -> asyncio.Future[Answer]:
         """Ask the node something. Requests leave in order, many to a frame; answers come in any order.
 

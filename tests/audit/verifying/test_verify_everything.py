@@ -85,6 +85,8 @@ NOT_FOUND = {
     # Who holds which slot and who is alive: hints that are written all the time.
     "casty_slots": {"slot", "node_id", "address", "epoch", "since"},
     "casty_nodes": {"node_id", "host", "pid", "address", "started_at", "seen_at"},
+    # A closed slot is the nodes' to respect; whoever may open one may accept its loss.
+    "casty_closed_slots": {"slot", "incarnation", "position", "hash", "found", "node_id", "closed_at"},
     "casty_secrets": {"name", "value"},  # nobody who verifies may read them
     # Of these there is no row here: test_verify_cut.py, and below.
     "casty_seals": {"slot", "first", "last", "entity", "previous_hash", "hash", "sealed_by"},

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .loss import Loss
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     Sql = Callable[..., list[tuple[object, ...]]]
     Owner = Callable[[str, str], str]
@@ -32,3 +35,9 @@ def owner_of(sql: Sql) -> Owner:
 def secret_of(sql: Sql) -> Callable[[str], bytes]:
     """``secret_of(url)``: the secret of the cluster."""
     return lambda url: bytes(sql(url, "SELECT value FROM casty_secrets")[0][0])  # type: ignore[call-overload]
+
+
+@pytest.fixture
+def loss(journal_url: str, tmp_path: Path, sql: Sql) -> Loss:
+    """How the journal loses records."""
+    return Loss(journal_url, tmp_path, sql)

@@ -28,6 +28,7 @@ from casty_es.client import ClusterClient
 from casty_es.errors import Sent
 from casty_es.journal.sql import SqlJournal
 from tests import short_leases  # noqa: F401 - imported for what it does
+from tests.faults.cluster.contradictions import ACTIONS, put_entry
 from tests.faults.mixed import Caller
 from tests.faults.recording import Recorder, to_line
 
@@ -150,6 +151,14 @@ class Program:
         """Ask what became of a command that was sent there and never arrived."""
         outcome = await self.system.outcome(uuid4(), sent=Sent("counter", slot, after, term))
         return str(outcome.status)
+
+    async def act(self, what: str, on: str, seconds: float) -> Any:
+        """Do one of the things that are told of; see ``contradictions.py``."""
+        return await ACTIONS[what](Distributed(self.system), on, seconds)
+
+    async def put(self, on: str, seconds: float) -> None:
+        """Put the entry that is asked for there."""
+        await put_entry(Distributed(self.system), seconds=seconds, on=on)
 
     async def slots(self) -> list[int]:
         """Give the slots that this node holds, to its own knowledge."""

@@ -2,76 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import sqlite3
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from casty_es import ClusteredActorSystem, Settings
 from casty_es.errors import JournalRegressedError
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.urls import is_sqlite, sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    Sql = Callable[..., list[tuple[Any, ...]]]
+    from .loss import Loss
 
 # Who waits for an answer here waits for one that does not come.
 pytestmark = pytest.mark.timeout(60)
 
 _SETTINGS = Settings(membership_seconds=0.2)
-
-
-class Loss:
-    """Takes the newest records of the journal away: all that came after ``keep`` was called."""
-
-    def __init__(self, url: str, folder: Path, sql: Sql) -> None:
-        self._url = url
-        self._copy = folder / "older.db"
-        self._sql = sql
-        self._heads: list[tuple[Any, ...]] = []
-
-    async def keep(self) -> None:
-        """Remember the journal as it is."""
-        await asyncio.to_thread(self._keep)
-
-    async def strike(self) -> None:
-        """Make the journal what it was."""
-        await asyncio.to_thread(self._strike)
-
-    def _keep(self) -> None:
-        if is_sqlite(self._url):
-            with self._opened() as live, contextlib.closing(sqlite3.connect(self._copy)) as copy:
-                live.backup(copy)
-        else:
-            self._heads = self._sql(self._url, "SELECT slot, max(position) FROM casty_events GROUP BY slot")
-
-    def _strike(self) -> None:
-        if is_sqlite(self._url):
-            with self._opened() as live, contextlib.closing(sqlite3.connect(self._copy)) as copy:
-                copy.backup(live)
-            return
-        kept = " OR ".join(f"(slot = {slot} AND position <= {position})" for slot, position in self._heads)
-        self._sql(
-            self._url,
-            "DO $$ BEGIN PERFORM set_config('casty_es.maintenance', 'on', true); "
-            f"DELETE FROM casty_events WHERE NOT ({kept}); END $$",
-        )
-
-    @contextlib.contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        with contextlib.closing(sqlite3.connect(sqlite_file(self._url), timeout=30.0)) as connection:
-            yield connection
-
-
-@pytest.fixture
-def loss(journal_url: str, tmp_path: Path, sql: Sql) -> Loss:
-    """How the journal loses records."""
-    return Loss(journal_url, tmp_path, sql)
 
 
 @pytest.mark.parametrize("first", ["read", "write"])

@@ -1,0 +1,214 @@
+"""What somebody was told is remembered: a log that does not reach it is closed, whoever opens it next."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from casty_es import ClusteredActorSystem, Distributed, Settings
+from casty_es.audit.retention import run_retention, set_retention
+from casty_es.client import ClusterClient
+from casty_es.errors import JournalRegressedError, JournalUnavailableError
+from casty_es.journal.port import LEASE_ACQUIRED
+from casty_es.journal.sql import SqlJournal
+from casty_es.journal.urls import is_sqlite
+from casty_es.leases import postgres_session
+from tests.cluster.nodes import named_for, secret_of, slot
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from .loss import Loss
+
+pytestmark = pytest.mark.timeout(120)
+
+_SETTINGS = Settings(membership_seconds=0.2)
+
+
+def node(url: str) -> ClusteredActorSystem:
+    """Make a node, which is not started yet."""
+    return ClusteredActorSystem(journal=SqlJournal(url), settings=_SETTINGS)
+
+
+@asynccontextmanager
+async def told_five(url: str, loss: Loss) -> AsyncIterator[tuple[ClusteredActorSystem, str]]:
+    """Run a node that was told 5 by an owner which is gone since, over a database that went back to 3; give both."""
+    async with node(url) as told:
+        async with node(url) as owner:
+            await told.wait_for(2)
+            name = named_for(owner, [owner, told])
+            assert await Distributed(owner).counter(name).increment(3) == 3
+            await loss.keep()
+            assert await Distributed(told).counter(name).increment(2) == 5
+        await loss.strike()
+        yield told, name
+
+
+async def refused(system: Any, name: str, *, first: str = "get") -> None:
+    """Check that a counter neither tells a value nor takes one, whatever is tried first, and however often."""
+    counter = Distributed(system).counter(name, timeout=20.0)
+    uses = [counter.get, counter.increment] if first == "get" else [counter.increment, counter.get]
+    for use in (*uses, *uses):
+        with pytest.raises(JournalRegressedError, match="accept the loss"):
+            await use()
+
+
+@pytest.mark.parametrize("first", ["get", "increment"])
+async def test_whoever_was_told_refuses(journal_url: str, loss: Loss, first: str) -> None:
+    """Given a node that only asked, when the owner and its records are gone, then it neither reads nor writes."""
+    async with told_five(journal_url, loss) as (told, name):
+        await refused(told, name, first=first)
+
+
+async def test_the_past_is_not_read_of_a_log_that_went_back(journal_url: str, loss: Loss) -> None:
+    """Given records that are lost, when the history or the state of then is asked for, then it is refused too."""
+    async with told_five(journal_url, loss) as (told, name):
+        d = Distributed(told)
+        with pytest.raises(JournalRegressedError):
+            await d.counter(name).history().__anext__()
+        with pytest.raises(JournalRegressedError):
+            await d.at(datetime.now(UTC)).counter(name).get()
+
+
+@pytest.mark.parametrize("first", ["get", "increment"])
+async def test_a_fresh_node_asks_those_who_remember(journal_url: str, loss: Loss, first: str) -> None:
+    """Given a node that remembers, when another one starts that knows nothing, then that one refuses too."""
+    async with told_five(journal_url, loss) as (_, name), node(journal_url) as fresh:
+        await refused(fresh, name, first=first)
+
+
+async def test_a_closed_slot_stays_closed_for_whoever_comes(journal_url: str, loss: Loss) -> None:
+    """Given a slot that was closed, when everybody who remembers is gone, then it is closed, until it is accepted."""
+    async with told_five(journal_url, loss) as (told, name):
+        await refused(told, name)
+    async with node(journal_url) as fresh:
+        await refused(fresh, name)
+        # when the loss is accepted
+        await fresh.journal.raise_incarnation()
+        # then it goes on from what is there
+        assert await Distributed(fresh).counter(name).increment() == 4
+        assert (await fresh.journal.closed_slots()) == (2, [])
+
+
+@pytest.mark.parametrize("first", ["get", "increment"])
+async def test_a_client_refuses_what_contradicts_it(journal_url: str, loss: Loss, first: str) -> None:
+    """Given a client, when all nodes are gone and fresh ones work on a log that went back, then it gets no answer."""
+    async with AsyncExitStack() as stack:
+        old = await stack.enter_async_context(node(journal_url))
+        host, port = old.self_node
+        secret = await secret_of(old)
+        client = await stack.enter_async_context(ClusterClient(contact_points=[(host, port)], secret=secret))
+        counter = Distributed(client).counter("hits", timeout=20.0)
+        assert await counter.increment(3) == 3
+        await loss.keep()
+        assert await counter.increment(2) == 5
+        await old.__aexit__(None, None, None)
+        await loss.strike()
+        # given a fresh node where the old one was
+        fresh = ClusteredActorSystem(journal=SqlJournal(journal_url), settings=_SETTINGS, port=port)
+        await stack.enter_async_context(fresh)
+        # when the client goes on, then it is told, and so is everybody from then on
+        await refused(client, "hits", first=first)
+        await refused(fresh, "hits")
+
+
+async def test_a_log_that_has_grown_past_what_was_told_is_no_better(journal_url: str, loss: Loss) -> None:
+    """Given a loss that nobody present knew of, when more was written than was lost, then whoever was told notices."""
+    told = node(journal_url)
+    async with told:
+        await Distributed(told).counter("hits").increment(3)
+        await loss.keep()
+        await Distributed(told).counter("hits").increment(2)
+    await loss.strike()
+    # given a process that could not know better
+    async with node(journal_url) as fresh:
+        for _ in range(10):
+            await Distributed(fresh).counter("hits").increment()
+        # when the one that was told comes back
+        async with told:
+            # then the position that it remembers is there, and another record stands at it
+            await refused(told, "hits")
+            await refused(fresh, "hits")
+
+
+async def test_an_older_log_that_is_whole_is_not_closed(journal_url: str) -> None:
+    """Given slots that change hands again and again, when nothing is lost, then nobody refuses anything."""
+    async with node(journal_url) as one:
+        names = [f"c{number}" for number in range(8)]
+        for _ in range(3):
+            async with node(journal_url) as other:
+                await asyncio.gather(one.wait_for(2), other.wait_for(2))
+                for name in names:
+                    for system in (one, other, one):
+                        await Distributed(system).counter(name).increment()
+        assert [await Distributed(one).counter(name).get() for name in names] == [9] * len(names)
+        assert (await one.journal.closed_slots())[1] == []
+
+
+async def test_a_record_that_retention_cut_is_not_lost(journal_url: str, tmp_path: Path) -> None:
+    """Given a process that remembers a record, when it was cut since, then its seal is enough."""
+    told = node(journal_url)
+    async with told:
+        for _ in range(5):
+            await Distributed(told).counter("hits").increment()
+    async with node(journal_url) as other:
+        for _ in range(10):
+            await Distributed(other).counter("hits").increment()
+        assert isinstance(other.journal, SqlJournal)
+        await set_retention(other.journal, "counter", "hits", 2)
+        done = await run_retention(other, other.journal, tmp_path, pace=0)
+        assert done.events > 5
+    async with told:
+        assert await Distributed(told).counter("hits").increment() == 16
+
+
+async def test_restored_records_open_the_slot_again(journal_url: str, loss: Loss) -> None:
+    """Given a closed slot, when the lost records are put back, then it opens by itself, also for running nodes."""
+    if not is_sqlite(journal_url):
+        pytest.skip("putting records back is the same there, and longer to write down")
+    async with told_five(journal_url, loss) as (told, name):
+        await refused(told, name)
+        await loss.restore()
+        assert await Distributed(told).counter(name).increment() == 6
+
+
+async def test_a_note_that_cannot_be_written_is_said(
+    journal_url: str, loss: Loss, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given a database that takes no note, when a slot is closed, then it is closed in memory, and the log says so."""
+
+    async def full(_journal: SqlJournal, _closed: object) -> None:
+        raise JournalUnavailableError("the disk is full")
+
+    monkeypatch.setattr(SqlJournal, "close_slot", full)
+    async with told_five(journal_url, loss) as (told, name):
+        await refused(told, name)
+    assert "could not be written down" in caplog.text
+    assert "the disk is full" in caplog.text
+
+
+@pytest.mark.parametrize("use", ["increment", "get"])
+async def test_a_process_that_stood_still_takes_its_slots_anew(
+    postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch, use: str
+) -> None:
+    """Given a process that was stopped for long, when it goes on, then it does nothing under its old lease record."""
+    async with node(postgres_journal_url) as system:
+        hits = Distributed(system).counter("hits")
+        await hits.increment()
+        # given a clock that tells of a minute that the process did not see
+        monkeypatch.setattr(postgres_session, "_now", _after_a_minute)
+        # when it is used, before it has heard of anything
+        await getattr(hits, use)()
+        # then there is another lease record, which the answer stands on
+        records = await system.journal.records(slot("counter", "hits"))
+        assert [record.type == LEASE_ACQUIRED for record in records] == [True, False, True, False][: 4 - (use == "get")]
+
+
+def _after_a_minute() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) + 60
