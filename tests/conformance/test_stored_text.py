@@ -76,12 +76,12 @@ async def test_names_of_512_bytes(journal: EventJournal) -> None:
     for number, name in enumerate(names, 1):
         owner.born(number, name).event(number, 1, key=hostile_name(512, number))
     append = owner.batch()
+    assert await journal.record_structures([("map", names[0].name, 4)]) == [4]
     await journal.append(append)
 
     found = await journal.entities([names[1], almost, names[0]])
     assert [entity and entity.id for entity in found] == [entity_id(3, 2), None, entity_id(3, 1)]
     assert await journal.keys("map", names[0].name) == sorted((name.key for name in names), key=str.encode)
-    assert await journal.record_structures([("map", names[0].name, 4)]) == [4]
     assert await journal.structures([("map", names[0].name)]) == [4]
     assert await journal.records(3) == recorded(append)
 
