@@ -1,0 +1,45 @@
+"""``python -m tests.truth``: interrupt every operation in every way; 1 if anything is not as it was told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import msgspec
+
+from .part import one_place, say
+from .report import Report
+from .runs import PLACES
+
+
+def main() -> int:
+    """Run, and print the sums."""
+    parser = argparse.ArgumentParser(prog="python -m tests.truth")
+    parser.add_argument("--all", action="store_true", help="every moment of every interruption, not a sample")
+    parser.add_argument("--journal", action="append", choices=["memory", "sqlite", "postgres"])
+    parser.add_argument("--way", action="append", choices=["local", "routed", "client"])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1, help="how often, each time under the next seed")
+    parser.add_argument("--times", type=int, default=2, help="entities of each operation in a trial")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args()
+    places = [
+        place for place in PLACES if place[0] in (given.journal or place[0]) and place[1] in (given.way or place[1])
+    ]
+    whole = Report()
+    with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(one_place, place, seed, given.times, everything=given.all)
+            for seed in range(given.seed, given.seed + given.rounds)
+            for place in places
+        ]
+        for job in jobs:
+            whole.join(Report.of(msgspec.msgpack.decode(job.result())))
+    say(f"\n{whole}\n\n{whole.complaints(40) if whole.found else 'Everything is as it was told.'}")
+    return int(bool(whole.found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
