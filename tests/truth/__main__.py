@@ -24,6 +24,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=1, help="how often, each time under the next seed")
     parser.add_argument("--times", type=int, default=2, help="entities of each operation in a trial")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--patience", type=float, default=5.0, help="seconds until what does not settle is a finding")
     given = parser.parse_args()
     places = [
         place for place in PLACES if place[0] in (given.journal or place[0]) and place[1] in (given.way or place[1])
@@ -31,7 +32,7 @@ def main() -> int:
     whole = Report()
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
         jobs = [
-            pool.submit(one_place, place, seed, given.times, everything=given.all)
+            pool.submit(one_place, place, seed, given.times, everything=given.all, patience=given.patience)
             for seed in range(given.seed, given.seed + given.rounds)
             for place in places
         ]

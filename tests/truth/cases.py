@@ -108,6 +108,21 @@ class Case:
         """The name of its request in the state of its structure, if it has one."""
         return str(UUID(bytes=self.ids[0])) if self.row.stands and self.ids else None
 
+    def tell(self) -> dict[str, Any]:
+        """Give what came of it, for another process."""
+        error = None if self.error is None else [type(self.error).__name__, str(self.error)]
+        return {"number": self.number, "told": self.told.value, "result": self.result, "error": error}
+
+    def hear(self, said: dict[str, Any]) -> None:
+        """Take in what another process told: an id that was given, or what came of it."""
+        if "id" in said:
+            self.ids.append(bytes.fromhex(said["id"]))
+            return
+        self.told, self.result = Told(said["told"]), said["result"]
+        if said["error"] is not None:
+            class_, words = said["error"]
+            self.error = getattr(errors, class_, RuntimeError)(words)
+
     def __str__(self) -> str:
         said = "" if self.error is None else f": {type(self.error).__name__}: {self.error}"
         return f"{self.row.title} on {self.name!r}, told {self.told.value}{said}"

@@ -292,19 +292,17 @@ ROWS: Final = (
     ),
 )
 
-# Upkeep is asked for by operators and not by callers; tests/audit interrupts it.
-_NOT_CALLED: Final = (upkeep.Redact,)
+# Queries change nothing. What an owner asks itself is asked by nobody else. A harmless command follows in the wake of
+# another one (a withdrawal, a renewal), and is interrupted with it. Upkeep is for operators; tests/audit interrupts it.
+_NOT_ASKED: Final = (Query, Internal, Harmless, upkeep.Redact)
 
 
 def uncovered() -> set[type[Command]]:
-    """Give the commands of the catalog that a caller can ask for and no row does.
-
-    A ``Harmless`` command follows in the wake of another one (a withdrawal, a renewal), and is interrupted with it.
-    """
+    """Give the commands of the catalog that a caller can ask for and no row does."""
     asked = {row.command for row in ROWS}
     return {
         command
         for kind in CATALOG.values()
         for command in kind.commands
-        if not issubclass(command, Query | Internal | Harmless | _NOT_CALLED) and command not in asked
+        if not issubclass(command, _NOT_ASKED) and command not in asked
     }

@@ -5,18 +5,24 @@ from __future__ import annotations
 import sys
 import time
 from random import Random
+from typing import Final
 
 import msgspec
 
+from . import worlds
 from .report import Report
-from .runs import journals, of_way, run, sampled
+from .runs import journals, of_way, run, run_processes, sampled
 
 __all__ = ["one_place", "say"]
 
+_KILLS: Final = 12
+"""How often a process is killed or frozen in each way in a whole run, with some hundred operations in flight."""
 
-def one_place(place: tuple[str, str], seed: int, times: int, *, everything: bool) -> bytes:
+
+def one_place(place: tuple[str, str], seed: int, times: int, *, everything: bool, patience: float) -> bytes:
     """Interrupt what there is in one place; give the report as bytes."""
     dice = Random(f"{seed} {place}")  # noqa: S311 - a table, not a secret
+    worlds.PATIENCE_SECONDS = patience
     trials = of_way(place[1]) if everything else sampled(place[1], dice, 1)
     dice.shuffle(trials)
     began = time.monotonic()
@@ -28,7 +34,11 @@ def one_place(place: tuple[str, str], seed: int, times: int, *, everything: bool
         )
 
     with journals([place[0]]) as fresh:
-        return msgspec.msgpack.encode(run(fresh, place, trials, dice, times=times, tell=tell).plain())
+        report = run(fresh, place, trials, dice, times=times, tell=tell)
+        rounds = _KILLS if everything else 1
+        report.join(run_processes(fresh, place, dice, rounds=rounds, times=3 * times))
+        tell(report)
+        return msgspec.msgpack.encode(report.plain())
 
 
 def say(words: str) -> None:

@@ -25,9 +25,6 @@ __all__ = ["trial"]
 _NUMBERS: Final = itertools.count(1)
 _HUNG_SECONDS: Final = 20.0
 """Who was not told anything for so long after an interruption will never be."""
-_PROBE_SECONDS: Final = 5.0
-"""How long a fresh caller may take for what nobody holds; far less than a lease."""
-_SETTLE_SECONDS: Final = 3.0
 _ALONE_SECONDS: Final = 0.15
 
 
@@ -94,7 +91,7 @@ async def _told(scene: Scene) -> None:
 async def settled(world: World, scene: Scene, parked: list[Any], interruption: Interruption) -> list[Verdict]:
     """Let everybody who lives give back what it has; then ask the oracle until it has nothing to say, or for long."""
     await asyncio.gather(*scene.others)
-    await asyncio.gather(*(_give_back(case) for case in scene.cases if case.lasting))
+    await asyncio.gather(*(_give_back(world, case) for case in scene.cases if case.lasting))
     for task in parked:
         task.cancel()
     await asyncio.gather(*parked, return_exceptions=True)
@@ -103,7 +100,7 @@ async def settled(world: World, scene: Scene, parked: list[Any], interruption: I
     for case in scene.cases:
         by_name.setdefault((case.row.kind, case.name), []).append(case)
     prefix = scene.cases[0].name.partition("-")[0] + "-"
-    until = asyncio.get_running_loop().time() + _SETTLE_SECONDS
+    until = asyncio.get_running_loop().time() + world.patience
     while True:
         lives = await world.read(prefix)
         found = [
@@ -117,12 +114,12 @@ async def settled(world: World, scene: Scene, parked: list[Any], interruption: I
         await asyncio.sleep(0.05)
 
 
-async def _give_back(case: Case) -> None:
+async def _give_back(world: World, case: Case) -> None:
     """Release what the caller was granted, or what it could not release."""
     holds = case.row.stands and case.told is Told.DONE and case.result is not False and case.row.kind != "barrier"
     failed = case.row.title.endswith(".release") and case.told in {Told.NOT_DONE, Told.UNKNOWN}
     if holds or failed:
-        case.handle._timeout = _PROBE_SECONDS
+        case.handle._timeout = world.patience
         with suppress(CastyError):
             await case.handle.release()
 
@@ -140,11 +137,11 @@ async def _probe(world: World, cases: list[Case], interruption: Interruption) ->
 
 
 async def _probe_lock(world: World, name: str) -> str | None:
-    return await _taken(world.helper.lock(name, shards=1, timeout=_PROBE_SECONDS), 1)
+    return await _taken(world.helper.lock(name, shards=1, timeout=world.patience), 1)
 
 
 async def _probe_semaphore(world: World, name: str) -> str | None:
-    return await _taken(world.helper.semaphore(name, permits=PERMITS, shards=1, timeout=_PROBE_SECONDS), PERMITS)
+    return await _taken(world.helper.semaphore(name, permits=PERMITS, shards=1, timeout=world.patience), PERMITS)
 
 
 async def _taken(handle: Any, grants: int) -> str | None:

@@ -21,11 +21,12 @@ from .cases import Case
 from .interruptions import EVERY, Interruption
 from .operations import ROWS, Row
 from .oracle import still_true
+from .processes import OF_PROCESSES
 from .report import Report
 from .running import trial
 from .worlds import World
 
-__all__ = ["PLACES", "Fresh", "fresh_from", "journals", "of_way", "run", "sampled"]
+__all__ = ["PLACES", "Fresh", "fresh_from", "journals", "of_way", "run", "run_processes", "sampled"]
 
 PLACES: Final = (
     ("memory", "local"),
@@ -76,6 +77,29 @@ def run(
         with fresh(place[0]) as url, asyncio.Runner() as runner:
             some = trials[first : first + _TRIALS_A_WORLD]
             report.join(runner.run(_one_world(url, place, some, dice, times=times, rows=tuple(rows))))
+        tell(report)
+    return report
+
+
+def run_processes(
+    fresh: Fresh,
+    place: tuple[str, str],
+    dice: Random,
+    *,
+    rounds: int,
+    times: int,
+    families: Iterable[str] = (),
+    rows: Sequence[Row] = ROWS,
+    tell: Callable[[Report], None] = lambda _: None,
+) -> Report:
+    """Take a process away from operations in flight, so often in each way; by default in every way that there is."""
+    report = Report()
+    journal, way = place
+    wanted = [one for one in OF_PROCESSES if way in one.ways and (not families or one.family in families)]
+    for interruption in wanted * rounds if journal != "memory" else ():
+        with fresh(journal) as url, asyncio.Runner() as runner:
+            trial_ = OF_PROCESSES[interruption](url, way, dice, times=times, rows=rows)
+            report.add(place, str(interruption), interruption.family, *runner.run(trial_))
         tell(report)
     return report
 

@@ -10,7 +10,7 @@ from random import Random
 import pytest
 
 from .operations import ROWS, uncovered
-from .runs import PLACES, Fresh, run, sampled
+from .runs import PLACES, Fresh, run, run_processes, sampled
 
 
 def test_every_command_of_the_catalog_is_interrupted() -> None:
@@ -32,4 +32,23 @@ def test_callers_are_told_the_truth(place: tuple[str, str], fresh: Fresh) -> Non
     """Given operations of every structure, when they are interrupted in every way, then all that is said is so."""
     dice = Random(1)  # noqa: S311 - a table, not a secret
     report = run(fresh, place, sampled(place[1], dice, 1), dice, times=1)
+    assert not report.found, report.complaints()
+
+
+_KILLED = [
+    (("sqlite", "local"), "caller killed"),
+    (("sqlite", "routed"), "caller killed"),
+    (("sqlite", "client"), "caller killed"),
+    (("sqlite", "routed"), "owner killed"),
+    (("sqlite", "client"), "owner frozen"),
+    (("postgres", "local"), "caller killed"),
+    (("postgres", "routed"), "owner killed"),
+]
+
+
+@pytest.mark.parametrize(("place", "family"), _KILLED, ids=[f"{'-'.join(place)}-{by}" for place, by in _KILLED])
+def test_a_process_that_is_gone_leaves_nothing_behind(place: tuple[str, str], family: str, fresh: Fresh) -> None:
+    """Given operations in flight, when a process is killed or frozen, then what is said is so and nothing is stuck."""
+    dice = Random(2)  # noqa: S311 - a table, not a secret
+    report = run_processes(fresh, place, dice, rounds=1, times=1, families=[family])
     assert not report.found, report.complaints()

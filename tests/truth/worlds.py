@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from casty_es import ClusteredActorSystem, Distributed, InMemoryJournal, Settings, SqlJournal
 from casty_es.client import ClusterClient
-from tests.cluster.nodes import best, secret_of, slot
+from casty_es.cluster.placement import ranking
+from tests.cluster.nodes import secret_of, slot
 from tests.cluster.proxy import Proxy
 
 from .cases import RecordingRuntime
@@ -30,6 +31,8 @@ __all__ = ["LEASE_SECONDS", "WAYS", "World", "settings_of"]
 WAYS: Final = ("local", "routed", "client")
 LEASE_SECONDS: Final = 30.0
 """Far longer than anybody here waits: nothing becomes free because its lease ran out."""
+PATIENCE_SECONDS = 5.0
+"""What worlds begin with; a run of code that is known to be wrong need not wait so long each time."""
 _NUMBERS: Final = itertools.count()
 
 
@@ -54,13 +57,21 @@ class World:
         How long the next append takes before it is written, in seconds.
     proxy : Proxy
         What stands in front of the owner in a cluster.
+    processes : dict[str, str]
+        The nodes that are other processes, by what they are here: ``owner`` or ``other``.
+    patience : float
+        How long things may take to settle, in seconds; far less than a lease. A fresh caller has what nobody holds
+        within it.
     unheard : list[str]
         What the event loop was told of exceptions that nobody retrieved.
     """
 
-    def __init__(self, url: str | None, way: str) -> None:
+    def __init__(self, url: str | None, way: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self.url = url
         self.way = way
+        self.settings = settings_of(lease_seconds)
+        self.processes: dict[str, str] = {}
+        self.patience = PATIENCE_SECONDS
         self.delay: Callable[[], float] | None = None
         self.proxy = Proxy()
         self.unheard: list[str] = []
@@ -100,17 +111,17 @@ class World:
 
     async def reopen(self) -> None:
         """Open what is not open."""
-        await self._open("owner")
+        if "owner" not in self.processes:
+            await self._open("owner")
         if self.way != "local":
             await self._open("other")
             for system in self._systems.values():
                 await system.wait_for(2)
         if self.way == "client" and self._client is None:
-            systems = list(self._systems.values())
             client = ClusterClient(
-                contact_points=[("127.0.0.1", self.proxy.port), tuple(systems[1].self_node)],
-                secret=await secret_of(systems[0]),
-                settings=settings_of(),
+                contact_points=[("127.0.0.1", self.proxy.port), tuple(self._systems["other"].self_node)],
+                secret=await secret_of(self._systems["other"]),
+                settings=self.settings,
                 runtime=RecordingRuntime(),
             )
             self._client = await client.__aenter__()
@@ -121,7 +132,7 @@ class World:
         journal: Any = self._memory if self.url is None else SqlJournal(self.url)
         _slowed(journal, self)
         behind = {"advertise": ("127.0.0.1", self.proxy.port)} if which == "owner" and self.way != "local" else {}
-        system = ClusteredActorSystem(journal=journal, settings=settings_of(), runtime=RecordingRuntime(), **behind)
+        system = ClusteredActorSystem(journal=journal, settings=self.settings, runtime=RecordingRuntime(), **behind)
         await system.__aenter__()
         if behind:
             self.proxy.target = system.self_node.port
@@ -152,6 +163,16 @@ class World:
             return self._client.distributed()
         return self._systems["owner" if self.way == "local" else "other"].distributed()
 
+    async def node(self) -> tuple[str, int, bytes]:
+        """Give where a node of this process listens, and the secret."""
+        system = next(iter(self._systems.values()))
+        return *system.self_node, await secret_of(system)
+
+    @property
+    def node_id(self) -> str:
+        """The name of a node of this process."""
+        return next(iter(self._systems.values())).node_id
+
     @property
     def helper(self) -> Distributed:
         """The structures as the helper sees them."""
@@ -160,11 +181,10 @@ class World:
     def name(self, kind: str, prefix: str) -> str:
         """Give a name that nobody has used and whose structure belongs to the owner."""
         names = (f"{prefix}{next(_NUMBERS)}" for _ in itertools.count())
-        if self.way == "local":
-            return next(names)
-        everybody = list(self._systems.values())
-        wanted = self._systems["owner"].node_id
-        return next(name for name in names if best(slot(kind, name, shards=1), everybody) == wanted)
+        nodes = {which: system.node_id for which, system in self._systems.items()} | self.processes
+        return next(
+            name for name in names if ranking(slot(kind, name, shards=1), list(nodes.values()))[0] == nodes["owner"]
+        )
 
     async def read(self, prefix: str) -> dict[tuple[str, str], Life]:
         """Read what the journal holds of the structures whose names begin so."""
