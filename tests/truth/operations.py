@@ -22,7 +22,7 @@ from casty_es.domain.decider import Command, Event, Harmless, Internal, Query
 if TYPE_CHECKING:
     from .cases import Case
 
-__all__ = ["ITEMS", "PERMITS", "ROWS", "Entity", "Row", "uncovered"]
+__all__ = ["ITEMS", "LOOK", "PERMITS", "ROWS", "Entity", "Row", "uncovered"]
 
 Events: TypeAlias = "tuple[Event, ...]"
 Later: TypeAlias = Callable[[], Awaitable[None]]
@@ -207,6 +207,18 @@ def _arrive(d: Distributed, case: Case) -> Awaitable[Any]:
     return _kept(case, _barrier(d, case.name, case.seconds, f"case-{case.number}"), "arrive", 2)
 
 
+LOOK: Final[dict[str, Callable[[Distributed, str], Awaitable[Any]]]] = {
+    "counter": lambda d, name: _counter(d, name, _FOREVER).get(),
+    "map": lambda d, name: _map(d, name, _FOREVER).contains("k"),
+    "set": lambda d, name: _set(d, name, _FOREVER).size(),
+    "queue": lambda d, name: _queue(d, name, _FOREVER).size(),
+    "lock": lambda d, name: _lock(d, name, _FOREVER).locked(),
+    "semaphore": lambda d, name: _semaphore(d, name, _FOREVER).available(),
+    "barrier": lambda d, name: _barrier(d, name, _FOREVER, "looks")._ask(barrier.GetRound()),
+}
+"""A question by which a caller finds the owner of a structure, and how many shards it has."""
+
+
 # What a result means.
 
 
@@ -252,7 +264,8 @@ ROWS: Final = (
     Row("set.add", set_.Add, _on(_set, "add", "new"), _yes, _member, crowd=2),
     Row("set.remove", set_.Remove, _on(_set, "remove", "before"), _yes, _member, crowd=2),
     Row("set.destroy", set_.Destroy, _on(_set, "destroy"), _yes, _member),
-    Row("queue.enqueue", queue.Enqueue, _enqueue, _nothing_said, crowd=2),
+    Row("queue.enqueue into a new one", queue.Enqueue, _enqueue, _nothing_said),
+    Row("queue.enqueue", queue.Enqueue, _enqueue, _nothing_said, _filled, crowd=2),
     Row("queue.dequeue", queue.Dequeue, _dequeue, _taken, _filled, crowd=3),
     Row("queue.destroy", queue.Destroy, _on(_queue, "destroy"), _yes, _filled),
     Row("lock.acquire of a free one", lock.Acquire, _on(_lock, "acquire"), _granted, stands=True),

@@ -9,7 +9,6 @@ from typing import Final
 
 import msgspec
 
-from . import worlds
 from .report import Report
 from .runs import journals, of_way, run, run_processes, sampled
 
@@ -22,7 +21,6 @@ _KILLS: Final = 12
 def one_place(place: tuple[str, str], seed: int, times: int, *, everything: bool, patience: float) -> bytes:
     """Interrupt what there is in one place; give the report as bytes."""
     dice = Random(f"{seed} {place}")  # noqa: S311 - a table, not a secret
-    worlds.PATIENCE_SECONDS = patience
     trials = of_way(place[1]) if everything else sampled(place[1], dice, 1)
     dice.shuffle(trials)
     began = time.monotonic()
@@ -34,7 +32,7 @@ def one_place(place: tuple[str, str], seed: int, times: int, *, everything: bool
         )
 
     with journals([place[0]]) as fresh:
-        report = run(fresh, place, trials, dice, times=times, tell=tell)
+        report = run(fresh, place, trials, dice, times=times, tell=tell, patience=patience)
         rounds = _KILLS if everything else 1
         report.join(run_processes(fresh, place, dice, rounds=rounds, times=3 * times))
         tell(report)

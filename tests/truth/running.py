@@ -8,10 +8,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from casty_es import CastyError, NotDoneError, UsageError
+from casty_es.domain.barrier import GetRound
 
 from .cases import Case, Told
 from .interruptions import Interruption, Scene
-from .operations import PERMITS, ROWS, Entity, Row
+from .operations import LOOK, PERMITS, ROWS, Entity, Row
 from .oracle import Verdict, judge
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ _NUMBERS: Final = itertools.count(1)
 _HUNG_SECONDS: Final = 20.0
 """Who was not told anything for so long after an interruption will never be."""
 _ALONE_SECONDS: Final = 0.15
+_WARM: Final = 0.6
+"""In how many trials the caller knows the way to the owner before it begins."""
 
 
 def make_cases(world: World, interruption: Interruption, dice: Random, rows: Iterable[Row], times: int) -> list[Case]:
@@ -55,6 +58,8 @@ async def prepare(world: World, cases: list[Case], dice: Random, seconds: float)
     meanwhile = await asyncio.gather(
         *(row.before(entity) for row, entity in entities.values() if row.before is not None)
     )
+    if dice.random() < _WARM:
+        await asyncio.gather(*(LOOK[row.kind](world.caller, entity.name) for row, entity in entities.values()))
     return Scene(world, cases, [work for work in meanwhile if work is not None]), parked
 
 
@@ -162,6 +167,12 @@ async def _taken(handle: Any, grants: int) -> str | None:
 
 async def _probe_barrier(world: World, name: str) -> str | None:
     gate = world.helper.barrier(name, node_id="probe", shards=1, timeout=_ALONE_SECONDS)
+    until = asyncio.get_running_loop().time() + world.patience
+    # Who died a moment ago has arrived, until its death is known.
+    while (await gate._ask(GetRound())).arrived:
+        if asyncio.get_running_loop().time() > until:
+            break
+        await asyncio.sleep(0.02)
     try:
         await gate.arrive(2)
     except NotDoneError:

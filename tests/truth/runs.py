@@ -24,7 +24,7 @@ from .oracle import still_true
 from .processes import OF_PROCESSES
 from .report import Report
 from .running import trial
-from .worlds import World
+from .worlds import PATIENCE_SECONDS, World
 
 __all__ = ["PLACES", "Fresh", "fresh_from", "journals", "of_way", "run", "run_processes", "sampled"]
 
@@ -70,13 +70,16 @@ def run(
     times: int,
     rows: Iterable[Row] = ROWS,
     tell: Callable[[Report], None] = lambda _: None,
+    patience: float = PATIENCE_SECONDS,
 ) -> Report:
     """Interrupt operations in each of these ways, and give what came of it."""
     report = Report()
     for first in range(0, len(trials), _TRIALS_A_WORLD):
         with fresh(place[0]) as url, asyncio.Runner() as runner:
             some = trials[first : first + _TRIALS_A_WORLD]
-            report.join(runner.run(_one_world(url, place, some, dice, times=times, rows=tuple(rows))))
+            report.join(
+                runner.run(_one_world(World(url, place[1], patience=patience), place, some, dice, times, tuple(rows)))
+            )
         tell(report)
     return report
 
@@ -105,17 +108,15 @@ def run_processes(
 
 
 async def _one_world(
-    url: str | None,
+    world: World,
     place: tuple[str, str],
     trials: Sequence[Interruption],
     dice: Random,
-    *,
     times: int,
     rows: Sequence[Row],
 ) -> Report:
     report = Report()
     done: list[tuple[Interruption, Case]] = []
-    world = World(url, place[1])
     async with world:
         for interruption in trials:
             cases, verdicts = await trial(world, interruption, dice, times=times, rows=rows)

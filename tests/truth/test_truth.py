@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from .controls import CONTROLS, Control, assert_red
 from .operations import ROWS, uncovered
 from .runs import PLACES, Fresh, run, run_processes, sampled
 
@@ -52,3 +53,10 @@ def test_a_process_that_is_gone_leaves_nothing_behind(place: tuple[str, str], fa
     dice = Random(2)  # noqa: S311 - a table, not a secret
     report = run_processes(fresh, place, dice, rounds=1, times=1, families=[family])
     assert not report.found, report.complaints()
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda one: f"{one.title}-{one.place[0]}")
+def test_without_a_safeguard_the_suite_is_red(control: Control, fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a safeguard that is taken out, when operations are interrupted, then the oracle says what belongs to it."""
+    monkeypatch.setattr(*control.take_out)
+    assert_red(fresh, control)

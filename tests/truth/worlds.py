@@ -26,13 +26,12 @@ if TYPE_CHECKING:
 
     from casty_es.journal.port import Append
 
-__all__ = ["LEASE_SECONDS", "WAYS", "World", "settings_of"]
+__all__ = ["LEASE_SECONDS", "PATIENCE_SECONDS", "World", "settings_of"]
 
-WAYS: Final = ("local", "routed", "client")
 LEASE_SECONDS: Final = 30.0
 """Far longer than anybody here waits: nothing becomes free because its lease ran out."""
-PATIENCE_SECONDS = 5.0
-"""What worlds begin with; a run of code that is known to be wrong need not wait so long each time."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long things may take to settle; a run of code that is known to be wrong need not wait so long each time."""
 _NUMBERS: Final = itertools.count()
 
 
@@ -66,12 +65,14 @@ class World:
         What the event loop was told of exceptions that nobody retrieved.
     """
 
-    def __init__(self, url: str | None, way: str, *, lease_seconds: float = LEASE_SECONDS) -> None:
+    def __init__(
+        self, url: str | None, way: str, *, lease_seconds: float = LEASE_SECONDS, patience: float = PATIENCE_SECONDS
+    ) -> None:
         self.url = url
         self.way = way
         self.settings = settings_of(lease_seconds)
         self.processes: dict[str, str] = {}
-        self.patience = PATIENCE_SECONDS
+        self.patience = patience
         self.delay: Callable[[], float] | None = None
         self.proxy = Proxy()
         self.unheard: list[str] = []
