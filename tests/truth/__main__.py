@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import msgspec
 
-from .part import one_place, say
+from .part import Plan, one_place, say
 from .report import Report
 from .runs import PLACES
 
@@ -20,7 +20,9 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="every moment of every interruption, not a sample")
     parser.add_argument("--journal", action="append", choices=["memory", "sqlite", "postgres"])
     parser.add_argument("--way", action="append", choices=["local", "routed", "client"])
+    parser.add_argument("--family", action="append", default=[], help="how the name of an interruption begins")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--moments", type=int, default=1, help="of each interruption, without --all")
     parser.add_argument("--rounds", type=int, default=1, help="how often, each time under the next seed")
     parser.add_argument("--times", type=int, default=2, help="entities of each operation in a trial")
     parser.add_argument("--workers", type=int, default=2)
@@ -30,12 +32,10 @@ def main() -> int:
         place for place in PLACES if place[0] in (given.journal or place[0]) and place[1] in (given.way or place[1])
     ]
     whole = Report()
+    plan = Plan(None if given.all else given.moments, given.times, tuple(given.family), given.patience)
+    seeds = range(given.seed, given.seed + given.rounds)
     with ProcessPoolExecutor(given.workers, get_context("spawn")) as pool:
-        jobs = [
-            pool.submit(one_place, place, seed, given.times, everything=given.all, patience=given.patience)
-            for seed in range(given.seed, given.seed + given.rounds)
-            for place in places
-        ]
+        jobs = [pool.submit(one_place, place, seed, plan) for seed in seeds for place in places]
         for job in jobs:
             whole.join(Report.of(msgspec.msgpack.decode(job.result())))
     say(f"\n{whole}\n\n{whole.complaints(40) if whole.found else 'Everything is as it was told.'}")

@@ -7,8 +7,7 @@ import itertools
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
-from casty_es import CastyError, NotDoneError, UsageError
-from casty_es.domain.barrier import GetRound
+from casty_es import CastyError, UsageError
 
 from .cases import Case, Told
 from .interruptions import Interruption, Scene
@@ -161,7 +160,8 @@ async def _taken(handle: Any, grants: int) -> str | None:
         return "a fresh caller cannot have what nobody holds"
     finally:
         for _ in range(got):
-            await handle.release()
+            with suppress(CastyError):
+                await handle.release()
     return None
 
 
@@ -169,13 +169,13 @@ async def _probe_barrier(world: World, name: str) -> str | None:
     gate = world.helper.barrier(name, node_id="probe", shards=1, timeout=_ALONE_SECONDS)
     until = asyncio.get_running_loop().time() + world.patience
     # Who died a moment ago has arrived, until its death is known.
-    while (await gate._ask(GetRound())).arrived:
+    while (await LOOK["barrier"](world.helper, name)).arrived:
         if asyncio.get_running_loop().time() > until:
             break
         await asyncio.sleep(0.02)
     try:
         await gate.arrive(2)
-    except NotDoneError:
+    except CastyError:
         return None
     return "a barrier for two lets one through alone"
 

@@ -98,7 +98,7 @@ def run_processes(
     """Take a process away from operations in flight, so often in each way; by default in every way that there is."""
     report = Report()
     journal, way = place
-    wanted = [one for one in OF_PROCESSES if way in one.ways and (not families or one.family in families)]
+    wanted = [one for one in OF_PROCESSES if way in one.ways and one.family.startswith(tuple(families) or "")]
     for interruption in wanted * rounds if journal != "memory" else ():
         with fresh(journal) as url, asyncio.Runner() as runner:
             trial_ = OF_PROCESSES[interruption](url, way, dice, times=times, rows=rows)
