@@ -125,4 +125,5 @@ class Case:
 
     def __str__(self) -> str:
         said = "" if self.error is None else f": {type(self.error).__name__}: {self.error}"
-        return f"{self.row.title} on {self.name!r}, told {self.told.value}{said}"
+        key = "" if self.key is None else f" under {self.key!r}"
+        return f"{self.row.title} on {self.name!r}{key}, told {self.told.value}{said}"

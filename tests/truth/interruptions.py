@@ -118,6 +118,13 @@ async def _cancel_in_turns(scene: Scene, dice: Random, *, turns: int) -> None:
         _in_turns(turns + dice.randrange(3), task.cancel)
 
 
+async def _cancel_without_a_way(scene: Scene, dice: Random, *, turns: int) -> None:
+    """Cancel callers whose link to the owner was lost a moment ago, while it is looked for."""
+    scene.world.proxy.break_all()
+    await asyncio.sleep(0.002 * dice.random())
+    await _cancel_in_turns(scene, dice, turns=turns)
+
+
 async def _cancel_in_time(scene: Scene, dice: Random, *, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     scene.start()
@@ -205,9 +212,12 @@ def _growing(first: int, last: int) -> Iterator[int]:
 
 
 def _cancellations() -> Iterator[Interruption]:
-    for turns in [*range(16), *_growing(16, 3_000)]:
+    for turns in [*range(1, 16), *_growing(16, 3_000)]:
         strike = partial(_cancel_in_turns, turns=turns)
         yield Interruption("cancelled at a turn", f"{turns}", _ALL, strike, cancels=True)
+    for turns in [*range(1, 16), *_growing(16, 800)]:
+        strike = partial(_cancel_without_a_way, turns=turns)
+        yield Interruption("cancelled without a way", f"{turns}", _CLUSTER, strike, cancels=True)
     for half in range(1, 40):
         strike = partial(_cancel_in_time, seconds=half / 2000)
         yield Interruption("cancelled after a time", f"{half / 2:g} ms", _ALL, strike, cancels=True)
