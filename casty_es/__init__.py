@@ -3,11 +3,13 @@
 from casty_es.client import ClusterClient
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.config import Settings
+from casty_es.connecting import connect
 from casty_es.context import audit_context
 from casty_es.errors import (
     ArchivedError,
     BoundsError,
     CastyError,
+    ClockAheadError,
     ConfigurationError,
     DestroyedError,
     EntityQuarantinedError,
@@ -26,6 +28,8 @@ from casty_es.errors import (
     ReadOnlyError,
     RedactedError,
     SchemaError,
+    StoredValueError,
+    TimesAheadError,
     UnsafeDurabilityError,
     UsageError,
 )
@@ -41,7 +45,7 @@ from casty_es.handles.set import Set
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
-from casty_es.node import ClusteredActorSystem, connect
+from casty_es.node import ClusteredActorSystem
 
 __version__ = "0.1.0"
 
@@ -50,6 +54,7 @@ __all__ = [
     "Barrier",
     "BoundsError",
     "CastyError",
+    "ClockAheadError",
     "ClusterClient",
     "ClusteredActorSystem",
     "CommandOutcome",
@@ -84,6 +89,8 @@ __all__ = [
     "Set",
     "Settings",
     "SqlJournal",
+    "StoredValueError",
+    "TimesAheadError",
     "UnsafeDurabilityError",
     "UsageError",
     "audit_context",

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from typing import Final
+
+from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
+from casty_es.cluster.topology import Topology
 from casty_es.config import Settings
 from casty_es.errors import PeerLostError
 from casty_es.gateway.asking import Gateway
@@ -23,9 +28,17 @@ from casty_es.transport.port import Dialer, Link, Listener
 
 __all__ = ["NoDialer", "NodeParts", "lease_manager"]
 
+_LOG: Final = logging.getLogger("casty_es.node")
+
 
 class NodeParts:
-    """The parts of a running node."""
+    """The parts of a running node.
+
+    Attributes
+    ----------
+    failure : str | None
+        Why the node has stopped by itself.
+    """
 
     def __init__(
         self,
@@ -38,8 +51,11 @@ class NodeParts:
         dialer: Dialer,
     ) -> None:
         node_id = identity.node_id
+        self.failure: str | None = None
         self.identity = identity
-        self.owner = Owner(journal, meta, manager, runtime, settings, node_id=node_id)
+        self.slots = meta.slots
+        self.clock = CheckedClock(runtime, journal, settings.max_clock_ahead_seconds)
+        self.owner = Owner(journal, meta, manager, self.clock, settings, node_id=node_id, ended=self.ended)
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
@@ -48,13 +64,38 @@ class NodeParts:
             runtime,
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
-            changed=self.rebalancer.consider,
+            changed=self._looked,
+            ended=self.ended,
         )
         self.service = NodeService(self.owner, self.membership, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
+
+    async def _looked(self, topology: Topology) -> None:
+        await self.clock.compare()
+        await self.rebalancer.consider(topology)
+
+    async def join(self) -> None:
+        """Join the other nodes, with a clock that may be written by.
+
+        Raises
+        ------
+        ClockAheadError
+            It is far ahead of the database's.
+        """
+        await self.clock.compare()
+        self.clock.now()
+        await self.membership.join()
+
+    def ended(self, why: str) -> None:
+        """Stop where everybody sees it, because a part without which nothing works has ended."""
+        if self.failure is None:
+            self.failure = why
+            _LOG.critical("Node %s stops: %s. Close the system and start it again.", self.identity.node_id, why)
+            self.gateway.closed = True
+            self.owner.stop()
 
     def abandon_after_fork(self) -> None:
         """Let go of what belongs to the parent process."""
@@ -65,7 +106,7 @@ class NodeParts:
 
     async def close(self) -> None:
         """Leave the others, write what was decided, hand the slots over, hang up."""
-        self.gateway.closed = True
+        await self.gateway.close()
         await self.membership.leave()
         await self.owner.close()
         await self.routes.close()

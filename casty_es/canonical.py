@@ -1,43 +1,50 @@
-"""How a user value becomes sorted JSON, and whether what came back is what went in.
+"""How a user value becomes canonical JSON: one order for whatever has none of its own.
 
-msgspec sorts object members, dict keys that are str, and set members that have a total order. What is left is done by
-hand here: other dict keys, sets of anything else, and sets inside pydantic models (pydantic is found by its methods
-and never imported). Which of the two a declared type needs is decided once, from the type.
+1. Members of objects and keys of dicts are sorted by their text.
+2. Members of a set that are all of one type with an order of its own (str, int, float, bytes, UUID, date, timedelta)
+   have that order; all others are sorted by their canonical JSON. So a set has one order, whatever it is declared as
+   and wherever it stands.
+
+msgspec does both for dict keys that are str and for sets of those types. What is left is done by hand here: other dict
+keys, sets of anything else, attributes of attrs classes that msgspec leaves out, and sets inside pydantic models
+(pydantic is found by its methods and never imported). Which of the two a declared type needs is decided once, from the
+type.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from enum import Enum
+from collections import deque
+from datetime import date, timedelta
 from functools import lru_cache
-from itertools import chain, repeat
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import inspect
 
+from casty_es.printing import printed
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
 __all__ = [
     "MAX_DEPTH",
-    "MAX_DIGITS",
-    "difference",
+    "field_names",
     "from_json",
+    "is_model",
     "must_sort_by_hand",
     "sorted_by_hand",
     "type_name",
     "write_json",
 ]
 
-# CPython and msgspec read integers of up to 4,300 digits.
-MAX_DIGITS = 4_000
-_INT_BOUND = 10**MAX_DIGITS
 # A fixed depth, not the interpreter's: what was stored under a short call stack must be readable under a long one.
 MAX_DEPTH = 200
 
-# Members of which msgspec's sort is a total order, whatever they hold.
+# The same on both sides: members of which msgspec's sort is a total order, whatever they hold.
+_ORDERED = frozenset({str, int, float, UUID, date, timedelta, bytes})
 _SORTABLE = (
     inspect.StrType,
     inspect.IntType,
@@ -57,12 +64,16 @@ _KEYS = (
     inspect.EnumType,
     inspect.LiteralType,
 )
-_SCALARS = frozenset({str, int, float, bool, type(None), bytes})
 
 
 def type_name(kind: Any) -> str:
     """Give the name of a type for a message."""
-    return kind.__qualname__ if isinstance(kind, type) and not hasattr(kind, "__origin__") else str(kind)
+    if isinstance(kind, type) and not hasattr(kind, "__origin__"):
+        return kind.__qualname__
+    try:
+        return str(kind)
+    except Exception:  # noqa: BLE001 - it is no type, but something of the caller's where one belongs
+        return printed(kind)
 
 
 def must_sort_by_hand(declared_type: Any) -> bool:
@@ -76,7 +87,7 @@ def must_sort_by_hand(declared_type: Any) -> bool:
             continue
         seen.add(id(info))
         match info:
-            case inspect.CustomType(cls=cls) if cls is not object and not _is_model(cls):
+            case inspect.CustomType(cls=cls) if cls is not object and not is_model(cls):
                 raise TypeError(f"JSON has no form for {type_name(cls)}")
             case inspect.RawType() | inspect.ExtType() | inspect.MemoryViewType():
                 raise TypeError("raw and borrowed buffers are not values")
@@ -86,6 +97,9 @@ def must_sort_by_hand(declared_type: Any) -> bool:
                 by_hand |= not isinstance(key, inspect.StrType | inspect.AnyType)
             case inspect.SetType(item_type=item) | inspect.FrozenSetType(item_type=item):
                 by_hand |= not isinstance(item, _SORTABLE)
+            case inspect.DataclassType(cls=cls) if not dataclasses.is_dataclass(cls):
+                # Of an attrs class, msgspec reads the attributes with an underscore in front and does not write them.
+                by_hand |= any(name.startswith("_") for name in field_names(cls) or ())
             case _:
                 pass
         todo.extend(_children(info))
@@ -107,12 +121,20 @@ def sorted_by_hand(value: Any) -> Any:
     if isinstance(value, dict):
         return {_key_text(key): sorted_by_hand(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):
-        return sorted(map(sorted_by_hand, value), key=write_json)
+        return _in_order(value, [sorted_by_hand(member) for member in value])
     if isinstance(value, list | tuple):
         return [sorted_by_hand(item) for item in value]
     kind: Any = type(value)
-    names = _field_names(kind)
-    return value if names is None or _is_model(kind) else _members(value, names)
+    names = field_names(kind)
+    return value if names is None or is_model(kind) else _members(value, names)
+
+
+def _in_order(members: Collection[Any], written: list[Any]) -> list[Any]:
+    """Put what the members of a set were written as in canonical order."""
+    kinds = {type(member) for member in members}
+    if len(kinds) == 1 and kinds <= _ORDERED:
+        return [item for _, item in sorted(zip(members, written, strict=True), key=itemgetter(0))]
+    return sorted(written, key=write_json)
 
 
 def _members(value: Any, names: tuple[str, ...]) -> Any:
@@ -135,106 +157,66 @@ def _key_text(key: object) -> str:
     return msgspec.json.decode(raw, type=str) if raw.startswith(b'"') else raw.decode()
 
 
-def difference(sent: Any, back: Any, depth: int = MAX_DEPTH) -> str:
-    """Say where and how the value that came back is another one; empty if it is the same, part by part."""
-    kind: Any = type(sent)
-    if kind is float and not math.isfinite(sent):
-        return " is not a finite number"
-    if kind is int and not -_INT_BOUND < sent < _INT_BOUND:
-        return f" has more than {MAX_DIGITS:,} digits"
-    if kind is not type(back) and not (kind is int and type(back) is float):
-        return f" is of type {type_name(kind)} and comes back as {type_name(type(back))}"
-    parts = None if kind in _SCALARS or isinstance(sent, Enum) else _parts(sent, back)
-    if parts is None:
-        return "" if sent == back else " comes back different"
-    if depth == 0:
-        return f" is nested deeper than {MAX_DEPTH} levels"
-    return _first_difference(parts, depth - 1)
-
-
-def _first_difference(parts: Iterable[tuple[str, object, Any, Any]], depth: int) -> str:
-    for form, label, one, other in parts:
-        if one.__class__ is other.__class__ is str and one == other:  # most parts of most values
-            continue
-        if found := difference(one, other, depth):
-            return form.format(label) + found
-    return ""
-
-
-def _parts(sent: Any, back: Any) -> Iterable[tuple[str, object, Any, Any]] | None:
-    """Pair up the parts of two values of one type, each with its place; None if they have no parts."""
-    if isinstance(sent, list | tuple | dict | set | frozenset) and len(sent) != len(back):
-        return [(" (its length)", None, len(sent), len(back))]
-    if isinstance(sent, list | tuple):
-        return zip(repeat("[{}]"), range(len(sent)), sent, back, strict=False)
-    if isinstance(sent, dict):
-        keys = {key: key for key in back}
-        same_keys = [(" (a key)", None, key, keys.get(key, _Missing)) for key in sent]
-        return chain(same_keys, (("[{!a:.40}]", key, item, back.get(key)) for key, item in sent.items()))
-    if isinstance(sent, set | frozenset):
-        members = {member: member for member in back}
-        return [(" (a member)", None, member, members.get(member, _Missing)) for member in sent]
-    kind: Any = type(sent)
-    names = _field_names(kind)
-    if names is None:
-        return None
-    if _is_model(kind):
-        names += ("__pydantic_extra__", "__pydantic_private__")
-    return [(".{}", name, getattr(sent, name, _Missing), getattr(back, name, _Missing)) for name in names]
-
-
-class _Missing:
-    """Stands for a part that did not come back: equal to nothing that a value can hold."""
-
-
 @lru_cache(maxsize=1_024)
-def _field_names(kind: Any) -> tuple[str, ...] | None:
+def field_names(kind: Any) -> tuple[str, ...] | None:
     """Give the fields of a class that has fields; None for any other."""
     if issubclass(kind, msgspec.Struct):
         return tuple(kind.__struct_fields__)
     if dataclasses.is_dataclass(kind):
         return tuple(field.name for field in dataclasses.fields(kind))
-    if _is_model(kind):
+    if is_model(kind):
         return tuple(kind.model_fields)
     if hasattr(kind, "__attrs_attrs__"):
         return tuple(field.name for field in kind.__attrs_attrs__)
     return None
 
 
-def _is_model(kind: Any) -> bool:
+def is_model(kind: Any) -> bool:
+    """Tell whether a class is a pydantic model."""
     return hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json")
 
 
 def _to_json(value: Any) -> Any:
     """Write what msgspec does not know: a pydantic model, in the form that its own JSON input takes."""
     kind = type(value)
-    if not _is_model(kind):
+    if not is_model(kind):
         raise TypeError(f"JSON has no form for {type_name(kind)}")
     return _sets_sorted(value, value.model_dump(mode="json", by_alias=True, round_trip=True, warnings=False))
 
 
 def _sets_sorted(value: Any, dumped: Any) -> Any:
     """Sort what were sets before pydantic dumped them, in the order of iteration, to lists."""
-    if isinstance(dumped, list) and isinstance(value, list | tuple | set | frozenset) and len(value) == len(dumped):
-        items = [_sets_sorted(item, written) for item, written in zip(value, dumped, strict=True)]
-        return sorted(items, key=write_json) if isinstance(value, set | frozenset) else items
-    if isinstance(dumped, dict):
+    kind: Any = type(value)
+    if getattr(kind, "__pydantic_root_model__", False):
+        return _sets_sorted(value.root, dumped)
+    if isinstance(dumped, list):
+        if isinstance(value, list | tuple | set | frozenset | deque) and len(value) == len(dumped):
+            items = [_sets_sorted(item, written) for item, written in zip(value, dumped, strict=True)]
+            return _in_order(value, items) if isinstance(value, set | frozenset) else items
+    elif isinstance(dumped, dict):
         if isinstance(value, dict) and len(value) == len(dumped):
             pairs = zip(dumped.items(), value.values(), strict=True)
             return {key: _sets_sorted(item, written) for (key, written), item in pairs}
-        kind: Any = type(value)
-        for name in _field_names(kind) or ():
-            field = kind.model_fields[name] if _is_model(kind) else None
-            written_as = (field.serialization_alias or field.alias or name) if field else name
-            if written_as in dumped:
-                dumped[written_as] = _sets_sorted(getattr(value, name), dumped[written_as])
+        for name, item in _named_parts(value):
+            if name in dumped:
+                dumped[name] = _sets_sorted(item, dumped[name])
     return dumped
+
+
+def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """Give the parts of a model or dataclass by the names that pydantic writes."""
+    kind: Any = type(value)
+    fields = kind.model_fields if is_model(kind) else getattr(kind, "__pydantic_fields__", {})
+    for name in field_names(kind) or ():
+        field = fields.get(name)
+        yield (field.serialization_alias or field.alias or name) if field else name, getattr(value, name)
+    yield from (getattr(value, "__pydantic_extra__", None) or {}).items()
 
 
 def from_json(kind: Any, plain: Any) -> Any:
     """Read what msgspec does not know; only :func:`must_sort_by_hand` lets a type come this far."""
     # As JSON text: a strict model takes a date or a UUID only from there.
-    return kind.model_validate_json(msgspec.json.encode(plain)) if _is_model(kind) else plain
+    return kind.model_validate_json(msgspec.json.encode(plain)) if is_model(kind) else plain
 
 
 write_json = msgspec.json.Encoder(order="sorted", enc_hook=_to_json).encode

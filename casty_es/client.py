@@ -10,17 +10,19 @@ from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID, uuid4
 
+from casty_es.arguments import check_client, check_question
+from casty_es.background import finished
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.cluster.topology import Topology
 from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
-from casty_es.errors import InvalidArgumentError, PeerError, PeerLostError, Sent, UsageError
+from casty_es.errors import PeerError, PeerLostError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.routing import Routes
 from casty_es.handles.distributed import Distributed
-from casty_es.handles.renewals import stop_renewals
+from casty_es.handles.renewals import close_handles
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name
 from casty_es.replay import HistoryPage, Positions, Then
@@ -35,8 +37,6 @@ __all__ = ["ClusterClient"]
 A = TypeVar("A", bound=wire.Answer)
 
 _LOG: Final = logging.getLogger("casty_es.client")
-
-_LARGEST_PORT: Final = 65_535
 
 
 class ClusterClient:
@@ -79,13 +79,11 @@ class ClusterClient:
         settings: Settings | None = None,
         runtime: Runtime | None = None,
     ) -> None:
+        self._contact_points = check_client(
+            contact_points=contact_points, secret=secret, ssl=ssl, settings=settings, runtime=runtime
+        )
         self.name = check_name(system_name, "the system's name")
         self.settings = settings or Settings()
-        self._contact_points = [_checked(point) for point in contact_points]
-        if not self._contact_points:
-            raise InvalidArgumentError("A client needs at least one contact point. Nothing was started.")
-        if not secret:
-            raise InvalidArgumentError("A client needs the cluster's secret. Nothing was started.")
         self._secret = secret
         self._ssl = ssl
         self._runtime = runtime or SystemRuntime()
@@ -117,14 +115,32 @@ class ClusterClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Hang up."""
-        gateway, self._gateway = self._gateway, None
-        await stop_renewals(self)
-        if gateway is not None:
-            gateway.closed = True
-            await gateway.routes.close()
-        if self._dialer is not None:
-            await self._dialer.close()
+        """Give back what handles hold, wait a moment for the answers to what was sent, hang up.
+
+        Raises
+        ------
+        UsageError
+            It is awaited in another event loop than the client's. Nothing was touched; the client runs on.
+        """
+        if self._gateway is not None and self._loop is not asyncio.get_running_loop():
+            raise UsageError(
+                "The client belongs to another event loop and cannot be closed from this one. Nothing was touched: it "
+                "runs on. Close it in its own loop, for instance with asyncio.run_coroutine_threadsafe."
+            )
+        await finished(self._close())
+
+    async def _close(self) -> None:
+        try:
+            if self._gateway is not None:
+                await close_handles(self)
+                await self._gateway.settle()
+        finally:
+            gateway, self._gateway = self._gateway, None
+            if gateway is not None:
+                await gateway.close()
+                await gateway.routes.close()
+            if self._dialer is not None:
+                await self._dialer.close()
 
     def distributed(self) -> Distributed:
         """Return the structures that this client gives access to."""
@@ -174,6 +190,7 @@ class ClusterClient:
         PeerError
             No node can be asked.
         """
+        check_question(command_id, sent)
         request = wire.FindOutcome(sent.kind, sent.slot, sent.after, sent.term, command_id.bytes)
         answer = await self._running()[1].ask(request, wire.Outcome)
         return CommandOutcome(CommandStatus(answer.status), decode_reply(answer.body))
@@ -264,13 +281,3 @@ class _NodesDirectory:
 def _agreeing(settings: Settings, topology: wire.Topology) -> Settings:
     given = {name: getattr(settings, name) for name in settings.__struct_fields__}
     return Settings(**{**given, "lease_seconds": topology.lease_seconds, "max_value_bytes": topology.max_value_bytes})
-
-
-def _checked(point: object) -> str:
-    match point:
-        case (str(host), int(port)) if host and not isinstance(port, bool) and 0 < port <= _LARGEST_PORT:
-            return f"{host}:{port}"
-        case _:
-            raise InvalidArgumentError(
-                f"A contact point is a host and a port such as ('10.0.0.5', 7400), not {point!r}. Nothing was started."
-            )

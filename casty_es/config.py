@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import msgspec
 
 from casty_es.errors import ConfigurationError
+from casty_es.printing import printed
 
 __all__ = ["Settings"]
 
@@ -16,7 +16,10 @@ DEFAULT_SLOTS: Final = 256
 MAX_SLOTS: Final = 8192
 
 
-_OTHERS: Final = ("lock_class", "allow_network_filesystem")
+# Of seconds and of bytes: beyond it clocks, timers and columns have no room.
+_LARGEST: Final = 10**9
+_FLAGS: Final = ("keep_on_close", "allow_network_filesystem")
+_OTHERS: Final = ("lock_class", *_FLAGS)
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,13 +28,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     Parameters
     ----------
     lease_seconds : float
-        How long a lock, permit or place in a line survives a holder that stopped renewing it, in seconds.
+        How long a lock, permit or place in a line survives a holder that stopped renewing it, in seconds; on Postgres
+        at least one and a half times ``session_seconds``.
     max_value_bytes : int
         The longest value that can be stored, in bytes of its JSON.
     max_entities : int
         How many entities stay in memory; the least recently used idle ones are passivated beyond it.
     max_pending : int
         How many commands may wait in the node before further ones get an ``OverloadedError``.
+    max_clock_ahead_seconds : float
+        How far this host's clock may be ahead of the database's, in seconds; beyond it nothing is written. It is far
+        more than NTP leaves, and little enough for times that people read.
     max_batch_events : int
         How many events one append writes at most.
     max_batch_bytes : int
@@ -48,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     lock_class : int | None
         The first half of the keys of the advisory locks on Postgres, for an application whose own locks have the same
         one. By default it is the oid of the table ``casty_events``. Every node must have the same.
+    keep_on_close : bool
+        Leave locks and permits held when the system or client that holds them is closed in order; they expire with
+        their leases. By default they are given back.
     allow_network_filesystem : bool
         Open an SQLite file on a network file system, on whose locks nothing can rest.
 
@@ -61,6 +71,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_value_bytes: int = 1_048_576
     max_entities: int = 50_000
     max_pending: int = 100_000
+    max_clock_ahead_seconds: float = 300.0
     max_batch_events: int = 2_000
     max_batch_bytes: int = 4_194_304
     snapshot_events: int = 1_000
@@ -68,26 +79,46 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_seconds: float = 6.0
     membership_seconds: float = 1.0
     lock_class: int | None = None
+    keep_on_close: bool = False
     allow_network_filesystem: bool = False
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if name in _OTHERS:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        for field in msgspec.structs.fields(self):
+            if field.name not in _OTHERS:
+                msgspec.structs.force_setattr(self, field.name, _number(self, field))
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool):
                 raise ConfigurationError(
-                    f"The setting {name} is {value!r}; it must be a positive, finite number. Nothing was started."
+                    f"The setting {name} is {printed(getattr(self, name))}; it must be True or False. Nothing was "
+                    f"started."
                 )
-        if not isinstance(self.allow_network_filesystem, bool):
-            raise ConfigurationError(
-                f"The setting allow_network_filesystem is {self.allow_network_filesystem!r}; it must be True or False. "
-                f"Nothing was started."
-            )
         if self.lock_class is None:
             return
         if type(self.lock_class) is not int or not -(2**31) <= self.lock_class < 2**31:
             raise ConfigurationError(
-                f"The setting lock_class is {self.lock_class!r}; Postgres takes a number of 32 bits. Nothing was "
-                f"started."
+                f"The setting lock_class is {printed(self.lock_class)}; Postgres takes a number of 32 bits. Nothing "
+                f"was started."
             )
+
+
+def _number(settings: Settings, field: msgspec.structs.FieldInfo) -> float:
+    """Return a setting as a plain number.
+
+    Raises
+    ------
+    ConfigurationError
+        It is none, or out of range.
+    """
+    value = getattr(settings, field.name)
+    whole = field.type is int
+    number: float = 0
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int.__int__(value)  # of a subclass, the number and not what it makes of itself
+    elif isinstance(value, float) and not whole:
+        number = float.__float__(value)
+    if not 0 < number <= _LARGEST:
+        raise ConfigurationError(
+            f"The setting {field.name} is {printed(value)}; it must be a positive, finite "
+            f"{'whole number' if whole else 'number'}, at most {_LARGEST}. Nothing was started."
+        )
+    return number

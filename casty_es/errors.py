@@ -15,6 +15,7 @@
     ├── NotDoneError                  (TimeoutError) the time was up and the operation certainly did not happen
     │   └── StillInLineError          the time was up and the request stands in its line until it is withdrawn
     ├── OutcomeUnknownError           (TimeoutError) the time was up and the operation may have happened
+    ├── StoredValueError              (ValueError) a stored value does not fit the declared type; its raw JSON is there
     ├── DestroyedError                the structure was destroyed while the caller waited
     ├── EntityQuarantinedError        the log of an entity cannot be read by this code
     ├── IdempotencyConflictError      an idempotency key was used before, for another operation
@@ -44,6 +45,7 @@ __all__ = [
     "ArchivedError",
     "BoundsError",
     "CastyError",
+    "ClockAheadError",
     "ConfigurationError",
     "ConflictError",
     "DestroyedError",
@@ -70,6 +72,8 @@ __all__ = [
     "SchemaError",
     "Sent",
     "StillInLineError",
+    "StoredValueError",
+    "TimesAheadError",
     "UnsafeDurabilityError",
     "UsageError",
 ]
@@ -165,6 +169,25 @@ class Sent(NamedTuple):
     slot: int
     after: int
     term: int
+
+
+class StoredValueError(CastyError, ValueError):
+    """A stored value cannot be read under the declared type. The value is safe: the message says where it is.
+
+    Parameters
+    ----------
+    message : str
+        What happened to the value and to the operation.
+    raw : str
+        The value's JSON, as it is stored.
+    command_id : UUID | None
+        The operation that gave the value out, if it is recorded under an id.
+    """
+
+    def __init__(self, message: str, *, raw: str = "", command_id: UUID | None = None) -> None:
+        super().__init__(message)
+        self.raw = raw
+        self.command_id = command_id
 
 
 class DestroyedError(CastyError):
@@ -292,6 +315,14 @@ class NotOwnerError(LeaseLostError):
 
 class JournalRegressedError(JournalError):
     """The database has lost records that it had acknowledged. The slot is closed until an operator accepts the loss."""
+
+
+class ClockAheadError(JournalError):
+    """The clock of the host is far ahead of the database's. Nothing was written."""
+
+
+class TimesAheadError(JournalError):
+    """Times of a slot have not come yet, so its past cannot be told by a moment."""
 
 
 class JournalCorruptError(JournalError):

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.hashes import keyed_command_id, shard_of, slot_of
+from casty_es.printing import printed
 
 __all__ = [
     "MAX_IDEMPOTENCY_KEY_BYTES",
@@ -24,8 +25,10 @@ __all__ = [
     "MAX_NAME_BYTES",
     "check_amount",
     "check_at_least_one",
+    "check_flag",
     "check_idempotency_key",
     "check_name",
+    "check_sequence",
     "check_text",
     "check_timeout",
     "decode_key",
@@ -42,6 +45,7 @@ MAX_IDEMPOTENCY_KEY_BYTES = 255
 # Keeps the text of an integer key within the bytes of a name.
 MAX_KEY_DIGITS = 500
 MAX_COUNT = 2**31 - 1  # of shards, permits or participants: what an INTEGER column holds on Postgres
+MAX_SEQUENCE = 2**63 - 1  # what a BIGINT column holds
 _KEY_BOUND = 10**MAX_KEY_DIGITS
 
 
@@ -145,9 +149,9 @@ def encode_key(key: object) -> str:
     if isinstance(key, int) and not isinstance(key, bool):
         if not -_KEY_BOUND < key < _KEY_BOUND:
             raise InvalidArgumentError(f"an integer key has at most {MAX_KEY_DIGITS} digits. Nothing was sent.")
-        return f"i:{int(key)}"
+        return f"i:{int.__int__(key)}"
     if isinstance(key, UUID):
-        return f"u:{key}"
+        return f"u:{key if type(key) is UUID else UUID(int=key.int)}"
     raise InvalidTypeError(f"a map key must be a str, an int or a UUID, not {type(key).__name__}. Nothing was sent.")
 
 
@@ -208,7 +212,8 @@ def check_timeout(seconds: object) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         raise InvalidTypeError(f"timeout must be a number of seconds, not {type(seconds).__name__}. Nothing was sent.")
     try:
-        timeout = float(seconds)
+        # Not float(seconds): a subclass may have something else to say.
+        timeout = float.__float__(seconds) if isinstance(seconds, float) else float(int.__int__(seconds))
     except OverflowError:  # an int beyond the largest float
         timeout = math.inf
     if not 0 < timeout < math.inf:  # NaN fails both
@@ -267,7 +272,57 @@ def check_amount(amount: object) -> int:
     return amount if type(amount) is int else _as_int(amount, "amount")
 
 
+def check_sequence(number: object, what: str) -> int:
+    """Return the number of an event of an entity; 0 stands before the first.
+
+    Parameters
+    ----------
+    number : object
+        An int from 0 to 2**63 - 1.
+    what : str
+        What it is for, for the message.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is not an int; a bool is not one.
+    InvalidArgumentError
+        It is negative or larger than that.
+
+    Examples
+    --------
+    >>> check_sequence(3, "after")
+    3
+    """
+    sequence = _as_int(number, what)
+    if not 0 <= sequence <= MAX_SEQUENCE:
+        raise InvalidArgumentError(
+            f"{what} is {printed(sequence)}; the first event is 1, and none is beyond {MAX_SEQUENCE}. Nothing was read."
+        )
+    return sequence
+
+
+def check_flag(flag: object, what: str) -> bool:
+    """Return a yes or no; what is only taken for one, such as ``"no"``, is refused.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is not a bool.
+
+    Examples
+    --------
+    >>> check_flag(True, "local")
+    True
+    """
+    if not isinstance(flag, bool):
+        raise InvalidTypeError(f"{what} must be True or False, not {type(flag).__name__}. Nothing was done.")
+    return flag
+
+
 def _as_int(number: object, what: str) -> int:
+    if type(number) is int:
+        return number
     if isinstance(number, bool) or not isinstance(number, int):
         raise InvalidTypeError(f"{what} must be an int, not {type(number).__name__}. Nothing was sent.")
-    return int(number)
+    return int.__int__(number)  # not int(number): a subclass may have something else to say

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import weakref
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
+from casty_es.arguments import check_place, check_question, check_system
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
+from casty_es.background import finished
 from casty_es.cluster.outcome import CommandOutcome, find_outcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
-from casty_es.errors import InvalidTypeError, NotDoneError, Sent, UsageError
+from casty_es.errors import ConfigurationError, NotDoneError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
-from casty_es.handles.renewals import stop_renewals
-from casty_es.handles.waiting import finished
-from casty_es.journal import schema
+from casty_es.handles.renewals import close_handles
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
-from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_at_least_one, check_name, check_timeout
 from casty_es.replay import HistoryPage, Positions, Then, answer_then, history_page, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
@@ -33,7 +30,7 @@ from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer, listen
 
-__all__ = ["ClusteredActorSystem", "NodeAddress", "connect"]
+__all__ = ["ClusteredActorSystem", "NodeAddress"]
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()
 
@@ -104,16 +101,21 @@ class ClusteredActorSystem:
         settings: Settings | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        if journal is not None and not isinstance(journal, EventJournal):
-            raise InvalidTypeError(
-                f"journal must be an EventJournal such as SqlJournal(url), not {type(journal).__name__}. "
-                f"Nothing was started."
-            )
+        host, port = check_place(host, port)
+        check_system(
+            journal=journal,
+            advertise=advertise,
+            secret=secret,
+            ssl=ssl,
+            session_url=session_url,
+            settings=settings,
+            runtime=runtime,
+        )
         self.name = check_name(name, "the system's name")
         self.self_node = NodeAddress(host, port)
         self.settings = settings or Settings()
         self.journal: EventJournal = InMemoryJournal() if journal is None else journal
-        self._listen_at = NodeAddress(host, port)
+        self._listen_at = self.self_node
         self._advertise = advertise
         self._secret = secret
         self._ssl = ssl
@@ -123,6 +125,7 @@ class ClusteredActorSystem:
         self._node: NodeParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not been started"
+        self._closing = False
         _SYSTEMS.add(self)
 
     async def __aenter__(self) -> Self:
@@ -140,7 +143,7 @@ class ClusteredActorSystem:
             raise
         try:
             await self._listen(node)
-            await node.membership.join()
+            await node.join()
         except BaseException:
             await finished(node.close())
             await self.journal.close()
@@ -162,9 +165,15 @@ class ClusteredActorSystem:
             return
         host, port = self._listen_at
         inward = None if self._ssl is None else self._ssl[0]
-        node.listener = await listen(
-            host, port, service=node.service, identity=node.identity, secret=self._secret, ssl=inward
-        )
+        try:
+            node.listener = await listen(
+                host, port, service=node.service, identity=node.identity, secret=self._secret, ssl=inward
+            )
+        except (OSError, UnicodeError) as error:
+            raise ConfigurationError(
+                f"Nobody can listen at {host}:{port}: {getattr(error, 'strerror', None) or error}. Nothing was "
+                f"started. Give a free port and an address of this machine, or port 0."
+            ) from error
         self.self_node = NodeAddress(*node.listener.address)
         host, port = self.self_node
         if isinstance(self._advertise, str):
@@ -176,15 +185,39 @@ class ClusteredActorSystem:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Write what was decided, hand the slots over, close the journal."""
-        node, self._node = self._node, None
-        self._state = "been closed"
+        """Give back what handles hold, write what was decided, hand the slots over, close the journal.
+
+        Raises
+        ------
+        UsageError
+            It is awaited in another event loop than the system's. Nothing was touched; the system runs on.
+        """
+        if self._node is not None and self._loop is not asyncio.get_running_loop():
+            raise UsageError(
+                "The system belongs to another event loop and cannot be closed from this one. Nothing was touched: it "
+                "runs on. Close it in its own loop, for instance with asyncio.run_coroutine_threadsafe."
+            )
         try:
-            if node is not None:
-                await finished(node.close())  # half-closed, it would keep its slots for as long as the process lives
+            await finished(self._close())  # half-closed, it would keep its slots for as long as the process lives
         finally:
-            await stop_renewals(self)  # last, because a grant may have been told while the owner was closed
-            await self.journal.close()
+            self._state = "been closed"
+
+    async def _close(self) -> None:
+        if self._closing:
+            return
+        self._closing = True
+        try:
+            if self._node is not None:
+                await close_handles(self)
+                await self._node.gateway.settle()
+        finally:
+            node, self._node = self._node, None
+            self._closing = False
+            try:
+                if node is not None:
+                    await node.close()
+            finally:
+                await self.journal.close()
 
     def distributed(self) -> Distributed:
         """Return the structures that this node gives access to."""
@@ -246,7 +279,7 @@ class ClusteredActorSystem:
         JournalUnavailableError
             The journal cannot be read.
         """
-        self._running()
+        check_question(command_id, sent, self._running().slots)
         return await find_outcome(self.journal, command_id, sent)
 
     def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
@@ -292,6 +325,10 @@ class ClusteredActorSystem:
             raise UsageError(
                 "The system belongs to another event loop. Nothing was done. Make one system per event loop."
             )
+        if self._node.failure is not None:
+            raise UsageError(
+                f"The system has stopped: {self._node.failure}. Nothing was done. Close it and start it again."
+            )
         return self._node
 
     def _abandon_after_fork(self) -> None:
@@ -308,59 +345,3 @@ def _after_fork() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork)
-
-
-def connect(
-    url: str, *, settings: Settings | None = None, unsafe_durability: bool = False
-) -> AbstractAsyncContextManager[Distributed]:
-    """Open a journal and give the structures recorded in it.
-
-    An SQLite file is made and migrated when it needs to be. On Postgres nothing is ever created: run
-    ``casty-es db upgrade`` or ``alembic upgrade head`` once.
-
-    Parameters
-    ----------
-    url : str
-        ``sqlite:///casty.db`` or ``postgresql://user:password@host/database``.
-    settings : Settings | None
-        How the system behaves.
-    unsafe_durability : bool
-        Accept a database that may lose what it acknowledged.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The URL cannot be used.
-    JournalUnavailableError
-        The database cannot be reached or the file not be opened.
-    SchemaError
-        The journal's tables are missing, too old, or newer than this code.
-    UnsafeDurabilityError
-        The database may lose what it acknowledged.
-
-    Examples
-    --------
-    >>> import asyncio, tempfile
-    >>> async def main(folder: str) -> int:
-    ...     async with connect(f"sqlite:///{folder}/casty.db") as d:
-    ...         return await d.counter("page-views").increment(5)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     asyncio.run(main(folder))
-    5
-    """
-    return _connected(SqlJournal(url, unsafe_durability=unsafe_durability), settings)
-
-
-@contextlib.asynccontextmanager
-async def _connected(journal: SqlJournal, settings: Settings | None) -> AsyncIterator[Distributed]:
-    if journal.file is not None:
-        await asyncio.to_thread(_migrate_file, journal.url)
-    async with ClusteredActorSystem(journal=journal, settings=settings) as system:
-        yield system.distributed()
-
-
-def _migrate_file(url: str) -> None:
-    if schema.current(url) != schema.EXPECTED_REVISION:
-        from casty_es.journal import migrating  # noqa: PLC0415 - alembic is slow to import, and rarely needed
-
-        migrating.upgrade(url)  # refuses a file that is newer than this code

@@ -3,13 +3,16 @@
 The rules:
 
 1. Equal values of one declared type give equal bytes: object members, dict keys and set members are sorted, and what
-   is written is the value as it comes back. Equality of set members and compare-and-set is equality of these bytes.
-2. What goes in comes back: every value is decoded once before it is sent, and compared part by part, types included.
-   ``True`` is not ``1``, a tuple is not a list, a subclass is not its parent. The one exception is PEP 484's: an int
-   where a float is declared is taken if it is exactly that float, and is written as the float (``1`` as ``1.0``).
+   is written is the value as it comes back. Equality of set members and compare-and-set is equality of these bytes. A
+   set has one order, whatever class of whatever library it is in (``canonical.py``).
+2. What goes in comes back: every value is decoded once before it is sent, and compared part by part, types included
+   (``sameness.py``). ``True`` is not ``1``, a tuple is not a list, a subclass is not its parent. The one exception is
+   PEP 484's: an int where a float is declared is taken if it is exactly that float, and is written as the float.
 3. What a type tells apart stays apart, even where Python calls it equal: ``-0.0`` and ``0.0``, ``Decimal("1.0")`` and
-   ``Decimal("1.00")``, one instant in two offsets are different bytes. A time zone comes back as its fixed offset.
-4. Bytes become objects through the declared type only: no byte ever names a class, a module or a function.
+   ``Decimal("1.00")``, one instant in two offsets are different bytes. A time zone comes back as its fixed offset, and
+   a naive time with ``fold=1``, which JSON would lose, is refused.
+4. What another library wrote for the same type is read (``respelling.py``).
+5. Bytes become objects through the declared type only: no byte ever names a class, a module or a function.
 """
 
 from __future__ import annotations
@@ -22,7 +25,6 @@ import msgspec
 
 from casty_es.canonical import (
     MAX_DEPTH,
-    difference,
     from_json,
     must_sort_by_hand,
     sorted_by_hand,
@@ -30,6 +32,8 @@ from casty_es.canonical import (
     write_json,
 )
 from casty_es.errors import InvalidTypeError, InvalidValueError
+from casty_es.respelling import respelled
+from casty_es.sameness import difference
 
 __all__ = ["MAX_VALUE_BYTES", "ValueCodec", "value_codec"]
 
@@ -150,13 +154,22 @@ class ValueCodec(Generic[V]):
         3
         """
         try:
-            return self._decoder.decode(raw)
+            return self._read(raw)
         except Exception as error:  # constructors and validators of user classes run here
             msg = (
                 f"a stored value is not of {type_name(self.declared_type)}: {error}. "
-                "Nothing was changed. Declare the type that it was written under."
+                "Declare the type that it was written under."
             )
             raise InvalidValueError(msg) from error
+
+    def _read(self, raw: bytes | msgspec.Raw) -> V:
+        try:
+            return self._decoder.decode(raw)
+        except msgspec.ValidationError:
+            other = respelled(self.declared_type, raw)
+            if other is None:
+                raise
+            return self._decoder.decode(other)
 
     def _write(self, value: object) -> bytes:
         return write_json(sorted_by_hand(value) if self._by_hand else value)

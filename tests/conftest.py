@@ -20,6 +20,7 @@ import pytest
 from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
+from tests import short_leases  # noqa: F401 - imported for what it does
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

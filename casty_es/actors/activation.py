@@ -5,7 +5,10 @@
    folds. Sequences must follow each other without a gap.
 3. An entity whose log cannot be read is quarantined: its callers get the reason and the place, everything else goes
    on. A snapshot that cannot be read is passed over while the events are there.
-4. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
+4. Whoever writes a structure first records its number of shards, before anything of it is decided: an entity of a
+   structure that is not recorded never gets into memory. Queries are answered from what was just read, as nobody can
+   have written it; it is looked up again for the next one, because another node may record it, under another number.
+5. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
    refused. A query that is addressed to nobody is answered from what was just read.
 """
 
@@ -20,13 +23,14 @@ from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
 from casty_es.actors.refusals import Refusals
 from casty_es.actors.slot import Slot
+from casty_es.background import Errands
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredEntity
-from casty_es.replay import base_at, place_of
+from casty_es.replay import base_at, fitting_shards, place_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Activator"]
@@ -39,11 +43,14 @@ _PAGE_EVENTS: Final = 2_000
 # Their shards are a query away, so what is remembered of them may be forgotten.
 _REMEMBERED_STRUCTURES: Final = 100_000
 
+_UNREADABLE: Final = "Install the version of the code that wrote it, and look at it with `casty-es log`."
+_MISPLACED: Final = "`casty-es doctor` tells what is recorded wrongly, and with --repair mends what can be mended."
+
 
 class _Cold:
     """An entity that is not in memory, and the commands that wait for it."""
 
-    __slots__ = ("again", "asked", "batch", "entity", "name", "pendings", "slot", "stored")
+    __slots__ = ("again", "asked", "batch", "entity", "name", "pendings", "populated", "recorded", "slot", "stored")
 
     def __init__(self, name: EntityName) -> None:
         self.name = name
@@ -51,6 +58,8 @@ class _Cold:
         self.batch: list[_Cold] = []  # the one that reads it now
         self.asked = 0  # how many of them were there when the journal was asked
         self.again = False  # whether it is read for the second time
+        self.recorded = False  # whether its structure is
+        self.populated = False  # whether the journal has entities of its structure, although it is not recorded
         self.slot: Slot | None = None
         self.stored: StoredEntity | None = None
         self.entity: Entity | None = None
@@ -99,9 +108,8 @@ class Activator:
         self._cold: dict[EntityName, _Cold] = {}
         self._arrived: list[_Cold] = []
         self._shards: dict[tuple[str, str], int] = {}
-        self._recorded: set[tuple[str, str]] = set()
         self._warned: set[tuple[str, str]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     def add(self, name: EntityName, pending: Pending | None) -> None:
         """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""
@@ -112,10 +120,16 @@ class Activator:
         if pending is not None:
             cold.pendings.append(pending)
 
+    def forget_structures(self) -> None:
+        """Look up again what is recorded, before anything else is decided: the database may not be the same."""
+        self._shards = {}
+        self._warned.clear()
+
     async def settled(self) -> None:
         """Wait until nothing is on its way into memory."""
-        while self._tasks or self._arrived:
-            await asyncio.gather(*self._tasks, asyncio.sleep(0), return_exceptions=True)
+        while self._errands or self._arrived:
+            await self._errands.settled()
+            await asyncio.sleep(0)
 
     def _enqueue(self, cold: _Cold) -> None:
         if not self._arrived:
@@ -125,9 +139,7 @@ class Activator:
 
     def _start(self) -> None:
         batch, self._arrived = self._arrived, []
-        task = asyncio.create_task(self._activate(batch), name="casty-activation")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._errands.begin(self._activate(batch), name="casty-activation")
 
     async def _activate(self, batch: list[_Cold]) -> None:
         try:
@@ -146,37 +158,51 @@ class Activator:
     async def _locate(self, batch: list[_Cold]) -> None:
         """Find each entity's slot, by the number of shards that its structure was first written with."""
         if len(self._shards) > _REMEMBERED_STRUCTURES:
-            for remembered in (self._shards, self._recorded, self._warned):
-                remembered.clear()
-        # Held here: while this waits, another batch may forget what is remembered.
-        known = {key: self._shards[key] for key in (cold.name[:2] for cold in batch) if key in self._shards}
-        unknown = {cold.name[:2]: cold.shards for cold in batch if cold.name[:2] not in known}
-        to_record = {cold.name[:2]: cold.shards for cold in batch if cold.writes()}
-        to_record = {key: shards for key, shards in to_record.items() if key not in self._recorded}
-        to_read = [key for key in unknown if key not in to_record]
+            self.forget_structures()
+        # Held here: while this waits, what is remembered may be forgotten.
+        remembered = self._shards
+        known = {key: remembered[key] for key in (cold.name[:2] for cold in batch) if key in remembered}
+        unknown = {cold.name[:2] for cold in batch} - known.keys()
+        to_record: dict[tuple[str, str], int] = {}
+        for cold in batch:
+            if cold.name[:2] in unknown and (cold.populated or (cold.shards and cold.writes())):
+                to_record.setdefault(cold.name[:2], cold.shards or 1)
         if to_record:
-            rows = [(kind, name, shards) for (kind, name), shards in to_record.items()]
-            for key, recorded in zip(to_record, await self._journal.record_structures(rows), strict=True):
-                self._shards[key] = known[key] = recorded
-                self._recorded.add(key)
-        read: dict[tuple[str, str], int | None] = {}
-        if to_read:
+            known |= await self._record(to_record)
+        if to_read := list(unknown - to_record.keys()):
             read = dict(zip(to_read, await self._journal.structures(to_read), strict=True))
             # What is not recorded yet may be recorded by another process at any time: it is not remembered.
-            found = {key: shards for key, shards in read.items() if shards is not None}
-            self._shards.update(found)
-            known.update(found)
+            known |= {key: shards for key, shards in read.items() if shards is not None}
+        remembered |= known
         for cold in batch:
-            shards = known.get(cold.name[:2]) or cold.shards or 1
+            key = kind, structure = cold.name[:2]
+            cold.recorded = key in known
+            cold.populated = cold.populated or (key in to_record and not cold.recorded)
+            shards = known.get(key) or cold.shards or 1
             self._warn_once(cold, shards)
-            kind, structure, entity_key = cold.name
             cold.slot = self._slots[
-                slot_of(kind, structure, shard_of(kind, structure, entity_key, shards), len(self._slots))
+                slot_of(kind, structure, shard_of(kind, structure, cold.name.key, shards), len(self._slots))
             ]
+
+    async def _record(self, structures: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        """Record structures that are written for the first time; give the recorded numbers of shards.
+
+        Older versions did not record every structure. Of such a one, the number is recorded that explains where its
+        entities are; if none does, it stays unrecorded, and nothing of it is decided.
+        """
+        rows = [(kind, name, shards) for (kind, name), shards in structures.items()]
+        numbers = dict(zip(structures, await self._journal.record_structures(rows), strict=True))
+        for kind, name in [key for key, shards in numbers.items() if shards is None]:
+            fitting = await fitting_shards(self._journal, kind, name, len(self._slots))
+            if fitting is not None:
+                found = [(kind, name, fitting)]
+                [numbers[kind, name]] = await self._journal.record_structures(found, populated=True)
+                _LOG.warning("The %s %r had entities and was not recorded; they have %d shards", kind, name, fitting)
+        return {key: shards for key, shards in numbers.items() if shards is not None}
 
     def _warn_once(self, cold: _Cold, recorded: int) -> None:
         kind, name, _ = cold.name
-        if cold.shards not in {0, recorded} and (kind, name) not in self._warned:
+        if cold.recorded and cold.shards not in {0, recorded} and (kind, name) not in self._warned:
             self._warned.add((kind, name))
             _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
 
@@ -204,11 +230,9 @@ class Activator:
         for cold, found in zip(batch, stored, strict=True):
             cold.stored = found
             cold.entity = self._entity(cold)
-            if found is not None and found.id >> ENTITY_NUMBER_BITS != cold.entity.slot.number:
-                await self._quarantine(
-                    cold, 0, JournalCorruptError("it is recorded in another slot than it belongs to")
-                )
-            elif found is None:
+            if await self._misplaced(cold):
+                continue
+            if found is None:
                 self._finish(cold, epochs[cold.name])
             elif await self._unpack_snapshot(cold, found):
                 tails[found.id] = cold
@@ -226,6 +250,25 @@ class Activator:
                 self._finish(tails[id_], epochs[tails[id_].name])
             if last in after:
                 after[last] = page[-1][1]
+
+    async def _misplaced(self, cold: _Cold) -> bool:
+        """Tell whether an entity is not to be read, because of where it is or because nobody knows where it belongs."""
+        slot, found = cold.slot, cold.stored
+        assert slot is not None  # noqa: S101 - _locate has set it
+        if cold.recorded:
+            if found is None or found.id >> ENTITY_NUMBER_BITS == slot.number:
+                return False
+            error = JournalCorruptError("it is recorded in another slot than its structure's shards lead to.")
+            await self._quarantine(cold, 0, error, advice=_MISPLACED)
+        elif cold.populated:
+            error = JournalCorruptError("its structure is not recorded, and no number of shards explains its entities.")
+            await self._quarantine(cold, 0, error, advice=_MISPLACED)
+        elif found is None:
+            return False
+        else:  # its structure is to be recorded, unless another process just did that
+            cold.populated, cold.entity = True, None
+            self._enqueue(cold)
+        return True
 
     def _entity(self, cold: _Cold) -> Entity:
         kind, stored, slot = CATALOG[cold.name.kind], cold.stored, cold.slot
@@ -288,14 +331,14 @@ class Activator:
         cold.again, cold.entity = True, None
         self._enqueue(cold)
 
-    async def _quarantine(self, cold: _Cold, sequence: int, error: Exception) -> None:
+    async def _quarantine(self, cold: _Cold, sequence: int, error: Exception, *, advice: str = _UNREADABLE) -> None:
         kind, name, key = cold.name
         entity = f"{kind} {name!r}" + (f", key {key[2:]!r}" if key else "")
         place = await self._place(cold, sequence)
         _LOG.error("Quarantined %s at %s: %s", entity, place, error)
         quarantined = EntityQuarantinedError(
             f"The log of the {entity} cannot be read at {place}: {error} Nothing was changed; everything else goes on. "
-            f"Install the version of the code that wrote it, and look at it with `casty-es log`."
+            f"{advice}"
         )
         self._cold.pop(cold.name, None)
         cold.entity = None
@@ -316,7 +359,7 @@ class Activator:
         if entity is None or slot is None:
             return
         entity.committed, entity.committed_sequence = entity.state, entity.sequence
-        if not slot.epoch:
+        if not slot.epoch or not cold.recorded:
             self._answer(cold, entity)
             return
         if slot.epoch != epoch:
@@ -330,11 +373,13 @@ class Activator:
         self._activated(entity, cold.pendings)
 
     def _answer(self, cold: _Cold, entity: Entity) -> None:
-        """Answer queries from a state that was read after they arrived, in a slot that this node does not own."""
+        """Answer queries from a state that was read after they arrived; nothing else is decided on it."""
         self._refuse([cold])
         later = []
         for number, pending in enumerate(cold.pendings):
-            if number < cold.asked:
+            if not isinstance(pending.command, Query) and not pending.shards:
+                pending.fail(self._refusals.of(entity.slot))  # nobody can say where it belongs
+            elif number < cold.asked and isinstance(pending.command, Query):
                 pending.settle(entity.kind.answer(entity.committed, pending.command))
             elif not pending.abandoned():
                 later.append(pending)

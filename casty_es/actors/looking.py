@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Collection
@@ -21,8 +20,10 @@ from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
 from casty_es.actors.repeats import cut_away, look_before_acting, look_up_key
 from casty_es.actors.slot import Slot
-from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError, NotDoneError
+from casty_es.background import Errands
+from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.verdicts import left_the_line
 
 __all__ = ["Looks"]
 
@@ -43,7 +44,7 @@ class Looks:
         self._looked = looked
         self._held: dict[EntityName, deque[Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     def holds(self, name: EntityName) -> bool:
         """Tell whether commands of this entity wait."""
@@ -54,9 +55,7 @@ class Looks:
         self._held.setdefault(entity.name, deque()).append(pending)
         self._slots[entity.name] = entity.slot
         if pending.looks:
-            task = asyncio.create_task(self._look(entity, pending), name="casty-look")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._errands.begin(self._look(entity, pending), name="casty-look")
 
     @staticmethod
     def join(first: Pending, pending: Pending) -> None:
@@ -77,7 +76,7 @@ class Looks:
         if pending.cut and (reply is None or reply is False):
             return cut_away(pending)
         if reply is None:
-            return NotDoneError("The request was made, and has left the line since. Nothing is held by it.")
+            return left_the_line()
         return reply
 
     async def _look(self, entity: Entity, pending: Pending) -> None:
@@ -116,5 +115,4 @@ class Looks:
 
     async def settled(self) -> None:
         """Wait until nothing looks any more."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._errands.settled()

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
@@ -34,10 +34,11 @@ from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command
-from casty_es.errors import JournalError, OverloadedError, UsageError
+from casty_es.errors import CastyError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
+from casty_es.verdicts import Evidence, closed, not_taken_in
 
 __all__ = ["Owner"]
 
@@ -56,6 +57,8 @@ class Owner:
         An open journal.
     meta : Meta
         What ``journal.open`` gave.
+    ended : Callable[[str], None]
+        Told why, when nothing can be written any more, although the owner was not closed.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Owner:
         settings: Settings,
         *,
         node_id: str,
+        ended: Callable[[str], None],
     ) -> None:
         self._runtime = runtime
         self._settings = settings
@@ -98,6 +102,7 @@ class Owner:
             forget=self._forget,
             again=self._again,
             committed=self._snapshotter.consider,
+            ended=ended,
         )
         self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
         self._looks = Looks(journal, self._looked)
@@ -158,10 +163,7 @@ class Owner:
             self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
-            raise OverloadedError(
-                f"{self._settings.max_pending} commands are waiting already. This one was not accepted; it did "
-                f"not happen. Try again later, with fewer at once, or raise the setting max_pending."
-            )
+            raise not_taken_in(self._settings.max_pending)
         pending = Pending(
             command,
             command_id,
@@ -316,6 +318,7 @@ class Owner:
         self.lose([slot])
 
     def _lost(self, _reason: str) -> None:
+        self._activator.forget_structures()
         self.lose([slot for slot in self.slots if slot.epoch])
 
     # What the parts ask for
@@ -341,21 +344,26 @@ class Owner:
         for name in [name for name, entity in self._entities.items() if entity.slot in slots]:
             del self._entities[name]
 
+    def stop(self) -> None:
+        """Own nothing any more, and take nothing."""
+        self._closing = True
+        self.lose([slot for slot in self.slots if slot.epoch])
+
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""
         self._closing = True
         try:
             await self.hand_over(self.slots)
-        except JournalError as error:
+        except CastyError as error:
             _LOG.warning("The slots were not released one by one, the session's end does it: %s", error)
             self.lose([slot for slot in self.slots if slot.epoch])
         await self._activator.settled()
         await self._looks.settled()
         await self._writer.close()
-        self._waiters.close(UsageError("The system was closed while the caller stood in line. Nothing was granted."))
+        self._waiters.close()
         await self._prover.close()
         await self._activator.settled()
         for pending in list(self._table.values()):  # decided again too late, after an append that was refused
-            pending.fail(UsageError("The system was closed before the command was written. It did not happen."))
+            pending.fail(closed(Evidence(type(pending.command).__name__, pending.command_id, in_doubt=False)))
         await self._snapshotter.close()
         await self.leases.close()

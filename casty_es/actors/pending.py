@@ -6,11 +6,11 @@ import asyncio
 import enum
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from casty_es.actors.slot import Slot
+from casty_es.background import looked_at
 from casty_es.domain.decider import Command, Query
-from casty_es.errors import NotDoneError, OutcomeUnknownError, StillInLineError
+from casty_es.verdicts import Evidence, out_of_time, still_in_line
 
 __all__ = ["Marker", "Pending", "Stage"]
 
@@ -123,8 +123,7 @@ class Pending:
     def fail(self, error: BaseException) -> None:
         """Tell the caller an error, unless it went away. The command leaves the table."""
         self.table.pop(self.command_id, None)
-        if not self.future.done():
-            self.future.set_exception(error)
+        self.fail_alone(error)
         for repeat in self.joined:
             repeat.fail(error)
 
@@ -132,6 +131,7 @@ class Pending:
         """Tell an error to this caller only: another attempt has the command's place in the table."""
         if not self.future.done():
             self.future.set_exception(error)
+            looked_at(self.future)
 
     @property
     def settled(self) -> bool:
@@ -153,12 +153,21 @@ class Pending:
         """Tell whether it is addressed to another slot, or to another term than the one the slot is held under."""
         return self.slot is not None and (self.slot is not slot or self.term != slot.term)
 
+    @property
+    def awaited(self) -> bool:
+        """Whether anybody waits for the outcome."""
+        return not self.future.done() or any(not repeat.future.done() for repeat in self.joined)
+
     def abandoned(self) -> bool:
         """Tell whether everybody who asked went away before anything was decided; then the command never happens."""
-        if self.future.done() and all(repeat.future.done() for repeat in self.joined):
+        if not self.awaited:
             self.table.pop(self.command_id, None)
             return True
         return False
+
+    def dropped(self) -> bool:
+        """Tell whether the caller's going away, at the first attempt, was before anything was decided."""
+        return self.stage is Stage.ARRIVED and self.repeat_after is None and self.abandoned()
 
     def time_out(self) -> None:
         """Tell the caller that its time is up, and what that means for its command.
@@ -170,19 +179,12 @@ class Pending:
         what = type(self.command).__name__
         first = self.table.get(self.command_id, self)  # the attempt that this one repeats, or itself
         if first.stage is Stage.IN_LINE:
-            error: NotDoneError | OutcomeUnknownError = StillInLineError(
-                f"{what} still stood in line when its time was up."
-            )
-        elif (first.stage is Stage.DECIDED or first.joined) and not isinstance(self.command, Query):
-            command_id = UUID(bytes=self.command_id)
-            error = OutcomeUnknownError(
-                f"{what} was not confirmed in time. It was sent to the journal and may have happened or may still "
-                f"happen; if it did, it is recorded under the command id {command_id}.",
-                command_id=command_id,
-            )
-        else:
-            error = NotDoneError(f"{what} was not done in time. It did not happen, and will not.")
-        self.future.set_exception(error)
+            self.fail_alone(still_in_line(what))
+            return
+        in_doubt = first.stage is Stage.DECIDED or bool(first.joined)
+        self.fail_alone(
+            out_of_time(Evidence(what, self.command_id, in_doubt, changes=not isinstance(self.command, Query)))
+        )
 
 
 class Marker(Pending):

@@ -9,8 +9,9 @@ next.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
@@ -18,6 +19,8 @@ from casty_es.errors import JournalError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, Head
 
 __all__ = ["Prover"]
+
+_LOG: Final = logging.getLogger("casty_es.proofs")
 
 
 class _Claim(NamedTuple):
@@ -78,9 +81,16 @@ class Prover:
                         claim.pending.fail(error)
                 else:
                     for claim in claims:
-                        self._judge(claim, heads[claim.slot.number])
+                        self._judge_safely(claim, heads[claim.slot.number])
         finally:
             self._task = None
+
+    def _judge_safely(self, claim: _Claim, head: Head) -> None:
+        try:
+            self._judge(claim, head)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not leave the other callers waiting
+            _LOG.exception("A proof could not be judged")
+            claim.pending.fail(JournalUnavailableError(f"The reply could not be proven: {error!r}."))
 
     def _judge(self, claim: _Claim, head: Head) -> None:
         slot = claim.slot

@@ -5,7 +5,7 @@
    position is the epoch. When somebody else wrote in between the record does not fit, and it is tried again behind what
    they wrote.
 3. The record settles everything before it: what was still on its way to its position can no longer be written. So a
-   record whose own outcome is unknown is followed by another.
+   record whose own outcome is unknown is followed by another; how soon, ``doubts.py`` says.
 4. A log that is shorter than what this node has seen committed has lost records: the slot stays closed until an
    operator accepts the loss, which raises the journal's incarnation.
 """
@@ -21,9 +21,12 @@ from uuid import uuid4
 import msgspec
 
 from casty_es.actors.batch import lease_row
+from casty_es.actors.doubts import Doubts
 from casty_es.actors.slot import Slot
+from casty_es.background import Errands
 from casty_es.errors import (
     AppendRejectedError,
+    ConfigurationError,
     ConflictError,
     JournalRegressedError,
     JournalUnavailableError,
@@ -38,7 +41,6 @@ __all__ = ["SlotLeases"]
 _LOG: Final = logging.getLogger("casty_es.leases")
 
 _ATTEMPTS: Final = 50
-_ASK_AGAIN_SECONDS: Final = 0.1
 
 
 class SlotLeases:
@@ -76,7 +78,9 @@ class SlotLeases:
         self._closed = False
         self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
         self._batching: asyncio.Task[None] | None = None
+        self._errands = Errands()
         self._regressed: dict[Slot, tuple[str, int]] = {}  # why, and under which incarnation
+        self.doubts = Doubts()
         self.incarnation = incarnation
         self.address: str | None = None
 
@@ -100,11 +104,16 @@ class SlotLeases:
             return self._session
 
     async def take_soon(self, slot: Slot) -> None:
-        """Own one slot, as ``take`` does, together with all others that are asked for meanwhile."""
+        """Own one slot, as ``take`` does, together with all others that are asked for meanwhile.
+
+        A slot whose appends ended in doubt again and again is left alone for a while first.
+        """
+        if left := self.doubts.left([slot]):
+            await asyncio.sleep(left)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append((slot, waiter))
         if self._batching is None or self._batching.done():
-            self._batching = asyncio.create_task(self._take_asked(), name="casty-takes")
+            self._batching = self._errands.begin(self._take_asked(), name="casty-takes")
         await waiter
 
     async def _take_asked(self) -> None:
@@ -155,6 +164,7 @@ class SlotLeases:
         for _ in range(_ATTEMPTS):
             if not wanted:
                 return
+            self._refuse_doubtful(wanted.values())
             session = await self.session()
             held = await session.acquire(wanted)
             mine = {number: wanted[number] for number in sorted(held & set(wanted))}
@@ -171,17 +181,18 @@ class SlotLeases:
             except ConflictError as error:
                 _LOG.info("Others wrote to the slots %s, trying again behind them: %s", [*mine], error)
                 continue
-            except (AppendRejectedError, JournalUnavailableError):
+            except (AppendRejectedError, JournalUnavailableError, ConfigurationError):
                 raise
             except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
-                _LOG.warning("The lease records of slots %s were not confirmed, trying again: %r", [*mine], error)
-                await asyncio.sleep(_ASK_AGAIN_SECONDS)
+                _LOG.warning("The lease records of slots %s were not confirmed: %r", [*mine], error)
+                self.doubts.note(mine.values())
                 continue
             # Read after the record is there: nobody but its writer gives numbers from here on.
             numbers = await self._journal.entity_numbers(list(mine))
             rows = [SlotRow(row[0], self._node_id, self.address, row[1], now) for row in append.events]
             await self._journal.save_slots(rows)
             if session.lost.done():
+                self.doubts.note(mine.values())  # a record without use, like one in doubt
                 continue
             for row in append.events:
                 mine[row[0]].take(Head(row[1], row[-1], row[1], row[11]), numbers[row[0]], row[11], incarnation)
@@ -191,6 +202,15 @@ class SlotLeases:
             f"The slots {[*wanted]} could not be taken in {_ATTEMPTS} attempts, because others wrote to them or the "
             f"journal did not answer. Nothing of this command was written."
         )
+
+    def _refuse_doubtful(self, slots: Collection[Slot]) -> None:
+        left = self.doubts.left(slots)
+        if left:
+            raise JournalUnavailableError(
+                f"The slots {[slot.number for slot in slots]} are left alone for {left:.1f} s, because their appends "
+                f"ended without a trustworthy answer again and again. Nothing of this command was written. Look at the "
+                f"database's log for the cause."
+            )
 
     async def settled(self, slots: Collection[Slot], epochs: dict[Slot, int]) -> bool:
         """Try to settle what was on its way to these slots under older epochs; tell whether all of it is settled.

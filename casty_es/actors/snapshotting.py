@@ -6,6 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from casty_es.background import Errands
 from casty_es.codec import encode_state
 from casty_es.errors import JournalError
 from casty_es.journal.port import EventJournal, StoredSnapshot
@@ -59,7 +60,7 @@ class Snapshotter:
         self._journal = journal
         self._runtime = runtime
         self._threshold = threshold
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
         self._one_at_a_time = asyncio.Lock()
 
     def consider(self, entity: Entity) -> None:
@@ -75,9 +76,7 @@ class Snapshotter:
             writing = self._write(
                 entity, entity.committed, entity.committed_sequence, entity.committed_hash, tail_bytes
             )
-            task = asyncio.create_task(writing, name="casty-snapshot")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._errands.begin(writing, name="casty-snapshot")
 
     async def _write(self, entity: Entity, state: object, sequence: int, event_hash: bytes, tail_bytes: int) -> None:
         async with self._one_at_a_time:
@@ -94,5 +93,4 @@ class Snapshotter:
 
     async def close(self) -> None:
         """Wait for the snapshots that were begun."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._errands.settled()

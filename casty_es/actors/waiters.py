@@ -17,8 +17,8 @@ from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.pending import Pending, Stage
 from casty_es.actors.slot import Slot
 from casty_es.domain.decider import WAITING, Command, Effects
-from casty_es.errors import NotDoneError
 from casty_es.journal.port import EntityName
+from casty_es.verdicts import left_the_line
 
 __all__ = ["Waiters"]
 
@@ -103,8 +103,7 @@ class Waiters:
         for request, pending in list(self._lines.get(entity.name, {}).items()):
             reply = kind.answer(state, pending.command)
             if reply is not WAITING:
-                lost = NotDoneError("The request is not in line any more. Nothing was granted.")
-                self._settle(entity.name, request, lost if reply is None else reply)
+                self._settle(entity.name, request, left_the_line() if reply is None else reply)
 
     def names(self, slots: Collection[Slot]) -> list[EntityName]:
         """Give the entities of some slots at which somebody waits here."""
@@ -119,16 +118,14 @@ class Waiters:
             for request in list(self._lines[name]):
                 self._settle(name, request, error)
 
-    def close(self, error: Exception) -> None:
-        """Tell everybody who waits that nothing will come."""
+    def close(self) -> None:
+        """Tell everybody who still waits that the request stands where it stood: this owner will not grant it."""
         self._closed = True
         self._heap.clear()
         self._deadlines.clear()
         if self._timer is not None:
             self._timer.cancel()
-        for name in list(self._lines):
-            for request in list(self._lines[name]):
-                self._settle(name, request, error)
+        self.lose(set(self._slots.values()))
 
     def _settle(self, name: EntityName, request: str, reply: object) -> None:
         line = self._lines.get(name)

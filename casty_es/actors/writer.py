@@ -9,7 +9,8 @@
    moved belong to somebody else and are given up; the others are tried once more, each alone, and the one that is
    refused again is the culprit. *Unknown*: every slot of the batch is fenced by a new lease record, which settles what
    came before it, whoever writes it; then the commands are looked up by id. Reading alone would settle nothing: the
-   append may still be on its way.
+   append may still be on its way. When nobody waits for it any more, or that record ends in doubt as well, again and
+   again, the slots are given up, and the callers are told that the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import logging
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
-from uuid import UUID
 
 from casty_es.actors.batch import Batch
 from casty_es.actors.entity import Entity, Entry
@@ -28,17 +28,20 @@ from casty_es.actors.pending import Pending, Stage
 from casty_es.actors.refusals import Refusals
 from casty_es.actors.repeats import reply_from
 from casty_es.actors.slot import Slot
+from casty_es.background import Loop
 from casty_es.domain.decider import WAITING
 from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
     CastyError,
+    ClockAheadError,
+    ConfigurationError,
     JournalError,
     JournalRegressedError,
     JournalUnavailableError,
-    OutcomeUnknownError,
 )
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+from casty_es.verdicts import Evidence, not_written, unsettled
 
 if TYPE_CHECKING:
     from casty_es.actors.proofs import Prover
@@ -53,7 +56,8 @@ T = TypeVar("T")
 _LOG: Final = logging.getLogger("casty_es.writer")
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
-_LONGEST_PAUSE_SECONDS: Final = 5.0
+# How long a server that is away is waited for is the journal's to say; this is for one that answers with an error.
+_LONGEST_PAUSE_SECONDS: Final = 1.0
 
 
 class Writer:
@@ -77,6 +81,8 @@ class Writer:
         Takes a command that must be decided again.
     committed : Callable[[Entity], None]
         Told after each commit, for snapshots.
+    ended : Callable[[str], None]
+        Told why, when nothing will be written any more, although the writer was not closed.
     """
 
     def __init__(
@@ -93,6 +99,7 @@ class Writer:
         forget: Callable[[Collection[Slot]], None],
         again: Callable[[EntityName, Pending], None],
         committed: Callable[[Entity], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._runtime = runtime
@@ -110,7 +117,9 @@ class Writer:
         self._closing = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._task = asyncio.create_task(self._run(), name="casty-writer")
+        self._writing: list[Entry] = []
+        self._ended = ended
+        self._loop = Loop(self._turn, name="casty-writer", ended=self._broke_off)
 
     def add(self, entry: Entry) -> None:
         """Put a decided command, or an answer that stands on uncommitted state, into the next append."""
@@ -128,11 +137,11 @@ class Writer:
     async def close(self) -> None:
         """Write what was decided, then stop. While the database is away, what is in doubt stays so."""
         self._closing.set()
-        drained = asyncio.ensure_future(self.drain())
-        await asyncio.wait({drained, self._task}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (drained, self._task):
-            task.cancel()
-        await asyncio.gather(drained, self._task, return_exceptions=True)
+        waiting = [asyncio.ensure_future(self.drain()), asyncio.ensure_future(self._loop.over())]
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for one in waiting:
+            one.cancel()
+        await self._loop.stop()
 
     def _recall(self, slots: Collection[Slot]) -> None:
         """Take back what was decided for these slots and is not on its way; it is decided again."""
@@ -142,21 +151,25 @@ class Writer:
             entry.pending.stage = Stage.ARRIVED
             self._again(entry.entity.name, entry.pending)
 
-    async def _run(self) -> None:
-        while True:
-            if not self._open:
-                self._idle.set()
-                self._work.clear()
-                await self._work.wait()
-            entries = self._take()
-            if not entries:
-                continue
-            try:
-                await self._write(entries)
-            except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a caller waiting for ever
-                _LOG.exception("The writer failed with %d commands on their way", len(entries))
-                self.lose({entry.entity.slot for entry in entries})
-                self._fail(entries, error, in_doubt=error)
+    async def _turn(self) -> None:
+        if not self._open:
+            self._idle.set()
+            self._work.clear()
+            await self._work.wait()
+        self._writing = entries = self._take()
+        if not entries:
+            return
+        try:
+            await self._write(entries)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a caller waiting for ever
+            _LOG.exception("The writer failed with %d commands on their way", len(entries))
+            self.lose({entry.entity.slot for entry in entries})
+            self._fail(entries, error, in_doubt=error)
+
+    def _broke_off(self, why: str) -> None:
+        error = JournalUnavailableError(why)
+        self._fail(self._writing, error, in_doubt=error)
+        self._ended(why)
 
     def _take(self) -> list[Entry]:
         """Take the oldest entries that fit into one append."""
@@ -171,11 +184,17 @@ class Writer:
         return entries
 
     async def _write(self, entries: list[Entry]) -> None:
-        batch = Batch(entries, self._runtime.now())
+        try:
+            now = self._runtime.now() if any(entry.events for entry in entries) else 0
+        except ClockAheadError as error:
+            self._drop({entry.entity.slot for entry in entries})
+            self._fail(entries, error)
+            return
+        batch = Batch(entries, now)
         try:
             if batch.append.events:
                 await self._journal.append(batch.append)
-        except (AppendRejectedError, JournalUnavailableError) as error:
+        except (AppendRejectedError, JournalUnavailableError, ConfigurationError) as error:
             await self._rejected(batch, error)
         except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
             if not isinstance(error, AppendUnknownError):
@@ -185,6 +204,7 @@ class Writer:
             self._commit(batch)
 
     def _commit(self, batch: Batch) -> None:
+        self._leases.doubts.end(batch.heads)
         for slot, (head, recorded_at) in batch.heads.items():
             if slot.epoch == head.epoch:
                 slot.advance(head, recorded_at)
@@ -207,7 +227,7 @@ class Writer:
             if held:
                 self._committed(entity)
 
-    async def _rejected(self, batch: Batch, error: JournalError) -> None:
+    async def _rejected(self, batch: Batch, error: CastyError) -> None:
         """Nothing was written: find out for whom that is final."""
         moved = await self._moved(batch)
         for slot, entries in batch.by_slot().items():
@@ -230,7 +250,7 @@ class Writer:
         """Give the slots whose head is not the one this owner wrote; ``None`` when nobody can say."""
         try:
             heads = await self._journal.heads([slot.number for slot in batch.heads])
-        except JournalError:
+        except (JournalError, ConfigurationError):
             return None
         before = {slot: hash_ for slot, (_, _, hash_) in zip(batch.heads, batch.append.predecessors, strict=True)}
         self._leases.note_regression(before, heads)
@@ -238,22 +258,36 @@ class Writer:
 
     async def _unknown(self, batch: Batch, error: Exception) -> None:
         """Settle the append's outcome by new lease records, then tell each caller what the journal has of it."""
-        positions = {slot: named[1] for slot, named in zip(batch.heads, batch.append.predecessors, strict=True)}
+        self._leases.doubts.note(batch.heads)
         epochs = {slot: head.epoch for slot, (head, _) in batch.heads.items()}
         # Others were lost already, and maybe taken again behind this append.
         self.lose({slot for slot, epoch in epochs.items() if slot.epoch == epoch})
+        named = zip(batch.heads, batch.append.predecessors, strict=True)
+        positions = {slot: position for slot, (_, position, _) in named if not self._leases.doubts.left([slot])}
+        given_up = batch.heads.keys() - positions.keys()
+        if given_up:
+            why = JournalUnavailableError("the appends of its slot ended in doubt again and again")
+            self._fail([entry for entry in batch.entries if entry.entity.slot in given_up], error, in_doubt=why)
+        entries = [entry for entry in batch.entries if entry.entity.slot not in given_up]
         try:
-            await self._until_it_works(lambda: self._settled(positions, epochs))
-            found: dict[bytes, list[RecordedEvent]] = {}
-            for slot, position in positions.items():
-                ids = [entry.pending.command_id for entry in batch.entries if entry.entity.slot is slot]
-                for event in await self._until_it_works(partial(self._journal.find, slot.number, position, ids)):
-                    found.setdefault(event.command_id or b"", []).append(event)
+            found = await self._found(entries, positions, epochs)
         except JournalError as lost:
-            self._fail(batch.entries, error, in_doubt=lost)
+            self._fail(entries, error, in_doubt=lost)
             return
-        for entry in batch.entries:
+        for entry in entries:
             self._tell(entry, found.get(entry.pending.command_id))
+
+    async def _found(
+        self, entries: list[Entry], positions: dict[Slot, int], epochs: dict[Slot, int]
+    ) -> dict[bytes, list[RecordedEvent]]:
+        """Settle what became of an append, and give what is recorded of its commands."""
+        await self._until_it_works(lambda: self._settled(positions, epochs), entries)
+        found: dict[bytes, list[RecordedEvent]] = {}
+        for slot, position in positions.items():
+            ids = [entry.pending.command_id for entry in entries if entry.entity.slot is slot]
+            for event in await self._until_it_works(partial(self._journal.find, slot.number, position, ids), entries):
+                found.setdefault(event.command_id or b"", []).append(event)
+        return found
 
     async def _settled(self, positions: Collection[Slot], epochs: dict[Slot, int]) -> None:
         if not await self._leases.settled(positions, epochs):
@@ -269,7 +303,8 @@ class Writer:
         else:
             pending.settle(reply)
 
-    async def _until_it_works(self, attempt: Callable[[], Awaitable[T]]) -> T:
+    async def _until_it_works(self, attempt: Callable[[], Awaitable[T]], entries: list[Entry]) -> T:
+        """Settle what became of an append, for as long as somebody waits for it and its slots are not given up."""
         pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
@@ -279,6 +314,9 @@ class Writer:
             except Exception as error:  # whatever it is, trying again is what settles the outcome
                 if self._closing.is_set():
                     raise JournalUnavailableError(f"the system is being closed: {error}") from error
+                doubtful = self._leases.doubts.left(entry.entity.slot for entry in entries)
+                if doubtful or not any(entry.events and entry.pending.awaited for entry in entries):
+                    raise JournalUnavailableError(f"it was given up: {error}") from error
                 _LOG.warning("The outcome of an append is still unknown, trying again in %.2f s: %r", pause, error)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), pause)
@@ -311,20 +349,9 @@ class Writer:
                 pending.stage = Stage.ARRIVED
                 self._again(entry.entity.name, pending)
             elif in_doubt is not None:
-                command_id = UUID(bytes=pending.command_id)
-                pending.fail(
-                    OutcomeUnknownError(
-                        f"{what} was sent to the journal, the answer was lost ({error}), and what became of it could "
-                        f"not be found out ({in_doubt}). If it happened, it is recorded under {command_id}.",
-                        command_id=command_id,
-                    )
-                )
+                why = f"the answer was lost ({error}), and the journal could not be asked ({in_doubt})."
+                pending.fail(unsettled(Evidence(what, pending.command_id, in_doubt=True, came_back=why)))
             elif isinstance(error, CastyError) and not isinstance(error, AppendUnknownError):
                 pending.fail(error)
             else:
-                pending.fail(
-                    JournalUnavailableError(
-                        f"{what} did not happen: the journal failed while it was written, and does not have it. "
-                        f"The cause: {error}"
-                    )
-                )
+                pending.fail(not_written(what, error))

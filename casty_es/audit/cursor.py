@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from casty_es.errors import InvalidArgumentError
+from casty_es.journal.port import Stored
 from casty_es.replay import Positions
 
 __all__ = ["decode_cursor", "encode_cursor"]
@@ -27,7 +28,7 @@ _LONGEST_BYTES: Final = 200_000
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     version: int
     journal: int
-    positions: tuple[int, ...]
+    positions: tuple[Stored, ...]
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode

@@ -11,11 +11,12 @@ from uuid import UUID
 import msgspec
 
 from casty_es.context import said_in
-from casty_es.errors import InvalidArgumentError, InvalidTypeError, UsageError
+from casty_es.errors import InvalidArgumentError, UsageError
 from casty_es.gateway.port import EntityGateway, HistoryReader
 from casty_es.journal.port import EntityName, RecordedEvent
-from casty_es.names import check_at_least_one, decode_key
+from casty_es.names import check_at_least_one, check_sequence, decode_key
 from casty_es.redacted import redacted_digest
+from casty_es.replay import refuse_ahead_of_here
 
 __all__ = ["HistoryEvent", "history_event", "history_of", "to_microseconds"]
 
@@ -83,7 +84,7 @@ def to_microseconds(moment: datetime) -> int:
     >>> to_microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
     1000005
     """
-    if moment.tzinfo is None:
+    if moment.utcoffset() is None:
         raise InvalidArgumentError(
             f"{moment} has no time zone, so it is not one moment. Nothing was read. Give it one, for instance with "
             f"datetime.now(UTC) or moment.astimezone()."
@@ -131,9 +132,9 @@ async def history_of(
         raise UsageError(f"{type(gateway).__name__} cannot read histories. Nothing was read.")
     left = None if limit is None else check_at_least_one(limit, "limit")
     after_time = to_microseconds(after) if isinstance(after, datetime) else None
-    sequence = 0 if isinstance(after, datetime) else _checked(after, "after")
+    sequence = 0 if isinstance(after, datetime) else check_sequence(after, "after")
     last_time = to_microseconds(until) if isinstance(until, datetime) else None
-    last = None if until is None or isinstance(until, datetime) else _checked(until, "until")
+    last = None if until is None or isinstance(until, datetime) else check_sequence(until, "until")
     while left is None or left > 0:
         page = await gateway.read_history(
             name, after=sequence, after_time=after_time, limit=_PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
@@ -141,19 +142,12 @@ async def history_of(
         after_time = None
         for record in page.records:
             sequence = record.sequence or sequence
-            if (last is not None and sequence > last) or (last_time is not None and record.recorded_at > last_time):
+            if last is not None and sequence > last:
+                return
+            if last_time is not None and record.recorded_at > last_time:
+                refuse_ahead_of_here(record, last_time)
                 return
             yield history_event(name, record, page.nodes.get(record.epoch))
         if not page.records:
             return
         left = None if left is None else left - len(page.records)
-
-
-def _checked(sequence: object, what: str) -> int:
-    if type(sequence) is not int:
-        raise InvalidTypeError(
-            f"{what} is a sequence (int) or a datetime, not {type(sequence).__name__}. Nothing was read."
-        )
-    if sequence < 0:
-        raise InvalidArgumentError(f"{what} is {sequence}; sequences begin at 1. Nothing was read.")
-    return sequence

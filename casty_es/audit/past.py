@@ -21,7 +21,8 @@ from casty_es.gateway.port import (
     StructureFactory,
 )
 from casty_es.journal.port import EntityName, RecordedEvent
-from casty_es.replay import HistoryPage, Positions, Then
+from casty_es.names import check_sequence
+from casty_es.replay import HistoryPage, Positions, Then, refuse_ahead_of_here
 
 __all__ = ["PastGateway", "past_of", "past_sequence", "take_cursor"]
 
@@ -96,7 +97,10 @@ class PastGateway:
             raise UsageError(f"{type(present).__name__} cannot read histories. Nothing was read.")
         point = await self._point(name)
         page = await present.read_history(name, after=after, after_time=after_time, limit=limit)
-        return HistoryPage(tuple(record for record in page.records if _until(record, point)), page.nodes)
+        kept = tuple(record for record in page.records if _until(record, point))
+        if point.time is not None and len(kept) < len(page.records):
+            refuse_ahead_of_here(page.records[len(kept)], point.time)
+        return HistoryPage(kept, page.nodes)
 
     async def _point(self, name: EntityName) -> Then:
         """Give the point in an entity's log."""
@@ -120,7 +124,7 @@ class PastGateway:
 def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
     """Give the gateway to a moment or to a cursor; see ``Distributed.at``."""
     if isinstance(moment, str):
-        return PastGateway(gateway, decode_cursor(moment))
+        return PastGateway(gateway, decode_cursor(str.__str__(moment)))
     if not isinstance(moment, datetime):
         raise InvalidTypeError(
             f"A moment is a datetime with a time zone, or a cursor, not {type(moment).__name__}. Nothing was read."
@@ -133,11 +137,7 @@ def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
 
 def past_sequence(gateway: EntityGateway, name: EntityName, sequence: object) -> PastGateway:
     """Give the gateway to the state after one event of an entity; see ``at`` of the handles."""
-    if type(sequence) is not int:
-        raise InvalidTypeError(f"A sequence is an int, not {type(sequence).__name__}. Nothing was read.")
-    if sequence < 0:
-        raise InvalidArgumentError(f"There is no event {sequence}: the first is 1. Nothing was read.")
-    return PastGateway(gateway, Then(sequence=sequence), name)
+    return PastGateway(gateway, Then(sequence=check_sequence(sequence, "sequence")), name)
 
 
 async def take_cursor(gateway: EntityGateway) -> str:

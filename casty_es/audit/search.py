@@ -19,7 +19,7 @@ from casty_es.context import said_in
 from casty_es.errors import JournalCorruptError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, RecordedEvent
-from casty_es.replay import LeaseHolders, events, sequence_at_time
+from casty_es.replay import LeaseHolders, events, refuse_ahead, sequence_stamped
 
 __all__ = ["Wanted", "follow", "search"]
 
@@ -198,7 +198,7 @@ class _Looking:
             after = records[-1].position
             await self._learn(record.entity for record in records)
             for record in records:
-                if self._late(record):
+                if await self._late(record):
                     return
                 if self._is_wanted(record):
                     yield record
@@ -208,9 +208,9 @@ class _Looking:
         head = heads.get(entity >> ENTITY_NUMBER_BITS, 0)
         after = wanted.after_sequence
         if wanted.after is not None:
-            after = max(after, await sequence_at_time(self._journal, entity, wanted.after))
+            after = max(after, await sequence_stamped(self._journal, entity, wanted.after))
         async for record in events(self._journal, entity, after=after, until=wanted.until_sequence):
-            if record.position > head or self._late(record):
+            if record.position > head or await self._late(record):
                 return
             if self._is_wanted(record):
                 yield record
@@ -223,8 +223,12 @@ class _Looking:
             self._names.clear()
         self._names.update({row.id: row.entity_name for row in await self._journal.entity_rows(sorted(unknown))})
 
-    def _late(self, record: RecordedEvent) -> bool:
-        return self._wanted.until is not None and record.recorded_at > self._wanted.until
+    async def _late(self, record: RecordedEvent) -> bool:
+        until = self._wanted.until
+        if until is None or record.recorded_at <= until:
+            return False
+        await refuse_ahead(self._journal, record, until)
+        return True
 
     def _is_wanted(self, record: RecordedEvent) -> bool:
         wanted = self._wanted

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 
 from casty_es.cli.common import Json, dumps
+from casty_es.cli.doctor_structures import examined as examined_structures
+from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table
 from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
 from casty_es.journal import schema
+from casty_es.journal.clock import CLOCK_SECONDS, database_clock
+from casty_es.journal.connecting import close_quietly, connect, said, translated
 from casty_es.journal.port import Meta
-from casty_es.journal.postgres import connect
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.leases.checks import Check
 from casty_es.leases.preflight import preflight
+from casty_es.replay import slots_ahead, told_ahead
 
 __all__ = ["doctor", "examined"]
 
 # Shorter ones could be guessed from one recorded handshake.
 _SECRET_BYTES: Final = 16
-_CLOCK_SECONDS: Final = 5.0
 _MICROSECONDS: Final = 1_000_000
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -33,11 +35,22 @@ _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _PUBLIC_READS_SECRET: Final = "SELECT has_table_privilege('public', 'casty_secrets', 'SELECT')"  # noqa: S105 - a query
 
 
-def doctor(*, url: Url = DEFAULT_URL, session_url: SessionUrl = None, json: Json = False) -> None:
-    """Look at everything that a node rests on: schema, durability, leases, clock, limits, the secret.
+def doctor(
+    *,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Record how many shards structures have whose record is missing or wrong.")
+    ] = False,
+    url: Url = DEFAULT_URL,
+    session_url: SessionUrl = None,
+    json: Json = False,
+) -> None:
+    """Look at everything that a node rests on: schema, durability, leases, clock, limits, the secret, the directory.
 
-    Changes nothing. Exits with an error if something is found over which a node would not start.
+    Changes nothing without --repair. Exits with an error if something is found over which a node would not start.
     """
+    if repair:
+        repaired(url, session_url, json=json)
+        return
     checks = asyncio.run(examined(url, session_url))
     ok = all(check.ok or not check.required for check in checks)
     if json:
@@ -90,7 +103,7 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
             except JournalUnavailableError as error:
                 checks.append(Check("database", ok=False, found=str(error)))
         if meta is not None:
-            checks += [await _secret(journal), await _times(journal)]
+            checks += [await _secret(journal), await _times(journal), await examined_structures(journal, meta.slots)]
             if not is_sqlite(url):
                 checks.append(await _secret_is_private(url))
     finally:
@@ -123,9 +136,10 @@ async def _secret(journal: SqlJournal) -> Check:
 async def _secret_is_private(url: str) -> Check:
     connection = await connect(url)
     try:
-        public = bool(await connection.fetchval(_PUBLIC_READS_SECRET))
+        with translated(lambda error: JournalUnavailableError(f"The database could not answer: {said(error)}.")):
+            public = bool(await connection.fetchval(_PUBLIC_READS_SECRET))
     finally:
-        await connection.close()
+        await close_quietly(connection)
     return Check(
         "secret is private",
         not public,
@@ -136,13 +150,19 @@ async def _secret_is_private(url: str) -> Check:
 
 
 async def _times(journal: SqlJournal) -> Check:
-    """Whether what other hosts wrote down lies in this host's future."""
+    """Whether what hosts wrote down has not come yet by the database's clock."""
+    now = await database_clock(journal)
     written = [row.since for row in await journal.slot_rows()] + [row.started_at for row in await journal.nodes()]
-    ahead = max(written, default=0) / _MICROSECONDS - time.time()
+    newest = (max(written, default=0) - now) / _MICROSECONDS
+    slots = await slots_ahead(journal, range((await journal.open()).slots))
+    found = [told_ahead(slots)] if slots else []
+    if newest > CLOCK_SECONDS:
+        found.append(f"a node or slot was written down {newest:.1f} s in the future")
     return Check(
         "times in the journal",
-        ahead < _CLOCK_SECONDS,
-        f"the newest is {ahead:.1f} s in the future" if ahead > 0 else "none is in the future",
-        "Let all hosts keep their clocks by NTP. Nothing rests on it but the times that people read.",
+        not found,
+        "; ".join(found) or "none is in the future",
+        "Let all hosts keep their clocks by NTP. The times of a slot never go back: until those come, ask for its past "
+        "by a sequence or a cursor and not by a moment, and keep a number of its events and not those of a time.",
         required=False,
     )

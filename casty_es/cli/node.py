@@ -17,7 +17,6 @@ from casty_es.cli.common import Json, dumps
 from casty_es.cli.reaching import opened
 from casty_es.cli.tables import iso_time
 from casty_es.cli.where import DEFAULT_URL, Host, Port, SessionUrl, Url, split_address
-from casty_es.errors import ConfigurationError
 from casty_es.journal.urls import shown
 from casty_es.node import ClusteredActorSystem
 
@@ -86,13 +85,7 @@ async def _serve(
     )
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(journal.close)
-        try:
-            await stack.enter_async_context(system)
-        except OSError as error:
-            raise ConfigurationError(
-                f"Nobody can listen at {host}:{port}: {error.strerror or error}. Nothing was started. Give a free port "
-                f"and an address of this machine, or port 0."
-            ) from error
+        await stack.enter_async_context(system)
         address = _shown_address(system, advertise)
         ready = {"node_id": system.node_id, "address": address, "pid": os.getpid(), "journal": shown(url)}
         typer.echo(dumps(ready) if as_json else f"node {system.node_id} listens at {address}")

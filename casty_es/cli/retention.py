@@ -99,6 +99,7 @@ def run(
     text = f"{done.events:,} events of {done.entities:,} entities were cut." + "".join(
         f"\nThey are in {archive / file}." for file in done.archives
     )
+    text += "".join(f"\nNote: {note}" for note in done.notes)
     show(msgspec.to_builtins(done), text, json=json)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from casty_es.actors.slot_leases import SlotLeases
+from casty_es.background import Errands, Loop, looked_at
 from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
 from casty_es.journal.port import EventJournal, NodeRow
@@ -43,6 +44,8 @@ class Membership:
         How long a node that joined or left may go unnoticed, in seconds.
     changed : Callable[[Topology], Awaitable[None]]
         Awaited after each look at who is alive.
+    ended : Callable[[str], None]
+        Told why, when the node stops looking without having left.
 
     Attributes
     ----------
@@ -59,6 +62,7 @@ class Membership:
         node_id: str,
         poll_seconds: float,
         changed: Callable[[Topology], Awaitable[None]],
+        ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._leases = leases
@@ -67,13 +71,15 @@ class Membership:
         self.address: str | None = None
         self._seconds = poll_seconds
         self._changed = changed
+        self._ended = ended
         self._registered: LeaseSession | None = None
         self._registering: asyncio.Task[None] | None = None
         self._left = False
         self._suspects: set[str] = set()
         self._reading: asyncio.Task[Topology] | None = None
         self._next: asyncio.Task[Topology] | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._errands = Errands()
+        self._polling: Loop | None = None
         self.topology = Topology()
         self.renewed = asyncio.Condition()
 
@@ -85,7 +91,7 @@ class Membership:
             # Somebody may have the database locked, which must not keep this node from reading.
             await asyncio.wait({self._registering}, timeout=_PATIENCE_SECONDS)
         await self.refresh()
-        self._task = asyncio.create_task(self._poll(), name="casty-membership")
+        self._polling = Loop(self._poll, name="casty-membership", ended=self._ended)
 
     async def refresh(self) -> Topology:
         """Give the topology as of now.
@@ -108,7 +114,7 @@ class Membership:
     def _begin(reading: Coroutine[Any, Any, Topology]) -> asyncio.Task[Topology]:
         task = asyncio.create_task(reading, name="casty-topology")
         # Whoever waits is told what went wrong; when everybody has gone, nobody has to be.
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        task.add_done_callback(looked_at)
         return task
 
     async def _read_after(self, reading: asyncio.Task[Topology]) -> Topology:
@@ -132,7 +138,7 @@ class Membership:
         rows = await self._journal.nodes()
         listed = session is self._registered and any(row.node_id == self._node_id for row in rows)
         if not listed and (self._registering is None or self._registering.done()):
-            self._registering = asyncio.create_task(self._register(session), name="casty-registration")
+            self._registering = self._errands.begin(self._register(session), name="casty-registration")
         living = await session.living([row.node_id for row in rows])
         dead = {row.node_id for row in rows} - living
         for node_id in dead & self._suspects:
@@ -153,24 +159,23 @@ class Membership:
             self._registered = session
 
     async def _poll(self) -> None:
-        while True:
-            await asyncio.sleep(self._seconds)
-            try:
-                before = set(self.topology.nodes)
-                topology = await self.refresh()
-                if before != set(topology.nodes):
-                    _LOG.info("Node %s sees %s alive", self._node_id, sorted(topology.nodes))
-                await self._changed(topology)
-            except CastyError as error:
-                # Nothing rests on the poll: who needs the topology asks for it, and is told why there is none.
-                _LOG.warning("Node %s could not look at the cluster: %s", self._node_id, error)
+        await asyncio.sleep(self._seconds)
+        try:
+            before = set(self.topology.nodes)
+            topology = await self.refresh()
+            if before != set(topology.nodes):
+                _LOG.info("Node %s sees %s alive", self._node_id, sorted(topology.nodes))
+            await self._changed(topology)
+        except CastyError as error:
+            # Nothing rests on the poll: who needs the topology asks for it, and is told why there is none.
+            _LOG.warning("Node %s could not look at the cluster: %s", self._node_id, error)
 
     async def leave(self) -> None:
         """Stop looking, and remove this node from the list."""
         self._left = True
-        if self._task is not None:
-            self._task.cancel()
-        begun = (self._task, self._next, self._reading, self._registering)
+        if self._polling is not None:
+            await self._polling.stop()
+        begun = (self._next, self._reading, self._registering)
         await asyncio.gather(*(task for task in begun if task is not None), return_exceptions=True)
         if self._registered is None:  # what is listed by this name, if anything, is another process
             return

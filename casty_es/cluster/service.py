@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, assert_never
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
+from casty_es.background import Errands
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import find_outcome
 from casty_es.codec import decode_command, encode_error, encode_reply
@@ -41,6 +43,8 @@ from casty_es.transport.wire import (
 
 __all__ = ["NodeService"]
 
+_LOG: Final = logging.getLogger("casty_es.service")
+
 
 class NodeService:
     """The node behind its listener.
@@ -62,7 +66,7 @@ class NodeService:
         self._meta = meta
         self._settings = settings
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
 
     def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
         """Take a request in; ``answer`` is called once, now or later."""
@@ -155,17 +159,12 @@ class NodeService:
         return slot
 
     def _later(self, work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], None]) -> None:
-        task = asyncio.create_task(_finish(work, answer), name="casty-service")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._errands.begin(_finish(work, answer), name="casty-service")
         task.add_done_callback(lambda _: work.close())  # one that was cancelled before it began has not awaited it
 
     async def close(self) -> None:
         """Give up what is not answered yet."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._errands.cancel()
 
 
 async def _finish(work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], None]) -> None:
@@ -173,6 +172,9 @@ async def _finish(work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], 
         answer(await work)
     except CastyError as error:
         answer(_failure(error))
+    except Exception as error:  # noqa: BLE001 - a bug of ours must not leave the other process waiting
+        _LOG.exception("A request could not be answered")
+        answer(_failure(JournalUnavailableError(f"The node failed over the request: {error!r}.")))
 
 
 def _reply(

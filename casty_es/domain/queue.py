@@ -3,6 +3,8 @@
 1. Items are numbered as they arrive. The queue is the numbers from ``front`` up to ``back``, kept in a persistent hash
    trie, so every operation costs the same however long the queue is.
 2. ``Dequeued`` carries the item, so that who took what can be read from that one event.
+3. An item that reached nobody, because its taker was gone before it had the reply or could not read it, goes back to
+   the front. A queue that was destroyed since takes nothing back: the item went with it.
 """
 
 from __future__ import annotations
@@ -26,6 +28,11 @@ class Dequeue(Command, frozen=True, gc=False):
     pass
 
 
+class GiveBack(Command, frozen=True, gc=False):
+    value: Value
+    taken: str  # the command id of the dequeue that took it
+
+
 class Peek(Query, frozen=True, gc=False):
     pass
 
@@ -38,7 +45,7 @@ class Destroy(Command, frozen=True, gc=False):
     pass
 
 
-QueueCommand: TypeAlias = Enqueue | Dequeue | Peek | Size | Destroy | Redact
+QueueCommand: TypeAlias = Enqueue | Dequeue | GiveBack | Peek | Size | Destroy | Redact
 
 
 # Events
@@ -52,11 +59,16 @@ class Dequeued(Event, frozen=True, gc=False):
     value: Value
 
 
+class GivenBack(Event, frozen=True, gc=False):
+    value: Value
+    taken: str
+
+
 class Destroyed(Event, frozen=True, gc=False):
     pass
 
 
-QueueEvent: TypeAlias = Enqueued | Dequeued | Destroyed | Redacted
+QueueEvent: TypeAlias = Enqueued | Dequeued | GivenBack | Destroyed | Redacted
 
 
 # State
@@ -83,6 +95,8 @@ def decide(state: State, command: QueueCommand) -> tuple[QueueEvent, ...]:
             return (Enqueued(value),)
         case Dequeue():
             return () if state.front == state.back else (Dequeued(state.items[state.front]),)
+        case GiveBack(value=value, taken=taken):
+            return (GivenBack(value, taken),) if state.exists else ()
         case Destroy():
             return (Destroyed(),) if state.exists else ()
         case Peek() | Size():
@@ -99,6 +113,8 @@ def evolve(state: State, event: QueueEvent | Upkeep) -> State:
             return State(state.items.insert(state.back, value), state.front, state.back + 1, True)
         case Dequeued():
             return State(state.items.remove(state.front), state.front + 1, state.back, True)
+        case GivenBack(value=value):
+            return State(state.items.insert(state.front - 1, value), state.front - 1, state.back, True)
         case Destroyed() | Redacted():
             return initial
         case Upkeep():
@@ -113,7 +129,7 @@ def reply(command: QueueCommand, events: tuple[QueueEvent, ...]) -> Value | bool
             return None
         case Dequeued(value=value):
             return value
-        case Destroyed() | Redacted():
+        case GivenBack() | Destroyed() | Redacted():
             return True
         case _:
             assert_never(events[0])
@@ -149,10 +165,11 @@ QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
-    commands=(Enqueue, Dequeue, Peek, Size, Destroy, Redact),
+    commands=(Enqueue, Dequeue, GiveBack, Peek, Size, Destroy, Redact),
     events={
         "queue.enqueued": Enqueued,
         "queue.dequeued": Dequeued,
+        "queue.given_back": GivenBack,
         "queue.destroyed": Destroyed,
         "entity.redacted": Redacted,
     },

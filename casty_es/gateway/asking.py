@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 from casty_es.actors.owner import Owner
+from casty_es.actors.pending import Pending
+from casty_es.background import finished
 from casty_es.context import said
-from casty_es.errors import CastyError
+from casty_es.errors import CastyError, OutcomeUnknownError
 from casty_es.gateway.directory import Directory
 from casty_es.gateway.journey import Journey
-from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope
+from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo
 from casty_es.gateway.routing import Routes
 from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
 from casty_es.runtime import Runtime
 
-__all__ = ["Gateway"]
+__all__ = ["UNDO_SECONDS", "Gateway"]
+
+_LOG: Final = logging.getLogger("casty_es.gateway")
+
+UNDO_SECONDS: Final = 5.0
+"""How long it is tried to undo what a caller asked for that is gone, or to learn what became of it; in seconds."""
+
+# A node that is well answers what was sent within some milliseconds; one that is not must not hold up a shutdown.
+_ANSWER_SECONDS: Final = 2.0
 
 
 class Gateway:
@@ -42,6 +54,8 @@ class Gateway:
         self.shards: dict[tuple[str, str], int] = {}
         self.reads: dict[int, int] = {}
         self.closed = False
+        self.awaited: set[asyncio.Future[Any]] = set()  # answers of other nodes to what was sent
+        self.unfinished: set[asyncio.Task[None]] = set()
 
     async def ask(
         self,
@@ -58,6 +72,8 @@ class Gateway:
             The time was up; the command certainly did not happen.
         OutcomeUnknownError
             The time was up; the command may have happened.
+        asyncio.CancelledError
+            The caller was cancelled. What the envelope says is to be undone then has been undone before.
         """
         command_id = self.runtime.new_id()
         deadline = self.loop.time() + timeout
@@ -71,10 +87,13 @@ class Gateway:
         owner = self.owner
         here = None if owner is None else owner.in_memory(name)
         if owner is None or here is None:
-            return await Journey(self, name, ref.shards, envelope, command_id, deadline, words).run()
+            journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
+            return await journey.run() if envelope.undo is None else await self._careful(journey, envelope.undo)
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
         timer: asyncio.TimerHandle | None = None
+        pending: Pending | None = None
+        failed: CastyError | asyncio.CancelledError
         try:
             pending = owner.submit(
                 name,
@@ -91,10 +110,80 @@ class Gateway:
             return await pending.future
         except CastyError as error:
             failed = error
+        except asyncio.CancelledError as error:
+            if envelope.undo is None:
+                raise
+            failed = error
         finally:
             if timer is not None:
                 timer.cancel()
         journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
         journey.slot, journey.after, journey.sent_under = here.number, after, term
+        if envelope.undo is not None:
+            return await self._careful(journey, envelope.undo, pending, failed)
+        assert isinstance(failed, CastyError)  # noqa: S101 - what is cancelled and not undone has gone up already
         journey.judge(failed)
         return await journey.run()
+
+    async def _careful(
+        self,
+        journey: Journey,
+        undo: Undo,
+        pending: Pending | None = None,
+        failed: CastyError | asyncio.CancelledError | None = None,
+    ) -> Any:
+        """Carry a command, or go on with it, whose reply somebody has to get or else be undone."""
+        try:
+            try:
+                if failed is not None:
+                    journey.judged(failed)
+                return await journey.run()
+            except OutcomeUnknownError:
+                if not undo.late or self.closed:
+                    raise
+                journey.deadline = self.loop.time() + UNDO_SECONDS
+                return await journey.run()
+        except asyncio.CancelledError:
+            if pending is None or not pending.dropped():
+                await finished(self._undo(journey, undo))
+            raise
+
+    def _undo(self, journey: Journey, undo: Undo) -> asyncio.Task[None]:
+        """Begin to undo what was asked for; whoever closes this gateway waits for it."""
+        task = asyncio.create_task(self._undone(journey, undo), name="casty-undo")
+        self.unfinished.add(task)
+        task.add_done_callback(self.unfinished.discard)
+        return task
+
+    async def _undone(self, journey: Journey, undo: Undo) -> None:
+        if journey.after is None and not undo.even_unsent:
+            return
+        until = self.loop.time() + UNDO_SECONDS
+        try:
+            reply = await journey.again(until) if undo.needs_reply else None
+            command = undo.command(reply)
+            if command is not None:
+                envelope = ShardEnvelope("", command)
+                command_id = self.runtime.new_id()
+                await Journey(self, journey.name, journey.shards, envelope, command_id, until, journey.said).run()
+        except CastyError as error:
+            _LOG.error(
+                "A caller of %s on the %s %r was cancelled, and what it asked for under the command id %s could not be "
+                "undone: %s",
+                type(journey.command).__name__,
+                journey.name.kind,
+                journey.name.name,
+                UUID(bytes=journey.command_id),
+                error,
+            )
+
+    async def settle(self) -> None:
+        """Wait until what cancelled callers asked for is undone."""
+        while self.unfinished:
+            await asyncio.wait(self.unfinished)
+
+    async def close(self) -> None:
+        """Take nothing more in; wait a moment for the answers to what was sent, so that its callers get them."""
+        self.closed = True
+        if self.awaited:
+            await asyncio.wait(self.awaited, timeout=_ANSWER_SECONDS)

@@ -5,8 +5,9 @@
    sent: the owner looks behind it before it acts. Only the newest attempt's answer counts.
 3. A refusal says that its attempt came to nothing. A lost link, or an owner that lost its lease in between, says
    nothing: from then on the command is in doubt, and only an answer settles it.
-4. When the deadline ends first, a command in doubt has an ``OutcomeUnknownError``; every other certainly did not
-   happen. After it nothing is sent any more.
+4. When the deadline ends first, or the system is closed, a command in doubt has an ``OutcomeUnknownError``; every other
+   certainly did not happen (``verdicts.py``). After it nothing is sent any more.
+5. A command in doubt is denied only by an owner that looked into the journal before it refused it.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from __future__ import annotations
 import asyncio
 import random
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID
 
+from casty_es import verdicts
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import split_term
@@ -23,6 +24,7 @@ from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.domain.decider import Command, Query
 from casty_es.errors import (
     CastyError,
+    InvalidValueError,
     JournalError,
     JournalRegressedError,
     LeaseLostError,
@@ -41,6 +43,7 @@ from casty_es.gateway.routing import Route
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import EntityName
 from casty_es.transport.wire import Answer, Answered, Ask, Failed, Refused
+from casty_es.verdicts import Evidence
 
 if TYPE_CHECKING:
     from casty_es.gateway.asking import Gateway
@@ -52,6 +55,9 @@ _LONGEST_PAUSE_SECONDS: Final = 0.25
 
 # Two nodes may each point to the other one for a moment.
 _HINTS_IN_A_ROW: Final = 3
+
+# The timer that ends a command may ring a little early, by the resolution of the event loop's clock.
+_ROUNDING_SECONDS: Final = 0.001
 
 # A slot that nobody holds is read from the journal; one that is read this often is worth holding.
 _READS_WITHOUT_OWNER: Final = 16
@@ -110,16 +116,17 @@ class Journey:
         hints = _HINTS_IN_A_ROW
         while True:
             if self.gateway.closed:
-                raise self._closed() from self.why
+                raise verdicts.closed(self._evidence()) from self.why
             try:
                 route = self._known() or await self._found_in_time()
                 if route is not None or self._reads_unowned():
                     return await self._attempt(route)
             except UsageError:
-                raise self._closed() from self.why
+                raise verdicts.closed(self._evidence()) from self.why
             except CastyError as error:
                 if self.gateway.closed and isinstance(error, JournalError | PeerError):
-                    raise self._closed() from error
+                    self.doubt = self.doubt or verdicts.leaves_doubt(error)
+                    raise verdicts.closed(self._evidence()) from error
                 self.judge(error)
                 if isinstance(error, NotOwnerError) and error.node_id is not None and hints:
                     hints -= 1
@@ -128,12 +135,17 @@ class Journey:
             await self._pause(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
+    async def again(self, deadline: float) -> Any:
+        """Go on with a command whose caller has gone, to learn what became of it."""
+        self.deadline, self.doubt = deadline, True
+        return await self.run()
+
     async def _pause(self, seconds: float) -> None:
         """Let others finish what stands in the way."""
         left = self.deadline - self.gateway.loop.time()
         if left <= seconds:
             await asyncio.sleep(max(0.0, left))
-            raise self._too_late() from self.why
+            raise verdicts.out_of_time(self._evidence()) from self.why
         await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311 - spreads those who wait alike
 
     async def _found_in_time(self) -> Route | None:
@@ -141,7 +153,7 @@ class Journey:
             async with asyncio.timeout_at(self.deadline):
                 return await self._find()
         except TimeoutError:
-            raise self._too_late() from self.why
+            raise verdicts.out_of_time(self._evidence()) from self.why
 
     def _known(self) -> Route | None:
         """Give the route to the command's slot, if nothing has to be asked for it."""
@@ -242,11 +254,13 @@ class Journey:
         answer = route.link.request(ask, credit=not hasattr(self.command, "request"))
         timer = loop.call_at(self.deadline, _expire, answer)
         try:
+            self.gateway.awaited.add(answer)
             return self._read(route, await answer)
         except _ExpiredError:
             self.doubt = True
-            raise self._too_late() from None
+            raise verdicts.out_of_time(self._evidence()) from None
         finally:
+            self.gateway.awaited.discard(answer)
             timer.cancel()
 
     def _note(self, route: Route | None) -> int | None:
@@ -265,12 +279,15 @@ class Journey:
         self.sent_under = max(self.sent_under, route.term)
         return after
 
-    @staticmethod
-    def _read(route: Route, answer: Answer) -> Any:
+    def _read(self, route: Route, answer: Answer) -> Any:
         match answer:
             case Answered(body=body, position=position):
                 route.advance(position)
-                return decode_reply(body)
+                try:
+                    return decode_reply(body)
+                except InvalidValueError as error:
+                    self.doubt = True  # it was answered, and nobody here can read how
+                    raise verdicts.unsettled(self._evidence(error)) from error
             case Refused():
                 raise NotOwnerError(
                     answer.message,
@@ -281,12 +298,20 @@ class Journey:
                     shards=answer.shards,
                 )
             case Failed():
-                error = decode_error(answer.error, answer.message, answer.detail)
-                if isinstance(error, UsageError):  # it is closing; that is no concern of this process
-                    raise PeerLostError(f"The owner is closing: {error}", sent=True)
-                raise error
+                said = decode_error(answer.error, answer.message, answer.detail)
+                if isinstance(said, UsageError):  # it is closing; that is no concern of this process
+                    raise PeerLostError(f"The owner is closing: {said}", sent=True)
+                # An answer that was too long for its way, or an error of a newer version, says nothing of the command.
+                self.doubt = self.doubt or isinstance(said, PeerError) or type(said) is CastyError
+                raise said
             case _:
                 raise PeerLostError(f"A node answered a command with {type(answer).__name__}.", sent=True)
+
+    def judged(self, failed: CastyError | asyncio.CancelledError) -> None:
+        """Go on from how an earlier attempt failed, or from its caller's being cancelled."""
+        if isinstance(failed, asyncio.CancelledError):
+            raise failed
+        self.judge(failed)
 
     def judge(self, error: CastyError) -> None:
         """Decide whether an error is the last word on the command; if it is, raise it.
@@ -298,6 +323,7 @@ class Journey:
         """
         self.why = error
         route, self.route = self.route, None
+        self.doubt = self.doubt or verdicts.leaves_doubt(error)
         match error:
             case NotOwnerError():
                 if error.shards:
@@ -305,10 +331,8 @@ class Journey:
                 if route is not None:
                     self.gateway.routes.refused(route, error)
                 return
-            case LeaseLostError():
-                self.doubt = True
-            case PeerLostError():
-                self.doubt = self.doubt or error.sent
+            case LeaseLostError() | PeerLostError():
+                pass
             case _:
                 self._last_word(error)
         if route is not None:
@@ -316,45 +340,36 @@ class Journey:
 
     def _last_word(self, error: CastyError) -> None:
         """Raise what an owner said of the command, unless it only says that it could not find out."""
-        late = self.gateway.loop.time() >= self.deadline
+        late = self.gateway.loop.time() >= self.deadline - _ROUNDING_SECONDS
         match error:
             case OutcomeUnknownError():
-                raise self._too_late(error) from error
-            case JournalRegressedError() if self.doubt:
-                raise self._too_late() from error
-            case NotDoneError() if self.doubt and late and not isinstance(error, StillInLineError):
-                raise self._too_late() from error  # this attempt was dropped in time; an earlier one may not have been
-            case JournalError() | OverloadedError() if self.doubt and not isinstance(error, JournalRegressedError):
-                return
-            case _:
+                if isinstance(self.command, Query):
+                    raise verdicts.out_of_time(self._evidence(error)) from error
+                error.sent = error.sent or self._sent()
                 raise error
+            case _ if not self.doubt or isinstance(self.command, Query):
+                raise error
+            case NotDoneError() if late and not isinstance(error, StillInLineError):
+                # This attempt was dropped in time; an earlier one may not have been.
+                raise verdicts.out_of_time(self._evidence(error)) from error
+            case JournalError() | OverloadedError() if not isinstance(error, JournalRegressedError):
+                return
+            case _ if isinstance(error, verdicts.DECIDED):
+                raise error
+            case _:
+                raise verdicts.unsettled(self._evidence(error)) from error
 
-    def _too_late(self, error: OutcomeUnknownError | None = None) -> NotDoneError | OutcomeUnknownError:
-        what = type(self.command).__name__
-        reason = "" if self.why is None else f" The last obstacle: {self.why}"
-        if (self.doubt or error is not None) and not isinstance(self.command, Query):
-            command_id = UUID(bytes=self.command_id)
-            return OutcomeUnknownError(
-                str(error)
-                if error is not None
-                else f"{what} was sent and not confirmed in time. It may have happened or may still happen; if it did, "
-                f"it is recorded under the command id {command_id}.{reason}",
-                command_id=command_id,
-                sent=self._sent(),
-            )
-        return NotDoneError(f"{what} was not done in time. It did not happen, and will not.{reason}")
-
-    def _closed(self) -> UsageError | OutcomeUnknownError:
-        what = type(self.command).__name__
-        if self.doubt and not isinstance(self.command, Query):
-            command_id = UUID(bytes=self.command_id)
-            return OutcomeUnknownError(
-                f"The system was closed before {what} was confirmed. If it happened, it is recorded under the command "
-                f"id {command_id}.",
-                command_id=command_id,
-                sent=self._sent(),
-            )
-        return UsageError(f"The system was closed before {what} was done. It did not happen.")
+    def _evidence(self, came_back: object = None) -> Evidence:
+        """Return what is known of the command by now."""
+        last = self.why if came_back is None else came_back
+        return Evidence(
+            type(self.command).__name__,
+            self.command_id,
+            self.doubt,
+            not isinstance(self.command, Query),
+            self._sent(),
+            "" if last is None else str(last),
+        )
 
     def _sent(self) -> Sent | None:
         return None if self.after is None else Sent(self.name.kind, self.slot, self.after, self.sent_under)

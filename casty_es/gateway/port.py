@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 from uuid import UUID
 
 import msgspec
@@ -15,6 +15,7 @@ from casty_es.journal.port import EntityName
 from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = [
+    "CARRIED",
     "CommandContext",
     "EntityGateway",
     "HistoryReader",
@@ -22,6 +23,7 @@ __all__ = [
     "RegionRef",
     "ShardEnvelope",
     "StructureFactory",
+    "Undo",
     "region_ref",
 ]
 
@@ -70,6 +72,32 @@ class CommandContext(msgspec.Struct, frozen=True, gc=False):
         return str(UUID(bytes=self.command_id))
 
 
+class Undo(msgspec.Struct, frozen=True):
+    """What becomes of a command whose caller is cancelled before the reply reached it.
+
+    Attributes
+    ----------
+    command : Callable[[Any], Command | None]
+        Return the command that takes it back, ``None`` when nothing has to be; given the reply, or ``None`` instead.
+    needs_reply : bool
+        Whether the command is carried to its end first, to know what has to be taken back.
+    even_unsent : bool
+        Whether there is something to take back even if the command itself never left: it was to take back another one.
+    late : bool
+        Whether a caller whose time is up while the command is in doubt waits some seconds more for its reply, because
+        without it something would be lost.
+    """
+
+    command: Callable[[Any], Command | None]
+    needs_reply: bool = False
+    even_unsent: bool = False
+    late: bool = False
+
+
+CARRIED: Final = Undo(lambda _: None, needs_reply=True, even_unsent=True)
+"""The command is carried to its end, whether or not its caller waits for it, and stands."""
+
+
 class ShardEnvelope(msgspec.Struct, frozen=True, gc=False):
     """A command and the entity it is for: a structure's name, or the encoded key of a map.
 
@@ -79,12 +107,15 @@ class ShardEnvelope(msgspec.Struct, frozen=True, gc=False):
         Answer a query without proof that the owner is still the owner.
     idempotency_key : str | None
         The caller's own name for the operation: under the same one it happens once, for as long as the journal is kept.
+    undo : Undo | None
+        What becomes of it when its caller is cancelled; without one, whatever has become of it by then stands.
     """
 
     entity_id: str
     command: Command
     local: bool = False
     idempotency_key: str | None = None
+    undo: Undo | None = None
 
 
 @runtime_checkable

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.slot import Slot
+from casty_es.background import looked_at
 from casty_es.codec import decode_error
 from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
 from casty_es.gateway.directory import Directory
@@ -73,10 +74,10 @@ async def _soon(answer: Awaitable[T], node: NodeEntry) -> T:
     What was begun goes on: the next search finds a link that was still being made.
     """
     task = asyncio.ensure_future(answer)
+    task.add_done_callback(looked_at)  # whoever waits may be cancelled
     done, _ = await asyncio.wait({task}, timeout=_PATIENCE_SECONDS)
     if done:
         return task.result()
-    task.add_done_callback(lambda late: late.cancelled() or late.exception())
     raise PeerLostError(f"Node {node.node_id} at {node.address} does not answer.", sent=False)
 
 
@@ -144,8 +145,7 @@ class Routes:
 
     def _done(self, slot: int, search: asyncio.Task[Route | None]) -> None:
         del self._searches[slot]
-        if not search.cancelled():
-            search.exception()  # whoever still waits is told; when everybody has gone, nobody has to be
+        looked_at(search)  # whoever still waits is told; when everybody has gone, nobody has to be
 
     async def _search(self, slot: int) -> Route | None:
         topology = await self._directory.topology()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from casty_es.domain.barrier import Arrive, Destroy, Renew, Withdraw
 from casty_es.domain.decider import Command
 from casty_es.gateway import EntityGateway, RegionRef
+from casty_es.handles.renewals import Claims
 from casty_es.handles.waiting import WaitingHandle
-from casty_es.names import check_at_least_one, check_name
+from casty_es.names import check_at_least_one, check_flag, check_name
 
 __all__ = ["Barrier"]
 
@@ -51,7 +52,7 @@ class Barrier(WaitingHandle):
     ) -> None:
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
         self._node_id = check_name(node_id, "node_id")
-        self._counts_once = counts_once
+        self._counts_once = check_flag(counts_once, "counts_once")
 
     async def destroy(self, *, idempotency_key: str | None = None) -> bool:
         """Destroy this barrier. Who waits at it gets a ``DestroyedError``.
@@ -109,16 +110,18 @@ class Barrier(WaitingHandle):
         --------
         >>> await d.barrier("alone").arrive(expected=1)
         """
-        check_at_least_one(expected, "expected")
+        parties = check_at_least_one(expected, "expected")
 
         def arrive(request: str) -> Command:
             participant = self._node_id if self._counts_once else f"{self._node_id}/{request}"
-            return Arrive(participant, request, expected)
+            return Arrive(participant, request, parties)
 
         await self._ask_in_line(arrive, idempotency_key)
 
-    def _renew(self, requests: tuple[str, ...]) -> Command:
-        return Renew(requests)
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self._region_ref, Renew, _withdraw)
 
-    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:  # noqa: ARG002 - a tripped barrier stays so
-        return Withdraw(request)
+
+def _withdraw(request: str, _keep_grant: bool) -> Withdraw:  # noqa: FBT001 - a barrier that tripped stays so
+    return Withdraw(request)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from casty_es.domain.counter import Decrement, Destroy, Get, Increment
+from typing import Final
+
+from casty_es.domain.counter import LIMIT, Decrement, Destroy, Get, Increment
+from casty_es.errors import BoundsError
 from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
 __all__ = ["Counter"]
+
+# From one end to the other; whatever is longer might be too long to be sent.
+_LONGEST_STEP: Final = 2 * LIMIT
 
 
 class Counter(EntityHandle):
@@ -64,7 +70,7 @@ class Counter(EntityHandle):
         >>> await d.counter("page-views").increment()
         1
         """
-        value: int = await self._ask(Increment(check_amount(amount)), idempotency_key)
+        value: int = await self._ask(Increment(_step(amount)), idempotency_key)
         return value
 
     async def decrement(self, amount: int = 1, *, idempotency_key: str | None = None) -> int:
@@ -99,7 +105,7 @@ class Counter(EntityHandle):
         >>> await d.counter("stock").decrement()
         -1
         """
-        value: int = await self._ask(Decrement(check_amount(amount)), idempotency_key)
+        value: int = await self._ask(Decrement(_step(amount)), idempotency_key)
         return value
 
     async def destroy(self, *, idempotency_key: str | None = None) -> bool:
@@ -144,3 +150,13 @@ class Counter(EntityHandle):
         """
         value: int = await self._ask(Get())
         return value
+
+
+def _step(amount: object) -> int:
+    step = check_amount(amount)
+    if not -_LONGEST_STEP <= step <= _LONGEST_STEP:
+        raise BoundsError(
+            "The amount would take the counter beyond plus or minus 10**4000, wherever it is. Nothing was sent. Use a "
+            "smaller amount."
+        )
+    return step

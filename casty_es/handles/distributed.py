@@ -9,7 +9,7 @@ from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, StructureFactory
 from casty_es.handles.barrier import Barrier
 from casty_es.handles.counter import Counter
-from casty_es.handles.handle import open_handle
+from casty_es.handles.handle import check_gateway, open_handle
 from casty_es.handles.lock import Lock
 from casty_es.handles.map import MapAccessor
 from casty_es.handles.queue import QueueAccessor
@@ -49,7 +49,7 @@ class Distributed:
     """
 
     def __init__(self, gateway: EntityGateway, *, journal: EventJournal | None = None) -> None:
-        own = getattr(gateway, "journal", None)
+        own = getattr(check_gateway(gateway), "journal", None)
         if journal is not None and own is not None and journal is not own:
             raise ConfigurationError(
                 "Distributed was given another journal than its system has. Nothing was made. Give the journal to the "

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Self, TypeVar
+from uuid import UUID
+
+from msgspec import Raw
 
 from casty_es.audit.history import HistoryEvent, history_of
 from casty_es.audit.past import past_sequence
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
-from casty_es.errors import InvalidTypeError
-from casty_es.gateway import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
+from casty_es.errors import InvalidTypeError, InvalidValueError, StoredValueError
+from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.values import ValueCodec, value_codec
 
-__all__ = ["EntityHandle", "Handle", "codec_for", "open_handle", "refuse_call", "settings_of"]
+__all__ = [
+    "EntityHandle",
+    "Handle",
+    "check_gateway",
+    "codec_for",
+    "decode_stored",
+    "open_handle",
+    "refuse_call",
+    "settings_of",
+]
 
 
 class Handle:
@@ -36,7 +48,12 @@ class Handle:
     """
 
     def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
-        self._gateway = gateway
+        self._gateway = check_gateway(gateway)
+        if not isinstance(region_ref, RegionRef):
+            raise InvalidTypeError(
+                f"region_ref must be what gateway.region_ref(…) gives, not {type(region_ref).__name__}. Nothing was "
+                f"made."
+            )
         self._region_ref = region_ref
         self._name = check_name(name)
         self._timeout = check_timeout(timeout)
@@ -122,25 +139,25 @@ class EntityHandle(Handle):
         """
         return history_of(self._gateway, self._entity(), after=after, until=until, limit=limit)
 
-    async def _ask(self, command: Command, idempotency_key: str | None = None) -> Any:
+    async def _ask(self, command: Command, idempotency_key: str | None = None, *, undo: Undo | None = None) -> Any:
         """Send a command that needs to know nothing of its own journey."""
-        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key))
+        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key), undo=undo)
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
-    async def _ask_with(
-        self,
-        make: Callable[[CommandContext], Command],
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 - the word of the public interface
-        idempotency_key: str | None = None,
-    ) -> Any:
-        """Send a command that carries its own id."""
-        key = check_idempotency_key(idempotency_key)
-        return await self._gateway.entity_ask(
-            self._region_ref,
-            lambda context: ShardEnvelope(self._name, make(context), idempotency_key=key),
-            timeout=self._timeout if timeout is None else timeout,
+
+def check_gateway(gateway: EntityGateway) -> EntityGateway:
+    """Return the gateway, if it can be one.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is something else.
+    """
+    if isinstance(gateway, type) or not callable(getattr(gateway, "entity_ask", None)):  # quicker than the protocol
+        raise InvalidTypeError(
+            f"A gateway is a ClusteredActorSystem or a ClusterClient, not {type(gateway).__name__}. Nothing was made."
         )
+    return gateway
 
 
 def settings_of(gateway: EntityGateway) -> Settings:
@@ -150,6 +167,7 @@ def settings_of(gateway: EntityGateway) -> Settings:
 
 
 H = TypeVar("H", bound=Handle)
+V = TypeVar("V")
 
 
 def open_handle(
@@ -171,6 +189,28 @@ def codec_for(declared: Any, gateway: EntityGateway) -> ValueCodec[Any]:
     """Give the codec of a declared type within the gateway's limits; any JSON value where none is declared."""
     codec: ValueCodec[Any] = value_codec(declared, settings_of(gateway).max_value_bytes)
     return codec
+
+
+def decode_stored(codec: ValueCodec[V], raw: Raw, what: str, happened: str, command_id: UUID | None = None) -> V:
+    """Return a stored value as its declared type.
+
+    Parameters
+    ----------
+    what : str
+        Where the value stands: the structure, and what of it.
+    happened : str
+        What became of the operation and of the value, as a sentence for whoever cannot read it.
+
+    Raises
+    ------
+    StoredValueError
+        The value is not of the declared type.
+    """
+    try:
+        return codec.decode(raw)
+    except InvalidValueError as error:
+        text = bytes(raw).decode()
+        raise StoredValueError(f"{what}: {error} {happened}", raw=text, command_id=command_id) from error
 
 
 def refuse_call(accessor: str, example: str) -> InvalidTypeError:

@@ -2,7 +2,7 @@
 
 1. What is held is renewed in the background until it is given back.
 2. A release is carried to its end even when its caller is cancelled. Whatever becomes of it, nothing is renewed any
-   more: what could not be released expires with its lease.
+   more: what could not be released expires with its lease. So does what a handle holds that is collected.
 3. A release with an idempotency key may be the repeat of an earlier one, which gave back something else: what is held
    now is kept, if it is still there. One that failed is repeated, under its key, for the same request.
 """
@@ -14,16 +14,16 @@ import contextlib
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
 from typing import Self
 from uuid import uuid4
 
+from casty_es.background import finished
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError
-from casty_es.gateway import EntityGateway, RegionRef
-from casty_es.handles.renewals import renewals_of
-from casty_es.handles.waiting import WaitingHandle, finished
+from casty_es.gateway import CARRIED, EntityGateway, RegionRef
+from casty_es.handles.renewals import Claims, renewals_of
+from casty_es.handles.waiting import WaitingHandle
 from casty_es.names import check_idempotency_key
 
 __all__ = ["HoldingHandle", "fencing_token"]
@@ -33,14 +33,20 @@ _SEQUENCE_BITS = 44
 
 
 class _Grant:
-    """One grant, and the task that asked for it."""
+    """One grant, and the task that asked for it. It is renewed for as long as its handle is there."""
 
-    def __init__(self, token: int, tell: Callable[[], None]) -> None:
+    def __init__(self, token: int, told: asyncio.Event, *, keyed: bool) -> None:
         self.token = token
-        self.tell = tell
+        self.keyed = keyed
         self.lost = False
+        self._told = told
         task = asyncio.current_task()
         self._task = None if task is None else weakref.ref(task)
+
+    def lose(self) -> None:
+        """Note that the lease is over, and tell whoever looks at the handle's event."""
+        self.lost = True
+        self._told.set()
 
     def mine(self) -> bool:
         """Tell whether the running task asked for it."""
@@ -50,34 +56,31 @@ class _Grant:
 class _Holdings:
     """The grants that one handle holds, the oldest first, and those that its tasks lost and do not know of yet."""
 
-    def __init__(self, gateway: EntityGateway, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command]) -> None:
+    def __init__(self, gateway: EntityGateway, claims: Claims) -> None:
         self._gateway = gateway
-        self._ref = ref
-        self._renew = renew
+        self._claims = claims
         self._grants: dict[str, _Grant] = {}
         self.lost = asyncio.Event()
 
-    def add(self, request: str, sequence: int) -> None:
+    def add(self, request: str, sequence: int, *, keyed: bool) -> None:
         """Note a grant and keep it alive."""
         self.lost.clear()
         for old in [old for old, grant in self._grants.items() if grant.lost and grant.mine()]:
             del self._grants[old]  # its task has gone on to the next one
         self.take(request)  # one that was acquired again under its key is held once
-        self.put(
-            request,
-            _Grant(fencing_token(getattr(self._gateway, "incarnation", 1), sequence), partial(self._lose, request)),
-        )
+        token = fencing_token(getattr(self._gateway, "incarnation", 1), sequence)
+        self.put(request, _Grant(token, self.lost, keyed=keyed))
 
     def put(self, request: str, grant: _Grant) -> None:
         """Keep a grant alive."""
         self._grants[request] = grant
-        renewals_of(self._gateway).keep(request, self._ref, self._renew, grant.tell)
+        renewals_of(self._gateway).keep(request, self._claims, grant, granted=True, keyed=grant.keyed)
 
     def take(self, request: str | None) -> _Grant | None:
         """Take a grant out, and keep it alive no more."""
         grant = None if request is None else self._grants.pop(request, None)
         if request is not None and grant is not None:
-            renewals_of(self._gateway).drop(request, grant.tell)
+            renewals_of(self._gateway).drop(request, grant)
         return grant
 
     def next(self) -> str | None:
@@ -93,11 +96,6 @@ class _Holdings:
     def newest_token(self) -> int | None:
         """Give the fencing token of the newest grant, or ``None`` when nothing is held."""
         return max((grant.token for grant in self._grants.values() if not grant.lost), default=None)
-
-    def _lose(self, request: str) -> None:
-        if request in self._grants:
-            self._grants[request].lost = True
-        self.lost.set()
 
 
 def fencing_token(incarnation: int, sequence: int) -> int:
@@ -125,7 +123,7 @@ class HoldingHandle(WaitingHandle):
 
     def _become_an_owner(self, gateway: EntityGateway) -> None:
         self._owner = str(uuid4())
-        self._holdings = _Holdings(gateway, self._region_ref, self._renew)
+        self._holdings = _Holdings(gateway, self._claims)
         # By idempotency key: the request of a release that did not come to its end.
         self._releasing: dict[str, str] = {}
 
@@ -144,7 +142,7 @@ class HoldingHandle(WaitingHandle):
         request, sequence = await self._ask_in_line(make, idempotency_key)
         if sequence is None:
             return False
-        self._holdings.add(request, sequence)
+        self._holdings.add(request, sequence, keyed=idempotency_key is not None)
         return True
 
     async def _release(self, make: Callable[[str | None], Command], idempotency_key: str | None) -> bool:
@@ -153,7 +151,7 @@ class HoldingHandle(WaitingHandle):
         request = (key and self._releasing.get(key)) or self._holdings.next()
         grant = self._holdings.take(request)
         if key is None or request is None:
-            released: bool = await finished(self._ask(make(request), key))
+            released: bool = await self._ask(make(request), key, undo=CARRIED)
             return released
         return await finished(self._release_under(key, make(request), request, grant))
 
@@ -178,7 +176,7 @@ class HoldingHandle(WaitingHandle):
     async def _known(self, requests: list[str]) -> tuple[str, ...]:
         """Ask which of these are held. When nobody can say, none: what nobody renews expires with its lease."""
         with contextlib.suppress(CastyError):
-            known: tuple[str, ...] = await self._ask(self._renew(tuple(requests)))
+            known: tuple[str, ...] = await self._ask(self._claims.renew(tuple(requests)))
             return known
         return ()
 

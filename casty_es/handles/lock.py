@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from casty_es.domain.decider import Command
 from casty_es.domain.lock import Acquire, Destroy, GetHolder, Release, Renew, TryAcquire, Withdraw
 from casty_es.handles.holding import HoldingHandle
+from casty_es.handles.renewals import Claims
 
 __all__ = ["Lock"]
 
@@ -159,8 +159,6 @@ class Lock(HoldingHandle):
         """
         return await self._ask(GetHolder()) is not None
 
-    def _renew(self, requests: tuple[str, ...]) -> Command:
-        return Renew(requests)
-
-    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:
-        return Withdraw(request, keep_grant)
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self._region_ref, Renew, Withdraw)

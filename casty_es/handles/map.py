@@ -15,9 +15,10 @@ from casty_es.domain.decider import Command
 from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
-from casty_es.handles.handle import Handle, codec_for, open_handle, refuse_call
+from casty_es.handles.handle import Handle, codec_for, decode_stored, open_handle, refuse_call
 from casty_es.journal.port import EntityName
-from casty_es.names import check_idempotency_key, encode_key
+from casty_es.names import check_flag, check_idempotency_key, encode_key
+from casty_es.printing import printed
 
 __all__ = ["Dict", "MapAccessor"]
 
@@ -64,8 +65,8 @@ class Dict(Handle, Generic[K, V]):
         value_type: Any = Any,
     ) -> None:
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
-        if key_type not in _KEY_TYPES:
-            raise InvalidTypeError(f"A map's keys are str, int or UUID, not {key_type!r}. Nothing was made.")
+        if not any(key_type is one for one in _KEY_TYPES):
+            raise InvalidTypeError(f"A map's keys are str, int or UUID, not {printed(key_type)}. Nothing was made.")
         self._key_type = key_type
         self._codec = codec_for(value_type, gateway)
 
@@ -89,6 +90,8 @@ class Dict(Handle, Generic[K, V]):
             The key is not of the declared type, empty, or longer than 512 bytes of UTF-8.
         InvalidValueError
             The value cannot be stored, or would not come back equal.
+        StoredValueError
+            The new value is stored, and the one that it replaced cannot be read under the declared type.
         IdempotencyConflictError
             The key was used on this key of the map before, for another operation. Nothing was done.
 
@@ -96,9 +99,8 @@ class Dict(Handle, Generic[K, V]):
         --------
         >>> await d.map[str, dict]("users").put("alice", {"age": 30})
         """
-        return self._decoded(
-            await self._ask_key(key, Put(Raw(self._codec.encode(value))), idempotency_key=idempotency_key)
-        )
+        raw = await self._ask_key(key, Put(Raw(self._codec.encode(value))), idempotency_key=idempotency_key)
+        return self._decoded(key, raw, "The new value is stored. This is the one that it replaced.")
 
     async def get(self, key: K, *, local: bool = False) -> V | None:
         """Get the value for the key, or ``None`` if not set.
@@ -116,12 +118,18 @@ class Dict(Handle, Generic[K, V]):
         V | None
             The value, or ``None``.
 
+        Raises
+        ------
+        StoredValueError
+            The stored value cannot be read under the declared type.
+
         Examples
         --------
         >>> await d.map[str, dict]("users").get("nobody") is None
         True
         """
-        return self._decoded(await self._ask_key(key, Get(), local=local))
+        raw = await self._ask_key(key, Get(), local=check_flag(local, "local"))
+        return self._decoded(key, raw, "It stays as it is.")
 
     async def delete(self, key: K, *, idempotency_key: str | None = None) -> bool:
         """Delete the key.
@@ -244,10 +252,10 @@ class Dict(Handle, Generic[K, V]):
         envelope = ShardEnvelope(self._encoded(key), command, local, check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
-    def _decoded(self, raw: Raw | None) -> V | None:
+    def _decoded(self, key: K, raw: Raw | None, happened: str) -> V | None:
         if raw is None:
             return None
-        value: V = self._codec.decode(raw)
+        value: V = decode_stored(self._codec, raw, f"The key {key!r} of the map {self._name!r}", happened)
         return value
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
+from uuid import UUID
 
 from msgspec import Raw
 
-from casty_es.domain.queue import Dequeue, Destroy, Enqueue, Peek, Size
-from casty_es.gateway import EntityGateway, RegionRef, StructureFactory
-from casty_es.handles.handle import EntityHandle, codec_for, open_handle, refuse_call
+from casty_es.domain.queue import Dequeue, Destroy, Enqueue, GiveBack, Peek, Size
+from casty_es.errors import StoredValueError
+from casty_es.gateway import CARRIED, CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
+from casty_es.handles.handle import EntityHandle, codec_for, decode_stored, open_handle, refuse_call
+from casty_es.names import check_idempotency_key
 
 __all__ = ["Queue", "QueueAccessor"]
 
 V = TypeVar("V")
+
+_DEQUEUE: Final = Dequeue()
 
 
 class Queue(EntityHandle, Generic[V]):
@@ -104,6 +110,10 @@ class Queue(EntityHandle, Generic[V]):
     async def dequeue(self, *, idempotency_key: str | None = None) -> V | None:
         """Remove and return the front value, or ``None`` if empty.
 
+        A caller that is cancelled before it has the item, by a timeout around it for instance, loses nothing: the item
+        goes back to the front, as an event that says so. One whose own time is up while the item is being taken gets it
+        some seconds late.
+
         Parameters
         ----------
         idempotency_key : str | None
@@ -117,6 +127,10 @@ class Queue(EntityHandle, Generic[V]):
 
         Raises
         ------
+        StoredValueError
+            The item cannot be read as ``value_type``. It went back to the front; under a key it stays recorded there.
+        OutcomeUnknownError
+            Nobody could say in time whether an item was taken; if so, it is recorded under the error's ``command_id``.
         IdempotencyConflictError
             The key was used on this queue before, for another operation. Nothing was done.
 
@@ -125,7 +139,26 @@ class Queue(EntityHandle, Generic[V]):
         >>> await d.queue[str]("never-used").dequeue() is None
         True
         """
-        return self._decoded(await self._ask(Dequeue(), idempotency_key))
+        key = check_idempotency_key(idempotency_key)
+        taken = b""
+
+        def envelope(context: CommandContext) -> ShardEnvelope:
+            nonlocal taken
+            taken = context.command_id
+            # Under a key whoever asks again gets the item; without one it would be nobody's.
+            undo = None if key is not None else Undo(partial(_give_back, taken), needs_reply=True, late=True)
+            return ShardEnvelope(self._name, _DEQUEUE, idempotency_key=key, undo=undo)
+
+        raw: Raw | None = await self._gateway.entity_ask(self._region_ref, envelope, timeout=self._timeout)
+        if raw is None:
+            return None
+        if key is not None:
+            return self._decoded(raw, "It stays recorded under the idempotency key.", UUID(bytes=taken))
+        try:
+            return self._decoded(raw, "The item went back to the front of the queue.", UUID(bytes=taken))
+        except StoredValueError:
+            await self._ask(GiveBack(raw, str(UUID(bytes=taken))), undo=CARRIED)
+            raise
 
     async def peek(self) -> V | None:
         """Return the front value without removing, or ``None`` if empty.
@@ -140,7 +173,8 @@ class Queue(EntityHandle, Generic[V]):
         >>> await d.queue[str]("never-used").peek() is None
         True
         """
-        return self._decoded(await self._ask(Peek()))
+        raw: Raw | None = await self._ask(Peek())
+        return None if raw is None else self._decoded(raw, "The item stays where it is.")
 
     async def size(self) -> int:
         """Return the number of items in the queue.
@@ -158,11 +192,13 @@ class Queue(EntityHandle, Generic[V]):
         size: int = await self._ask(Size())
         return size
 
-    def _decoded(self, raw: Raw | None) -> V | None:
-        if raw is None:
-            return None
-        value: V = self._codec.decode(raw)
+    def _decoded(self, raw: Raw, happened: str, command_id: UUID | None = None) -> V:
+        value: V = decode_stored(self._codec, raw, f"The front of the queue {self._name!r}", happened, command_id)
         return value
+
+
+def _give_back(taken: bytes, item: Raw | None) -> GiveBack | None:
+    return None if item is None else GiveBack(item, str(UUID(bytes=taken)))
 
 
 class QueueAccessor:

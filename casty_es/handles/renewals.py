@@ -1,8 +1,13 @@
 """Renewing in the background what this process holds or waits for, so that it expires only when the process is gone.
 
-A request is renewed three times within its lease, so that one renewal may fail. One that is not known any more is lost,
-and so is one whose lease would be over before it could be renewed again: whoever holds it is told. A request with an
-idempotency key may be asked for by several of this process; it is renewed until the last of them drops it.
+1. A request is renewed three times within its lease, so that one renewal may fail. One that is not known any more is
+   lost, and so is one whose lease would be over before it could be renewed again: whoever holds it is told.
+2. A request with an idempotency key may be asked for by several of this process; it is renewed until the last of them
+   drops it.
+3. What nobody can use any more is renewed no more: when the handle of a grant was collected, its lease runs out.
+4. When the system or client is closed in order, what stands in line is withdrawn and what is held is given back, unless
+   ``Settings.keep_on_close`` says otherwise. A grant under an idempotency key stays: whoever has the key may have it
+   again, until its lease runs out.
 """
 
 from __future__ import annotations
@@ -11,28 +16,47 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, NamedTuple, Protocol
 
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, UsageError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
+from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import settings_of
 
-__all__ = ["Renewals", "renewals_of", "stop_renewals"]
+__all__ = ["Claims", "Keeper", "Renewals", "close_handles", "renewals_of"]
 
 _LOG: Final = logging.getLogger("casty_es.leases")
 
 _RENEWALS_PER_LEASE: Final = 3
 
 
+class Claims(NamedTuple):
+    """A structure on which one can hold something or wait, and its commands for that."""
+
+    ref: RegionRef
+    renew: Callable[[tuple[str, ...]], Command]
+    withdraw: Callable[[str, bool], Command]  # the request, and whether a grant that it had meanwhile is kept
+
+
+class Keeper(Protocol):
+    """Who wants a request to live. It is kept for as long as its keeper is referred to by others than this module."""
+
+    def lose(self) -> None:
+        """Be told once that the lease is found to be over, or was given back for the keeper."""
+        ...
+
+
 class _Held:
     """A request that is kept alive, and when the last renewal was sent that was answered."""
 
-    def __init__(self, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command], renewed_at: float) -> None:
-        self.ref = ref
-        self.renew = renew
+    def __init__(self, claims: Claims, renewed_at: float) -> None:
+        self.claims = claims
         self.renewed_at = renewed_at
-        self.lost: list[Callable[[], None]] = []  # of each that keeps it
+        self.granted = False
+        self.keyed = False
+        self.keepers: list[weakref.ref[Keeper]] = []
 
 
 class Renewals:
@@ -40,41 +64,71 @@ class Renewals:
 
     def __init__(self, gateway: EntityGateway) -> None:
         self._gateway = weakref.ref(gateway)
-        self._lease_seconds = settings_of(gateway).lease_seconds
+        settings = settings_of(gateway)
+        self._lease_seconds = settings.lease_seconds
+        self._keep_on_close = settings.keep_on_close
         self._interval = self._lease_seconds / _RENEWALS_PER_LEASE
         self._held: dict[str, _Held] = {}
+        self._leaving: list[str] = []
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
-    def keep(
-        self, request: str, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command], lost: Callable[[], None]
-    ) -> None:
-        """Renew a request from now on; ``lost`` is called once when its lease is found to be over."""
+    def keep(self, request: str, claims: Claims, keeper: Keeper, *, granted: bool = False, keyed: bool = False) -> None:
+        """Renew a request from now on, until its last keeper drops it or is gone."""
         held = self._held.get(request)
         if held is None:
-            held = self._held[request] = _Held(ref, renew, asyncio.get_running_loop().time())
-        held.lost.append(lost)
+            held = self._held[request] = _Held(claims, asyncio.get_running_loop().time())
+        held.granted, held.keyed = held.granted or granted, held.keyed or keyed
+        held.keepers.append(weakref.ref(keeper, partial(_collected, weakref.ref(self), request)))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="casty-renewals")
 
-    def drop(self, request: str, lost: Callable[[], None] | None = None) -> bool:
-        """Renew a request no more for the one who gave this ``lost``, or for all; tell whether somebody keeps it."""
+    def drop(self, request: str, keeper: Keeper | None = None) -> bool:
+        """Renew a request no more for one of its keepers, or for all; tell whether it has another one."""
         held = self._held.get(request)
         if held is None:
             return False
-        if lost is None:
-            held.lost.clear()
-        elif lost in held.lost:
-            held.lost.remove(lost)
-        if not held.lost:
+        held.keepers = [one for one in held.keepers if keeper is not None and one() not in (keeper, None)]
+        if not held.keepers:
             del self._held[request]
-        return bool(held.lost)
+        return bool(held.keepers)
+
+    def collected(self, request: str) -> None:
+        """Stop renewing a grant whose handle was collected: nobody can release it, and nobody knows its token."""
+        held = self._held.get(request)
+        if held is None or any(one() is not None for one in held.keepers):
+            return
+        del self._held[request]
+        if held.granted:
+            _LOG.warning(
+                "The handle that held request %s on %s %r was collected without a release: it is renewed no more and "
+                "expires with its lease. Release in a finally block, or use `async with`",
+                request,
+                held.claims.ref.kind,
+                held.claims.ref.name,
+            )
+
+    def refuse_closing(self) -> None:
+        """Refuse to stand in a line while everybody is withdrawn.
+
+        Raises
+        ------
+        UsageError
+            The system is being closed.
+        """
+        if self._closing:
+            raise UsageError("The system is being closed. Nothing was asked for.")
+
+    def withdrew(self, request: str) -> bool:
+        """Tell whether a request that was withdrawn was so because the system is being closed."""
+        return request in self._leaving
 
     async def _run(self) -> None:
         while self._held:
             await asyncio.sleep(self._interval)
             by_structure: dict[RegionRef, list[str]] = {}
             for request, held in self._held.items():
-                by_structure.setdefault(held.ref, []).append(request)
+                by_structure.setdefault(held.claims.ref, []).append(request)
             # At once: one that is not answered must not hold up the others until they expire.
             await asyncio.gather(*(self._renew(ref, requests) for ref, requests in by_structure.items()))
 
@@ -87,7 +141,7 @@ class Renewals:
         if not requests:
             return
         sent_at = asyncio.get_running_loop().time()
-        envelope = ShardEnvelope(ref.name, self._held[requests[0]].renew(tuple(requests)))
+        envelope = ShardEnvelope(ref.name, self._held[requests[0]].claims.renew(tuple(requests)))
         try:
             known: Any = await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval)
         except UsageError:
@@ -107,15 +161,57 @@ class Renewals:
         for request in requests:
             held = self._held.pop(request, None)
             if held is not None:
-                _LOG.warning("The lease of request %s on %s %r is over", request, held.ref.kind, held.ref.name)
-                for lost in held.lost:
-                    lost()
+                _LOG.warning(
+                    "The lease of request %s on %s %r is over", request, held.claims.ref.kind, held.claims.ref.name
+                )
+                _tell(held)
 
     async def close(self) -> None:
-        """Stop renewing."""
+        """Withdraw what stands in line, give back what is held, and stop renewing."""
+        self._closing = True
+        gateway = self._gateway()
+        if gateway is not None:
+            self._leaving = [request for request, held in self._held.items() if self._ends_with_us(held)]
+            await asyncio.gather(*(self._give_back(gateway, request) for request in self._leaving))
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Renew nothing any more."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+
+    def _ends_with_us(self, held: _Held) -> bool:
+        return not held.granted or not (held.keyed or self._keep_on_close)
+
+    async def _give_back(self, gateway: EntityGateway, request: str) -> None:
+        held = self._held.get(request)
+        if held is None:
+            return  # given back by its holder meanwhile
+        claims = held.claims
+        envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False))
+        try:
+            await gateway.entity_ask(claims.ref, lambda _: envelope, timeout=UNDO_SECONDS)
+        except CastyError as error:
+            what = f"Request {request} on {claims.ref.kind} {claims.ref.name!r}"
+            _LOG.warning("%s could not be given back while closing, it expires with its lease: %s", what, error)
+        else:
+            held = self._held.pop(request, None)
+            if held is not None:
+                _tell(held)
+
+
+def _tell(held: _Held) -> None:
+    for one in held.keepers:
+        keeper = one()
+        if keeper is not None:
+            keeper.lose()
+
+
+def _collected(renewals: weakref.ref[Renewals], request: str, _keeper: object) -> None:
+    found = renewals()
+    if found is not None:
+        found.collected(request)
 
 
 _BY_GATEWAY: weakref.WeakKeyDictionary[EntityGateway, Renewals] = weakref.WeakKeyDictionary()
@@ -129,8 +225,9 @@ def renewals_of(gateway: EntityGateway) -> Renewals:
     return renewals
 
 
-async def stop_renewals(gateway: EntityGateway) -> None:
-    """Stop renewing for a gateway that is being closed."""
-    renewals = _BY_GATEWAY.pop(gateway, None)
+async def close_handles(gateway: EntityGateway) -> None:
+    """End what the handles of a gateway hold and wait for, while the gateway that is being closed still carries it."""
+    renewals = _BY_GATEWAY.get(gateway)
     if renewals is not None:
         await renewals.close()
+        _BY_GATEWAY.pop(gateway, None)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from casty_es.domain.decider import Command
 from casty_es.domain.semaphore import Acquire, Destroy, GetUsage, Release, Renew, TryAcquire, Withdraw
 from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.holding import HoldingHandle
+from casty_es.handles.renewals import Claims
 
 __all__ = ["Semaphore"]
 
@@ -171,8 +171,6 @@ class Semaphore(HoldingHandle):
         available: int = (usage.permits or self._permits) - usage.held
         return available
 
-    def _renew(self, requests: tuple[str, ...]) -> Command:
-        return Renew(requests)
-
-    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:
-        return Withdraw(request, keep_grant)
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self._region_ref, Renew, Withdraw)

@@ -1,47 +1,39 @@
 """Asking for something that one may have to wait for in line.
 
-A caller whose time is up, or who is cancelled, withdraws its request; the answer to the withdrawal decides. Granted
-meanwhile: a timed-out caller has what it asked for, a cancelled caller's grant was given back. Either way the request
-is never granted later. One that others of this process ask for under the same idempotency key is theirs: it is left to
-them.
+A caller whose time is up withdraws its request, and the answer to the withdrawal decides: granted meanwhile, it has
+what it asked for. For a caller that is cancelled, also while it withdraws, the gateway withdraws, and a grant is given
+back. Either way the request is never granted later. One that others of this process ask for under the same idempotency
+key is theirs: it is left to them. Whoever stands in line when the system is closed is withdrawn by ``renewals.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
-from uuid import UUID
+from collections.abc import Callable
+from typing import Any
 
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
-from casty_es.gateway import CommandContext, RegionRef
+from casty_es.gateway import CommandContext, ShardEnvelope, Undo
+from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import EntityHandle
-from casty_es.handles.renewals import Renewals, renewals_of
+from casty_es.handles.renewals import Claims, Renewals, renewals_of
+from casty_es.names import check_idempotency_key
+from casty_es.verdicts import closed_in_line, not_granted, withdrawal_lost
 
-__all__ = ["WaitingHandle", "finished"]
-
-T = TypeVar("T")
-
-# A withdrawal has a time of its own: the caller's is over when it is sent.
-_WITHDRAW_SECONDS = 5.0
+__all__ = ["WaitingHandle"]
 
 
 class WaitingHandle(EntityHandle, ABC):
     """A handle on which one may wait in line."""
 
+    @property
     @abstractmethod
-    def _renew(self, requests: tuple[str, ...]) -> Command:
-        """Give the command that renews these requests."""
-
-    @abstractmethod
-    def _withdraw(self, request: str, *, keep_grant: bool) -> Command:
-        """Give the command that takes a request back."""
+    def _claims(self) -> Claims:
+        """Return how requests of this structure are renewed and withdrawn."""
 
     async def _ask_in_line(self, make: Callable[[str], Command], idempotency_key: str | None = None) -> tuple[str, Any]:
-        """Make a request and wait for its grant; give the request's name and the grant.
+        """Make a request and wait for its grant; return the request's name and the grant.
 
         Raises
         ------
@@ -49,59 +41,59 @@ class WaitingHandle(EntityHandle, ABC):
             The time was up. The request is withdrawn: it is never granted later.
         OutcomeUnknownError
             The time was up and the withdrawal could not be confirmed either.
+        UsageError
+            The system is being closed, and the request was withdrawn.
         """
-        asking = _Asking(renewals_of(self._gateway), self._region_ref, self._renew)
+        key = check_idempotency_key(idempotency_key)
+        asking = _Asking(renewals_of(self._gateway), self._claims)
 
-        def command(context: CommandContext) -> Command:
+        def envelope(context: CommandContext) -> ShardEnvelope:
             asking.begin(context.request)
-            return make(context.request)
+            return ShardEnvelope(self._name, make(context.request), idempotency_key=key, undo=Undo(asking.undo))
 
         try:
-            granted = await self._ask_with(command, idempotency_key=idempotency_key)
-        except (StillInLineError, OutcomeUnknownError) as error:
-            if asking.end():
-                raise self._not_granted(
-                    "Others of this process have it, or wait for it, under the same idempotency key."
-                ) from error
-            granted = await self._stepped_out(asking.request, error)
-        except asyncio.CancelledError:
-            # Nobody waits for it any more, so it must not be granted: that is finished first, whatever happens.
-            if asking.request and not asking.end():
-                with contextlib.suppress(CastyError):  # then it expires with its lease, which nobody renews now
-                    await finished(self._stepped_out(asking.request, None))
+            granted = await self._grant(asking, envelope)
+        except NotDoneError as error:
+            if asking.renewals.withdrew(asking.request):
+                raise closed_in_line(self._region_ref.kind, self._name) from error
             raise
         finally:
             asking.end()
         return asking.request, granted
 
-    async def _stepped_out(self, request: str, error: NotDoneError | OutcomeUnknownError | None) -> Any:
-        withdraw = self._withdraw(request, keep_grant=error is not None)
+    async def _grant(self, asking: _Asking, envelope: Callable[[CommandContext], ShardEnvelope]) -> Any:
+        asking.renewals.refuse_closing()
         try:
-            granted = await self._ask_with(lambda _: withdraw, timeout=_WITHDRAW_SECONDS)
-        except CastyError as failed:
-            raise OutcomeUnknownError(
-                f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s, and the "
-                f"request {request} could not be withdrawn ({failed}). It may still be granted; then it expires, "
-                f"because nobody renews it.",
-                command_id=UUID(request),
-            ) from failed
-        if error is not None and granted is None:
-            raise self._not_granted("The request is withdrawn and will not be granted later.") from error
-        return granted
+            return await self._gateway.entity_ask(self._region_ref, envelope, timeout=self._timeout)
+        except (StillInLineError, OutcomeUnknownError) as error:
+            if asking.end():
+                why = "others of this process have it, or wait for it, under the same idempotency key."
+                raise not_granted(self._region_ref.kind, self._name, why) from error
+            granted = await self._stepped_out(asking.request)
+            if granted is None:
+                late = isinstance(error, StillInLineError)
+                why = f"its time of {self._timeout:g} s was up" if late else "nobody could say what became of it"
+                why = f"{why}. The request is withdrawn and not granted later."
+                raise not_granted(self._region_ref.kind, self._name, why) from error
+            return granted
 
-    def _not_granted(self, why: str) -> NotDoneError:
-        return NotDoneError(
-            f"The {self._region_ref.kind} {self._name!r} was not granted within {self._timeout:g} s. {why}"
-        )
+    async def _stepped_out(self, request: str) -> Any:
+        """Withdraw a request whose time is up; return what it was granted meanwhile."""
+        withdraw = self._claims.withdraw
+        give_back = Undo(lambda _: withdraw(request, False), even_unsent=True)
+        envelope = ShardEnvelope(self._name, withdraw(request, True), undo=give_back)
+        try:
+            return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=UNDO_SECONDS)
+        except CastyError as failed:
+            raise withdrawal_lost(self._region_ref.kind, self._name, request, failed) from failed
 
 
 class _Asking:
     """One request on its way, renewed for as long as it is asked for."""
 
-    def __init__(self, renewals: Renewals, ref: RegionRef, renew: Callable[[tuple[str, ...]], Command]) -> None:
-        self._renewals = renewals
-        self._ref = ref
-        self._renew = renew
+    def __init__(self, renewals: Renewals, claims: Claims) -> None:
+        self.renewals = renewals
+        self._claims = claims
         self.request = ""  # until the gateway has given the command its id
 
     def begin(self, request: str) -> None:
@@ -109,26 +101,15 @@ class _Asking:
         if request != self.request:
             self.end()
             self.request = request
-            self._renewals.keep(request, self._ref, self._renew, self._lost)
+            self.renewals.keep(request, self._claims, self)
+
+    def undo(self, _reply: object) -> Command | None:
+        """Return the withdrawal for a caller that is gone, unless somebody else of this process has the request."""
+        return None if self.end() else self._claims.withdraw(self.request, False)
 
     def end(self) -> bool:
         """Ask no more; tell whether somebody else of this process has the request, or asks for it."""
-        return self._renewals.drop(self.request, self._lost)
+        return self.renewals.drop(self.request, self)
 
-    def _lost(self) -> None:
+    def lose(self) -> None:
         """Nothing: the gateway tells."""
-
-
-async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """Carry a piece of work to its end, even while this task is being cancelled; then let the cancellation go on."""
-    task = asyncio.ensure_future(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait({task})
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        task.exception()  # nobody is left to be told; what was not undone expires with its lease
-        raise cancelled
-    return task.result()

@@ -54,7 +54,7 @@ PRIVILEGES: Final[dict[str, dict[str, str]]] = {
         "casty_snapshots": "SELECT, INSERT, DELETE",
         "casty_retired_salts": "SELECT, INSERT, DELETE",
         "casty_seals": "SELECT, INSERT, UPDATE, DELETE",
-        "casty_structures": "SELECT, INSERT, UPDATE (keep)",
+        "casty_structures": "SELECT, INSERT, UPDATE (keep, shards)",
         "casty_meta": "SELECT, UPDATE (incarnation)",
     }
     | dict.fromkeys(VIEWS, _READ_ONLY),

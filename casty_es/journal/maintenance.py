@@ -73,6 +73,12 @@ class Maintenance:
         statement = f"UPDATE casty_structures SET keep = {s}3 WHERE kind = {s}1 AND name = {s}2 RETURNING name"
         return bool((await self._do((statement, (kind, name, keep))))[0])
 
+    async def replace_shards(self, kind: str, name: str, before: int, after: int) -> bool:
+        """Replace a structure's recorded number of shards; tell whether it was what it should have been before."""
+        s = self._sign
+        update = f"UPDATE casty_structures SET shards = {s}4 WHERE kind = {s}1 AND name = {s}2 AND shards = {s}3"
+        return bool((await self._do((f"{update} RETURNING name", (kind, name, before, after))))[0])
+
     async def seal(self, slot: int, rows: Sequence[SealRow], *, sealed_by: int | None = None) -> None:
         """Write down where events that are about to be cut stand.
 

@@ -61,6 +61,7 @@ class InMemoryJournal:
         self._snapshots: dict[int, list[StoredSnapshot]] = {}
         self._snapshot_times: dict[tuple[int, int], int] = {}
         self._structures: dict[tuple[str, str], int] = {}
+        self._populated: set[tuple[str, str]] = set()
         self._nodes: dict[str, NodeRow] = {}
         self._slots: dict[int, SlotRow] = {}
         self._keys: dict[tuple[int, str], RecordedEvent] = {}
@@ -89,6 +90,7 @@ class InMemoryJournal:
             name = EntityName(entity[2], entity[3], entity[4])
             self._directory[name] = entity
             self._names[entity[0]] = name
+            self._populated.add(name[:2])
         for entity_id, alive in append.alive:
             name = self._names[entity_id]
             row_before = self._directory[name]
@@ -280,9 +282,14 @@ class InMemoryJournal:
         self._snapshot_times[entity, snapshot.sequence] = recorded_at
         return True
 
-    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
+    async def record_structures(
+        self, structures: Sequence[tuple[str, str, int]], *, populated: bool = False
+    ) -> list[int | None]:
         """Record structures that are not known yet."""
-        return [self._structures.setdefault((kind, name), shards) for kind, name, shards in structures]
+        for kind, name, shards in structures:
+            if populated or (kind, name) not in self._populated:
+                self._structures.setdefault((kind, name), shards)
+        return await self.structures([(kind, name) for kind, name, _ in structures])
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
         """Give the recorded shards."""

@@ -12,7 +12,7 @@ Three rules stand behind the protocol:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -36,6 +36,7 @@ __all__ = [
     "SaltRow",
     "SealRow",
     "SlotRow",
+    "Stored",
     "StoredEntity",
     "StoredSnapshot",
     "StructureRow",
@@ -49,6 +50,8 @@ LEASE_ACQUIRED: Final = "lease.acquired"
 ENTITY_NUMBER_BITS: Final = 32
 """An entity's id is its slot, shifted by this, plus a number that the slot's one writer counts up."""
 
+Stored: TypeAlias = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""A number as a column of the journal can hold it, where it comes from elsewhere."""
 EventRow: TypeAlias = tuple[
     int, int, int, int | None, int | None, str, int, str, str | None, bytes | None, str | None, int, bytes
 ]
@@ -385,8 +388,14 @@ class EventJournal(Protocol):
         """
         ...
 
-    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
-        """Record each structure's (kind, name, shards) unless one is recorded; give the recorded shards in order."""
+    async def record_structures(
+        self, structures: Sequence[tuple[str, str, int]], *, populated: bool = False
+    ) -> list[int | None]:
+        """Record each structure's (kind, name, shards) unless one is recorded; return the recorded shards in order.
+
+        Where a structure has entities and is not recorded, they are where some number of shards has put them: then
+        nothing is recorded and ``None`` returned, unless the caller says with ``populated`` that it knows that number.
+        """
         ...
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:

@@ -3,16 +3,18 @@
 1. An append is one prepared statement in an implicit transaction: it commits or it does not, and a stale one cannot
    hang in an open transaction.
 2. What the connection depends on is set by startup parameters, which survive a RESET.
-3. An error of severity ERROR on a living connection says that nothing was written. Everything else, a WARNING included
-   (a cancelled wait for a synchronous standby is reported as success with one), leaves the outcome unknown.
+3. An error of severity ERROR on a living connection says that nothing was written, and so does one that was raised
+   before the append was sent. Everything else leaves the outcome unknown, and so does a warning about the wait for a
+   synchronous standby, with which a cancelled wait is reported as a success.
+4. No error of the driver leaves this module: see ``connecting.py``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, TypeAlias, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any, Final
 
 import asyncpg
 
@@ -26,40 +28,13 @@ from casty_es.errors import (
     SchemaError,
     UnsafeDurabilityError,
 )
-from casty_es.forking import let_go_of_transport
+from casty_es.journal.connecting import Connection, Session, close_quietly, connect, said, translated
 from casty_es.journal.port import Append
+from casty_es.journal.postgres_warnings import Warned
 from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_ONE, POSTGRES_APPEND_WITH_DIRECTORY
-from casty_es.journal.urls import postgres_dsn, shown
+from casty_es.journal.urls import shown
 
-__all__ = ["PostgresBackend", "connect"]
-
-_CONNECT_SECONDS: Final = 10.0
-_APPLICATION: Final = "casty_es"
-
-# Set per connection, so that nothing a role or database was set to can end a heartbeat or a replay half-way, or lower
-# the isolation the append's guard was written for.
-_SESSION: Final = {
-    "application_name": _APPLICATION,
-    "default_transaction_isolation": "read committed",
-    "default_transaction_read_only": "off",
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "jit": "off",
-    "client_min_messages": "warning",
-}
-
-_CONNECT_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncio.TimeoutError)
-_LOST_ERRORS: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,  # "another operation is in progress": the server ended the session in between
-    asyncpg.PostgresConnectionError,
-)
-
-# Longer than any answer to a batch or a page takes, and short enough for a caller to live to see what became of it.
-_ANSWER_SECONDS: Final = 10.0
-_CLOSE_SECONDS: Final = 2.0
+__all__ = ["PostgresBackend"]
 
 # In the two-number key space, under a table that no lease uses.
 _ALONE: Final = "SELECT pg_try_advisory_lock('casty_seals'::regclass::oid::int4, 0)"
@@ -72,91 +47,6 @@ _SETTINGS: Final = """
         current_setting('full_page_writes') AS full_page_writes,
         set_config('synchronous_commit', current_setting('synchronous_commit'), false) AS synchronous_commit"""
 
-T = TypeVar("T")
-_Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-
-async def connect(url: str, **settings: str) -> asyncpg.Connection[asyncpg.Record]:
-    """Open a connection that belongs to no pool, with these startup parameters besides the common ones.
-
-    Raises
-    ------
-    JournalUnavailableError
-        The server cannot be reached, or refuses the user or the database.
-    """
-    try:
-        return await asyncpg.connect(
-            postgres_dsn(url), timeout=_CONNECT_SECONDS, server_settings={**_SESSION, **settings}
-        )
-    except (*_CONNECT_ERRORS, ValueError) as error:
-        raise JournalUnavailableError(
-            f"The database at {shown(url)} cannot be reached: {_said(error)}. Nothing was written. "
-            f"Check that the server runs and that the URL's host, port, user, password and database are right."
-        ) from error
-
-
-class _Session:
-    """A connection that is opened anew when it is gone, for one task at a time.
-
-    ``made`` is awaited with each new connection before it is used.
-    """
-
-    def __init__(self, url: str, made: Callable[[_Connection], Awaitable[None]]) -> None:
-        self._url = url
-        self._made = made
-        self._connection: _Connection | None = None
-        self._closed = False
-        self.free = asyncio.Lock()
-
-    def gone(self) -> bool:
-        return self._connection is None or self._connection.is_closed()
-
-    async def ready(self) -> _Connection:
-        if self._connection is None or self._connection.is_closed():
-            connection = await connect(self._url)
-            try:
-                await self._made(connection)
-            except BaseException:
-                connection.terminate()
-                raise
-            if self._closed:  # while this one was being opened
-                connection.terminate()
-                raise JournalUnavailableError("The journal was closed meanwhile. Nothing was done.")
-            self._connection = connection
-        return self._connection
-
-    async def answer(self, question: Awaitable[T]) -> T:
-        """Wait for the server's answer. Without one in time, or out of step with the server, the connection is ended.
-
-        The driver's own timeout would send a cancel request, and a cancelled commit may be reported as a success.
-        """
-        task = asyncio.ensure_future(question)
-        try:
-            answered, _ = await asyncio.wait({task}, timeout=_ANSWER_SECONDS)
-            if answered:
-                return task.result()
-        except (asyncio.CancelledError, asyncpg.InternalClientError):
-            self._end(task)
-            raise
-        self._end(task)
-        raise TimeoutError(f"no answer for {_ANSWER_SECONDS:g} s")
-
-    def _end(self, task: asyncio.Future[Any]) -> None:
-        task.cancel()
-        if self._connection is not None:
-            self._connection.terminate()
-
-    async def close(self) -> None:
-        connection, self._connection = self._connection, None
-        self._closed = True
-        if connection is not None and not connection.is_closed():
-            with contextlib.suppress(*_LOST_ERRORS, asyncpg.PostgresError):  # it is going away, and holds nothing
-                await connection.close(timeout=_CLOSE_SECONDS)
-
-    def abandon_after_fork(self) -> None:
-        if self._connection is not None:
-            let_go_of_transport(self._connection._transport)  # noqa: SLF001 - asyncpg shows it nowhere else
-
 
 class PostgresBackend:
     """One Postgres database."""
@@ -166,12 +56,12 @@ class PostgresBackend:
     def __init__(self, url: str, *, unsafe_durability: bool = False) -> None:
         self._url = url
         self._unsafe_durability = unsafe_durability
-        self._warnings: list[str] = []
-        self._writer = _Session(url, self._prepare_writer)
-        self._reader = _Session(url, self._prepare)
+        self._warned = Warned()
+        self._writer = Session(url, self._prepare_writer)
+        self._reader = Session(url, self._prepare)
 
     async def open(self) -> None:
-        await self._reader.ready()
+        await self._reader.ready(self._reader.failures)
 
     async def close(self) -> None:
         await self._reader.close()
@@ -181,11 +71,11 @@ class PostgresBackend:
         self._reader.abandon_after_fork()
         self._writer.abandon_after_fork()
 
-    async def _prepare_writer(self, connection: _Connection) -> None:
+    async def _prepare_writer(self, connection: Connection) -> None:
         connection.add_log_listener(self._warned)
         await self._prepare(connection)
 
-    async def _prepare(self, connection: _Connection) -> None:
+    async def _prepare(self, connection: Connection) -> None:
         """Refuse a server that may lose commits, and hold it to what it says now for as long as the session lives."""
         settings = await connection.fetchrow(_SETTINGS)
         if settings["standby"]:
@@ -202,19 +92,15 @@ class PostgresBackend:
             )
 
     async def append(self, append: Append) -> None:
+        statement, arguments = _statement(append)
+        seen = self._writer.failures
         async with self._writer.free:
-            writer = await self._writer.ready()
-            statement, arguments = _statement(append)
-            self._warnings.clear()
-            try:
-                status = await self._writer.answer(writer.execute(statement, *arguments))
-            except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-                refused = _refused(writer, error)
-                if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
-                    writer.terminate()  # the primary has become a standby; the next connection finds out, or another
-                raise refused from error
-            if self._warnings:
-                raise AppendUnknownError(f"Postgres warned during an append: {'; '.join(self._warnings)}.")
+            writer = await self._writer.ready(seen)
+            self._warned.doubt = None
+            with translated(lambda error: _refused(writer, error)):
+                status = await self._writer.answer(_execute(writer, statement, arguments))
+            if self._warned.doubt is not None:
+                raise AppendUnknownError(f"Postgres warned during an append: {self._warned.doubt}.")
             if status == "INSERT 0 0":
                 raise ConflictError(
                     "A slot's last record is not the one that the append names. Nothing was written.",
@@ -224,72 +110,71 @@ class PostgresBackend:
                 raise AppendUnknownError(f"Postgres answered an append of {len(append.events)} events with {status!r}.")
 
     async def read(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        seen = self._reader.failures
         async with self._reader.free:
             try:
-                return await self._fetch(self._reader, statement, parameters)
+                return await self._fetch(self._reader, seen, statement, parameters)
             except JournalUnavailableError:
-                if not self._reader.gone():
+                if not self._reader.gone() or self._reader.failures != seen:
                     raise
                 # The server ended an idle session, maybe. A query may be asked twice, over a new one.
-                return await self._fetch(self._reader, statement, parameters)
+                return await self._fetch(self._reader, seen, statement, parameters)
 
     async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+        seen = self._writer.failures
         async with self._writer.free:
-            return await self._fetch(self._writer, statement, parameters)
+            return await self._fetch(self._writer, seen, statement, parameters)
 
     async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
-        async def work(connection: _Connection) -> list[Sequence[Sequence[Any]]]:
+        async def work(connection: Connection) -> list[Sequence[Sequence[Any]]]:
             async with connection.transaction():
                 await connection.execute("SET LOCAL casty_es.maintenance = 'on'")
                 return [await connection.fetch(statement, *parameters) for statement, parameters in steps]
 
+        seen = self._writer.failures
         async with self._writer.free:
-            return await self._answered(self._writer, work)
+            connection = await self._writer.ready(seen)
+            with translated(self._step_in_doubt):
+                return await self._writer.answer(work(connection))
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
         connection = await connect(self._url)  # of its own: the lock goes with it, whatever happens to this process
         try:
-            yield bool(await connection.fetchval(_ALONE))
+            with translated(self._reader.unanswered):
+                mine = bool(await connection.fetchval(_ALONE))
+            yield mine
         finally:
-            await connection.close(timeout=_CLOSE_SECONDS)
+            await close_quietly(connection)
 
     async def vacuum(self, *, full: bool) -> None:
+        seen = self._writer.failures
         async with self._writer.free:
-            connection = await self._writer.ready()
-            try:
+            connection = await self._writer.ready(seen)
+            with translated(self._writer.unanswered):
                 # As long as it takes, so without answer().
                 await connection.execute(f"VACUUM {'(FULL) ' if full else ''}{', '.join(_WIPED)}")
-            except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-                raise self._unanswered(error) from error
 
     async def _fetch(
-        self, session: _Session, statement: str, parameters: tuple[object, ...]
+        self, session: Session, seen: int, statement: str, parameters: tuple[object, ...]
     ) -> Sequence[Sequence[Any]]:
-        async def work(connection: _Connection) -> Sequence[Sequence[Any]]:
-            rows: Sequence[Sequence[Any]] = await connection.fetch(statement, *parameters)
+        connection = await session.ready(seen)
+        with translated(partial(_unanswered, session)):
+            rows: Sequence[Sequence[Any]] = await session.answer(connection.fetch(statement, *parameters))
             return rows
 
-        return await self._answered(session, work)
-
-    async def _answered(self, session: _Session, work: Callable[[_Connection], Awaitable[T]]) -> T:
-        connection = await session.ready()
-        try:
-            return await session.answer(work(connection))
-        except asyncpg.UndefinedTableError as error:
-            raise SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.") from error
-        except (asyncpg.PostgresError, *_LOST_ERRORS) as error:
-            raise self._unanswered(error) from error
-
-    def _unanswered(self, error: Exception) -> JournalError:
+    def _step_in_doubt(self, error: Exception) -> JournalError:
+        if isinstance(error, asyncpg.UndefinedTableError):
+            return _unanswered(self._writer, error)
+        if isinstance(error, asyncpg.PostgresError) and error.severity_en == "ERROR":
+            return JournalUnavailableError(
+                f"The database at {shown(self._url)} refused a step of the upkeep: {said(error)}. Nothing of this step "
+                f"was changed."
+            )
         return JournalUnavailableError(
-            f"The database at {shown(self._url)} could not answer: {_said(error)}. No event was written. Try again "
-            f"when it is back."
+            f"The answer of the database at {shown(self._url)} to a step of the upkeep was lost: {said(error)}. The "
+            f"step is done as a whole or not at all. Run the same again when the database is back."
         )
-
-    def _warned(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
-        if message.severity_en == "WARNING":
-            self._warnings.append(str(message))
 
 
 def _statement(append: Append) -> tuple[str, list[Any]]:
@@ -304,22 +189,32 @@ def _statement(append: Append) -> tuple[str, list[Any]]:
     return POSTGRES_APPEND, _columns(named, 3) + _columns(append.events, 13)
 
 
-def _said(error: BaseException) -> str:
-    """Give what an error says; some of a socket's say nothing but their name."""
-    return str(error) or type(error).__name__
+async def _execute(connection: Connection, statement: str, arguments: list[Any]) -> str:
+    if connection.is_closed():  # since it was found to be there
+        raise JournalUnavailableError("The connection was closed before an append was sent. Nothing was written.")
+    status: str = await connection.execute(statement, *arguments)
+    return status
+
+
+def _unanswered(session: Session, error: Exception) -> JournalError:
+    if isinstance(error, asyncpg.UndefinedTableError):
+        return SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.")
+    return session.unanswered(error)
 
 
 def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] if rows else [[] for _ in range(width)]
 
 
-def _refused(connection: asyncpg.Connection[asyncpg.Record], error: Exception) -> JournalError:
+def _refused(connection: Connection, error: Exception) -> JournalError:
     """Say how an append ended."""
+    if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
+        connection.terminate()  # the primary has become a standby; the next connection finds out, or another
     severity = getattr(error, "severity_en", None) or getattr(error, "severity", None)
     if isinstance(error, asyncpg.DataError) and severity is None:  # the driver's own: it sent nothing
         return AppendRejectedError(f"An append has what Postgres cannot store: {error}. Nothing was written.")
     if not isinstance(error, asyncpg.PostgresError) or severity != "ERROR" or connection.is_closed():
-        return AppendUnknownError(f"The connection failed during an append: {_said(error)}.")
+        return AppendUnknownError(f"The connection failed during an append: {said(error)}.")
     constraint = getattr(error, "constraint_name", None)
     if isinstance(error, asyncpg.SerializationError | asyncpg.DeadlockDetectedError):
         constraint = "serialization"

@@ -19,8 +19,9 @@ from typing import Any, Final, Protocol, cast
 import asyncpg
 import msgspec
 
-from casty_es.errors import ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
-from casty_es.journal import postgres, schema
+from casty_es.errors import CastyError, ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
+from casty_es.journal import schema
+from casty_es.journal.connecting import Connection, close_quietly, connect, said
 from casty_es.journal.port import (
     EMPTY_SLOT,
     DirectoryRow,
@@ -215,7 +216,7 @@ async def restoring(url: str) -> AsyncIterator[Restoring]:
         It has no tables, or older or newer ones.
     """
     await asyncio.to_thread(schema.check, url)
-    database: _Database = _Sqlite(sqlite_file(url)) if is_sqlite(url) else _Postgres(await postgres.connect(url))
+    database: _Database = _Sqlite(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
     try:
         yield Restoring(url, database)
     finally:
@@ -323,7 +324,7 @@ def _sqlite_transaction(sqlite: sqlite3.Connection) -> Any:
 
 
 class _Postgres:
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
     async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]:
@@ -360,7 +361,7 @@ class _Postgres:
                 await self._connection.execute("DELETE FROM casty_secrets WHERE name = $1", _NOTE)
 
     async def close(self) -> None:
-        await self._connection.close()
+        await close_quietly(self._connection)
 
 
 @contextlib.contextmanager
@@ -369,7 +370,10 @@ def _postgres_errors() -> Any:
         yield
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
         raise _unfit(error) from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except CastyError:
+        raise
+    except Exception as error:
         raise JournalUnavailableError(
-            f"The database could not be written: {error}. What was committed before is there. The same command goes on."
+            f"The database could not be written: {said(error)}. What was committed before is there. The same command "
+            f"goes on."
         ) from error

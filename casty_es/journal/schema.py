@@ -17,6 +17,7 @@ from urllib.parse import quote
 import asyncpg
 
 from casty_es.errors import (
+    CastyError,
     ConfigurationError,
     InvalidArgumentError,
     JournalUnavailableError,
@@ -61,9 +62,12 @@ BUSY_TIMEOUT: Final = 30.0  # seconds to wait for another process that writes, o
 _CONNECT_ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     sqlite3.Error,
     OSError,
     TimeoutError,
+    ValueError,  # asyncpg reads the URL
+    OverflowError,  # its port
 )
 
 _T = TypeVar("_T")
@@ -156,6 +160,8 @@ def connecting(url: str, *more: type[Exception]) -> Iterator[None]:
     """Turn whatever a driver raises while it connects into ``JournalUnavailableError``, and ``more`` too."""
     try:
         yield
+    except CastyError:
+        raise
     except (*_CONNECT_ERRORS, *more) as error:
         # SQLAlchemy's own text adds the statement and a link; the driver's says what is wrong.
         reason = getattr(error, "orig", None) or error

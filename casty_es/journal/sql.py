@@ -8,7 +8,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from casty_es.errors import ConfigurationError, JournalUnavailableError, NotDoneError, SchemaError, UsageError
+from casty_es.errors import (
+    ConfigurationError,
+    InvalidTypeError,
+    JournalUnavailableError,
+    NotDoneError,
+    SchemaError,
+    UsageError,
+)
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.port import (
@@ -32,6 +39,7 @@ from casty_es.journal.port import (
 from casty_es.journal.postgres import PostgresBackend
 from casty_es.journal.sqlite import SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
+from casty_es.names import check_flag
 
 __all__ = ["SqlJournal"]
 
@@ -70,10 +78,12 @@ class SqlJournal:
 
     def __init__(self, url: str, *, unsafe_durability: bool = False, synchronous: str = "FULL") -> None:
         database_url(url)
-        self.url = url
+        self.url = url = str.__str__(url)
         self.file: Path | None = sqlite_file(url) if is_sqlite(url) else None
-        self.unsafe_durability = unsafe_durability
-        self._settings = (unsafe_durability, synchronous)
+        self.unsafe_durability = check_flag(unsafe_durability, "unsafe_durability")
+        if not isinstance(synchronous, str):
+            raise InvalidTypeError(f"synchronous must be a str, not {type(synchronous).__name__}. Nothing was opened.")
+        self._settings = (unsafe_durability, str.__str__(synchronous))
         self._backend = self._new_backend()
         self._meta: Meta | None = None
         self._opening = asyncio.Lock()
@@ -279,14 +289,16 @@ class SqlJournal:
         rows = await self._opened().write(statement, entity, snapshot.sequence, state, version, recorded_at, event_hash)
         return bool(rows)
 
-    async def record_structures(self, structures: Sequence[tuple[str, str, int]]) -> list[int]:
+    async def record_structures(
+        self, structures: Sequence[tuple[str, str, int]], *, populated: bool = False
+    ) -> list[int | None]:
         """Record structures that are not known yet."""
         if not structures:
             return []
-        columns = [list(column) for column in zip(*structures, strict=True)]
-        await self._opened().write(self._opened().statements.record_structures, *columns)
-        recorded = await self.structures([(kind, name) for kind, name, _ in structures])
-        return [shards or structure[2] for shards, structure in zip(recorded, structures, strict=True)]
+        # In one order, so that two nodes never wait for each other.
+        columns = [list(column) for column in zip(*sorted(structures), strict=True)]
+        await self._opened().write(self._opened().statements.record_structures, *columns, populated)
+        return await self.structures([(kind, name) for kind, name, _ in structures])
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
         """Give the recorded shards."""

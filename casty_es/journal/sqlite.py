@@ -24,6 +24,7 @@ from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
     ConflictError,
+    InvalidArgumentError,
     JournalCorruptError,
     JournalError,
     JournalUnavailableError,
@@ -31,6 +32,7 @@ from casty_es.errors import (
 )
 from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
+from casty_es.printing import printed
 
 __all__ = ["SqliteBackend"]
 
@@ -97,6 +99,11 @@ class SqliteBackend:
             raise UnsafeDurabilityError(
                 f"synchronous={synchronous} lets SQLite acknowledge commits that a power cut takes back. Nothing was "
                 f"opened. Use FULL or EXTRA, or say unsafe_durability=True if losing acknowledged operations is fine."
+            )
+        if synchronous.upper() not in _SYNCHRONOUS.values():
+            raise InvalidArgumentError(
+                f"synchronous must be one of {', '.join(_SYNCHRONOUS.values())}, not {printed(synchronous)}. Nothing "
+                f"was opened."
             )
         self._file = file
         self._synchronous = synchronous.upper()

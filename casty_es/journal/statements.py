@@ -47,7 +47,7 @@ class Statements(msgspec.Struct, frozen=True):
     records: str  # slot, position, limit
     history: str  # entity, sequence, limit
     save_snapshot: str  # entity, sequence, state, version, recorded_at, hash
-    record_structures: str  # kinds, names, shards
+    record_structures: str  # kinds, names, shards, whether also those that have entities
     structures: str  # kinds, names
     keys: str  # kind, name, key, limit
     register_node: str  # node_id, host, pid, address, started_at, seen_at
@@ -172,7 +172,9 @@ POSTGRES: Final = Statements(
         RETURNING sequence""",
     record_structures="""
         INSERT INTO casty_structures (kind, name, shards)
-        SELECT * FROM unnest($1::text[], $2::text[], $3::int[]) ON CONFLICT (kind, name) DO NOTHING""",
+        SELECT w.* FROM unnest($1::text[], $2::text[], $3::int[]) AS w (kind, name, shards)
+        WHERE $4::bool OR NOT EXISTS (SELECT FROM casty_entities e WHERE e.kind = w.kind AND e.name = w.name)
+        ON CONFLICT (kind, name) DO NOTHING""",
     structures="""
         SELECT w.number - 1, s.shards FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (kind, name, number)
         JOIN casty_structures s ON s.kind = w.kind AND s.name = w.name""",
@@ -265,7 +267,10 @@ SQLITE: Final = Statements(
     record_structures="""
         INSERT INTO casty_structures (kind, name, shards)
         SELECT w.value, json_extract(?2, '$[' || w.key || ']'), json_extract(?3, '$[' || w.key || ']')
-        FROM json_each(?1) w WHERE true ON CONFLICT (kind, name) DO NOTHING""",
+        FROM json_each(?1) w WHERE ?4 OR NOT EXISTS (
+            SELECT 1 FROM casty_entities e
+            WHERE e.kind = w.value AND e.name = json_extract(?2, '$[' || w.key || ']')
+        ) ON CONFLICT (kind, name) DO NOTHING""",
     structures="""
         SELECT w.key, s.shards FROM json_each(?1) w
         CROSS JOIN casty_structures s ON s.kind = w.value AND s.name = json_extract(?2, '$[' || w.key || ']')""",

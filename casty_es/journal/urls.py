@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from casty_es.errors import InvalidArgumentError
+from casty_es.errors import InvalidArgumentError, InvalidTypeError
 
 __all__ = ["database_url", "is_sqlite", "postgres_dsn", "shown", "sqlite_file"]
 
@@ -33,6 +33,8 @@ def database_url(url: str) -> str:
 
     Raises
     ------
+    InvalidTypeError
+        It is not a str.
     InvalidArgumentError
         The scheme is unknown, or an SQLite URL names no file, a server or options.
 
@@ -43,6 +45,17 @@ def database_url(url: str) -> str:
     >>> database_url("postgres://app@/shop?host=/run/postgresql")
     'postgresql+asyncpg://app@/shop?host=/run/postgresql'
     """
+    if not isinstance(url, str):
+        raise InvalidTypeError(
+            f"The URL of a journal is a str, not {type(url).__name__}, so nothing was opened. Write sqlite:///casty.db "
+            f"or postgresql://user:password@host/database; for a path f'sqlite:///{{path}}', for SQLAlchemy's URL "
+            f"url.render_as_string(hide_password=False), for an engine engine.url's."
+        )
+    url = str.__str__(url)
+    if "\0" in url or any("\ud800" <= one <= "\udfff" for one in url):
+        raise InvalidArgumentError(
+            f"{shown(url)!a} holds a character that is no text, so nothing was opened. Leave it out."
+        )
     scheme, separator, rest = url.partition("://")
     driver = _SCHEMES.get(scheme.lower()) if separator else None
     if driver is None:

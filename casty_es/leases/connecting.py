@@ -11,42 +11,29 @@ them refuses them. With D for the seconds after which Postgres ends a silent ses
 
 from __future__ import annotations
 
-import asyncio
 from hashlib import blake2b
-from typing import Final, TypeAlias
+from typing import Final
 
 import asyncpg
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError
-from casty_es.journal.postgres import connect
+from casty_es.journal.connecting import Connection, connect, said, translated
 from casty_es.journal.urls import shown
 
 __all__ = [
-    "LEASE_ERRORS",
     "OLDEST_VERSION",
     "SESSION_SECONDS_FLOOR",
-    "Connection",
     "connect_for_leases",
+    "failed_lease",
     "lease_settings",
     "node_key",
 ]
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 OLDEST_VERSION: Final = 14
 """``idle_session_timeout`` came with it."""
 
 SESSION_SECONDS_FLOOR: Final = 2.0
 """Below it the keepalives, which count in seconds, and a busy event loop would end sessions that are well."""
-
-LEASE_ERRORS: Final = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.PostgresError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-)
-"""What a driver raises when a statement did not end well."""
 
 _TRANSACTION_TIMEOUT_SINCE: Final = 17
 _LOCK_TIMEOUT_MS: Final = 1_000
@@ -88,18 +75,22 @@ async def connect_for_leases(url: str, session_seconds: float) -> Connection:
     except JournalUnavailableError as error:
         raise _explained(url, error) from error
     try:
-        if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
-            half = str(round(session_seconds * 500))
-            await connection.execute(f"SET transaction_timeout = {half}")
-    except LEASE_ERRORS as error:
-        connection.terminate()
-        raise JournalUnavailableError(
-            f"The lease session at {shown(url)} failed: {str(error) or type(error).__name__}. Nothing was taken."
-        ) from error
+        with translated(lambda error: failed_lease(url, said(error))):
+            if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
+                half = str(round(session_seconds * 500))
+                await connection.execute(f"SET transaction_timeout = {half}")
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+def failed_lease(url: str, what: str) -> JournalUnavailableError:
+    """Return what is said when a session could not be opened."""
+    return JournalUnavailableError(
+        f"The lease session at {shown(url)} could not be opened: {what}. Nothing was taken. Try again when "
+        f"the server is back."
+    )
 
 
 def _explained(url: str, error: JournalUnavailableError) -> ConfigurationError | JournalUnavailableError:

@@ -14,12 +14,12 @@ import contextlib
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
+from casty_es.journal.connecting import Connection, said, translated
 from casty_es.journal.urls import shown
 from casty_es.leases.connecting import (
-    LEASE_ERRORS,
     SESSION_SECONDS_FLOOR,
-    Connection,
     connect_for_leases,
+    failed_lease,
     node_key,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
@@ -117,21 +117,13 @@ class PostgresLeaseManager:
             )
             self._checked = True
         connection = await connect_for_leases(self._url, self._session_seconds)
-        opening = asyncio.ensure_future(self._open(connection, node_id))
         try:
-            opened, _ = await asyncio.wait({opening}, timeout=self._session_seconds)
-            if opened:
-                return opening.result()
-        except LEASE_ERRORS as error:
-            connection.terminate()
-            raise self._failed(str(error) or type(error).__name__) from error
+            with translated(self._failed):
+                async with asyncio.timeout(self._session_seconds):
+                    return await self._open(connection, node_id)
         except BaseException:
-            opening.cancel()
             connection.terminate()
             raise
-        opening.cancel()
-        connection.terminate()
-        raise self._failed(f"no answer for {self._session_seconds:g} s")
 
     async def _open(self, connection: Connection, node_id: str) -> PostgresLeaseSession:
         lock_class = self._class
@@ -174,7 +166,7 @@ class PostgresLeaseManager:
 
     async def _in_use(self, connection: Connection, node_id: str) -> NodeInUseError:
         who = "a process that did not say its name"
-        with contextlib.suppress(*LEASE_ERRORS):  # it only makes the message better
+        with contextlib.suppress(Exception):  # it only makes the message better
             row = await connection.fetchrow(_NODE, node_id)
             who = who if row is None else f"process {row['pid']} on host {row['host']}"
         return NodeInUseError(
@@ -182,8 +174,6 @@ class PostgresLeaseManager:
             f"this one another node_id."
         )
 
-    def _failed(self, what: str) -> JournalUnavailableError:
-        return JournalUnavailableError(
-            f"The lease session at {shown(self._url)} could not be opened: {what}. Nothing was taken. Try again when "
-            f"the server is back."
-        )
+    def _failed(self, error: Exception) -> JournalUnavailableError:
+        what = f"no answer for {self._session_seconds:g} s" if isinstance(error, TimeoutError) else said(error)
+        return failed_lease(self._url, what)

@@ -12,14 +12,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Collection, Coroutine
 from typing import Any, Final, TypeVar
 
+from casty_es.background import looked_at
 from casty_es.errors import JournalUnavailableError
 from casty_es.forking import let_go_of_transport
-from casty_es.leases.connecting import LEASE_ERRORS, Connection, node_key
+from casty_es.journal.connecting import Connection, close_quietly, said
+from casty_es.leases.connecting import node_key
 
 __all__ = ["HEARTBEAT", "PostgresLeaseSession"]
 
@@ -84,6 +85,7 @@ class PostgresLeaseSession:
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         connection.add_termination_listener(lambda _: self._lose("its connection was closed"))
         self._heart = asyncio.create_task(self._beat(), name="casty-lease-heartbeat")
+        self._heart.add_done_callback(self._stood_still)
 
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Lock the slots that nobody else has locked."""
@@ -111,7 +113,7 @@ class PostgresLeaseSession:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(_looked_at)
+        task.add_done_callback(looked_at)
         return await asyncio.shield(task)
 
     async def _acquire(self, slots: set[int]) -> set[int]:
@@ -145,11 +147,10 @@ class PostgresLeaseSession:
             self._held.clear()
             # Unlocked before the answer to the caller; a connection is gone some time after it was closed.
             question = asyncio.ensure_future(self._connection.fetch(_UNLOCK_ALL))
-            question.add_done_callback(_looked_at)
+            question.add_done_callback(looked_at)
             await asyncio.wait({question}, timeout=_CLOSE_SECONDS)
             if question.done() and not question.cancelled() and question.exception() is None:
-                with contextlib.suppress(*LEASE_ERRORS):  # it is going away, and holds nothing
-                    await self._connection.close(timeout=_CLOSE_SECONDS)
+                await close_quietly(self._connection)
             else:
                 self._connection.terminate()
         await asyncio.wait({self._heart})
@@ -160,7 +161,7 @@ class PostgresLeaseSession:
             raise self._gone()
         sent_at = _now()
         question = asyncio.ensure_future(self._connection.fetch(statement, *parameters))
-        question.add_done_callback(_looked_at)
+        question.add_done_callback(looked_at)
         try:
             await asyncio.wait({question}, timeout=self._answer_seconds)
         except asyncio.CancelledError:
@@ -171,8 +172,8 @@ class PostgresLeaseSession:
             raise self._gone()
         try:
             rows: list[Any] = question.result()
-        except LEASE_ERRORS as error:
-            self._lose(f"its connection failed: {str(error) or type(error).__name__}")
+        except Exception as error:
+            self._lose(f"its connection failed: {said(error)}")
             raise self._gone() from error
         if self.lost.done():  # ended while the answer was on its way
             raise self._gone()
@@ -196,6 +197,12 @@ class PostgresLeaseSession:
             if tuple(row) != self.identity:
                 self._lose("another server or backend answers on its connection, or the server is a standby now")
 
+    def _stood_still(self, heart: asyncio.Task[None]) -> None:
+        """End the session with its heartbeat, whatever ended that: whoever serves under it is told."""
+        self._lose(
+            "its heartbeat was cancelled" if heart.cancelled() else f"its heartbeat failed: {heart.exception()!r}"
+        )
+
     def _lose(self, reason: str) -> None:
         if not self.lost.done():
             self.lost.set_result(reason)
@@ -207,9 +214,3 @@ class PostgresLeaseSession:
         return JournalUnavailableError(
             f"The lease session has ended: {reason}. No slot is held any more. Open another session."
         )
-
-
-def _looked_at(task: asyncio.Future[Any]) -> None:
-    """Whoever could have awaited it may be gone; the session's loss has been told in another way."""
-    if not task.cancelled():
-        task.exception()

@@ -13,8 +13,8 @@ from typing import Final
 
 import asyncpg
 
-from casty_es.errors import ConfigurationError, JournalUnavailableError
-from casty_es.journal.postgres import connect
+from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
+from casty_es.journal.connecting import Connection, connect, said
 from casty_es.journal.urls import shown
 from casty_es.leases.checks import (
     Check,
@@ -33,7 +33,7 @@ from casty_es.leases.checks import (
     timeouts,
     version,
 )
-from casty_es.leases.connecting import LEASE_ERRORS, Connection, connect_for_leases
+from casty_es.leases.connecting import connect_for_leases
 
 __all__ = ["Check", "preflight", "refuse"]
 
@@ -125,9 +125,11 @@ async def preflight(
         return [Check("lease session", ok=False, found=str(error))]
     except _WRONG_BACKEND as error:
         return [pooler(f"a statement was prepared on one backend and ran on another ({error.args[0]})")]
-    except LEASE_ERRORS as error:
+    except CastyError:
+        raise
+    except Exception as error:
         raise JournalUnavailableError(
-            f"The database at {shown(session_url)} could not be looked at: {str(error) or type(error).__name__}. "
+            f"The database at {shown(session_url)} could not be looked at: {said(error)}. "
             f"Nothing was started. Try again when it is back."
         ) from error
     finally:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
 from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
-from casty_es.replay.history import events, sequence_at_position, sequence_at_time
+from casty_es.replay.history import events, sequence_at_position, sequence_at_time, sequence_stamped
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
+from casty_es.replay.placing import fitting_shards
 from casty_es.replay.reading import place_of, placed, read_event, read_events, unfoldable
 from casty_es.replay.state import base_at, committed_state, state_at
 
@@ -12,20 +14,27 @@ __all__ = [
     "HistoryPage",
     "LeaseHolders",
     "Positions",
+    "SlotAhead",
     "Then",
     "answer_then",
     "base_at",
     "committed_state",
     "events",
+    "fitting_shards",
     "history_page",
     "place_of",
     "placed",
     "read_event",
     "read_events",
     "read_positions",
+    "refuse_ahead",
+    "refuse_ahead_of_here",
     "sequence_at_position",
     "sequence_at_time",
+    "sequence_stamped",
+    "slots_ahead",
     "state_at",
     "state_then",
+    "told_ahead",
     "unfoldable",
 ]

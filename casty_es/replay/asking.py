@@ -9,7 +9,7 @@ import msgspec
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
-from casty_es.journal.port import EntityName, EventJournal
+from casty_es.journal.port import EntityName, EventJournal, Stored
 from casty_es.replay.history import sequence_at_position, sequence_at_time
 from casty_es.replay.state import state_at
 
@@ -31,9 +31,9 @@ class Then(msgspec.Struct, frozen=True, array_like=True):
         When the journal was made that a position belongs to, to notice another one; 0 for any.
     """
 
-    time: int | None = None
-    position: int | None = None
-    sequence: int | None = None
+    time: Stored | None = None
+    position: Stored | None = None
+    sequence: Stored | None = None
     journal: int = 0
 
 
@@ -41,7 +41,7 @@ class Positions(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """How far every slot was committed at one moment, and when the journal was made."""
 
     journal: int
-    positions: tuple[int, ...]
+    positions: tuple[Stored, ...]
 
 
 async def read_positions(journal: EventJournal) -> Positions:

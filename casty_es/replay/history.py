@@ -11,8 +11,9 @@ from typing import Final
 
 from casty_es.errors import ArchivedError
 from casty_es.journal.port import EventJournal, RecordedEvent
+from casty_es.replay.ahead import refuse_ahead
 
-__all__ = ["archived", "events", "sequence_at_position", "sequence_at_time"]
+__all__ = ["archived", "events", "sequence_at_position", "sequence_at_time", "sequence_stamped"]
 
 _PAGE_EVENTS: Final = 1_000
 
@@ -48,6 +49,24 @@ async def events(
 
 async def sequence_at_time(journal: EventJournal, entity: int, moment: int) -> int:
     """Give the sequence of an entity's last event at or before a time in microseconds, 0 if there is none.
+
+    Raises
+    ------
+    ArchivedError
+        The events of that time were cut.
+    TimesAheadError
+        The next event has a time that has not come yet, and may have been written before that moment.
+    """
+    sequence = await sequence_stamped(journal, entity, moment)
+    for left_out in await journal.history(entity, after=sequence, limit=1):
+        await refuse_ahead(journal, left_out, moment)
+    return sequence
+
+
+async def sequence_stamped(journal: EventJournal, entity: int, moment: int) -> int:
+    """Return the sequence of an entity's last event whose time is at or before one in microseconds, 0 for none.
+
+    Taken by its word: see :func:`sequence_at_time` for whoever asks what there was at that time.
 
     Raises
     ------

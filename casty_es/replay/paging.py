@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
-from casty_es.replay.history import archived, sequence_at_time
+from casty_es.replay.history import archived, sequence_stamped
 
 __all__ = ["HistoryPage", "LeaseHolders", "history_page"]
 
@@ -78,7 +78,7 @@ async def history_page(
     if stored is None or limit <= 0:
         return HistoryPage()
     if after_time is not None:
-        after = max(after, await sequence_at_time(journal, stored.id, after_time))
+        after = max(after, await sequence_stamped(journal, stored.id, after_time))
     records = await journal.history(stored.id, after=after, limit=min(limit, _PAGE_EVENTS))
     if after and records and records[0].sequence != after + 1:
         raise archived((records[0].sequence or 1) - 1)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ssl import SSLContext
 from typing import cast
 
+from casty_es.background import Errands
 from casty_es.transport.channel import Channel
 from casty_es.transport.limits import Limits
 
@@ -20,7 +21,7 @@ class Doors:
         self._accept = accept
         self._ssl = ssl
         self._limits = limits
-        self._upgrades: set[asyncio.Task[None]] = set()
+        self._upgrades = Errands()
 
     def open(self) -> asyncio.Protocol:
         """Make the protocol of a new connection."""
@@ -28,13 +29,10 @@ class Doors:
 
     async def wait_closed(self) -> None:
         """Wait until no connection is half inside."""
-        if self._upgrades:
-            await asyncio.wait(self._upgrades)
+        await self._upgrades.settled()
 
     def _begin(self, transport: asyncio.Transport, channel: Channel) -> None:
-        upgrade = asyncio.get_running_loop().create_task(self._upgrade(transport, channel))
-        self._upgrades.add(upgrade)
-        upgrade.add_done_callback(self._upgrades.discard)
+        self._upgrades.begin(self._upgrade(transport, channel), name="casty-tls")
 
     async def _upgrade(self, transport: asyncio.Transport, channel: Channel) -> None:
         try:

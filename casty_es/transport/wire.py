@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from casty_es.journal.port import Stored
 from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = [
@@ -56,7 +57,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     command_id: bytes
     seconds: float
     local: bool = False
-    repeat_after: int | None = None
+    repeat_after: Stored | None = None
     idempotency_key: str | None = None
     said: str | None = None
 
@@ -83,7 +84,7 @@ class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False)
 
     kind: str
     slot: int
-    after: int
+    after: Stored
     term: int
     command_id: bytes
 
@@ -94,8 +95,8 @@ class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False)
     kind: str
     name: str
     key: str
-    after: int
-    after_time: int | None
+    after: Stored
+    after_time: Stored | None
     limit: int
 
 

@@ -212,6 +212,9 @@ def stays(written: Written, until: int) -> list[Stay]:
             case "Enqueued", there:
                 value = bytes(there.value).decode()  # type: ignore[attr-defined]
                 line.append(Stay(value, sequence, len(line) + 1, None, None, None))
+            case "GivenBack", there:
+                value = bytes(there.value).decode()  # type: ignore[attr-defined]
+                line.appendleft(Stay(value, sequence, 1, None, None, None))
             case "Dequeued", _:
                 found.append(line.popleft()._replace(went=sequence, ending="dequeued"))
             case name, _:

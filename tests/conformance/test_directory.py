@@ -118,6 +118,18 @@ async def test_first_recorded_structure_wins(journal: EventJournal) -> None:
     assert await journal.structures([("map", "b"), ("counter", "z"), ("counter", "a")]) == [3, None, 7]
 
 
+async def test_structures_that_have_entities_already(journal: EventJournal) -> None:
+    """Given entities of a structure that is not recorded, then only who knows its number of shards records it."""
+    await journal.append(Owner(3).lease().born(1, EntityName("map", "m", "s:a")).event(1, 1).batch())
+    asked = [("map", "m", 9), ("map", "n", 9), ("counter", "m", 9)]
+
+    assert await journal.record_structures(asked) == [None, 9, 9]
+    assert await journal.structures([("map", "m")]) == [None]
+
+    assert await journal.record_structures([("map", "m", 7)], populated=True) == [7]
+    assert await journal.record_structures(asked) == [7, 9, 9]
+
+
 async def test_structures_recorded_at_once(journal: EventJournal) -> None:
     """Given a new structure, when many record it at once with different shards, then all get one of the numbers."""
     asked = [[("counter", "a", shards), ("map", f"only-{shards}", shards)] for shards in range(1, 21)]

@@ -109,6 +109,10 @@ class QueueModel(Model):
                 return None
             case queue.Dequeue():
                 return self.items.popleft() if self.items else None
+            case queue.GiveBack(value=value):
+                if self.exists:
+                    self.items.appendleft(value)
+                return self.exists
             case queue.Peek():
                 return self.items[0] if self.items else None
             case queue.Size():

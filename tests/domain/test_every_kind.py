@@ -182,7 +182,7 @@ def test_the_names_in_the_journal_never_change() -> None:
         "counter": ["counter.decremented", "counter.destroyed", "counter.incremented"],
         "map": ["entity.redacted", "map.deleted", "map.put"],
         "set": ["entity.redacted", "set.added", "set.destroyed", "set.removed"],
-        "queue": ["entity.redacted", "queue.dequeued", "queue.destroyed", "queue.enqueued"],
+        "queue": ["entity.redacted", "queue.dequeued", "queue.destroyed", "queue.enqueued", "queue.given_back"],
         "lock": [f"lock.{name}" for name in lease],
         "semaphore": [f"semaphore.{name}" for name in lease],
         "barrier": [f"barrier.{name}" for name in ("arrived", "destroyed", "expired", "tripped", "withdrawn")],

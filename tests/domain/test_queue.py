@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from rpds import HashTrieMap
 
-from casty_es.domain.queue import QUEUE, Dequeue, Destroy, Enqueue, Peek, QueueCommand, Size, State
+from casty_es.domain.queue import QUEUE, Dequeue, Destroy, Enqueue, GiveBack, Peek, QueueCommand, Size, State
 
 from .history import Ran, run, snapshot_bytes, value
 from .test_line import Watched
@@ -56,6 +56,19 @@ def test_destroy_drops_the_items() -> None:
     assert QUEUE.exists(run(QUEUE, Enqueue(value(1)), Dequeue()).state)
 
 
+def test_what_reached_nobody_goes_back_to_the_front() -> None:
+    """Given an item that was taken, when it is given back, then it leaves before those that came behind it."""
+    two = (Enqueue(value(1)), Enqueue(value(2)))
+    ran = run(QUEUE, *two, Dequeue(), GiveBack(value(1), "taker"), Size(), Peek(), Dequeue(), Dequeue(), Dequeue())
+    assert ran.told == [None, None, value(1), True, 2, value(1), value(1), value(2), None]
+
+
+def test_a_destroyed_queue_takes_nothing_back() -> None:
+    """Given an item that was taken from a queue that was destroyed since, when it is given back, then it is gone."""
+    ran = run(QUEUE, Enqueue(value(1)), Dequeue(), Destroy(), GiveBack(value(1), "taker"), Size())
+    assert ran.told == [None, value(1), True, False, 0]
+
+
 def test_a_snapshot_holds_the_items_that_are_left() -> None:
     """Given a queue that worked for long, when it is stored, then only what is left takes room, in memory too."""
     worked = run(QUEUE, *(command for _ in range(500) for command in (Enqueue(value(7)), Dequeue())), Enqueue(value(8)))
@@ -64,7 +77,9 @@ def test_a_snapshot_holds_the_items_that_are_left() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [Enqueue(value(1)), Dequeue(), Peek(), Size()], ids=lambda item: type(item).__name__
+    "command",
+    [Enqueue(value(1)), Dequeue(), GiveBack(value(1), "taker"), Peek(), Size()],
+    ids=lambda item: type(item).__name__,
 )
 def test_a_long_queue_costs_no_more_than_a_short_one(command: QueueCommand) -> None:
     """Given 10 items and 100,000, when a command runs, then it asks its trie equally often and walks nothing."""

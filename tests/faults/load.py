@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from casty_es import ClusteredActorSystem, Distributed
 from casty_es.config import Settings
 from casty_es.journal.sql import SqlJournal
+from tests import short_leases  # noqa: F401 - imported for what it does
 
 from .mixed import Caller
 from .recording import Recorder, to_line

@@ -14,7 +14,7 @@ from casty_es.domain import lock, semaphore
 from casty_es.domain.decider import Command
 from casty_es.errors import AppendRejectedError, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory
-from casty_es.handles.renewals import renewals_of, stop_renewals
+from casty_es.handles.renewals import renewals_of
 from casty_es.journal.memory import InMemoryJournal
 
 pytestmark = pytest.mark.timeout(30)  # a mend that is undone shows as a caller who waits for ever
@@ -205,7 +205,7 @@ async def test_a_renewal_that_is_not_answered_does_not_hold_up_the_others() -> N
         await until(lambda: gateway.rounds("other") >= 1)
         assert gateway.rounds("silent") == 1
         gateway.stuck.pop("silent").set()
-        await stop_renewals(gateway)
+        await renewals_of(gateway).stop()
 
 
 async def test_a_request_that_ends_during_a_round_of_renewals_does_not_let_the_next_one_down() -> None:
@@ -230,7 +230,7 @@ async def test_a_request_that_ends_during_a_round_of_renewals_does_not_let_the_n
         ended = [name for name, _ in gateway.renewed].index("leader", begun + 1)
         assert any(name == "pool" and kept in requests for name, requests in gateway.renewed[begun:ended])
         assert not pool.lost.is_set()
-        await stop_renewals(gateway)
+        await renewals_of(gateway).stop()
 
 
 async def test_those_in_line_do_not_keep_the_holder_from_releasing() -> None:
@@ -286,7 +286,7 @@ async def test_closing_while_an_append_is_refused_tells_every_caller(monkeypatch
 
 
 async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A waiter whose grant is being written when the system closes is told of it, not that nothing was granted."""
+    """A waiter whose grant is being written when the system closes is told of it, and then that it is given back."""
     journal = InMemoryJournal()
     system = ClusteredActorSystem(journal=journal)
     await system.__aenter__()
@@ -302,13 +302,13 @@ async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pyte
     await writing.reached.wait()
     # when the system is closed before the release is written
     closing = asyncio.create_task(system.__aexit__(None, None, None))
-    await until(lambda: owner._closing)
+    await until(lambda: system._closing)
     writing.pass_on.set()
     await closing
-    # then the waiter knows what the journal knows
+    # then the waiter was told of its grant, and that it was given back
     assert await releasing
     await acquiring
-    assert waiter.token is not None
-    await stop_renewals(system)
+    assert waiter.lost.is_set()
+    assert waiter.token is None
     async with ClusteredActorSystem(journal=journal) as later:
-        assert await Distributed(later).lock("deploy").locked()
+        assert not await Distributed(later).lock("deploy").locked()

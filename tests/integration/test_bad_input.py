@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -15,6 +16,7 @@ import pytest_asyncio
 from casty_es import (
     BoundsError,
     CastyError,
+    ClusterClient,
     ClusteredActorSystem,
     ConfigurationError,
     Distributed,
@@ -22,8 +24,11 @@ from casty_es import (
     InvalidTypeError,
     InvalidValueError,
     Settings,
+    SqlJournal,
+    arguments,
     connect,
 )
+from casty_es.errors import Sent
 
 Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
@@ -296,6 +301,63 @@ def test_settings_of_other_types_are_checked_too(name: str, value: Any) -> None:
     """A lock class that Postgres cannot hold, or a yes that is none, is refused by its name."""
     with pytest.raises(ConfigurationError, match=name):
         Settings(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1.5, 2.0, 10**9 + 1, 10**5_000], ids=["1.5", "2.0", "too large", "endless"])
+def test_settings_that_count_are_whole_numbers(value: Any) -> None:
+    """Half an event, or more than any column holds, is refused by the name of the setting."""
+    for name in ("max_value_bytes", "max_entities", "max_pending", "max_batch_events", "max_batch_bytes"):
+        with pytest.raises(ConfigurationError, match=rf"{name} is .*whole number"):
+            Settings(**{name: value})
+
+
+def test_leases_outlive_the_end_of_a_session(
+    sqlite_url: str, postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Postgres, leases that nobody could renew in time when an owner falls silent are refused with what to set."""
+    monkeypatch.setattr(arguments, "SESSIONS_PER_LEASE", 1.5)
+    for settings in (Settings(lease_seconds=8.9), Settings(session_seconds=21.0)):
+        for make in (
+            lambda one=settings: connect(postgres_journal_url, settings=one),
+            lambda one=settings: ClusteredActorSystem(journal=SqlJournal(postgres_journal_url), settings=one),
+        ):
+            with pytest.raises(ConfigurationError, match=r"lease_seconds is .*session_seconds.*at least 1\.5 times"):
+                make()
+        connect(sqlite_url, settings=settings)  # there are no seconds in its sessions
+        ClusteredActorSystem(settings=settings)
+    connect(postgres_journal_url, settings=Settings(lease_seconds=9.0))
+
+
+async def test_a_place_that_is_taken_is_told(sqlite_journal_url: str) -> None:
+    """Listening where somebody else listens, or where nobody can, is a configuration error, and the journal is free."""
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url)) as system:
+        for host, port in (("127.0.0.1", system.self_node.port), ("no.such.host.invalid", 0), ("x" * 70, 0)):
+            other = ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url), host=host, port=port)
+            with pytest.raises(ConfigurationError, match=f"Nobody can listen at {host}:{port}.*Nothing was started"):
+                await other.__aenter__()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        Sent("x", 0, 0, 0),
+        Sent("counter", -1, 0, 0),
+        Sent("counter", 256, 0, 0),
+        Sent("counter", 0, 2**63, 0),
+        Sent("counter", 0, 0, 2**64),
+        Sent("counter", 0, 0, None),  # type: ignore[arg-type]
+        Sent(None, 0, 0, 0),  # type: ignore[arg-type]
+        ("counter", 0, 0, 0),
+    ],
+)
+async def test_a_question_after_no_command_is_refused(sqlite_journal_url: str, sent: Any) -> None:
+    """What no error said where a command went is refused, by a node and through a client."""
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url)) as system:
+        secret = await system.journal.secret()
+        async with ClusterClient(contact_points=[tuple(system.self_node)], secret=secret) as client:
+            for one in (system, client):
+                with pytest.raises((InvalidArgumentError, InvalidTypeError)):
+                    await one.outcome(UUID(int=1), sent=sent)
 
 
 async def test_a_journal_that_is_none_is_refused() -> None:

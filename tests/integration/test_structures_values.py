@@ -117,3 +117,24 @@ async def test_a_stored_value_is_a_copy(d: Distributed) -> None:
     back["tags"].append("c")
 
     assert await users.get("k") == {"tags": ["a"]}
+
+
+class Numbers(pydantic.BaseModel):
+    """A model that holds a set."""
+
+    s: set[int]
+
+
+async def test_a_member_that_was_written_in_another_order_can_be_taken_out(d: Distributed) -> None:
+    """A member whose inner set was written in the order of text is found by its JSON, and added anew under its type."""
+    old = {"s": [1, 10, 2, 3]}
+    await d.set[Any]("numbers").add(old)
+    numbers = d.set[Numbers]("numbers")
+    assert await numbers.contains(Numbers(s={1, 2, 3, 10})) is False
+
+    for value in [event.payload["value"] async for event in numbers.history()]:
+        assert await d.set[Any]("numbers").remove(value) is True
+        await numbers.add(Numbers.model_validate(value))
+
+    assert await numbers.contains(Numbers(s={1, 2, 3, 10})) is True
+    assert await numbers.size() == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeAlias
@@ -110,6 +111,26 @@ async def test_renewals_are_not_events(reopen: Open, journal_url: str, log: Log,
         assert await log(journal_url, "lock", "dying") == ["lock.granted", "lock.expired"] * 3
 
 
+async def test_what_a_collected_handle_held_comes_free(
+    open_d: Open, caplog: pytest.LogCaptureFixture, until: Until
+) -> None:
+    """Given a handler that acquired and raised, when its handle is gone, then nobody renews, the log says so."""
+
+    async def handler(d: Distributed) -> None:
+        await d.lock("l").acquire()
+        await d.semaphore("p", permits=1).acquire()
+        raise LookupError
+
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        with pytest.raises(LookupError):
+            await handler(d)
+        gc.collect()
+        assert await until(lambda: free(d.lock("l")))
+        assert await until(d.semaphore("p", permits=1).available)
+        assert renewals_of(d.gateway)._held == {}
+    assert len([message for message in caplog.messages if "collected without a release" in message]) == 2
+
+
 async def test_a_waiter_is_renewed_too(open_d: Open, until: Until) -> None:
     """Waiting longer than a lease does not cost the place in line."""
     async with open_d(lease_seconds=SHORT_LEASE) as d:
@@ -134,7 +155,7 @@ async def test_a_holder_learns_that_its_lease_is_over(open_d: Open, until: Until
         lock, pool = d.lock("l"), d.semaphore("p", permits=1)
         await lock.acquire()
         await pool.acquire()
-        await renewals_of(d._gateway).close()  # as if the event loop had stood still
+        await renewals_of(d._gateway).stop()  # as if the event loop had stood still
         await until(lambda: free(lock))
         await until(pool.available)
         assert lock.lost.is_set() is False

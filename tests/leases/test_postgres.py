@@ -109,10 +109,20 @@ async def test_a_blocked_event_loop(postgres_cluster: Cluster) -> None:
 async def test_silent_session(postgres_cluster: Cluster, watcher: Any) -> None:
     """Given a session whose heartbeat has stopped, when it was silent too long, then Postgres ends it."""
     a = await opened(postgres_cluster, "a", session_seconds=2.0)
+    a._heart.remove_done_callback(a._stood_still)  # as if the process was frozen
     a._heart.cancel()
 
     assert "connection" in await a.lost
     assert await watcher.fetch(SESSIONS) == []
+
+
+async def test_heartbeat_that_ends(postgres_cluster: Cluster) -> None:
+    """Given a session, when its heartbeat's task is ended, then whoever serves under it hears at once."""
+    a = await opened(postgres_cluster, "a", session_seconds=60.0)
+
+    a._heart.cancel()
+
+    assert await a.lost == "its heartbeat was cancelled"
 
 
 async def test_heartbeat_keeps_the_session(postgres_cluster: Cluster, watcher: Any) -> None:

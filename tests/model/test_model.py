@@ -1,40 +1,58 @@
-"""The protocol as modelled keeps its promises, and breaks one as soon as any single rule is not kept."""
+"""The protocols as modelled keep their promises, and break one as soon as any single rule is not kept."""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
-from dataclasses import replace
+from typing import Any
 
 import pytest
 
-from tests.model.check import explore
-from tests.model.configurations import CONFIGURATIONS, RULES
-from tests.model.deciding import effects
-from tests.model.rules import Rule
-from tests.model.state import Model, State
+from tests.model.check import Part, explore
+from tests.model.ownership.deciding import effects
+from tests.model.parts import PARTS
+
+_MODELS = {name: model for part in PARTS for name, model in part.models.items()}
+_LONG = {name: model for part in PARTS for name, model in part.long.items()}
+_RULES = [(part, rule) for part in PARTS for rule in part.rules]
 
 
-@pytest.mark.parametrize("model", CONFIGURATIONS.values(), ids=lambda model: model.name.replace(" ", "-"))
-def test_all_rules_together_keep_every_promise(model: Model) -> None:
-    """Given all rules, when everything that can happen happened, then nothing is doubled, lost, denied or stale."""
-    result = explore(model)
+def test_names_are_used_once() -> None:
+    """Given the configurations of all parts, when they are counted, then none hides another of the same name."""
+    assert len(_MODELS | _LONG) == sum(len(part.models) + len(part.long) for part in PARTS)
+
+
+@pytest.mark.parametrize("name", _MODELS)
+def test_all_rules_together_keep_every_promise(name: str) -> None:
+    """Given all rules, when everything that can happen happened, then nobody was told what is not so."""
+    result = explore(_MODELS[name])
     assert not result.violation, str(result)
 
 
-@pytest.mark.parametrize(("rule", "name"), RULES.items(), ids=lambda value: getattr(value, "name", None))
-def test_no_rule_can_be_spared(rule: Rule, name: str) -> None:
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", _LONG)
+def test_all_rules_together_keep_every_promise_for_longer(name: str) -> None:
+    """Given all rules and a larger configuration, when all states are searched, then nobody was told what is not so."""
+    result = explore(_LONG[name])
+    assert not result.violation, str(result)
+
+
+@pytest.mark.parametrize(("part", "rule"), _RULES, ids=[rule.name for _, rule in _RULES])
+def test_no_rule_can_be_spared(part: Part, rule: enum.Enum) -> None:
     """Given all rules but one, when the states are searched, then one is wrong, and the way to it is printed."""
-    result = explore(replace(CONFIGURATIONS[name], off=frozenset({rule})))
+    result = explore(part.without(rule))
     print(f"Without {rule.name}: {rule.value}\n{result}")  # noqa: T201 - the counterexample is for the reader of -rP
     assert result.violation, str(result)
 
 
-def test_every_rule_is_tried() -> None:
-    """Given the rules of the model, when they are compared with those that are switched off, then none is missing."""
-    assert set(RULES) == set(Rule)
+@pytest.mark.parametrize("part", PARTS, ids=lambda part: part.title.replace(" ", "-"))
+def test_every_rule_is_tried(part: Part) -> None:
+    """Given the rules of a model, when they are compared with those that are switched off, then none is missing."""
+    assert set(part.rules) == {rule for first in part.rules for rule in type(first)}
 
 
-_EVENTS: dict[str, tuple[str, Callable[[State], bool]]] = {
+_EVENTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "done by a third send": ("retries", lambda s: "A" in s.told and not s.denied and s.gateways[0].step == 1),
     "outcome answered: not executed": ("crashes", lambda s: "A" in s.denied),
     "given-up append on its way": ("crashes", lambda s: bool(s.orphans)),
@@ -46,7 +64,29 @@ _EVENTS: dict[str, tuple[str, Callable[[State], bool]]] = {
     "group behind an append": ("two puts", lambda s: any("batch" in [e.stage for e in n.entries] for n in s.nodes)),
     "withdrawn": ("withdrawal", lambda s: "A" in s.denied and s.gateways[0].step == 2),
     "withdrawn too late": ("withdrawal", lambda s: "A" in s.told and s.gateways[0].step == 2),
+    "closed and certain": ("closing", lambda s: "A" in s.denied and not s.faults.closes),
+    "closed and done nevertheless": ("closing", lambda s: effects(s.log) == ("A",) and not s.faults.closes),
     "reply kept under a key": ("keyed takes", lambda s: any(record.kind == "concluded" for record in s.log)),
+    "dead holder's lock granted on": ("dead holder", lambda s: s.entity.holder == (1, 1) and not s.processes[0].alive),
+    "granted to the next life": ("dead holder", lambda s: s.entity.holder == (0, 2)),
+    "both arrived": ("dead party", lambda s: len(s.entity.known) == 2 and not s.entity.line and not s.owner.dead),
+    "holds on under a new session": (
+        "lost session",
+        lambda s: s.entity.holder == (0, 1) and s.processes[0].session == s.processes[0].under == 2,
+    ),
+    "ended while it lives": ("lost session", lambda s: s.processes[0].caller == "lost" and s.entity.holder == (1, 1)),
+    "item given again": (
+        "cancelled taker",
+        lambda s: s.processes[0].caller == "over" and (1, 1) in dict(s.entity.taken),
+    ),
+    "silent client's lock granted on": ("silent client", lambda s: s.entity.holder == (1, 1) and s.left.ticks == 0),
+    "held through a standstill": (
+        "stalled owner",
+        lambda s: s.entity.holder == (0, 1) and not s.left.ticks and not s.owner.frozen and not s.left.freezes,
+    ),
+    "closed by who remembers": ("silent loss", lambda s: any(record.kind == "closed" for record in s.log)),
+    "told after the loss was accepted": ("accepted", lambda s: any(g.told.incarnation for g in s.gateways)),
+    "told by a promoted database": ("promoted", lambda s: s.recorded and s.gateways[0].told.log),
     "effects lost": ("lossy", lambda s: "Z" in s.excused and effects(s.log) == ("A",)),
 }
 
@@ -55,5 +95,5 @@ _EVENTS: dict[str, tuple[str, Callable[[State], bool]]] = {
 def test_the_model_gets_there(event: str) -> None:
     """Given all rules, when the states are searched for something that should be possible, then it is found."""
     name, happened = _EVENTS[event]
-    result = explore(CONFIGURATIONS[name], wrong=lambda _, state: event if happened(state) else "")
+    result = explore(_MODELS[name], wrong=lambda state: event if happened(state) else "")
     assert result.violation == event, str(result)

@@ -34,6 +34,7 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
     (set_.Destroyed(), "set.destroyed", 1, "{}"),
     (queue.Enqueued(RAW), "queue.enqueued", 1, f'{{"value":{TEXT}}}'),
     (queue.Dequeued(RAW), "queue.dequeued", 1, f'{{"value":{TEXT}}}'),
+    (queue.GivenBack(RAW, "c"), "queue.given_back", 1, f'{{"value":{TEXT},"taken":"c"}}'),
     (queue.Destroyed(), "queue.destroyed", 1, "{}"),
     (lock.Requested("o", "r"), "lock.requested", 1, '{"owner":"o","request":"r"}'),
     (lock.Granted("o", "r", 7), "lock.granted", 1, '{"owner":"o","request":"r","token":7}'),

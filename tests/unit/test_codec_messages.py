@@ -51,6 +51,7 @@ COMMANDS = [
     ("set", set_.Destroy()),
     ("queue", queue.Enqueue(VALUE)),
     ("queue", queue.Dequeue()),
+    ("queue", queue.GiveBack(VALUE, "c")),
     ("queue", queue.Peek()),
     ("queue", queue.Size()),
     ("queue", queue.Destroy()),

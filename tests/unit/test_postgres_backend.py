@@ -26,6 +26,7 @@ from casty_es.journal import statements
 from casty_es.journal.chain import GENESIS
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.port import LEASE_ACQUIRED, Append, Head
+from casty_es.journal.postgres_warnings import Warned
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import postgres_dsn
 
@@ -273,19 +274,59 @@ async def test_predecessor_in_flight(journal: SqlJournal) -> None:
     await rival.close()
 
 
-async def test_warning_during_an_append(journal: SqlJournal, other: Any) -> None:
-    """Given a server that warns during an append, when it reports success, then the outcome counts as unknown."""
+async def test_warning_during_an_append(journal: SqlJournal, other: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Given a trigger that warns, when appended again and again, then it is committed, and the log says it once."""
     await other.execute(
         "CREATE FUNCTION warn() RETURNS trigger LANGUAGE plpgsql AS "
-        "$$ BEGIN RAISE WARNING 'waiting for the standby was cancelled'; RETURN NEW; END $$"
+        "$$ BEGIN RAISE WARNING 'record % is the last but many', NEW.position; RETURN NEW; END $$"
     )
     await other.execute("CREATE TRIGGER warn BEFORE INSERT ON casty_events FOR EACH ROW EXECUTE FUNCTION warn()")
-    with pytest.raises(AppendUnknownError, match="waiting for the standby was cancelled"):
-        await journal.append(SECOND)
 
-    await other.execute("DROP TRIGGER warn ON casty_events")
-    await journal.append(THIRD)  # it had been written, and its warning is not held against the next one
+    await journal.append(SECOND)
+    await journal.append(THIRD)
+
     assert (await journal.heads([3]))[3].position == 3
+    assert [record.name for record in caplog.records if "the last but many" in record.getMessage()] == [
+        "casty_es.journal"
+    ]
+
+
+@pytest.mark.parametrize("how", ["cancel", "terminate"])
+async def test_a_wait_for_the_standby_that_ends(how: str, own_server: str) -> None:
+    """Given an append that waits for a standby, when that is ended, then it is unknown what became of it."""
+    journal = SqlJournal(own_server)
+    await journal.open()
+    operator = await asyncpg.connect(postgres_dsn(own_server))
+    await set_on_server(own_server, "synchronous_standby_names", "nobody")
+    append = asyncio.create_task(journal.append(FIRST))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    while not await operator.fetchval(waits):  # noqa: ASYNC110 - see below
+        await asyncio.sleep(0.01)  # no event tells that a commit waits
+
+    await operator.fetchval(f"SELECT count(pg_{how}_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+    with pytest.raises(AppendUnknownError, match="synchronous replication" if how == "cancel" else "connection"):
+        await append
+    await set_on_server(own_server, "synchronous_commit", "local")
+    await journal.close()
+    await journal.open()  # under the setting that does not wait
+    await journal.append(SECOND)  # it had been written, and its warning is not held against the next one
+    assert (await journal.heads([3]))[3].position == 2
+    await operator.close()
+    await journal.close()
+
+
+@pytest.mark.parametrize(
+    ("function", "in_doubt"), [("SyncRepWaitForLSN", "yes"), (None, "yes"), ("exec_stmt_raise", "no")]
+)
+def test_which_warnings_are_doubt(function: str | None, in_doubt: str) -> None:
+    """Given a warning, when it is heard, then only its source decides: the text is in the server's own language."""
+    fields = {"S": "WARNUNG", "V": "WARNING", "C": "01000", "M": "Warten auf synchrone Replikation wird abgebrochen"}
+    warned = Warned()
+
+    warned(None, asyncpg.PostgresLogMessage.new(fields | ({} if function is None else {"R": function})))
+
+    assert (warned.doubt is not None) is (in_doubt == "yes")
 
 
 async def test_notice_during_an_append(journal: SqlJournal, other: Any) -> None:

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 from casty_es.config import Settings
-from casty_es.domain.lock import Renew
+from casty_es.domain.lock import Renew, Withdraw
 from casty_es.errors import JournalUnavailableError
 from casty_es.gateway import RegionRef
-from casty_es.handles.renewals import Renewals
+from casty_es.handles.renewals import Claims, Renewals
 
 
 class Unreachable:
@@ -27,13 +27,24 @@ class Unreachable:
         raise JournalUnavailableError("the journal cannot be reached")
 
 
+class Told:
+    """A keeper that says when it is told."""
+
+    def __init__(self) -> None:
+        self.lost = asyncio.Event()
+
+    def lose(self) -> None:
+        """Be told."""
+        self.lost.set()
+
+
 async def test_a_holder_that_reaches_nobody_for_a_lease_is_told() -> None:
     """Given a grant, when no renewal is answered within its lease, then it counts as lost."""
-    gateway, lost = Unreachable(), asyncio.Event()
+    gateway, told = Unreachable(), Told()
     renewals = Renewals(gateway)  # type: ignore[arg-type]
-    renewals.keep("request", RegionRef("lock", "l", 1), Renew, lost.set)
+    renewals.keep("request", Claims(RegionRef("lock", "l", 1), Renew, Withdraw), told)
 
-    await lost.wait()
+    await told.lost.wait()
 
     assert gateway.asked >= 2  # one renewal may fail
     assert renewals.drop("request") is False

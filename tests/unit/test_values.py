@@ -23,8 +23,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casty_es.canonical import MAX_DEPTH, MAX_DIGITS
+from casty_es.canonical import MAX_DEPTH
 from casty_es.errors import InvalidTypeError, InvalidValueError
+from casty_es.sameness import MAX_DIGITS
 from casty_es.values import ValueCodec, value_codec
 
 
@@ -116,6 +117,13 @@ class Row(TypedDict):
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 SCALARS = st.one_of(st.none(), st.booleans(), st.integers(), FLOATS, TEXT)
+
+
+def first(moment: Any) -> Any:
+    """The first of two moments that a clock shows alike."""
+    return moment.replace(fold=0)
+
+
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4))
 POINTS = st.builds(Point, st.integers(), st.none() | FLOATS)
 HOME = Address(streetName="Rue", zips={"b", "a", "c"})
@@ -128,8 +136,8 @@ TYPED = st.one_of(
     st.tuples(st.just(int), st.integers(-(10**MAX_DIGITS) + 1, 10**MAX_DIGITS - 1)),
     st.tuples(st.just(float), FLOATS),
     st.tuples(st.just(bytes), st.binary()),
-    st.tuples(st.just(datetime), st.datetimes(timezones=st.none() | st.just(UTC))),
-    st.tuples(st.just(time), st.times()),
+    st.tuples(st.just(datetime), st.datetimes(timezones=st.none() | st.just(UTC)).map(first)),
+    st.tuples(st.just(time), st.times().map(first)),
     st.tuples(st.just(timedelta), st.timedeltas()),
     st.tuples(st.just(Decimal), st.decimals(allow_nan=False)),
     st.tuples(st.just(set[Point]), st.sets(POINTS)),
@@ -171,6 +179,7 @@ def test_every_value_of_its_declared_type_comes_back_equal(typed: tuple[Any, Any
         (dict[str, list[User]], {"u": [USER]}),
         (Tree, Tree([Tree()], {UUID(int=2): Tree(), UUID(int=1): Tree()})),
         (Lazy, Lazy()),
+        (Hidden, Hidden(5)),
         (list[Level], [Level.HIGH]),
         (Color, Color.RED),
         (set[Level], {Level.LOW, Level.HIGH}),
@@ -265,7 +274,7 @@ class Box(dict[str, int]):
         (dict[int, int], {True: 1}), (set[int], {True}), (Any, (1,)), (Any, {1}), (Any, {1: 1}), (Any, Point(1)),
         (Any, b"a"), (Any, Level.LOW), (int, Level.LOW), (str, Text("a")), (Any, Text("a")), (Box, {}),
         (dict[str, int], Box(a=1)), (dict[str, int], OrderedDict(a=1)), (Point, Point3(1)), (Point, {"x": 1}),
-        (Hidden, Hidden(5)), (dict[int | str, int], {1: 1, "1": 2}), (dict[int | str, int], {1: 2}),
+        (dict[int | str, int], {1: 1, "1": 2}), (dict[int | str, int], {1: 2}),
         (set[int], frozenset({1})), (bytes, bytearray(b"a")), (datetime, date(2020, 1, 1)), (str, None),
         (Address, USER), (Address, {"streetName": "a"}), (UUID, str(UUID(int=1))), (Decimal, 1), (Pair, (1, ())),
         (datetime, datetime(2020, 1, 1, tzinfo=timezone(timedelta(seconds=30)))), (list[int], None),
@@ -390,7 +399,7 @@ def test_a_refused_type_is_named() -> None:
 @pytest.mark.parametrize("raw", [b"", b"{", b'"1"', b"null", b"1.5", b"\xff", b"[" * 100_000, b"1" * 5_000])
 def test_stored_bytes_of_another_type_are_refused(raw: bytes) -> None:
     """Given bytes that are no int, when they are decoded as one, then it is an error of ours."""
-    with pytest.raises(InvalidValueError, match=r"not of int.*Nothing was changed"):
+    with pytest.raises(InvalidValueError, match=r"not of int.*Declare the type"):
         ValueCodec(int).decode(raw)
 
 

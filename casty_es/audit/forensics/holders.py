@@ -20,7 +20,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
-from casty_es.replay import events, sequence_at_time, state_at
+from casty_es.replay import events, refuse_ahead, sequence_at_time, state_at
 
 __all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
 
@@ -161,6 +161,7 @@ async def timeline(journal: EventJournal, kind: str, name: str, start: datetime,
     tracker = Tracker({claim.request: claim for claim in (*holders, *waiters)})
     async for record in events(journal, entity, after=sequence):
         if record.recorded_at > last:
+            await refuse_ahead(journal, record, last)
             break
         for claim in tracker.take(record):
             yield claim

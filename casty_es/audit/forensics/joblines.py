@@ -15,10 +15,13 @@ from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.redacted import redacted_digest
 from casty_es.replay import events, read_event, state_at
 
-__all__ = ["ENQUEUED", "Job", "JobLine", "line_at", "text_of"]
+__all__ = ["COMING", "Job", "JobLine", "line_at", "text_of"]
 
-ENQUEUED: Final = "queue.enqueued"
+_ENQUEUED: Final = "queue.enqueued"
+_GIVEN_BACK: Final = "queue.given_back"
 _DEQUEUED: Final = "queue.dequeued"
+COMING: Final = (_ENQUEUED, _GIVEN_BACK)
+"""The events by which an item comes: to the end of the line, or back to its front."""
 _ENDS_OF_ALL: Final = {"queue.destroyed": "destroyed", "entity.redacted": "redacted"}
 _PAGE_EVENTS: Final = 1_000
 _MOST_EVENTS_BACK: Final = 100_000
@@ -32,9 +35,9 @@ class Job(msgspec.Struct):
     value : str | None
         The item as JSON text; ``None`` when it was redacted, or when its events were cut.
     enqueued_at, enqueued_sequence : int | None
-        When it came; ``None`` when that event was cut, or lies further back than was looked.
+        When it came, or came back to the front; ``None`` when that event was cut, or lies further back than was looked.
     enqueued_by, left_by : Caller | None
-        Who put it there and who took it, as far as the events are there.
+        Who put it there or gave it back, and who took it, as far as the events are there.
     place_then : int | None
         Its place in line when it came, 1 at the front; ``None`` as for the time.
     left_at, left_sequence : int | None
@@ -78,7 +81,7 @@ class JobLine:
     def __init__(self, length: int = 0, *, every: bool = False) -> None:
         self._front, self._back = 0, length  # the items that are in line have the numbers behind front, up to back
         self._jobs: deque[tuple[int, Job]] = deque()
-        self._unknown = length if every else 0
+        self._every = every
 
     @classmethod
     async def looking_back(cls, journal: EventJournal, entity: int, sequence: int) -> JobLine:
@@ -87,25 +90,42 @@ class JobLine:
         line = cls(length, every=True)
         first, _ = await journal.bounds(entity)
         lowest = max(first, sequence - _MOST_EVENTS_BACK + 1)
-        number = length
-        while number and sequence >= lowest:
+        # Back in time an enqueued item leaves at the end, and one given back at the front, where those stand that were
+        # taken since.
+        front, back, taken = 0, length, 0
+        while front < back and sequence >= lowest:
             low = max(lowest, sequence - _PAGE_EVENTS + 1)
             for record in reversed(await journal.history(entity, after=low - 1, limit=sequence - low + 1)):
-                if number and record.type == ENQUEUED:
-                    line._jobs.appendleft((number, _job(record)))
-                    number -= 1
+                if record.type == _DEQUEUED:
+                    taken += 1
+                elif record.type == _GIVEN_BACK and taken:
+                    taken -= 1
+                elif record.type == _GIVEN_BACK and front < back:
+                    front += 1
+                    line._jobs.insert(front - 1, (front, _job(record)))
+                elif record.type == _ENQUEUED and front < back:
+                    line._jobs.insert(front, (back, _job(record)))
+                    back -= 1
             sequence = low - 1
-        line._unknown = number
         return line
 
     def job_of(self, record: RecordedEvent) -> Job:
-        """Give the job that an event brings to the end of the line."""
+        """Give the job that an event brings to the line."""
         job = _job(record)
-        job.place_then = self._back - self._front + 1
+        job.place_then = 1 if record.type == _GIVEN_BACK else self._back - self._front + 1
         return job
 
-    def came(self, job: Job | None) -> None:
-        """Count one item more; keep it if it is given."""
+    def came(self, record: RecordedEvent, job: Job | None) -> None:
+        """Count one item more, which an event brought; keep it if it is given."""
+        if record.type == _GIVEN_BACK:
+            if job is not None:
+                self._jobs.appendleft((self._front, job))
+            self._front -= 1
+        else:
+            self.came_before(job)
+
+    def came_before(self, job: Job | None) -> None:
+        """Count one item more at the end; keep it if it is given."""
         self._back += 1
         if job is not None:
             self._jobs.append((self._back, job))
@@ -116,26 +136,30 @@ class JobLine:
             self._front += 1
             if self._jobs and self._jobs[0][0] == self._front:
                 yield _left(self._jobs.popleft()[1], record, "dequeued")
-            elif self._unknown:
-                self._unknown -= 1
+            elif self._every:
                 yield _left(Job(value=text_of(record)), record, "dequeued")
         elif record.type in _ENDS_OF_ALL:
-            for job in self._all():
+            for _, job in self._all():
                 yield _left(job, record, _ENDS_OF_ALL[record.type])
-            self._front, self._unknown = self._back, 0
+            self._front = self._back
             self._jobs.clear()
 
     def rest(self) -> Iterator[Job]:
         """Give the jobs that are still in line, each with its place."""
-        for number in range(1, self._unknown + 1):
-            yield Job(place=number)
-        for number, job in self._jobs:
+        for number, job in self._all():
             job.place = number - self._front
             yield job
 
-    def _all(self) -> Iterator[Job]:
-        yield from (Job() for _ in range(self._unknown))
-        yield from (job for _, job in self._jobs)
+    def _all(self) -> Iterator[tuple[int, Job]]:
+        number = self._front
+        for known, job in self._jobs:
+            number += 1
+            if self._every:
+                yield from ((unknown, Job()) for unknown in range(number, known))
+            number = known
+            yield known, job
+        if self._every:
+            yield from ((unknown, Job()) for unknown in range(number + 1, self._back + 1))
 
 
 async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
@@ -159,7 +183,7 @@ async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
         if record.type in _ENDS_OF_ALL:
             length = 0
         else:
-            length += {ENQUEUED: 1, _DEQUEUED: -1}.get(record.type, 0)
+            length += {_ENQUEUED: 1, _GIVEN_BACK: 1, _DEQUEUED: -1}.get(record.type, 0)
     return length
 
 

@@ -1,9 +1,9 @@
 """Where a queue's jobs were: when each was enqueued and dequeued, by whom, and how many stand before it.
 
 A queue is first in, first out, so within a life of the queue (until it is destroyed or redacted) the n-th item that was
-enqueued is the n-th that is dequeued. One walk over the events that counts both follows a job, with nothing in memory
-but the jobs that were asked for and are still in line. It needs the types of the events only: redacted values do not
-stop it.
+enqueued is the n-th that is dequeued; one that reached nobody and was given back comes again, to the front. One walk
+over the events that counts them follows a job, with nothing in memory but the jobs that were asked for and are still in
+line. It needs the types of the events only: redacted values do not stop it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from casty_es.audit.forensics.holders import find_entity, span
-from casty_es.audit.forensics.joblines import ENQUEUED, Job, JobLine, line_at, text_of
+from casty_es.audit.forensics.joblines import COMING, Job, JobLine, line_at, text_of
 from casty_es.audit.history import to_microseconds
 from casty_es.domain import queue
 from casty_es.errors import ArchivedError, InvalidArgumentError
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
-from casty_es.replay import events, sequence_at_time, state_at
+from casty_es.replay import events, refuse_ahead, sequence_at_time, state_at
 from casty_es.values import ValueCodec
 
 __all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
@@ -69,10 +69,10 @@ async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime
         state: Any = await state_at(journal, entity, queue.QUEUE, first - 1)
         for number in range(state.front, state.back):
             text = bytes(state.items[number]).decode()
-            line.came(Job(value=text) if text == wanted else None)
+            line.came_before(Job(value=text) if text == wanted else None)
     async for record in events(journal, entity, after=max(first - 1, 0), until=until):
-        if record.type == ENQUEUED:
-            line.came(line.job_of(record) if text_of(record) == wanted else None)
+        if record.type in COMING:
+            line.came(record, line.job_of(record) if text_of(record) == wanted else None)
         else:
             for job in line.take(record):
                 yield job
@@ -115,15 +115,15 @@ async def find_job_by_sequence(
     if sequence > last or (until is not None and sequence > until):
         return None
     [record] = await journal.history(entity, after=sequence - 1, limit=1)
-    if record.type != ENQUEUED:
+    if record.type not in COMING:
         raise InvalidArgumentError(f"Event {sequence} of the queue is {record.type}: it enqueued nothing.")
     line = JobLine(await line_at(journal, entity, sequence - 1))
-    line.came(line.job_of(record))
+    line.came(record, line.job_of(record))
     async for later in events(journal, entity, after=sequence, until=until):
         for job in line.take(later):
             return job
-        if later.type == ENQUEUED:
-            line.came(None)
+        if later.type in COMING:
+            line.came(later, None)
     return next(line.rest())
 
 
@@ -152,9 +152,10 @@ async def queue_timeline(journal: EventJournal, name: str, start: datetime, end:
     line = await JobLine.looking_back(journal, entity, sequence)
     async for record in events(journal, entity, after=sequence):
         if record.recorded_at > last:
+            await refuse_ahead(journal, record, last)
             break
-        if record.type == ENQUEUED:
-            line.came(line.job_of(record))
+        if record.type in COMING:
+            line.came(record, line.job_of(record))
         for job in line.take(record):
             yield job
     for job in line.rest():

@@ -18,7 +18,7 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, SealRow
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import sequence_at_time
+from casty_es.replay import sequence_stamped
 
 __all__ = ["EVENTS_PER_SEAL", "Cut", "plan_cut", "sealed_rows"]
 
@@ -67,7 +67,7 @@ async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: i
     if isinstance(keep, timedelta):
         cutoff = now - int(keep.total_seconds()) * _SECOND
         [oldest] = await journal.history(entity.id, after=first - 1, limit=1)
-        through = 0 if oldest.recorded_at > cutoff else await sequence_at_time(journal, entity.id, cutoff)
+        through = 0 if oldest.recorded_at > cutoff else await sequence_stamped(journal, entity.id, cutoff)
     else:
         through = last - keep
     limited = min(through, last - 1) > first - 1 + EVENTS_PER_SEAL

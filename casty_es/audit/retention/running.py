@@ -17,7 +17,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, cast
@@ -40,10 +40,11 @@ from casty_es.errors import (
     JournalCorruptError,
 )
 from casty_es.gateway.port import EntityGateway
+from casty_es.journal.clock import database_clock
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import events, read_event, state_at
+from casty_es.replay import events, read_event, slots_ahead, state_at, told_ahead
 
 __all__ = ["Retained", "run_retention"]
 
@@ -62,11 +63,14 @@ class Retained(msgspec.Struct):
         Of how many entities it cut how many events.
     archives : list[str]
         The archives that it wrote.
+    notes : list[str]
+        What it kept although it may be old enough to go, and why.
     """
 
     entities: int = 0
     events: int = 0
     archives: list[str] = []
+    notes: list[str] = []
 
 
 async def run_retention(
@@ -92,7 +96,7 @@ async def run_retention(
         How long to rest after each transaction, in times of what it took: 1 leaves live traffic every other moment, 0
         goes on at once.
     now : datetime | None
-        What ages are counted from; the clock's time when it is not given.
+        What ages are counted from. When it is not given, this host's clock or the database's, whichever is behind.
     progress : Callable[[int], None] | None
         Is told how many events were cut since it was told last.
 
@@ -118,7 +122,10 @@ async def run_retention(
     """
     if not await asyncio.to_thread(folder.is_dir):
         raise InvalidArgumentError(f"{folder} is not a folder. Nothing was cut. Make it, or name another.")
-    moment = time.time_ns() // 1_000 if now is None else round(now.timestamp() * 1_000_000)
+    if now is None:  # of two clocks, the one that cuts less
+        moment = min(time.time_ns() // 1_000, await database_clock(journal))
+    else:
+        moment = round(now.timestamp() * 1_000_000)
     run = _Run(gateway, journal, folder, pace, moment, progress)
     async with journal.alone():
         await Maintenance(journal).rehearse()
@@ -135,7 +142,20 @@ async def run_retention(
                 await run.cut_all(batch)
                 batch, events = [], 0
         await run.cut_all(batch)
+    run.retained.notes += await _kept(journal)
     return run.retained
+
+
+async def _kept(journal: SqlJournal) -> list[str]:
+    """Say what is kept for a time that has not come yet."""
+    if not any(isinstance(keep, timedelta) for keep in (await policies(journal)).values()):
+        return []
+    ahead = await slots_ahead(journal, range((await journal.open()).slots))
+    why = (
+        "What is kept by its age is kept there until those have come and gone by. Keep a number of events instead, if "
+        "that is too long."
+    )
+    return [f"{told_ahead(ahead)}. {why}"] if ahead else []
 
 
 async def _entities(journal: SqlJournal) -> AsyncIterator[tuple[DirectoryRow, Keep]]:

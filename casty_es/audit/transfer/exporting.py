@@ -17,6 +17,7 @@ from casty_es.audit.transfer.places import Filter, Place
 from casty_es.audit.transfer.progress import Progress, State, Written
 from casty_es.audit.transfer.report import TransferReport
 from casty_es.audit.transfer.source import MovedError, Source, take_cut
+from casty_es.background import looked_at
 from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalUnavailableError
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
@@ -205,6 +206,7 @@ class _Export:
             self._progress.save(state)
 
         self._flushing = asyncio.create_task(asyncio.to_thread(write), name="casty-export-write")
+        self._flushing.add_done_callback(looked_at)  # an export that fails elsewhere does not wait for it
 
     async def _settle(self) -> None:
         """Wait until what was handed to the thread is written."""

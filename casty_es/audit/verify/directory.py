@@ -55,7 +55,9 @@ def _wrong_place(row: DirectoryRow, slot: int, place: int | None) -> str | None:
     if row.slot != row.id >> ENTITY_NUMBER_BITS:
         return f"The directory says slot {row.slot} of an entity whose number is of slot {slot}."
     if place is None:
-        return f"The structure {row.kind} {row.name!r} is not recorded, although it has entities."
+        return (
+            f"The structure {row.kind} {row.name!r} is not recorded, although it has entities: see `casty-es doctor`."
+        )
     if place != slot:
         return f"By its name and the recorded shards, {row.kind} {row.name!r} {row.key!r} belongs to slot {place}."
     return None

@@ -34,7 +34,14 @@ _LARGEST_NUMBER: Final = 1 << 28
 UNTOLD, DEAD, ALIVE = 0, 1, 2
 
 # Of these kinds the last event of these types says whether the entity exists; of the others only their state does.
-_ALIVE_TYPES: Final = {"counter.incremented", "counter.decremented", "map.put", "set.added", "queue.enqueued"}
+_ALIVE_TYPES: Final = {
+    "counter.incremented",
+    "counter.decremented",
+    "map.put",
+    "set.added",
+    "queue.enqueued",
+    "queue.given_back",
+}
 _DEAD_TYPES: Final = {"counter.destroyed", "map.deleted", "set.destroyed", "queue.destroyed", "entity.redacted"}
 
 Type = tuple[bytes, int, int]

@@ -19,6 +19,7 @@ from casty_es.audit.verify.workers import Job, in_processes
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
+from casty_es.replay import slots_ahead, told_ahead
 
 __all__ = ["verify"]
 
@@ -95,6 +96,7 @@ async def verify(
             report.findings += await database
         if len(chosen) == meta.slots:
             done.complete()
+        report.notes += await _ahead(source, chosen)
         for anchor in anchors:
             try:
                 findings, notes = await check_anchor(source, meta, anchor, chosen)
@@ -154,6 +156,12 @@ def _notes(*, anchored: bool, resumed: bool, chosen: int, meta: Meta) -> list[st
     if chosen < meta.slots:
         notes.append(f"{chosen} of {meta.slots} slots were looked at.")
     return notes
+
+
+async def _ahead(journal: EventJournal, slots: Sequence[int]) -> list[str]:
+    ahead = await slots_ahead(journal, slots)
+    why = "A clock that was far ahead wrote there, and they say nothing of when those records were written."
+    return [f"{told_ahead(ahead)}. {why}"] if ahead else []
 
 
 def _unseen(report: Report) -> list[str]:

@@ -25,6 +25,7 @@ import msgspec
 from casty_es import CastyError, ClusteredActorSystem, Distributed, Settings
 from casty_es.client import ClusterClient
 from casty_es.journal.sql import SqlJournal
+from tests import short_leases  # noqa: F401 - imported for what it does
 from tests.faults.mixed import Caller
 from tests.faults.recording import Recorder, to_line
 

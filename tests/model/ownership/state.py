@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .rules import Rule
+from tests.model.check import Model as AnyModel
 
 __all__ = [
     "INCARNATION",
@@ -130,6 +130,7 @@ class Faults(NamedTuple):
     unknowns: int = 0
     takes: int = 0
     losses: int = 0
+    closes: int = 0
 
 
 class State(NamedTuple):
@@ -165,23 +166,17 @@ class Op(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Model:
-    """One configuration to explore: what the gateways do, what may go wrong, and the rules that are switched off."""
+class Model(AnyModel["State"]):
+    """One configuration: what the gateways do, and what may go wrong."""
 
-    name: str
     scripts: tuple[tuple[Op, ...], ...]
     faults: Faults
     before: tuple[str, ...] = ()  # effects that are in the log from the beginning
-    off: frozenset[Rule] = frozenset()
     ops: dict[str, Op] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         ops = {op.command: op for script in self.scripts for op in script}
         object.__setattr__(self, "ops", {**ops, **{command: Op("put", command) for command in self.before}})
-
-    def keeps(self, rule: Rule) -> bool:
-        """Tell whether a rule is in force."""
-        return rule not in self.off
 
     def key(self, command: str) -> str:
         """Give what a command is found by: its idempotency key, or its own id."""

@@ -2,55 +2,60 @@
 
 from __future__ import annotations
 
-from .rules import Rule
-from .state import Faults, Model, Op
+from tests.model.check import Part
 
-__all__ = ["CONFIGURATIONS", "RULES"]
+from .model import Ownership
+from .rules import Rule
+from .state import Faults, Op
+
+__all__ = ["OWNERSHIP"]
 
 _PUT = Op("put", "A", sends=2)
 
-CONFIGURATIONS = {
+_MODELS = {
     model.name: model
     for model in (
         # One command, and everything that can happen to it.
-        Model("retries", ((Op("put", "A", sends=3),),), Faults(cuts=1, freezes=1, unknowns=1, takes=2)),
-        Model("crashes", ((_PUT,),), Faults(cuts=1, freezes=1, crashes=1, unknowns=1, takes=2)),
+        Ownership("retries", ((Op("put", "A", sends=3),),), Faults(cuts=1, freezes=1, unknowns=1, takes=2)),
+        Ownership("crashes", ((_PUT,),), Faults(cuts=1, freezes=1, crashes=1, unknowns=1, takes=2)),
         # One node loses the slot, the other takes it, and it comes back; the frames of the first time still wait.
-        Model("comeback", ((_PUT,),), Faults(freezes=2, takes=2, cuts=1)),
+        Ownership("comeback", ((_PUT,),), Faults(freezes=2, takes=2, cuts=1)),
         # Two callers; the second reads what the first wrote, or is shown what never comes about.
-        Model("reads", ((_PUT,), (Op("read", "R"),)), Faults(freezes=1, crashes=1, takes=2)),
-        Model("two reads", ((Op("put", "A"),), (Op("read", "R"), Op("read", "S"))), Faults(freezes=1, takes=1)),
+        Ownership("reads", ((_PUT,), (Op("read", "R"),)), Faults(freezes=1, crashes=1, takes=2)),
+        Ownership("two reads", ((Op("put", "A"),), (Op("read", "R"), Op("read", "S"))), Faults(freezes=1, takes=1)),
         # What a command does depends on what another one did before it.
-        Model("queue", ((Op("put", "A"),), (Op("take", "T", sends=2),)), Faults(freezes=1, unknowns=1, takes=1)),
+        Ownership("queue", ((Op("put", "A"),), (Op("take", "T", sends=2),)), Faults(freezes=1, unknowns=1, takes=1)),
         # A commit group behind an append whose outcome is unknown.
-        Model("two puts", ((Op("put", "A"),), (Op("put", "B", sends=2),)), Faults(unknowns=1, cuts=1, takes=0)),
+        Ownership("two puts", ((Op("put", "A"),), (Op("put", "B", sends=2),)), Faults(unknowns=1, cuts=1, takes=0)),
         # A caller that gives up waiting withdraws its request, and tells by the answer whether it happened.
-        Model(
+        Ownership(
             "withdrawal",
             ((_PUT, Op("withdraw", "W", of="A")),),
             Faults(cuts=1, freezes=1, unknowns=1, takes=2),
         ),
+        # A caller's node or client is closed while its command is on the way.
+        Ownership("closing", ((_PUT,),), Faults(cuts=1, freezes=1, unknowns=1, takes=1, closes=1)),
         # Two commands under one idempotency key.
-        Model(
+        Ownership(
             "keyed puts",
             ((Op("put", "K1", key="k"),), (Op("put", "K2", key="k"),)),
             Faults(freezes=1, cuts=1, unknowns=1, takes=1),
         ),
-        Model(
+        Ownership(
             "keyed takes",
             ((Op("take", "K1", key="k"), Op("take", "K2", key="k")), (Op("put", "A"),)),
             Faults(freezes=1, takes=1),
         ),
         # The database loses what it had committed, and what it holds afterwards looks like what was there before.
-        Model("lossy", ((_PUT,),), Faults(freezes=1, takes=1, losses=1), before=("Z",)),
-        Model(
+        Ownership("lossy", ((_PUT,),), Faults(freezes=1, takes=1, losses=1), before=("Z",)),
+        Ownership(
             "lossy reads", ((Op("put", "A"),), (Op("read", "R"),)), Faults(freezes=1, takes=1, losses=1), before=("Z",)
         ),
     )
 }
 
 # Where each rule is switched off: the configuration in which it is needed soonest, or shows best.
-RULES = {
+_RULES = {
     Rule.EPOCH_REFUSED: "comeback",
     Rule.ONLY_LOCATE_TAKES: "comeback",
     Rule.PREDECESSOR: "crashes",
@@ -71,6 +76,7 @@ RULES = {
     Rule.OUTCOME_EVERY_EPOCH: "comeback",
     Rule.OUTCOME_HIGHEST_EPOCH: "comeback",
     Rule.TIMEOUT_EVERY_SEND: "crashes",
+    Rule.CLOSING_EVERY_SEND: "closing",
     Rule.KEY_LOOKED_UP: "keyed puts",
     Rule.KEY_CONCLUDED: "keyed takes",
     Rule.PROOF_AFTER_ARRIVAL: "two reads",
@@ -79,3 +85,5 @@ RULES = {
     Rule.COMMITTED_STATE: "two reads",
     Rule.INCARNATION: "lossy",
 }
+
+OWNERSHIP = Part("Who owns a slot, and what is done once", _MODELS, _RULES)

@@ -25,6 +25,8 @@ def gateway_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
                 yield from _takes(m, s, g, n, op, who)
         if gateway.phase == "open" and gateway.sends:
             yield _deadline(m, s, g, op, who)
+            if s.faults.closes:
+                yield _closes(m, s, g, op, who)
         if gateway.phase == "unknown":
             yield from _asks(m, s, g, op, who)
 
@@ -140,6 +142,19 @@ def _deadline(m: Model, s: State, g: int, op: Op, who: str) -> tuple[str, State]
         return f"{who} reaches the deadline of {op.command}", after
     after = s._replace(gateways=replaced(s.gateways, g, gateway._replace(phase="unknown")))
     return f"{who} tells its caller that the outcome of {op.command} is unknown", after
+
+
+def _closes(m: Model, s: State, g: int, op: Op, who: str) -> tuple[str, State]:
+    """Close, which ends everything that its callers wait for."""
+    gateway = s.gateways[g]
+    s = s._replace(
+        gateways=replaced(s.gateways, g, _next(gateway, len(m.scripts[g]) - gateway.step)),
+        faults=s.faults._replace(closes=s.faults.closes - 1),
+    )
+    if gateway.refused == gateway.sends or not m.keeps(Rule.CLOSING_EVERY_SEND):
+        after = s._replace(denied=s.denied | {op.command})
+        return f"{who} is closed, and tells its caller that {op.command} did not happen", after
+    return f"{who} is closed, and tells its caller that the outcome of {op.command} is unknown", s
 
 
 def _asks(m: Model, s: State, g: int, op: Op, who: str) -> Iterator[tuple[str, State]]:

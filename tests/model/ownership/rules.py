@@ -30,6 +30,7 @@ class Rule(enum.Enum):
     OUTCOME_EVERY_EPOCH = "That lease record is later than every epoch sent under, not only the first"
     OUTCOME_HIGHEST_EPOCH = "That lease record is later than every epoch sent under, not only the last"
     TIMEOUT_EVERY_SEND = "A plain timeout is told only if every send was refused, not only the newest"
+    CLOSING_EVERY_SEND = "Who closes tells 'it did not happen' only if nothing was sent or every send was refused"
     KEY_LOOKED_UP = "A command with an idempotency key is looked up before it is decided"
     KEY_CONCLUDED = "A keyed decision without an event appends its reply"
     PROOF_AFTER_ARRIVAL = "The proof of a read is sent after the read arrived"

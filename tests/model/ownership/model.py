@@ -10,15 +10,45 @@ from .nodes import lose, node_steps, settle_unknown
 from .rules import Rule
 from .state import Append, Link, Log, Model, Node, State
 
-__all__ = ["judged", "steps", "tidied"]
+__all__ = ["Ownership"]
 
 
-def steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
-    """Give every step from a state, described in words, with the state it leads to."""
-    yield from gateway_steps(m, s)
-    yield from node_steps(m, s)
-    yield from _database(m, s)
-    yield from _faults(m, s)
+class Ownership(Model):
+    """Nodes that own a slot, gateways that send commands, and the database."""
+
+    def steps(self, s: State) -> Iterator[tuple[str, State]]:
+        """Return every step: those of gateways, nodes and the database, and the faults."""
+        yield from gateway_steps(self, s)
+        yield from node_steps(self, s)
+        yield from _database(self, s)
+        yield from _faults(self, s)
+
+    def tidied(self, s: State) -> State:
+        """Forget appends that can never be committed."""
+        if s.orphans and self.keeps(Rule.PREDECESSOR) and self.keeps(Rule.PREDECESSOR_HASH):
+            orphans = tuple(append for append in s.orphans if append.names == s.log)
+            if len(orphans) != len(s.orphans):
+                s = s._replace(orphans=orphans)
+        return s
+
+    def judged(self, s: State) -> str:
+        """Say what is wrong with a state, or nothing.
+
+        No effect twice; nothing told "done", or shown by a read, that is not in the log and cannot come there any more;
+        nothing in the log that somebody was told had not happened. Stale reads are noticed where they are answered.
+        """
+        if s.bad:
+            return s.bad
+        done = [self.key(command) for command in effects(s.log)]
+        if len(set(done)) != len(done):
+            return f"doubled effect: {', '.join(sorted({key for key in done if done.count(key) > 1}))}"
+        by_id = {*done, *effects(s.log)}
+        if s.denied & by_id:
+            return f"false 'not executed': {', '.join(sorted(s.denied & by_id))} is in the log"
+        lost = s.told.difference(done, s.excused)
+        if lost and not all(_possible(self, s, key) for key in lost):
+            return f"lost acknowledgement: {', '.join(sorted(lost))} is not in the log"
+        return ""
 
 
 # The database
@@ -123,36 +153,7 @@ def _cut(s: State, i: int) -> Iterator[tuple[str, State]]:
         yield f"{where}, with its frames in the node's buffer", s._replace(links=replaced(s.links, i, kept))
 
 
-# What is equal, and what is wrong
-
-
-def tidied(m: Model, s: State) -> State:
-    """Forget what can make no difference any more: appends that can never be committed, replies nobody waits for."""
-    if s.orphans and m.keeps(Rule.PREDECESSOR) and m.keeps(Rule.PREDECESSOR_HASH):
-        orphans = tuple(append for append in s.orphans if append.names == s.log)
-        if len(orphans) != len(s.orphans):
-            s = s._replace(orphans=orphans)
-    return s
-
-
-def judged(m: Model, s: State) -> str:
-    """Say what is wrong with a state, or nothing.
-
-    No effect twice; nothing told "done", or shown by a read, that is not in the log and cannot come there any more;
-    nothing in the log that somebody was told had not happened. Stale reads are noticed where they are answered.
-    """
-    if s.bad:
-        return s.bad
-    done = [m.key(command) for command in effects(s.log)]
-    if len(set(done)) != len(done):
-        return f"doubled effect: {', '.join(sorted({key for key in done if done.count(key) > 1}))}"
-    by_id = {*done, *effects(s.log)}
-    if s.denied & by_id:
-        return f"false 'not executed': {', '.join(sorted(s.denied & by_id))} is in the log"
-    lost = s.told.difference(done, s.excused)
-    if lost and not all(_possible(m, s, key) for key in lost):
-        return f"lost acknowledgement: {', '.join(sorted(lost))} is not in the log"
-    return ""
+# What is wrong
 
 
 def _possible(m: Model, s: State, key: str) -> bool:

@@ -1,0 +1,173 @@
+"""What a node or a client is made with, checked before anything is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ssl import SSLContext
+from typing import Final
+from uuid import UUID
+
+from casty_es.config import Settings
+from casty_es.domain.catalog import CATALOG
+from casty_es.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError, Sent
+from casty_es.journal.port import EventJournal
+from casty_es.journal.sql import SqlJournal
+from casty_es.journal.urls import database_url
+from casty_es.names import check_sequence, check_text
+from casty_es.printing import printed
+
+__all__ = ["check_client", "check_place", "check_question", "check_system"]
+
+_LARGEST_PORT: Final = 65_535
+_LONGEST_HOST: Final = 253  # a name in the DNS
+_CLOCKS: Final = ("now", "new_id", "salt", "offload")
+# A holder takes its lease for lost when two thirds of it have passed without an answer, and an owner that fell silent
+# is replaced when its session has ended: below this, every such end takes all locks and permits with it.
+SESSIONS_PER_LEASE = 1.5
+
+
+def check_system(
+    *,
+    journal: object,
+    advertise: object,
+    secret: object,
+    ssl: object,
+    session_url: object,
+    settings: object,
+    runtime: object,
+) -> None:
+    """Refuse what a node cannot be made with.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidArgumentError
+        One of them is not what it should be.
+    ConfigurationError
+        Two settings contradict each other.
+    """
+    if journal is not None and (isinstance(journal, type) or not isinstance(journal, EventJournal)):
+        raise InvalidTypeError(
+            f"journal must be an EventJournal such as SqlJournal(url), not {type(journal).__name__}. "
+            f"Nothing was started."
+        )
+    if isinstance(advertise, tuple):
+        if len(advertise) != 2:  # noqa: PLR2004 - a host and a port
+            raise InvalidArgumentError(
+                f"advertise is a host and a port, not {printed(advertise)}. Nothing was started."
+            )
+        check_place(*advertise, lowest=1)
+    elif advertise is not None:
+        check_text(advertise, "advertise", _LONGEST_HOST)
+    if secret is not None:
+        _check_secret(secret)
+    if ssl is not None and not (
+        isinstance(ssl, tuple) and [isinstance(one, SSLContext) for one in ssl] == [True, True]
+    ):
+        raise InvalidTypeError(
+            f"ssl must be two SSLContexts, for connections that come in and that go out, not {type(ssl).__name__}. "
+            f"Nothing was started."
+        )
+    if session_url is not None:
+        database_url(session_url)  # type: ignore[arg-type]
+    _check_common(settings, runtime)
+    if isinstance(journal, SqlJournal) and journal.file is None:
+        _check_lease(settings if isinstance(settings, Settings) else Settings())
+
+
+def check_client(
+    *, contact_points: object, secret: object, ssl: object, settings: object, runtime: object
+) -> list[str]:
+    """Return the addresses of the contact points, after refusing what a client cannot be made with.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidArgumentError
+        One of them is not what it should be.
+    """
+    points = [_address(point) for point in contact_points] if isinstance(contact_points, Iterable) else []
+    if not points:
+        raise InvalidArgumentError(
+            f"A client needs contact points such as [('10.0.0.5', 7400)], not {printed(contact_points)}. "
+            f"Nothing was started."
+        )
+    _check_secret(secret)
+    if ssl is not None and not isinstance(ssl, SSLContext):
+        raise InvalidTypeError(f"ssl must be an SSLContext, not {type(ssl).__name__}. Nothing was started.")
+    _check_common(settings, runtime)
+    return points
+
+
+def check_question(command_id: object, sent: object, slots: int | None = None) -> None:
+    """Refuse to look for what cannot be a command.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidArgumentError
+        ``command_id`` and ``sent`` are not an ``OutcomeUnknownError``'s.
+    """
+    if not isinstance(command_id, UUID) or not isinstance(sent, Sent):
+        raise InvalidTypeError(
+            f"outcome takes the error's command_id and sent, not {type(command_id).__name__} and "
+            f"{type(sent).__name__}. Nothing was read."
+        )
+    if check_text(sent.kind, "kind", _LONGEST_HOST) not in CATALOG:
+        raise InvalidArgumentError(f"There is no structure of kind {printed(sent.kind)}. Nothing was read.")
+    for name in ("slot", "after", "term"):
+        check_sequence(getattr(sent, name), name)
+    if slots is not None and sent.slot >= slots:
+        raise InvalidArgumentError(f"The journal has {slots} slots, and no slot {sent.slot}. Nothing was read.")
+
+
+def _check_common(settings: object, runtime: object) -> None:
+    if settings is not None and not isinstance(settings, Settings):
+        raise InvalidTypeError(f"settings must be Settings(…), not {type(settings).__name__}. Nothing was started.")
+    if runtime is not None and not all(callable(getattr(runtime, name, None)) for name in _CLOCKS):
+        raise InvalidTypeError(
+            f"runtime must have the methods {', '.join(_CLOCKS)}; a {type(runtime).__name__} has not. Nothing was "
+            f"started."
+        )
+
+
+def _check_lease(settings: Settings) -> None:
+    if settings.lease_seconds < SESSIONS_PER_LEASE * settings.session_seconds:
+        raise ConfigurationError(
+            f"lease_seconds is {settings.lease_seconds:g}, and session_seconds {settings.session_seconds:g}: when a "
+            f"node falls silent, every lock and permit would be lost before another takes over. Nothing was started. "
+            f"Make lease_seconds at least {SESSIONS_PER_LEASE:g} times session_seconds."
+        )
+
+
+def _check_secret(secret: object) -> None:
+    if not isinstance(secret, bytes):
+        raise InvalidTypeError(f"secret must be bytes, not {type(secret).__name__}. Nothing was started.")
+    if not secret:
+        raise InvalidArgumentError("secret must not be empty; the cluster's is needed. Nothing was started.")
+
+
+def check_place(host: object, port: object, *, lowest: int = 0) -> tuple[str, int]:
+    """Return a host and a port as they are written down and listened at.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidArgumentError
+        They are not a name or address and a number of 16 bits.
+    """
+    name = check_text(host, "host", _LONGEST_HOST)
+    if isinstance(port, bool) or not isinstance(port, int):
+        raise InvalidTypeError(f"port must be an int, not {type(port).__name__}. Nothing was started.")
+    if not lowest <= int.__int__(port) <= _LARGEST_PORT:
+        raise InvalidArgumentError(
+            f"port must be from {lowest} to {_LARGEST_PORT}, not {printed(port)}. Nothing was started."
+        )
+    return name, int.__int__(port)
+
+
+def _address(point: object) -> str:
+    match point:
+        case (str(host), int(port)) if host and not isinstance(port, bool) and 0 < port <= _LARGEST_PORT:
+            return f"{check_text(host, 'the host of a contact point', _LONGEST_HOST)}:{int.__int__(port)}"
+        case _:
+            raise InvalidArgumentError(
+                f"A contact point is a host and a port such as ('10.0.0.5', 7400), not {printed(point)}. "
+                f"Nothing was started."
+            )
