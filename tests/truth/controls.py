@@ -9,10 +9,13 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from casty_es.actors.pending import Pending
-from casty_es.errors import NotDoneError
+from casty_es.domain.queue import Peek
+from casty_es.errors import UsageError
+from casty_es.gateway.asking import Gateway
 from casty_es.gateway.journey import Journey
 from casty_es.gateway.routing import Route
+from casty_es.handles.renewals import Renewals
+from casty_es.verdicts import Evidence
 
 from .operations import ROWS
 from .runs import Fresh, of_way, run, run_processes
@@ -33,8 +36,8 @@ class Control(NamedTuple):
     ----------
     title : str
         What is taken out.
-    take_out : tuple[str, Any]
-        The dotted name of a function, and what stands in its place.
+    take_out : tuple[tuple[str, Any], ...]
+        The dotted names of functions, and what stands in their places.
     place : tuple[str, str]
         The journal, and the way to the owner.
     family : str
@@ -46,7 +49,7 @@ class Control(NamedTuple):
     """
 
     title: str
-    take_out: tuple[str, Any]
+    take_out: tuple[tuple[str, Any], ...]
     place: tuple[str, str]
     family: str
     operation: str
@@ -78,42 +81,99 @@ def assert_red(fresh: Fresh, control: Control, *, seed: int = 1) -> None:
     raise AssertionError(f"{control.title}: nothing was found in {interrupted} interrupted operations")
 
 
-def _time_out_of_doubt(pending: Pending) -> None:
-    """Tell every caller whose time is up that it did not happen."""
-    if not pending.future.done():
-        pending.future.set_exception(NotDoneError("It did not happen."))
-
-
-async def _step_out_in_silence(*_: object) -> None:
-    """Withdraw nothing."""
-
-
 def _never_a_repeat(journey: Journey, route: Route | None) -> None:
     journey.route = route
     if route is not None:
         journey.slot, journey.after, journey.sent_under = route.slot, 0, route.term
 
 
+def _deny(evidence: Evidence) -> UsageError:
+    return UsageError(f"{evidence.what} did not happen.")
+
+
+async def _hang_up(gateway: Gateway) -> None:
+    """Close without waiting for the answers to what was sent."""
+    gateway.closed = True
+
+
+async def _undo_nothing(*_: object) -> None:
+    """Leave what a cancelled caller asked for as it is."""
+
+
+async def _give_nothing_back(renewals: Renewals) -> None:
+    """Close without withdrawing what stands in line or is held."""
+    await renewals.stop()
+
+
+def _look(*_: object) -> Peek:
+    """Return a command that changes nothing."""
+    return Peek()
+
+
+_ALWAYS_SURE: Final = ("casty_es.verdicts.Evidence.denies", property(lambda _: True))
+_NO_UNDO: Final = ("casty_es.gateway.asking.Gateway._undone", _undo_nothing)
+_NO_GIVING_BACK: Final = ("casty_es.handles.renewals.Renewals.close", _give_nothing_back)
+_LATER: Final = "cancelled after a time"
+_STUCK: Final = "held or in line by nobody"
+_FALSE: Final = "told not done, and it was"
+
 CONTROLS: Final = (
+    Control("doubt, when the time is up", (_ALWAYS_SURE,), ("memory", "local"), "slow commits", "counter.", _FALSE),
     Control(
-        "doubt when the time is up",
-        ("casty_es.actors.pending.Pending.time_out", _time_out_of_doubt),
-        ("memory", "local"),
-        "slow commits",
+        "doubt, when the caller is closed",
+        (("casty_es.verdicts.closed", _deny), ("casty_es.gateway.asking.Gateway.close", _hang_up)),
+        ("sqlite", "client"),
+        "caller closed",
         "counter.",
-        "told not done, and it was",
+        _FALSE,
     ),
     Control(
-        "the withdrawal of who waits no more",
-        ("casty_es.handles.waiting.WaitingHandle._stepped_out", _step_out_in_silence),
+        "doubt, when a reply cannot be read",
+        (("casty_es.verdicts.unsettled", _deny),),
+        ("sqlite", "client"),
+        "reply garbled",
+        "set.",
+        _FALSE,
+    ),
+    Control(
+        "giving items back",
+        (_NO_UNDO,),
+        ("sqlite", "local"),
+        "cancelled at a turn",
+        "queue.dequeue",
+        "an item is gone",
+    ),
+    Control(
+        "withdrawing for the cancelled", (_NO_UNDO,), ("memory", "local"), _LATER, "lock.acquire of a held", _STUCK
+    ),
+    Control(
+        "undoing what was granted",
+        (_NO_UNDO,),
         ("memory", "local"),
-        "cancelled after a time",
-        "lock.acquire of a held",
-        "held or in line by nobody",
+        "asyncio.timeout around it",
+        "semaphore.try",
+        _STUCK,
+    ),
+    Control("withdrawing at the close", (_NO_GIVING_BACK,), ("sqlite", "client"), "caller closed", "lock.acq", _STUCK),
+    Control(
+        "leaving a barrier at the close",
+        (_NO_GIVING_BACK,),
+        ("sqlite", "client"),
+        "caller closed",
+        "barrier.arrive alone",
+        "a barrier for two lets one through alone",
+    ),
+    Control(
+        "giving back what cannot be read",
+        (("casty_es.handles.queue.GiveBack", _look),),
+        ("memory", "local"),
+        "read as another type",
+        "queue.dequeue",
+        "an item is gone",
     ),
     Control(
         "the look behind a repeated command",
-        ("casty_es.gateway.journey.Journey._note", _never_a_repeat),
+        (("casty_es.gateway.journey.Journey._note", _never_a_repeat),),
         ("sqlite", "client"),
         "link cut, replies lost",
         "queue.enqueue",

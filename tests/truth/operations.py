@@ -305,9 +305,10 @@ ROWS: Final = (
     ),
 )
 
-# Queries change nothing. What an owner asks itself is asked by nobody else. A harmless command follows in the wake of
-# another one (a withdrawal, a renewal), and is interrupted with it. Upkeep is for operators; tests/audit interrupts it.
-_NOT_ASKED: Final = (Query, Internal, Harmless, upkeep.Redact)
+# Queries change nothing. What an owner asks itself is asked by nobody else. Some commands follow in the wake of another
+# one (a withdrawal, a renewal, the giving back of an item), and are interrupted with it. Upkeep is for operators;
+# tests/audit interrupts it.
+_NOT_ASKED: Final = (Query, Internal, Harmless, queue.GiveBack, upkeep.Redact)
 
 
 def uncovered() -> set[type[Command]]:

@@ -58,5 +58,6 @@ def test_a_process_that_is_gone_leaves_nothing_behind(place: tuple[str, str], fa
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda one: f"{one.title}-{one.place[0]}")
 def test_without_a_safeguard_the_suite_is_red(control: Control, fresh: Fresh, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a safeguard that is taken out, when operations are interrupted, then the oracle says what belongs to it."""
-    monkeypatch.setattr(*control.take_out)
+    for name, instead in control.take_out:
+        monkeypatch.setattr(name, instead)
     assert_red(fresh, control)
