@@ -10,7 +10,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from casty_es.domain.queue import Peek
-from casty_es.errors import UsageError
+from casty_es.errors import NotDoneError
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.journey import Journey
 from casty_es.gateway.routing import Route
@@ -87,8 +87,8 @@ def _never_a_repeat(journey: Journey, route: Route | None) -> None:
         journey.slot, journey.after, journey.sent_under = route.slot, 0, route.term
 
 
-def _deny(evidence: Evidence) -> UsageError:
-    return UsageError(f"{evidence.what} did not happen.")
+def _deny(evidence: Evidence) -> NotDoneError:
+    return NotDoneError(f"{evidence.what} did not happen.")
 
 
 async def _hang_up(gateway: Gateway) -> None:
