@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Report"]
 
-_UNHEARD: Final = "an exception that nobody retrieved"
+_UNHEARD: Final = "an exception that nobody should see"
 _MOST_FINDINGS: Final = 1_000
 
 

@@ -62,7 +62,7 @@ class World:
         How long things may take to settle, in seconds; far less than a lease. A fresh caller has what nobody holds
         within it.
     unheard : list[str]
-        What the event loop was told of exceptions that nobody retrieved.
+        Exceptions that nobody retrieved, as the event loop was told of them, and those that closing raised.
     """
 
     def __init__(
@@ -141,13 +141,19 @@ class World:
 
     async def close_node(self, which: str) -> None:
         """Close a node in order."""
-        await self._systems.pop(which).__aexit__(None, None, None)
+        await self._closed(self._systems.pop(which))
 
     async def close_client(self) -> None:
         """Close the client in order."""
         client, self._client = self._client, None
         if client is not None:
-            await client.__aexit__(None, None, None)
+            await self._closed(client)
+
+    async def _closed(self, one: ClusteredActorSystem | ClusterClient) -> None:
+        try:
+            await one.__aexit__(None, None, None)
+        except Exception as error:  # noqa: BLE001 - whatever it is, closing must not raise it
+            self.unheard.append(f"closing raised {error!r}")
 
     async def close_caller(self) -> None:
         """Close the caller's node or client in order."""
