@@ -132,11 +132,17 @@ async def _cancel_in_time(scene: Scene, dice: Random, *, seconds: float) -> None
         loop.call_later(dice.uniform(seconds / 2, seconds), task.cancel)
 
 
-async def _time_out(scene: Scene, dice: Random, *, milliseconds: int, by: str, slow: bool) -> None:
-    """Let the caller's own patience end about when the handle's does."""
+async def _time_out(
+    scene: Scene, dice: Random, *, milliseconds: int, by: str, slow: bool = False, cut: bool = False
+) -> None:
+    """Let the caller's own patience end about when the handle's does; the link may be lost just before."""
     seconds = _SHORT + milliseconds / 1000
     if slow:
         scene.world.delay = lambda: dice.uniform(0, 2 * _SHORT)
+
+    if cut:
+        before = dice.uniform(-0.005, 0.01)
+        asyncio.get_running_loop().call_later(_SHORT - before, scene.world.proxy.break_all)
 
     async def timeout(call: Awaitable[Any]) -> Any:
         async with asyncio.timeout(seconds):
@@ -230,6 +236,9 @@ def _timeouts() -> Iterator[Interruption]:
                 strike = partial(_time_out, milliseconds=milliseconds, by=by, slow=slow)
                 moment = f"{milliseconds:+d} ms{', slow commits' if slow else ''}"
                 yield Interruption(f"asyncio.{by} around it", moment, _ALL, strike, _SHORT, cancels=True)
+            strike = partial(_time_out, milliseconds=milliseconds, by=by, cut=True)
+            family = f"asyncio.{by} as the link is cut"
+            yield Interruption(family, f"{milliseconds:+d} ms", _CLUSTER, strike, _SHORT, cancels=True)
     for _ in range(8):
         yield Interruption("slow commits", "0 to 150 ms", _ALL, _slow, _SHORT)
 
