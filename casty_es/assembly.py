@@ -8,6 +8,7 @@ from typing import Final
 from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
 from casty_es.cluster.membership import Membership
+from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
 from casty_es.cluster.topology import Topology
@@ -55,7 +56,17 @@ class NodeParts:
         self.identity = identity
         self.slots = meta.slots
         self.clock = CheckedClock(runtime, journal, settings.max_clock_ahead_seconds)
-        self.owner = Owner(journal, meta, manager, self.clock, settings, node_id=node_id, ended=self.ended)
+        self.owner = Owner(
+            journal,
+            meta,
+            manager,
+            self.clock,
+            settings,
+            node_id=node_id,
+            ended=self.ended,
+            process=identity.process,
+            connected=self._connected,
+        )
         self.dialer = dialer
         self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
         self.membership = Membership(
@@ -64,10 +75,12 @@ class NodeParts:
             runtime,
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
+            looked=self.owner.mourn,
             changed=self._looked,
             ended=self.ended,
         )
-        self.service = NodeService(self.owner, self.membership, journal, meta, settings)
+        self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
+        self.service = NodeService(self.owner, self.membership, self.outcomes, journal, meta, settings)
         self.listener: Listener | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, node_id=node_id)
@@ -96,6 +109,9 @@ class NodeParts:
             _LOG.critical("Node %s stops: %s. Close the system and start it again.", self.identity.node_id, why)
             self.gateway.closed = True
             self.owner.stop()
+
+    def _connected(self, process_id: str) -> bool:
+        return self.listener is not None and self.listener.serves(process_id)
 
     def abandon_after_fork(self) -> None:
         """Let go of what belongs to the parent process."""

@@ -24,6 +24,7 @@
     │   └── PeerRefusedError          one of the two refused the other: secret, system, version, or what was sent
     └── JournalError                  everything that the journal says
         ├── JournalUnavailableError   the database cannot be reached or written
+        │   └── JournalMovedError     the SQLite file at the path is not the one that is open
         ├── SchemaError               the tables are missing, too old or too new
         ├── AppendRejectedError       the database refused the append; nothing was written
         │   └── ConflictError         the slot's head is not the one the append named
@@ -56,6 +57,7 @@ __all__ = [
     "InvalidValueError",
     "JournalCorruptError",
     "JournalError",
+    "JournalMovedError",
     "JournalRegressedError",
     "JournalUnavailableError",
     "LeaseLostError",
@@ -244,6 +246,10 @@ class JournalError(CastyError):
 
 class JournalUnavailableError(JournalError):
     """The database cannot be reached, opened or written. Nothing was written."""
+
+
+class JournalMovedError(JournalUnavailableError):
+    """The SQLite file at the path, its log or its index is not the one that a process has open. All work is refused."""
 
 
 class SchemaError(JournalError):

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from casty_es.arguments import check_place, check_question, check_system
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
 from casty_es.background import finished
-from casty_es.cluster.outcome import CommandOutcome, find_outcome
+from casty_es.cluster.outcome import CommandOutcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import ConfigurationError, NotDoneError, Sent, UsageError
@@ -133,7 +133,8 @@ class ClusteredActorSystem:
         if self._node is not None:
             raise UsageError("The system is running already. Use it, or make another one.")
         meta = await self.journal.open()
-        identity = Identity(system=self.name, node_id=self._node_id or str(uuid4()))
+        process = uuid4()
+        identity = Identity(system=self.name, node_id=self._node_id or str(process), process_id=process.hex)
         manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
         try:
             dialer = await self._dialer(identity)
@@ -272,15 +273,18 @@ class ClusteredActorSystem:
         Returns
         -------
         CommandOutcome
-            ``executed`` with its reply, ``not executed``, or ``unknown`` as long as nobody can say.
+            ``executed`` with its reply, or ``not executed``. Asking settles it: a slot that nobody holds is taken, the
+            owner of another one is asked to make sure. ``unknown`` only while that owner lives and cannot be reached,
+            or when retention has cut the place where the command would stand.
 
         Raises
         ------
         JournalUnavailableError
             The journal cannot be read.
         """
-        check_question(command_id, sent, self._running().slots)
-        return await find_outcome(self.journal, command_id, sent)
+        node = self._running()
+        check_question(command_id, sent, node.slots)
+        return await node.outcomes.find(command_id, sent)
 
     def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
         """Return a ref that routes ``ShardEnvelope`` to the named region."""

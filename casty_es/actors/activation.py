@@ -9,7 +9,8 @@
    structure that is not recorded never gets into memory. Queries are answered from what was just read, as nobody can
    have written it; it is looked up again for the next one, because another node may record it, under another number.
 5. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
-   refused. A query that is addressed to nobody is answered from what was just read.
+   refused. A query that is addressed to nobody is answered from what was just read, unless somebody holds something
+   there or stands in line.
 """
 
 from __future__ import annotations
@@ -373,12 +374,19 @@ class Activator:
         self._activated(entity, cold.pendings)
 
     def _answer(self, cold: _Cold, entity: Entity) -> None:
-        """Answer queries from a state that was read after they arrived; nothing else is decided on it."""
+        """Answer queries from a state that was read after they arrived; nothing else is decided on it.
+
+        What the dead hold is free: of requests only an owner can tell.
+        """
         self._refuse([cold])
+        claims = entity.kind.claims
+        owned = claims is not None and any(True for _ in claims(entity.committed))
         later = []
         for number, pending in enumerate(cold.pendings):
             if not isinstance(pending.command, Query) and not pending.shards:
                 pending.fail(self._refusals.of(entity.slot))  # nobody can say where it belongs
+            elif number < cold.asked and owned:
+                pending.fail(self._refusals.unowned(entity.slot))
             elif number < cold.asked and isinstance(pending.command, Query):
                 pending.settle(entity.kind.answer(entity.committed, pending.command))
             elif not pending.abandoned():

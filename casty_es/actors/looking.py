@@ -1,4 +1,4 @@
-"""Commands that look into the journal before they are decided: repeats, and those with an idempotency key.
+"""Commands that look before they are decided: repeats, and those with an idempotency key, look into the journal.
 
 1. While a command looks, what comes for its entity later waits, in order: a withdrawal must not overtake its request.
    Looks themselves run side by side.
@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Final
 
 from casty_es.actors.entity import Entity
@@ -55,7 +56,17 @@ class Looks:
         self._held.setdefault(entity.name, deque()).append(pending)
         self._slots[entity.name] = entity.slot
         if pending.looks:
-            self._errands.begin(self._look(entity, pending), name="casty-look")
+            self._begin(entity, pending, partial(self._settled, entity))
+
+    def hold_until(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
+        """Let a command look in a way of its own, and everything that comes for its entity wait for it."""
+        pending.looks = True
+        self._held.setdefault(entity.name, deque()).append(pending)
+        self._slots[entity.name] = entity.slot
+        self._begin(entity, pending, look)
+
+    def _begin(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
+        self._errands.begin(self._look(entity, pending, look), name="casty-look")
 
     @staticmethod
     def join(first: Pending, pending: Pending) -> None:
@@ -79,10 +90,13 @@ class Looks:
             return left_the_line()
         return reply
 
-    async def _look(self, entity: Entity, pending: Pending) -> None:
+    async def _settled(self, entity: Entity, pending: Pending) -> None:
+        if not await self._settled_by_key(entity, pending) and pending.repeat_after is not None:
+            await look_before_acting(self._journal, entity, pending)
+
+    async def _look(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
         try:
-            if not await self._settled_by_key(entity, pending) and pending.repeat_after is not None:
-                await look_before_acting(self._journal, entity, pending)
+            await look(pending)
         except Exception as error:  # noqa: BLE001 - it is the caller's to see
             if not isinstance(error, CastyError):
                 _LOG.exception("Looking for a command failed")

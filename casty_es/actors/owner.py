@@ -8,7 +8,9 @@
 4. Every command is in the pending table from its arrival until its outcome is known. A repeat of one that is there
    joins it; another repeat, and one with an idempotency key, looks into the journal before it is decided
    (``looking.py``), and what comes for that entity meanwhile waits.
-5. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
+5. For an entity with requests of other processes nothing is decided before it is known which of those are gone, and
+   their requests are over. Of those that die later the owner learns when it is told to look (``mourn``).
+6. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
    and told where to go.
 """
 
@@ -17,12 +19,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from casty_es.actors.activation import Activator
+from casty_es.actors.deaths import Deaths
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.looking import Looks
+from casty_es.actors.mourning import Mourning
 from casty_es.actors.pending import Marker, Pending, Stage
 from casty_es.actors.proofs import Prover
 from casty_es.actors.refusals import Refusals
@@ -32,8 +36,7 @@ from casty_es.actors.snapshotting import Snapshotter
 from casty_es.actors.waiters import Waiters
 from casty_es.actors.writer import Writer
 from casty_es.config import Settings
-from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import WAITING, Command
+from casty_es.domain.decider import WAITING, Command, Request
 from casty_es.errors import CastyError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.leases.port import LeaseManager
@@ -59,6 +62,10 @@ class Owner:
         What ``journal.open`` gave.
     ended : Callable[[str], None]
         Told why, when nothing can be written any more, although the owner was not closed.
+    process : str
+        What this process is called in its requests (``processes.py``); the lease records carry its id.
+    connected : Callable[[str], bool]
+        Tells whether a process has an open connection to this one, by its UUID in hexadecimal.
     """
 
     def __init__(
@@ -71,8 +78,11 @@ class Owner:
         *,
         node_id: str,
         ended: Callable[[str], None],
+        process: str,
+        connected: Callable[[str], bool],
     ) -> None:
         self._runtime = runtime
+        self._process = process
         self._settings = settings
         self.slots = [Slot(number) for number in range(meta.slots)]
         self.refusals = Refusals(node_id)
@@ -80,15 +90,15 @@ class Owner:
         self._table: dict[bytes, Pending] = {}
         self._draining: dict[Slot, list[Pending]] = {}
         self.leases = SlotLeases(
-            journal, manager, runtime, node_id=node_id, incarnation=meta.incarnation, lost=self._lost
+            journal, manager, runtime, node_id=node_id, process=process, incarnation=meta.incarnation, lost=self._lost
         )
         self._waiters = Waiters(
             lease_seconds=settings.lease_seconds,
-            expire=self._expire,
+            give=self._give,
             look_again=self._look_again,
             refusal=self.refusals.gone,
         )
-        self._prover = Prover(journal, lost=self._superseded, again=self._again)
+        self._prover = Prover(journal, lost=lambda slot: self.lose([slot]), again=self._again)
         self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
         self._writer = Writer(
             journal,
@@ -106,6 +116,9 @@ class Owner:
         )
         self._activator = Activator(journal, runtime, self.slots, self.refusals, activated=self._activated)
         self._looks = Looks(journal, self._looked)
+        deaths = Deaths(self.leases.session, connected, process=process)
+        self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
+        self.mourn = self._mourning.mourn
         self._closing = False
 
     # Commands
@@ -128,6 +141,7 @@ class Owner:
         repeat_after: int | None = None,
         idempotency_key: str | None = None,
         said: str | None = None,
+        process: str | None = None,
     ) -> Pending:
         """Take a command in; its pending's future gets the reply, or the error.
 
@@ -149,6 +163,8 @@ class Owner:
             The caller's own name for the operation.
         said : str | None
             What the caller said of itself, as JSON text (``context.py``).
+        process : str | None
+            What the caller's process is called; this one's own callers need not say so.
 
         Raises
         ------
@@ -163,7 +179,11 @@ class Owner:
             self.leases.refuse_regressed(slot)
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
+            self._waiters.hear(name, command)
             raise not_taken_in(self._settings.max_pending)
+        if isinstance(command, Request):
+            # Under a key it is whoever has the key that asks, after a restart, too.
+            command = command.made_by("" if idempotency_key is not None else process or self._process)
         pending = Pending(
             command,
             command_id,
@@ -191,10 +211,12 @@ class Owner:
     def _submit(self, name: EntityName, pending: Pending) -> None:
         entity = self._entities.get(name)
         if entity is None:
+            self._waiters.hear(name, pending.command)
             self._activator.add(name, pending)
             return
         self._entities.move_to_end(name)
         if pending.looks or self._looks.holds(name):
+            self._waiters.hear(name, pending.command)
             self._looks.hold(entity, pending)
         else:
             self._decide(entity, pending)
@@ -211,6 +233,7 @@ class Owner:
     def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
         self._entities[entity.name] = entity
         self._waiters.reconcile(entity)
+        self._mourning.begin(entity)
         for pending in pendings:
             self._submit(entity.name, pending)
         self._evict()
@@ -233,6 +256,8 @@ class Owner:
             pending.fail(self.refusals.of(entity.slot))
             return
         kind, command = entity.kind, pending.command
+        if kind.renewed is not None:
+            self._waiters.hear(entity.name, command)
         try:
             entry = None if pending.found else entity.decide(pending)
             reply = None if entry is not None else kind.answer(entity.state, command)
@@ -243,8 +268,6 @@ class Owner:
             return
         if pending.found:
             reply = self._looks.last_word(pending, reply)
-        if kind.renewed is not None and (renewed := kind.renewed(command)):
-            self._waiters.renew(renewed)
         if reply is WAITING:
             self._waiters.wait(entity, pending)
         elif entity.in_batch:
@@ -287,6 +310,20 @@ class Owner:
 
     async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
         """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""
+        await self._give_up(slots, self.leases.release, node_id, address)
+
+    async def fence(self, slot: Slot, term: int) -> None:
+        """Hold a slot under a later term, if it is held under this one: what was sent under it is settled then."""
+        if slot.term == term:
+            await self._give_up([slot], self.leases.take)
+
+    async def _give_up(
+        self,
+        slots: Collection[Slot],
+        then: Callable[[Collection[Slot]], Awaitable[None]],
+        node_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
         slots = [slot for slot in slots if slot.epoch and slot not in self._draining]
         for slot in slots:
             self._draining[slot] = []
@@ -294,7 +331,7 @@ class Owner:
         try:
             await self._drained(slots)
             self.lose(slots)
-            await self.leases.release(slots)
+            await then(slots)
         finally:
             for slot in slots:
                 for pending in self._draining.pop(slot):
@@ -314,24 +351,24 @@ class Owner:
         self._writer.lose(slots)
         self._looks.lose(slots)
 
-    def _superseded(self, slot: Slot) -> None:
-        self.lose([slot])
-
     def _lost(self, _reason: str) -> None:
         self._activator.forget_structures()
         self.lose([slot for slot in self.slots if slot.epoch])
 
     # What the parts ask for
 
-    def _expire(self, name: EntityName, slot: Slot, requests: tuple[str, ...]) -> asyncio.Future[Any]:
-        expire = CATALOG[name.kind].expire
-        assert expire is not None  # noqa: S101 - only kinds that have it know leases
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        # Leases are counted afresh in every epoch: what ran out in this one says nothing about the next.
-        pending = Pending(expire(requests), self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
-        self._table[pending.command_id] = pending
+    def _give(self, name: EntityName, slot: Slot, command: Command) -> asyncio.Future[Any]:
+        pending = self._own(slot, command)
         self._submit(name, pending)
-        return future
+        return pending.future
+
+    def _own(self, slot: Slot, command: Command) -> Pending:
+        """Make a command of this owner's own, for the term that it holds the slot under and for no other."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may concern nobody
+        pending = Pending(command, self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
+        self._table[pending.command_id] = pending
+        return pending
 
     def _look_again(self, name: EntityName) -> None:
         entity = self._entities.get(name)
@@ -352,6 +389,7 @@ class Owner:
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""
         self._closing = True
+        await self._mourning.close()
         try:
             await self.hand_over(self.slots)
         except CastyError as error:

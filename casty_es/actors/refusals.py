@@ -42,6 +42,14 @@ class Refusals:
             shards=shards,
         )
 
+    def unowned(self, slot: Slot) -> NotOwnerError:
+        """Give the refusal of a question that only the slot's owner can answer, where nobody was asked to be it."""
+        return NotOwnerError(
+            f"Somebody holds something or waits in slot {slot.number}, and node {self._node_id} cannot tell from the "
+            f"journal whether they still live. Nothing was written. The slot's owner finds out.",
+            slot=slot.number,
+        )
+
     @staticmethod
     def gone(slot: Slot) -> LeaseLostError:
         """Give the error of a request that stands in a line whose slot this node holds no longer."""

@@ -16,7 +16,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
-from uuid import uuid4
 
 import msgspec
 
@@ -34,6 +33,7 @@ from casty_es.errors import (
 )
 from casty_es.journal.port import EMPTY_SLOT, LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
 from casty_es.leases.port import LeaseManager, LeaseSession
+from casty_es.processes import process_of
 from casty_es.runtime import Runtime
 
 __all__ = ["SlotLeases"]
@@ -49,7 +49,9 @@ class SlotLeases:
     Parameters
     ----------
     node_id : str
-        The node's name, which the lease records carry beside an id that is fresh at every start.
+        The node's name, which the lease records carry beside the id of its process.
+    process : str
+        What the process is called (``processes.py``).
     incarnation : int
         The journal's incarnation as last seen: how often a loss of records has been accepted, plus one.
     lost : Callable[[str], None]
@@ -63,6 +65,7 @@ class SlotLeases:
         runtime: Runtime,
         *,
         node_id: str,
+        process: str,
         incarnation: int,
         lost: Callable[[str], None],
     ) -> None:
@@ -70,7 +73,8 @@ class SlotLeases:
         self._manager = manager
         self._runtime = runtime
         self._node_id = node_id
-        self._process = str(uuid4())
+        named = process_of(process)
+        self._process = node_id if named is None else named.id
         self._on_lost = lost
         self._session: LeaseSession | None = None
         self._opening = asyncio.Lock()
@@ -98,7 +102,7 @@ class SlotLeases:
             if self._closed:
                 raise JournalUnavailableError("The node is closing and takes no slots any more. Nothing was done.")
             if self._session is None or self._session.lost.done():
-                self._session = session = await self._manager.open(self._node_id)
+                self._session = session = await self._manager.open(self._node_id, self._process)
                 session.lost.add_done_callback(self._lost)
                 _LOG.info("Node %s opened its lease session", self._node_id)
             return self._session

@@ -37,6 +37,7 @@ from casty_es.errors import (
     ClockAheadError,
     ConfigurationError,
     JournalError,
+    JournalMovedError,
     JournalRegressedError,
     JournalUnavailableError,
 )
@@ -309,7 +310,7 @@ class Writer:
         while True:
             try:
                 return await attempt()
-            except JournalRegressedError:
+            except (JournalMovedError, JournalRegressedError):  # neither is over before the process is
                 raise
             except Exception as error:  # whatever it is, trying again is what settles the outcome
                 if self._closing.is_set():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path, PurePosixPath
 from typing import Final
 from uuid import uuid4
 
 from casty_es.errors import CastyError
+from casty_es.journal.processes import readers, strangers, told_by_system
 from casty_es.journal.sql import SqlJournal
+from casty_es.journal.sqlite_log import LIMIT_BYTES
 from casty_es.leases.checks import Check
 from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.filesystem import file_system_of, is_network
@@ -15,6 +18,7 @@ from casty_es.leases.filesystem import file_system_of, is_network
 __all__ = ["examined"]
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
+_MIB: Final = 1_048_576
 _READ_BY_OTHERS: Final = 0o004
 
 
@@ -26,6 +30,8 @@ async def examined(journal: SqlJournal, *, opened: bool) -> list[Check]:
         checks += [
             Check("durability", ok=True, found="write-ahead log with synchronous=FULL, set and read back"),
             await _locks(journal, journal.file),
+            await _one_file(journal.file),
+            await asyncio.to_thread(_log, journal.file),
             _private(journal.file),
         ]
     return checks
@@ -54,6 +60,35 @@ async def _locks(journal: SqlJournal, file: Path) -> Check:
         return Check("lock files", ok=False, found=str(error))
     await session.close()
     return Check("lock files", ok=True, found="can be made and locked beside the journal")
+
+
+async def _one_file(file: Path) -> Check:
+    """Whether the processes that run have the file open that is at the path."""
+    if not told_by_system():
+        return Check("open files", ok=True, found="cannot be told on this system")
+    found = await asyncio.to_thread(strangers, file)
+    return Check(
+        "open files",
+        not found,
+        "; ".join(f"process {pid} {what}" for pid, what in found.items()) or "no process has another file of this name",
+        "What such a process acknowledged there may not be in this journal. End it; if its file was only moved, put "
+        "the database and its -wal back first.",
+    )
+
+
+def _log(file: Path) -> Check:
+    """Whether the write-ahead log is as short as it should be, and who keeps it long."""
+    there = file.resolve()
+    size = there.with_name(f"{there.name}-wal").stat().st_size
+    log_index = there.with_name(f"{there.name}-shm").stat().st_ino
+    listed = "; ".join(f"process {one.pid} ({one.command})" for one in readers(log_index)) or "nobody that is seen"
+    return Check(
+        "write-ahead log",
+        size <= LIMIT_BYTES,
+        f"{size / _MIB:.1f} MiB" + (f", read by {listed}" if size > LIMIT_BYTES else ""),
+        "A transaction that reads keeps the log from being emptied. End it, or its process.",
+        required=False,
+    )
 
 
 def _private(file: Path) -> Check:

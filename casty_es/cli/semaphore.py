@@ -43,7 +43,7 @@ def run(
 
 @app.command()
 def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Show who holds permits and who waits, as the journal has it; a holder that died is there until its lease ends."""
+    """Show who holds permits and who waits, as the journal has it; a holder that died is there until somebody asks."""
     check_name(name)
     state: Any = inspect(url, lambda journal: committed_state(journal, EntityName("semaphore", name, "")))
     holders = [

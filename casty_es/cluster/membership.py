@@ -42,6 +42,8 @@ class Membership:
         This node's name.
     poll_seconds : float
         How long a node that joined or left may go unnoticed, in seconds.
+    looked : Callable[[], None]
+        Told that it is time to look at who is alive, whether or not the journal can be asked.
     changed : Callable[[Topology], Awaitable[None]]
         Awaited after each look at who is alive.
     ended : Callable[[str], None]
@@ -61,6 +63,7 @@ class Membership:
         *,
         node_id: str,
         poll_seconds: float,
+        looked: Callable[[], None],
         changed: Callable[[Topology], Awaitable[None]],
         ended: Callable[[str], None],
     ) -> None:
@@ -70,6 +73,7 @@ class Membership:
         self._node_id = node_id
         self.address: str | None = None
         self._seconds = poll_seconds
+        self._looked = looked
         self._changed = changed
         self._ended = ended
         self._registered: LeaseSession | None = None
@@ -159,7 +163,8 @@ class Membership:
             self._registered = session
 
     async def _poll(self) -> None:
-        await asyncio.sleep(self._seconds)
+        await self._until_next()
+        self._looked()
         try:
             before = set(self.topology.nodes)
             topology = await self.refresh()
@@ -169,6 +174,14 @@ class Membership:
         except CastyError as error:
             # Nothing rests on the poll: who needs the topology asks for it, and is told why there is none.
             _LOG.warning("Node %s could not look at the cluster: %s", self._node_id, error)
+
+    async def _until_next(self) -> None:
+        """Wait for the time of the next look, or until this node has lost its session: without it, it looks dead."""
+        session = self._registered
+        if session is None or session.lost.done():
+            await asyncio.sleep(self._seconds)
+        else:
+            await asyncio.wait({session.lost}, timeout=self._seconds)
 
     async def leave(self) -> None:
         """Stop looking, and remove this node from the list."""

@@ -2,26 +2,38 @@
 
 It was executed if it stands in the slot's log. It was not, and never will be, only when a lease record stands behind
 the highest term that it was sent under and the command is absent up to it: whatever was on its way under that term can
-no longer be written. Until then nobody can say.
+no longer be written. Until then nobody can say; so whoever is asked sees to it that there is such a record: it takes a
+slot that nobody holds, and has the owner of any other one write it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import enum
-from typing import Any
+import logging
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
+from casty_es.actors.owner import Owner
 from casty_es.actors.slot import split_term, term_of
+from casty_es.cluster.membership import Membership
 from casty_es.codec import upkeep_reply
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
-from casty_es.errors import Sent
+from casty_es.errors import CastyError, NotOwnerError, Sent
 from casty_es.journal.port import EventJournal
 from casty_es.replay import read_events
+from casty_es.transport.port import Dialer
+from casty_es.transport.wire import FindOutcome
 
-__all__ = ["CommandOutcome", "CommandStatus", "find_outcome"]
+__all__ = ["CommandOutcome", "CommandStatus", "Outcomes", "find_outcome"]
+
+_LOG: Final = logging.getLogger("casty_es.outcome")
+
+# A slot is taken in milliseconds; what takes longer is a database or a peer that does not answer.
+_PATIENCE_SECONDS: Final = 5.0
 
 
 class CommandStatus(enum.StrEnum):
@@ -46,6 +58,64 @@ class CommandOutcome(msgspec.Struct, frozen=True):
 
     status: CommandStatus
     reply: Any = None
+
+
+class Outcomes:
+    """Finds out what became of commands, for this node's own callers and for others.
+
+    Parameters
+    ----------
+    owner : Owner
+        The node's slots.
+    membership : Membership
+        The node's view of the cluster.
+    """
+
+    def __init__(self, journal: EventJournal, owner: Owner, membership: Membership, dialer: Dialer) -> None:
+        self._journal = journal
+        self._owner = owner
+        self._membership = membership
+        self._dialer = dialer
+
+    async def find(self, command_id: UUID, sent: Sent, *, ask_others: bool = True) -> CommandOutcome:
+        """Tell what became of a command, making sure that it is known if that can be done.
+
+        Parameters
+        ----------
+        command_id : UUID
+            The command.
+        sent : Sent
+            Where it went.
+        ask_others : bool
+            Whether another node may be asked that holds the slot.
+
+        Raises
+        ------
+        JournalError
+            The journal cannot be read.
+        """
+        outcome = await find_outcome(self._journal, command_id, sent)
+        if outcome.status is not CommandStatus.UNKNOWN:
+            return outcome
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._settle(command_id, sent, ask_others=ask_others)
+        except (CastyError, TimeoutError) as error:
+            _LOG.info("Slot %d could not be settled, so what became of %s stays open: %r", sent.slot, command_id, error)
+        return await find_outcome(self._journal, command_id, sent)
+
+    async def _settle(self, command_id: UUID, sent: Sent, *, ask_others: bool) -> None:
+        """See to it that a lease record stands behind everything that was sent under the command's term."""
+        slot = self._owner.slots[sent.slot]
+        try:
+            await self._owner.locate(slot)
+        except NotOwnerError:
+            holder = (await self._membership.refresh()).owner(sent.slot)
+            if ask_others and holder is not None and holder.address is not None:
+                link = await self._dialer.link(holder.address)
+                await link.request(FindOutcome(sent.kind, sent.slot, sent.after, sent.term, command_id.bytes))
+        else:
+            await self._owner.fence(slot, sent.term)
 
 
 async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> CommandOutcome:

@@ -13,13 +13,14 @@ from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
 from casty_es.background import Errands
 from casty_es.cluster.membership import Membership
-from casty_es.cluster.outcome import find_outcome
+from casty_es.cluster.outcome import Outcomes
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
+from casty_es.processes import process_of
 from casty_es.replay import answer_then, history_page, read_positions
 from casty_es.transport.wire import (
     Answer,
@@ -55,25 +56,34 @@ class NodeService:
         The node's slots.
     membership : Membership
         The node's view of the cluster.
+    outcomes : Outcomes
+        Finds out what became of commands.
     """
 
     def __init__(
-        self, owner: Owner, membership: Membership, journal: EventJournal, meta: Meta, settings: Settings
+        self,
+        owner: Owner,
+        membership: Membership,
+        outcomes: Outcomes,
+        journal: EventJournal,
+        meta: Meta,
+        settings: Settings,
     ) -> None:
         self._owner = owner
         self._membership = membership
+        self._outcomes = outcomes
         self._journal = journal
         self._meta = meta
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._errands = Errands()
 
-    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
-        """Take a request in; ``answer`` is called once, now or later."""
+    def serve(self, request: Request, answer: Callable[[Answer], None], process: str) -> None:
+        """Take a request of a process in; ``answer`` is called once, now or later."""
         match request:
             case Ask():
                 try:
-                    self._ask(request, answer)
+                    self._ask(request, answer, process)
                 except CastyError as error:
                     answer(_failure(error))
             case Locate(slot=slot):
@@ -83,7 +93,7 @@ class NodeService:
             case GetTopology():
                 self._later(self._topology(), answer)
             case FindOutcome():
-                self._later(self._outcome(request), answer)
+                self._later(self._outcome(request, ask_others=process_of(process) is None), answer)
             case ReadHistory():
                 self._later(self._history(request), answer)
             case ReadPast():
@@ -93,7 +103,7 @@ class NodeService:
             case _:
                 assert_never(request)
 
-    def _ask(self, ask: Ask, answer: Callable[[Answer], None]) -> None:
+    def _ask(self, ask: Ask, answer: Callable[[Answer], None], process: str) -> None:
         slot = self._owner.slots[self._checked(ask.slot)]
         pending = self._owner.submit(
             EntityName(ask.kind, ask.name, ask.key),
@@ -106,6 +116,7 @@ class NodeService:
             repeat_after=ask.repeat_after,
             idempotency_key=ask.idempotency_key,
             said=checked(ask.said),
+            process=process,
         )
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
@@ -136,9 +147,10 @@ class NodeService:
             tuple(topology.owners.values()),
         )
 
-    async def _outcome(self, request: FindOutcome) -> Answer:
+    async def _outcome(self, request: FindOutcome, *, ask_others: bool) -> Answer:
         sent = Sent(request.kind, self._checked(request.slot), request.after, request.term)
-        outcome = await find_outcome(self._journal, UUID(bytes=request.command_id), sent)
+        # A node has found out that this one holds the slot; a client asks any.
+        outcome = await self._outcomes.find(UUID(bytes=request.command_id), sent, ask_others=ask_others)
         return Outcome(outcome.status.value, encode_reply(outcome.reply))
 
     async def _history(self, request: ReadHistory) -> Answer:

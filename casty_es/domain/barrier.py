@@ -6,6 +6,7 @@
    all requests of the round are released and the next round begins.
 3. A request that withdraws or expires leaves the round; its participant counts no more when it was its last request.
 4. The requests of the last round are remembered, so that a late question about one is answered for its own round.
+5. A request stands for as long as its process lives and its lease is renewed (requests.py).
 """
 
 from __future__ import annotations
@@ -15,14 +16,28 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap, HashTrieSet
 
-from casty_es.domain.decider import WAITING, Command, Effects, Event, Harmless, Internal, Kind, Query, Upkeep, Waiting
+from casty_es.domain import requests as requests_
+from casty_es.domain.decider import (
+    WAITING,
+    Command,
+    Effects,
+    Event,
+    Harmless,
+    Internal,
+    Kind,
+    Query,
+    Request,
+    Upkeep,
+    Waiting,
+)
 from casty_es.domain.line import EMPTY, Line
+from casty_es.domain.requests import DIED, NONE, NoteUnheard, Standing, Standings
 from casty_es.errors import CastyError, ConfigurationError, DestroyedError, NotDoneError
 
 # Commands
 
 
-class Arrive(Command, frozen=True, gc=False):
+class Arrive(Request, frozen=True, gc=False):
     participant: str
     request: str
     expected: int
@@ -43,6 +58,7 @@ class Renew(Harmless, frozen=True, gc=False):
 
 class Expire(Internal, frozen=True, gc=False):
     requests: tuple[str, ...]
+    died: bool = False  # because their process did; else because their leases ran out
 
 
 class GetRound(Query, frozen=True, gc=False):
@@ -53,17 +69,18 @@ class Destroy(Command, frozen=True, gc=False):
     pass
 
 
-BarrierCommand: TypeAlias = Arrive | Withdraw | Renew | Expire | GetRound | Destroy
+BarrierCommand: TypeAlias = Arrive | Withdraw | Renew | Expire | NoteUnheard | GetRound | Destroy
 
 
 # Events
 
 
-class Arrived(Event, frozen=True, gc=False):
+class Arrived(Event, frozen=True, gc=False, omit_defaults=True):
     participant: str
     request: str
     expected: int
     generation: int
+    process: str = ""
 
 
 class Tripped(Event, frozen=True, gc=False):
@@ -75,16 +92,21 @@ class Withdrawn(Event, frozen=True, gc=False):
     request: str
 
 
-class Expired(Event, frozen=True, gc=False):
+class Expired(Event, frozen=True, gc=False, omit_defaults=True):
     participant: str
     request: str
+    cause: str = ""
+
+
+class Unheard(requests_.Unheard, frozen=True, gc=False):
+    pass
 
 
 class Destroyed(Event, frozen=True, gc=False):
     pass
 
 
-BarrierEvent: TypeAlias = Arrived | Tripped | Withdrawn | Expired | Destroyed
+BarrierEvent: TypeAlias = Arrived | Tripped | Withdrawn | Expired | Unheard | Destroyed
 
 
 # State
@@ -105,22 +127,24 @@ class State(msgspec.Struct, frozen=True):
     line: Line[str]
     requests_of: HashTrieMap[str, int]
     released: HashTrieSet[str]
+    standings: Standings
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     exists: bool
     generation: int
     expected: int
     line: tuple[tuple[str, str], ...]
     released: tuple[str, ...]
+    standings: dict[str, Standing] = {}
 
 
-initial: Final = State(False, 0, 0, EMPTY, HashTrieMap(), HashTrieSet())
+initial: Final = State(False, 0, 0, EMPTY, HashTrieMap(), HashTrieSet(), NONE)
 
 
 def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
     match command:
-        case Arrive(participant=participant, request=request, expected=expected):
+        case Arrive(participant=participant, request=request, expected=expected, process=process):
             if request in state.line or request in state.released:
                 return ()
             if state.expected not in (0, expected):
@@ -128,17 +152,21 @@ def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
                     f"This round of the barrier expects {state.expected} participants and the arrival expects "
                     f"{expected}. The arrival was not counted. Use the same number everywhere."
                 )
-            arrived = Arrived(participant, request, expected, state.generation)
+            arrived = Arrived(participant, request, expected, state.generation, process)
             if len(evolve(state, arrived).requests_of) < expected:
                 return (arrived,)
             return (arrived, Tripped(state.generation))
         case Withdraw(request=request):
             participant_in_line = state.line.get(request)
             return () if participant_in_line is None else (Withdrawn(participant_in_line, request),)
-        case Expire(requests=requests):
+        case Expire(requests=requests, died=died):
             # Each once, however often it is named: a request can leave only once.
-            waiting = ((state.line.get(request), request) for request in dict.fromkeys(requests))
-            return tuple(Expired(participant, request) for participant, request in waiting if participant is not None)
+            waiting = [(state.line.get(request), request) for request in dict.fromkeys(requests)]
+            cause = DIED if died else ""
+            return tuple(Expired(party, request, cause) for party, request in waiting if party is not None)
+        case NoteUnheard(quarters=quarters):
+            unheard = requests_.to_note(state.standings, command, claims(state))
+            return tuple(Unheard(request, quarters) for request in unheard)
         case Destroy():
             return (Destroyed(),) if state.exists else ()
         case Renew() | GetRound():
@@ -149,7 +177,7 @@ def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
 
 def evolve(state: State, event: BarrierEvent | Upkeep) -> State:
     match event:
-        case Arrived(participant=participant, request=request, expected=expected):
+        case Arrived(participant=participant, request=request, expected=expected, process=process):
             counts = state.requests_of
             return State(
                 True,
@@ -158,18 +186,22 @@ def evolve(state: State, event: BarrierEvent | Upkeep) -> State:
                 state.line.join(request, participant),
                 counts.insert(participant, (counts.get(participant) or 0) + 1),
                 state.released,
+                requests_.begun(state.standings, request, process),
             )
         case Tripped(generation=generation):
             released = HashTrieSet(request for request, _ in state.line.items())
-            return State(True, generation + 1, 0, EMPTY, HashTrieMap(), released)
+            return State(True, generation + 1, 0, EMPTY, HashTrieMap(), released, NONE)
         case Withdrawn(participant=participant, request=request) | Expired(participant=participant, request=request):
             left = state.requests_of[participant] - 1
             counts = state.requests_of
             counts = counts.insert(participant, left) if left else counts.remove(participant)
-            line = state.line.leave(request)
-            return State(True, state.generation, state.expected if len(line) else 0, line, counts, state.released)
+            line, known = state.line.leave(request), state.standings.discard(request)
+            expected = state.expected if len(line) else 0
+            return State(True, state.generation, expected, line, counts, state.released, known)
+        case Unheard():
+            return msgspec.structs.replace(state, standings=requests_.noted(state.standings, event))
         case Destroyed():
-            return State(False, state.generation, 0, EMPTY, HashTrieMap(), HashTrieSet())
+            return State(False, state.generation, 0, EMPTY, HashTrieMap(), HashTrieSet(), NONE)
         case Upkeep():
             return state
         case _:
@@ -215,7 +247,7 @@ def effects(state: State, event: BarrierEvent | Upkeep) -> Effects:
         case Destroyed():
             gone = tuple(claims(state))
             return Effects(ended=gone, settled=tuple((request, _lost(event)) for request in gone))
-        case Upkeep():
+        case Unheard() | Upkeep():
             return Effects()
         case _:
             assert_never(event)
@@ -234,7 +266,7 @@ def fate(command: BarrierCommand, event: BarrierEvent | Upkeep) -> object:
             return _lost(event) if isinstance(command, Arrive) and command.request == request else None
         case Destroyed():
             return _lost(event)
-        case Arrived() | Upkeep():
+        case Arrived() | Unheard() | Upkeep():
             return None
         case _:
             assert_never(event)
@@ -244,8 +276,8 @@ def _lost(event: Withdrawn | Expired | Destroyed) -> CastyError:
     match event:
         case Withdrawn():
             return NotDoneError("The arrival was withdrawn. It does not count in this round.")
-        case Expired():
-            return NotDoneError("The arrival's lease ran out, because nobody renewed it. It does not count any more.")
+        case Expired(cause=cause):
+            return NotDoneError(requests_.why_expired(cause, "It does not count any more."))
         case Destroyed():
             return DestroyedError("The barrier was destroyed while the caller waited at it.")
         case _:
@@ -258,7 +290,8 @@ def from_snapshot(snapshot: Snapshot) -> State:
         counts = counts.insert(participant, (counts.get(participant) or 0) + 1)
     line = Line.of(snapshot.line)
     released = HashTrieSet(snapshot.released)
-    return State(snapshot.exists, snapshot.generation, snapshot.expected, line, counts, released)
+    known = HashTrieMap(snapshot.standings)
+    return State(snapshot.exists, snapshot.generation, snapshot.expected, line, counts, released, known)
 
 
 BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
@@ -269,20 +302,27 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
-    commands=(Arrive, Withdraw, Renew, Expire, GetRound, Destroy),
+    commands=(Arrive, Withdraw, Renew, Expire, NoteUnheard, GetRound, Destroy),
     events={
         "barrier.arrived": Arrived,
         "barrier.tripped": Tripped,
         "barrier.withdrawn": Withdrawn,
         "barrier.expired": Expired,
+        "barrier.unheard": Unheard,
         "barrier.destroyed": Destroyed,
     },
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
-        state.exists, state.generation, state.expected, tuple(state.line.items()), tuple(sorted(state.released))
+        state.exists,
+        state.generation,
+        state.expected,
+        tuple(state.line.items()),
+        tuple(sorted(state.released)),
+        requests_.stored(state.standings),
     ),
     from_snapshot=from_snapshot,
     claims=claims,
+    standings=lambda state: state.standings,
     effects=effects,
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),

@@ -19,7 +19,7 @@ The shape is the "decider" of Jérémie Chassaing, https://thinkbeforecoding.com
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -36,6 +36,7 @@ __all__ = [
     "Kind",
     "Lift",
     "Query",
+    "Request",
     "Upkeep",
     "Value",
     "Waiting",
@@ -52,19 +53,32 @@ class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
         """Give the command without what differs between two attempts at the same thing: who asks, under which name."""
         return self
 
+    def made_by(self, process: str) -> Command:  # noqa: ARG002 - only a request belongs to who made it
+        """Give the command as one of this process. Whatever its sender wrote there himself is not kept."""
+        return self
+
 
 class Query(Command, frozen=True, gc=False):
     """A command that never causes an event, so that anybody who can read the journal can answer it."""
 
 
-class Claim(Command, frozen=True, gc=False):
+class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """A command that may have to wait in line. It belongs to a process (``requests.py``)."""
+
+    process: str = ""
+
+    def made_by(self, process: str) -> Command:
+        return msgspec.structs.replace(self, process=process)
+
+
+class Claim(Request, frozen=True, gc=False):
     """A command that asks for something to hold. What its caller was told is true only for as long as it is held."""
 
     owner: str
     request: str
 
     def essence(self) -> Command:
-        return msgspec.structs.replace(self, owner="", request="")
+        return msgspec.structs.replace(self, owner="", request="", process="")
 
 
 class Harmless(Command, frozen=True, gc=False):
@@ -136,8 +150,9 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
 
     ``commands`` are all commands of the structure: what is not among them cannot be asked for from another process.
     ``to_snapshot`` and ``from_snapshot`` turn a state into a plain struct of type ``snapshot`` and back, for structures
-    whose state is made of persistent maps. ``claims``, ``effects`` and ``expire`` are there for structures on which one
-    can hold something or wait: they name the requests that need a lease, and the command that ends some of them.
+    whose state is made of persistent maps. ``claims``, ``standings``, ``effects`` and ``expire`` are there for
+    structures on which one can hold something or wait: they name the requests that need a lease, what is known of them
+    (``requests.py``), and the command that ends some, because their process died or else because their leases ran out.
     ``fate`` tells what an event means for a command that stood in line when it happened: the command's reply, an
     exception, or ``None`` when it is none of its business.
 
@@ -161,7 +176,8 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     state_lifts: tuple[Lift | None, ...] = ()
     claims: Callable[[S], Iterable[str]] | None = None
     effects: Callable[[S, E | Upkeep], Effects] | None = None
-    expire: Callable[[tuple[str, ...]], C] | None = None
+    standings: Callable[[S], Mapping[str, Any]] | None = None
+    expire: Callable[[tuple[str, ...], bool], C] | None = None
     renewed: Callable[[C], tuple[str, ...]] | None = None
     fate: Callable[[C, E | Upkeep], object] | None = None
 

@@ -10,6 +10,7 @@
 4. The token of a grant is the sequence of its event, which goes on after ``destroy``: it only grows (Kleppmann 2016,
    "How to do distributed locking").
 5. Requests that expire together are removed together, before anybody is granted: no grant goes to a dead waiter.
+6. A request stands for as long as its process lives and its lease is renewed (requests.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from __future__ import annotations
 from typing import Final, TypeAlias, assert_never
 
 import msgspec
+from rpds import HashTrieMap
 
+from casty_es.domain import requests as requests_
 from casty_es.domain.decider import (
     WAITING,
     Claim,
@@ -32,6 +35,7 @@ from casty_es.domain.decider import (
     Waiting,
 )
 from casty_es.domain.line import EMPTY, Line
+from casty_es.domain.requests import DIED, NONE, NoteUnheard, Standing, Standings
 from casty_es.errors import DestroyedError, NotDoneError
 
 # Commands
@@ -64,6 +68,7 @@ class Renew(Harmless, frozen=True, gc=False):
 
 class Expire(Internal, frozen=True, gc=False):
     requests: tuple[str, ...]
+    died: bool = False  # because their process did; else because their leases ran out
 
 
 class GetHolder(Query, frozen=True, gc=False):
@@ -74,21 +79,23 @@ class Destroy(Command, frozen=True, gc=False):
     pass
 
 
-LockCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | GetHolder | Destroy
+LockCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | NoteUnheard | GetHolder | Destroy
 
 
 # Events
 
 
-class Requested(Event, frozen=True, gc=False):
+class Requested(Event, frozen=True, gc=False, omit_defaults=True):
     owner: str
     request: str
+    process: str = ""
 
 
-class Granted(Event, frozen=True, gc=False):
+class Granted(Event, frozen=True, gc=False, omit_defaults=True):
     owner: str
     request: str
     token: int
+    process: str = ""  # of a request that never stood in line
 
 
 class Released(Event, frozen=True, gc=False):
@@ -102,16 +109,21 @@ class Withdrawn(Event, frozen=True, gc=False):
     request: str
 
 
-class Expired(Event, frozen=True, gc=False):
+class Expired(Event, frozen=True, gc=False, omit_defaults=True):
     owner: str
     request: str
+    cause: str = ""
+
+
+class Unheard(requests_.Unheard, frozen=True, gc=False):
+    pass
 
 
 class Destroyed(Event, frozen=True, gc=False):
     pass
 
 
-LockEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired | Destroyed
+LockEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired | Unheard | Destroyed
 
 
 # State
@@ -128,28 +140,28 @@ class State(msgspec.Struct, frozen=True):
     exists: bool
     holder: Holder | None
     line: Line[str]
+    standings: Standings
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     sequence: int
     exists: bool
     holder: Holder | None
     line: tuple[tuple[str, str], ...]
+    standings: dict[str, Standing] = {}
 
 
-initial: Final = State(0, False, None, EMPTY)
+initial: Final = State(0, False, None, EMPTY, NONE)
 
 
 def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
     match command:
-        case Acquire(owner=owner, request=request):
+        case Acquire(owner=owner, request=request) | TryAcquire(owner=owner, request=request):
             if _knows(state, request):
                 return ()
             if _free(state):
-                return (Granted(owner, request, state.sequence + 1),)
-            return (Requested(owner, request),)
-        case TryAcquire(owner=owner, request=request):
-            return (Granted(owner, request, state.sequence + 1),) if _free(state) else ()
+                return (Granted(owner, request, state.sequence + 1, command.process),)
+            return (Requested(owner, request, command.process),) if isinstance(command, Acquire) else ()
         case Release(owner=owner, request=request):
             if state.holder is None:
                 return ()
@@ -160,8 +172,11 @@ def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
                 return () if keep_grant else _leave(state, _released(state.holder))
             waiter = state.line.get(request)
             return () if waiter is None else (Withdrawn(waiter, request),)
-        case Expire(requests=requests):
-            return _expire(state, requests)
+        case Expire(requests=requests, died=died):
+            return _expire(state, requests, DIED if died else "")
+        case NoteUnheard(quarters=quarters):
+            unheard = requests_.to_note(state.standings, command, claims(state))
+            return tuple(Unheard(request, quarters) for request in unheard)
         case Destroy():
             return (Destroyed(),) if state.exists else ()
         case Renew() | GetHolder():
@@ -171,23 +186,28 @@ def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
 
 
 def evolve(state: State, event: LockEvent | Upkeep) -> State:
-    sequence = state.sequence + 1
+    sequence, known = state.sequence + 1, state.standings
     match event:
-        case Requested(owner=owner, request=request):
-            return State(sequence, True, state.holder, state.line.join(request, owner))
-        case Granted(owner=owner, request=request, token=token):
+        case Requested(owner=owner, request=request, process=process):
+            line = state.line.join(request, owner)
+            return State(sequence, True, state.holder, line, requests_.begun(known, request, process))
+        case Granted(owner=owner, request=request, token=token, process=process):
             line = state.line.leave(request) if request in state.line else state.line
-            return State(sequence, True, Holder(owner, request, token), line)
-        case Released():
-            return State(sequence, True, None, state.line)
+            known = requests_.begun(known, request, process)
+            return State(sequence, True, Holder(owner, request, token), line, known)
+        case Released(request=request):
+            return State(sequence, True, None, state.line, known.discard(request))
         case Withdrawn(request=request) | Expired(request=request):
+            known = known.discard(request)
             if request in state.line:
-                return State(sequence, True, state.holder, state.line.leave(request))
-            return State(sequence, True, None, state.line)
+                return State(sequence, True, state.holder, state.line.leave(request), known)
+            return State(sequence, True, None, state.line, known)
+        case Unheard():
+            return State(sequence, state.exists, state.holder, state.line, requests_.noted(known, event))
         case Destroyed():
-            return State(sequence, False, None, EMPTY)
+            return State(sequence, False, None, EMPTY, NONE)
         case Upkeep():
-            return State(sequence, state.exists, state.holder, state.line)
+            return State(sequence, state.exists, state.holder, state.line, known)
         case _:
             assert_never(event)
 
@@ -231,7 +251,7 @@ def effects(state: State, event: LockEvent | Upkeep) -> Effects:
             gone = tuple(claims(state))
             error = DestroyedError("The lock was destroyed while the caller waited for it. It was not granted.")
             return Effects(ended=gone, settled=tuple((request, error) for request, _ in state.line.items()))
-        case Upkeep():
+        case Unheard() | Upkeep():
             return Effects()
         case _:
             assert_never(event)
@@ -264,14 +284,14 @@ def _leave(state: State, event: LockEvent) -> tuple[LockEvent, ...]:
     return (event,) if first is None else (event, Granted(first[1], first[0], state.sequence + 2))
 
 
-def _expire(state: State, requests: tuple[str, ...]) -> tuple[LockEvent, ...]:
+def _expire(state: State, requests: tuple[str, ...], cause: str) -> tuple[LockEvent, ...]:
     gone: list[LockEvent] = []
     after = state
     for request in requests:
         holder = after.holder
         owner = holder.owner if holder is not None and holder.request == request else after.line.get(request)
         if owner is not None:
-            gone.append(Expired(owner, request))
+            gone.append(Expired(owner, request, cause))
             after = evolve(after, gone[-1])
     first = after.line.first()
     if gone and after.holder is None and first is not None:
@@ -281,9 +301,7 @@ def _expire(state: State, requests: tuple[str, ...]) -> tuple[LockEvent, ...]:
 
 def _lost(event: LockEvent) -> Exception:
     if isinstance(event, Expired):
-        return NotDoneError(
-            "The request's lease ran out while it stood in line, because nobody renewed it. The lock was not granted."
-        )
+        return NotDoneError(requests_.why_expired(event.cause, "The lock was not granted."))
     return NotDoneError("The request was withdrawn. The lock was not granted.")
 
 
@@ -295,19 +313,29 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.exists,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, GetHolder, Destroy),
+    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetHolder, Destroy),
     events={
         "lock.requested": Requested,
         "lock.granted": Granted,
         "lock.released": Released,
         "lock.withdrawn": Withdrawn,
         "lock.expired": Expired,
+        "lock.unheard": Unheard,
         "lock.destroyed": Destroyed,
     },
     snapshot=Snapshot,
-    to_snapshot=lambda state: Snapshot(state.sequence, state.exists, state.holder, tuple(state.line.items())),
-    from_snapshot=lambda snapshot: State(snapshot.sequence, snapshot.exists, snapshot.holder, Line.of(snapshot.line)),
+    to_snapshot=lambda state: Snapshot(
+        state.sequence, state.exists, state.holder, tuple(state.line.items()), requests_.stored(state.standings)
+    ),
+    from_snapshot=lambda snapshot: State(
+        snapshot.sequence,
+        snapshot.exists,
+        snapshot.holder,
+        Line.of(snapshot.line),
+        HashTrieMap(snapshot.standings),
+    ),
     claims=claims,
+    standings=lambda state: state.standings,
     effects=effects,
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),

@@ -6,7 +6,7 @@
    ``TryAcquire`` is refused. Whoever gives a permit back grants it to the front of the line in the same decision.
 3. A permit is held by a request, named by its command id. An owner (one ``Semaphore`` object) may hold several;
    ``Release`` returns the one it names, whoever asked for it, or the one that its owner has held longest.
-4. Withdrawal, expiry and tokens are as for the lock (lock.py).
+4. Withdrawal, expiry, tokens and what a request's staying rests on are as for the lock (lock.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from __future__ import annotations
 from typing import Final, TypeAlias, assert_never
 
 import msgspec
+from rpds import HashTrieMap
 
+from casty_es.domain import requests as requests_
 from casty_es.domain.decider import (
     WAITING,
     Claim,
@@ -29,6 +31,7 @@ from casty_es.domain.decider import (
     Waiting,
 )
 from casty_es.domain.line import EMPTY, Line
+from casty_es.domain.requests import DIED, NONE, NoteUnheard, Standing, Standings
 from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
 
 # Commands
@@ -61,6 +64,7 @@ class Renew(Harmless, frozen=True, gc=False):
 
 class Expire(Internal, frozen=True, gc=False):
     requests: tuple[str, ...]
+    died: bool = False  # because their process did; else because their leases ran out
 
 
 class GetUsage(Query, frozen=True, gc=False):
@@ -71,23 +75,27 @@ class Destroy(Command, frozen=True, gc=False):
     pass
 
 
-SemaphoreCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | GetUsage | Destroy
+SemaphoreCommand: TypeAlias = (
+    Acquire | TryAcquire | Release | Withdraw | Renew | Expire | NoteUnheard | GetUsage | Destroy
+)
 
 
 # Events
 
 
-class Requested(Event, frozen=True, gc=False):
+class Requested(Event, frozen=True, gc=False, omit_defaults=True):
     owner: str
     request: str
     permits: int
+    process: str = ""
 
 
-class Granted(Event, frozen=True, gc=False):
+class Granted(Event, frozen=True, gc=False, omit_defaults=True):
     owner: str
     request: str
     token: int
     permits: int
+    process: str = ""  # of a request that never stood in line
 
 
 class Released(Event, frozen=True, gc=False):
@@ -101,16 +109,21 @@ class Withdrawn(Event, frozen=True, gc=False):
     request: str
 
 
-class Expired(Event, frozen=True, gc=False):
+class Expired(Event, frozen=True, gc=False, omit_defaults=True):
     owner: str
     request: str
+    cause: str = ""
+
+
+class Unheard(requests_.Unheard, frozen=True, gc=False):
+    pass
 
 
 class Destroyed(Event, frozen=True, gc=False):
     pass
 
 
-SemaphoreEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired | Destroyed
+SemaphoreEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired | Unheard | Destroyed
 
 
 # State
@@ -134,30 +147,29 @@ class State(msgspec.Struct, frozen=True):
     permits: int
     holders: Line[Holder]
     line: Line[str]
+    standings: Standings
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     sequence: int
     permits: int
     holders: tuple[tuple[str, Holder], ...]
     line: tuple[tuple[str, str], ...]
+    standings: dict[str, Standing] = {}
 
 
-initial: Final = State(0, 0, EMPTY, EMPTY)
+initial: Final = State(0, 0, EMPTY, EMPTY, NONE)
 
 
 def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...]:
     match command:
-        case Acquire(owner=owner, request=request, permits=permits):
+        case Acquire(request=request, permits=permits) | TryAcquire(request=request, permits=permits):
             if request in state.holders or request in state.line:
                 return ()
             if _free(state, permits):
-                return (Granted(owner, request, state.sequence + 1, permits),)
-            return (Requested(owner, request, permits),)
-        case TryAcquire(owner=owner, request=request, permits=permits):
-            if request in state.holders or request in state.line:
-                return ()
-            return (Granted(owner, request, state.sequence + 1, permits),) if _free(state, permits) else ()
+                return (Granted(command.owner, request, state.sequence + 1, permits, command.process),)
+            waits = isinstance(command, Acquire)
+            return (Requested(command.owner, request, permits, command.process),) if waits else ()
         case Release(owner=owner, request=request):
             meant = _held_longest(state, owner) if request is None else request
             held = state.holders.get(meant)
@@ -168,8 +180,11 @@ def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...
                 return () if keep_grant else _leave(state, request, holder)
             waiter = state.line.get(request)
             return () if waiter is None else (Withdrawn(waiter, request),)
-        case Expire(requests=requests):
-            return _expire(state, requests)
+        case Expire(requests=requests, died=died):
+            return _expire(state, requests, DIED if died else "")
+        case NoteUnheard(quarters=quarters):
+            unheard = requests_.to_note(state.standings, command, claims(state))
+            return tuple(Unheard(request, quarters) for request in unheard)
         case Destroy():
             return (Destroyed(),) if state.permits else ()
         case Renew() | GetUsage():
@@ -179,21 +194,26 @@ def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...
 
 
 def evolve(state: State, event: SemaphoreEvent | Upkeep) -> State:
-    sequence = state.sequence + 1
+    sequence, permits, known = state.sequence + 1, state.permits, state.standings
     match event:
-        case Requested(owner=owner, request=request, permits=permits):
-            return State(sequence, permits, state.holders, state.line.join(request, owner))
-        case Granted(owner=owner, request=request, token=token, permits=permits):
+        case Requested(owner=owner, request=request, process=process):
+            line = state.line.join(request, owner)
+            return State(sequence, event.permits, state.holders, line, requests_.begun(known, request, process))
+        case Granted(owner=owner, request=request, token=token, process=process):
             line = state.line.leave(request) if request in state.line else state.line
-            return State(sequence, permits, state.holders.join(request, Holder(owner, token)), line)
+            holders = state.holders.join(request, Holder(owner, token))
+            return State(sequence, event.permits, holders, line, requests_.begun(known, request, process))
         case Released(request=request) | Withdrawn(request=request) | Expired(request=request):
+            known = known.discard(request)
             if request in state.line:
-                return State(sequence, state.permits, state.holders, state.line.leave(request))
-            return State(sequence, state.permits, state.holders.leave(request), state.line)
+                return State(sequence, permits, state.holders, state.line.leave(request), known)
+            return State(sequence, permits, state.holders.leave(request), state.line, known)
+        case Unheard():
+            return State(sequence, permits, state.holders, state.line, requests_.noted(known, event))
         case Destroyed():
-            return State(sequence, 0, EMPTY, EMPTY)
+            return State(sequence, 0, EMPTY, EMPTY, NONE)
         case Upkeep():
-            return State(sequence, state.permits, state.holders, state.line)
+            return State(sequence, permits, state.holders, state.line, known)
         case _:
             assert_never(event)
 
@@ -234,14 +254,14 @@ def effects(state: State, event: SemaphoreEvent | Upkeep) -> Effects:
         case Withdrawn(request=request):
             error = NotDoneError("The request was withdrawn. No permit was granted.")
             return Effects(ended=(request,), settled=((request, error),))
-        case Expired(request=request):
-            error = NotDoneError("The request's lease ran out in line: nobody renewed it. No permit was granted.")
+        case Expired(request=request, cause=cause):
+            error = NotDoneError(requests_.why_expired(cause, "No permit was granted."))
             return Effects(ended=(request,), settled=((request, error),))
         case Destroyed():
             destroyed = DestroyedError("The semaphore was destroyed while the caller waited. No permit was granted.")
             settled = tuple((request, destroyed) for request, _ in state.line.items())
             return Effects(ended=tuple(claims(state)), settled=settled)
-        case Upkeep():
+        case Unheard() | Upkeep():
             return Effects()
         case _:
             assert_never(event)
@@ -275,14 +295,14 @@ def _leave(state: State, request: str, holder: Holder) -> tuple[SemaphoreEvent, 
     return (released, *_grants(evolve(state, released)))
 
 
-def _expire(state: State, requests: tuple[str, ...]) -> tuple[SemaphoreEvent, ...]:
+def _expire(state: State, requests: tuple[str, ...], cause: str) -> tuple[SemaphoreEvent, ...]:
     gone: list[SemaphoreEvent] = []
     after = state
     for request in requests:
         holder = after.holders.get(request)
         owner = after.line.get(request) if holder is None else holder.owner
         if owner is not None:
-            gone.append(Expired(owner, request))
+            gone.append(Expired(owner, request, cause))
             after = evolve(after, gone[-1])
     return (*gone, *_grants(after)) if gone else ()
 
@@ -305,23 +325,33 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.permits > 0,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, GetUsage, Destroy),
+    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetUsage, Destroy),
     events={
         "semaphore.requested": Requested,
         "semaphore.granted": Granted,
         "semaphore.released": Released,
         "semaphore.withdrawn": Withdrawn,
         "semaphore.expired": Expired,
+        "semaphore.unheard": Unheard,
         "semaphore.destroyed": Destroyed,
     },
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
-        state.sequence, state.permits, tuple(state.holders.items()), tuple(state.line.items())
+        state.sequence,
+        state.permits,
+        tuple(state.holders.items()),
+        tuple(state.line.items()),
+        requests_.stored(state.standings),
     ),
     from_snapshot=lambda snapshot: State(
-        snapshot.sequence, snapshot.permits, Line.of(snapshot.holders), Line.of(snapshot.line)
+        snapshot.sequence,
+        snapshot.permits,
+        Line.of(snapshot.holders),
+        Line.of(snapshot.line),
+        HashTrieMap(snapshot.standings),
     ),
     claims=claims,
+    standings=lambda state: state.standings,
     effects=effects,
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),

@@ -26,6 +26,7 @@ from casty_es.errors import (
     CastyError,
     InvalidValueError,
     JournalError,
+    JournalMovedError,
     JournalRegressedError,
     LeaseLostError,
     NotDoneError,
@@ -76,6 +77,7 @@ class Journey:
         "key",
         "local",
         "name",
+        "needs_owner",
         "route",
         "said",
         "sent_under",
@@ -107,6 +109,7 @@ class Journey:
         self.slot = -1
         self.sent_under = 0  # the highest term
         self.doubt = False
+        self.needs_owner = False  # the journal does not tell whether those live who hold something
         self.route: Route | None = None
         self.why: CastyError | None = None
 
@@ -185,7 +188,7 @@ class Journey:
 
     def _reads_unowned(self) -> bool:
         """Tell whether the journal itself can answer."""
-        return self.gateway.owner is not None and isinstance(self.command, Query)
+        return self.gateway.owner is not None and isinstance(self.command, Query) and not self.needs_owner
 
     def _slot_of(self, shards: int) -> int:
         kind, name, key = self.name
@@ -211,6 +214,9 @@ class Journey:
             timer = self.gateway.loop.call_at(self.deadline, pending.time_out)
             try:
                 return await pending.future
+            except NotOwnerError:
+                self.needs_owner = self.needs_owner or route is None
+                raise
             finally:
                 timer.cancel()
         return await self._send(route)
@@ -352,7 +358,7 @@ class Journey:
             case NotDoneError() if late and not isinstance(error, StillInLineError):
                 # This attempt was dropped in time; an earlier one may not have been.
                 raise verdicts.out_of_time(self._evidence(error)) from error
-            case JournalError() | OverloadedError() if not isinstance(error, JournalRegressedError):
+            case JournalError() | OverloadedError() if not isinstance(error, JournalMovedError | JournalRegressedError):
                 return
             case _ if isinstance(error, verdicts.DECIDED):
                 raise error

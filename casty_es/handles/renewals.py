@@ -196,9 +196,9 @@ class Renewals:
             what = f"Request {request} on {claims.ref.kind} {claims.ref.name!r}"
             _LOG.warning("%s could not be given back while closing, it expires with its lease: %s", what, error)
         else:
-            held = self._held.pop(request, None)
-            if held is not None:
-                _tell(held)
+            ended = self._held.pop(request, None)
+            if ended is not None and ended.granted:
+                _tell(ended)
 
 
 def _tell(held: _Held) -> None:

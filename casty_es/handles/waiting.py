@@ -112,4 +112,6 @@ class _Asking:
         return self.renewals.drop(self.request, self)
 
     def lose(self) -> None:
-        """Nothing: the gateway tells."""
+        """Go on renewing: whether the request is over the gateway tells, and until then it stands in line, or will."""
+        request, self.request = self.request, ""
+        self.begin(request)

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from casty_es.journal.port import Append
+from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.journal.statements import Statements
 
 __all__ = ["Backend"]
@@ -19,6 +20,10 @@ class Backend(Protocol):
 
     async def open(self) -> None:
         """Connect, and refuse settings that could lose acknowledged commits."""
+        ...
+
+    async def open_files(self) -> OpenFiles | None:
+        """Return the files that are open, after looking whether they are those at the path; ``None`` for a server."""
         ...
 
     async def close(self) -> None:

@@ -63,6 +63,9 @@ class PostgresBackend:
     async def open(self) -> None:
         await self._reader.ready(self._reader.failures)
 
+    async def open_files(self) -> None:
+        """There are none on this side."""
+
     async def close(self) -> None:
         await self._reader.close()
         await self._writer.close()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol, cast
 
@@ -34,6 +34,7 @@ from casty_es.journal.port import (
     StoredSnapshot,
     StructureRow,
 )
+from casty_es.journal.sqlite_file import Place
 from casty_es.journal.statements import POSTGRES, SQLITE
 from casty_es.journal.urls import is_sqlite, shown, sqlite_file
 
@@ -244,9 +245,8 @@ def _unfit(error: Exception) -> InvalidValueError:
 
 class _Sqlite:
     def __init__(self, file: Path) -> None:
-        uri = f"{file.absolute().as_uri()}?mode=rw"
-        self._sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
-        self._sqlite.execute("PRAGMA journal_mode = WAL")
+        self._place = Place(file)
+        self._sqlite, self._files = self._place.connected(lambda: _connected(file))
         self._sqlite.execute("PRAGMA synchronous = FULL")
         self._sqlite.execute("PRAGMA cache_size = -65536")
 
@@ -280,8 +280,11 @@ class _Sqlite:
                 f"goes on."
             ) from error
 
-    def _transaction(self) -> contextlib.AbstractContextManager[None]:
-        return _sqlite_transaction(self._sqlite)
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with _sqlite_transaction(self._sqlite):
+            yield
+        self._place.check(self._files, "What was committed last may be in the other file alone.")
 
     def _begin(self, note: bytes) -> None:
         with self._transaction():
@@ -310,6 +313,13 @@ class _Sqlite:
             self._sqlite.execute(_FINISH.format("?1", "?2", "?3", "?4"), values)
             self._sqlite.execute("DELETE FROM casty_secrets WHERE name = ?", (_NOTE,))
         self._sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _connected(file: Path) -> sqlite3.Connection:
+    uri = f"{file.absolute().as_uri()}?mode=rw"
+    sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+    sqlite.execute("PRAGMA journal_mode = WAL")
+    return sqlite
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from casty_es.errors import (
     SchemaError,
     UsageError,
 )
+from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, postgres_dsn, shown, sqlite_file
 
 if TYPE_CHECKING:
@@ -102,7 +103,9 @@ def current(url: str) -> str | None:
     JournalUnavailableError
         The database cannot be reached or opened.
     ConfigurationError
-        The SQLite file belongs to another program.
+        The SQLite file belongs to another program, has several names, or is mounted without its folder.
+    JournalMovedError
+        What lies beside the SQLite file, or a living node, belongs to another file.
     """
     with connecting(url):
         if is_sqlite(url):
@@ -203,6 +206,7 @@ def _run(main: Coroutine[Any, Any, _T]) -> _T:
 
 
 def _sqlite_revision(path: Path) -> str | None:
+    refuse_parted(path)  # before SQLite sees it, which rolls back and writes forward what lies beside the file
     if path.parent.is_dir() and not path.exists():
         return None
     connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)

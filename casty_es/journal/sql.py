@@ -37,7 +37,7 @@ from casty_es.journal.port import (
     TailEvent,
 )
 from casty_es.journal.postgres import PostgresBackend
-from casty_es.journal.sqlite import SqliteBackend
+from casty_es.journal.sqlite import OpenFiles, SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 from casty_es.names import check_flag
 
@@ -116,6 +116,10 @@ class SqlJournal:
                 self._meta = None
                 backend, self._backend = self._backend, self._new_backend()
                 await backend.close()
+
+    async def open_files(self) -> OpenFiles | None:
+        """Return what a journal in a file has open, if that is what is at its path: see ``Place.check``."""
+        return await self._opened().open_files()
 
     def _opened(self) -> Backend:
         if self._meta is None:

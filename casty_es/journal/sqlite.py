@@ -4,18 +4,19 @@
 2. An append is one hop to the writer thread: BEGIN, one INSERT, COMMIT. Three awaits would cost twice the time.
 3. After an I/O error the connection is closed and nothing more is concluded from it (sqlite.org/howtocorrupt.html): the
    append's outcome is unknown.
+4. What is read, and what is acknowledged, is in the file that was at the path afterwards (``sqlite_file.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -30,20 +31,20 @@ from casty_es.errors import (
     JournalUnavailableError,
     UnsafeDurabilityError,
 )
+from casty_es.journal import sqlite_log
 from casty_es.journal.port import Append, EntityRow, EventRow
+from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
+from casty_es.journal.sqlite_thread import Connection
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import printed
 
-__all__ = ["SqliteBackend"]
+__all__ = ["OpenFiles", "SqliteBackend"]
 
-T = TypeVar("T")
+_LOG: Final = logging.getLogger("casty_es.journal")
 
 _BUSY_TIMEOUT_SECONDS: Final = 5.0
 # The pages that a busy journal touches again and again fit into it; SQLite's default is 2 MiB.
 _CACHE_KIB: Final = 16_384
-# A batch over many slots touches many pages, the same ones again in the next batch. Moving them into the database every
-# 32 MiB of log, and not every 4, saves most of that work.
-_CHECKPOINT_PAGES: Final = 8_192
 _SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}
 _SAFE: Final = ("FULL", "EXTRA")
 
@@ -56,37 +57,14 @@ _CONSTRAINTS: Final = {
     "casty_entities.kind, casty_entities.name, casty_entities.key": "uq_casty_entities_kind_name_key",
 }
 
+_JUST_WRITTEN: Final = "What was written just now may be in the other file alone."
+
 # After these nothing is known of what reached the disk.
 _DOUBTFUL: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
 
 _UPDATE_ALIVE: Final = "UPDATE casty_entities SET alive = ? WHERE id = ?"
 _RETIRE_SALT: Final = "INSERT INTO casty_retired_salts (entity, through, salt) VALUES (?, ?, ?)"
 _UPDATE_SALT: Final = "UPDATE casty_entities SET salt = ?, salted_from = ? WHERE id = ?"
-
-
-class _Connection:
-    """A connection and the one thread that uses it."""
-
-    def __init__(self, name: str) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self.sqlite: sqlite3.Connection | None = None
-
-    async def run(self, function: Callable[..., T], *arguments: object) -> T:
-        """Run in the thread. The loop's own ``run_in_executor`` chains two futures, which a lone caller would feel."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
-        self._thread.submit(_report, loop, done, function, arguments)
-        return await done
-
-    async def close(self) -> None:
-        await self.run(self.drop)
-        self._thread.shutdown()
-
-    def drop(self) -> None:
-        """Close the connection, in its thread."""
-        if self.sqlite is not None:
-            self.sqlite.close()
-            self.sqlite = None
 
 
 class SqliteBackend:
@@ -106,13 +84,26 @@ class SqliteBackend:
                 f"was opened."
             )
         self._file = file
+        self._place = Place(file)
+        self._log = sqlite_log.LogKeeper(file)
         self._synchronous = synchronous.upper()
-        self._writer = _Connection("casty-writer")
-        self._reader = _Connection("casty-reader")
+        self._alone: tuple[str, FileId | None] | None = None
+        self._writer = Connection("casty-writer")
+        self._reader = Connection("casty-reader")
 
     async def open(self) -> None:
         await self._writer.run(self._connect, self._writer)
         await self._reader.run(self._connect, self._reader)
+
+    async def open_files(self) -> OpenFiles:
+        """Return the files that are open, after looking whether they are those at the path.
+
+        Raises
+        ------
+        JournalMovedError
+            They are not.
+        """
+        return await asyncio.to_thread(self._open_files)
 
     async def close(self) -> None:
         await self._reader.close()
@@ -125,25 +116,29 @@ class SqliteBackend:
         await self._writer.run(self._append, append)
 
     async def read(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
-        return await self._reader.run(self._execute, self._reader, statement, parameters)
+        return await self._reader.run(self._read, statement, parameters)
 
     async def write(self, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
-        return await self._writer.run(self._execute, self._writer, statement, parameters)
+        return await self._writer.run(self._write, statement, parameters)
 
     async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         return await self._writer.run(self._maintain, steps)
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
-        lock = FileLock(f"{self._file}.maintenance.lock", thread_local=False)
+        # One name for one file, whatever links lead to it.
+        file = f"{self._file.resolve()}.maintenance.lock"
+        lock = FileLock(file, thread_local=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
         try:
+            self._alone = file, at(file)
             yield True
         finally:
+            self._alone = None
             lock.release()
 
     async def vacuum(self, *, full: bool) -> None:  # noqa: ARG002 - here it always is
@@ -151,40 +146,81 @@ class SqliteBackend:
 
     # What follows runs in the threads.
 
-    def _connect(self, connection: _Connection) -> sqlite3.Connection:
+    def _open_files(self) -> OpenFiles:
+        found = [files for files in (self._writer.files, self._reader.files) if files is not None]
+        for files in found:
+            self._place.check(files, "Nothing was written.")
+        if not found:
+            raise JournalUnavailableError(
+                f"The SQLite file {self._file} is not open: its connections were closed after an error. Nothing was "
+                f"done. It is opened again when it is used."
+            )
+        return found[0]
+
+    def _ready(self, connection: Connection, undone: str = "Nothing was written.") -> sqlite3.Connection:
+        """Return a connection to the file at the path."""
+        sqlite = self._connect(connection)
+        self._check(connection, undone)
+        return sqlite
+
+    def _check(self, connection: Connection, undone: str) -> None:
+        assert connection.files is not None  # noqa: S101 - it is connected
+        if self._log.too_long(self._place.check(connection.files, undone)):
+            self._writer.run_later(self._shorten)
+
+    def _shorten(self) -> None:
+        try:
+            sqlite = self._connect(self._writer)
+            assert self._writer.files is not None  # noqa: S101 - it is connected
+            size = self._place.check(self._writer.files, "Nothing was written.")
+            if self._log.too_long(size):
+                self._log.shorten(sqlite, self._writer.files, size)
+        except (sqlite3.Error, JournalError) as error:  # nothing rests on it: who uses the journal next is told
+            if isinstance(error, sqlite3.Error):
+                error = self._translated(self._writer, error)
+            _LOG.warning("The log of %s could not be shortened: %s", self._file, error)
+
+    def _connect(self, connection: Connection) -> sqlite3.Connection:
         if connection.sqlite is not None:
             return connection.sqlite
         self._check_permission()
-        opened: sqlite3.Connection | None = None
         try:
-            # mode=rw: never create a file here; an absent journal is an error, not an empty one.
-            uri = f"{self._file.absolute().as_uri()}?mode=rw"
-            opened = sqlite3.connect(
-                uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_SECONDS, cached_statements=512
-            )
+            connection.sqlite, connection.files = self._place.connected(self._opened)
+        except (sqlite3.Error, OSError) as error:
+            raise JournalUnavailableError(
+                f"The SQLite file {self._file} cannot be opened: {error}. Nothing was written. Check that it exists "
+                f"and that this process may read and write it and its folder."
+            ) from error
+        return connection.sqlite
+
+    def _opened(self) -> sqlite3.Connection:
+        # mode=rw: never create a file here; an absent journal is an error, not an empty one.
+        uri = f"{self._file.absolute().as_uri()}?mode=rw"
+        opened = sqlite3.connect(
+            uri, uri=True, isolation_level=None, timeout=_BUSY_TIMEOUT_SECONDS, cached_statements=512
+        )
+        try:
             opened.execute("PRAGMA journal_mode = WAL")
             opened.execute(f"PRAGMA synchronous = {self._synchronous}")
             # macOS answers fsync before the disk has it; elsewhere this changes nothing.
             opened.execute("PRAGMA fullfsync = ON")
             opened.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            opened.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-            mode = opened.execute("PRAGMA journal_mode").fetchone()[0]
-            synchronous = _SYNCHRONOUS[opened.execute("PRAGMA synchronous").fetchone()[0]]
-        except sqlite3.Error as error:
-            if opened is not None:
-                opened.close()
-            raise JournalUnavailableError(
-                f"The SQLite file {self._file} cannot be opened: {error}. Nothing was written. Check that it exists "
-                f"and that this process may read and write it and its folder."
-            ) from error
-        if mode != "wal" or synchronous != self._synchronous:
+            opened.execute(f"PRAGMA wal_autocheckpoint = {sqlite_log.CHECKPOINT_PAGES}")
+            opened.execute(f"PRAGMA journal_size_limit = {sqlite_log.LIMIT_BYTES}")
+            self._refuse_unsafe(opened)
+        except BaseException:
             opened.close()
+            raise
+        return opened
+
+    def _refuse_unsafe(self, opened: sqlite3.Connection) -> None:
+        mode = opened.execute("PRAGMA journal_mode").fetchone()[0]
+        synchronous = _SYNCHRONOUS[opened.execute("PRAGMA synchronous").fetchone()[0]]
+        if mode != "wal" or synchronous != self._synchronous:
             raise UnsafeDurabilityError(
                 f"The SQLite file {self._file} is in journal mode {mode!r} with synchronous {synchronous!r} although "
                 f"'wal' and {self._synchronous!r} were asked for. Nothing was written."
             )
-        connection.sqlite = opened
-        return opened
 
     def _check_permission(self) -> None:
         # Asked of the file and not of the system, which lets root write what is marked as not to be written.
@@ -194,14 +230,32 @@ class SqliteBackend:
                 f"log and index lie beside it). Nothing was opened. Give it write permission, or read a copy."
             )
 
-    def _execute(self, connection: _Connection, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+    def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        sqlite = self._connect(self._reader)
+        rows = self._execute(self._reader, sqlite, statement, parameters)
+        self._check(self._reader, "Nothing was written.")  # afterwards: what was read is what is at the path
+        return rows
+
+    def _write(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        rows = self._execute(self._writer, self._ready(self._writer), statement, parameters)
+        self._check(self._writer, _JUST_WRITTEN)
+        return rows
+
+    def _execute(
+        self, connection: Connection, sqlite: sqlite3.Connection, statement: str, parameters: tuple[object, ...]
+    ) -> list[Any]:
         try:
-            return self._connect(connection).execute(statement, [_parameter(value) for value in parameters]).fetchall()
+            return sqlite.execute(statement, [_parameter(value) for value in parameters]).fetchall()
         except sqlite3.Error as error:
             raise self._translated(connection, error) from error
 
     def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
-        sqlite = self._connect(self._writer)
+        sqlite = self._ready(self._writer)
+        if self._alone is not None and at(self._alone[0]) != self._alone[1]:
+            raise JournalUnavailableError(
+                f"The lock file {self._alone[0]} was removed or replaced, so another process may maintain the journal "
+                f"at the same time. Nothing of this step was written, what came before was. Run the same command again."
+            )
         try:
             sqlite.execute("PRAGMA secure_delete = ON")  # what is replaced or deleted is overwritten in its page
             sqlite.execute("BEGIN IMMEDIATE")
@@ -214,10 +268,11 @@ class SqliteBackend:
             if sqlite.in_transaction:
                 sqlite.execute("ROLLBACK")
             raise self._translated(self._writer, error) from error
+        self._check(self._writer, _JUST_WRITTEN)
         return rows
 
     def _vacuum(self) -> None:
-        sqlite = self._connect(self._writer)
+        sqlite = self._ready(self._writer)
         try:
             sqlite.execute("VACUUM")
             [(busy, _, _)] = sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -229,7 +284,7 @@ class SqliteBackend:
                 f"Vacuum again when other programs are done, or stop them."
             )
 
-    def _translated(self, connection: _Connection, error: sqlite3.Error) -> JournalError:
+    def _translated(self, connection: Connection, error: sqlite3.Error) -> JournalError:
         code = getattr(error, "sqlite_errorname", "") or ""
         if code.startswith(_DOUBTFUL):
             connection.drop()
@@ -241,7 +296,7 @@ class SqliteBackend:
         )
 
     def _append(self, append: Append) -> None:
-        sqlite = self._connect(self._writer)
+        sqlite = self._ready(self._writer)
         try:
             sqlite.execute("BEGIN IMMEDIATE")
             fits = self._insert(sqlite, append)
@@ -253,6 +308,10 @@ class SqliteBackend:
                 "A slot's last record is not the one that the append names. Nothing was written.",
                 constraint="predecessor",
             )
+        try:
+            self._check(self._writer, "An append was written last.")
+        except JournalUnavailableError as error:
+            raise AppendUnknownError(f"An append was written, maybe not to the file at the path: {error}") from error
 
     @staticmethod
     def _insert(sqlite: sqlite3.Connection, append: Append) -> bool:
@@ -299,23 +358,6 @@ class SqliteBackend:
         return AppendRejectedError(
             f"The SQLite file {self._file} refused an append: {error} ({code}). Nothing was written."
         )
-
-
-def _report(
-    loop: asyncio.AbstractEventLoop, done: asyncio.Future[T], function: Callable[..., T], arguments: tuple[object, ...]
-) -> None:
-    """Run in the thread, and let the loop know how it ended."""
-    try:
-        result = function(*arguments)
-    except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
-        loop.call_soon_threadsafe(_finish, done, done.set_exception, error)
-    else:
-        loop.call_soon_threadsafe(_finish, done, done.set_result, result)
-
-
-def _finish(done: asyncio.Future[T], tell: Callable[[Any], None], outcome: object) -> None:
-    if not done.cancelled():
-        tell(outcome)
 
 
 def _parameter(value: object) -> object:

@@ -55,9 +55,9 @@ def lease_settings(session_seconds: float) -> dict[str, str]:
     }
 
 
-def node_key(node_id: str) -> int:
-    """Give the second half of the key of a node's presence: negative, where slots are not."""
-    return -1 - (int.from_bytes(blake2b(node_id.encode(), digest_size=4).digest(), "big") >> 1)
+def node_key(name: str) -> int:
+    """Give the second half of the key of a node's or process's presence: negative, where slots are not."""
+    return -1 - (int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") >> 1)
 
 
 async def connect_for_leases(url: str, session_seconds: float) -> Connection:

@@ -1,8 +1,8 @@
 """Leases beside an SQLite file: one lock of the operating system per node, and rows that say who holds which slot.
 
-1. A node locks a file of its own beside the database. The kernel releases the lock when the process dies, however it
-   dies, so whether a node lives needs neither a clock nor a heartbeat. A frozen process keeps its slots until it is
-   killed.
+1. A node locks a file of its own beside the database, and another one under the id of its process if it has a name
+   besides. The kernel releases the locks when the process dies, however it dies, so whether it lives needs neither a
+   clock nor a heartbeat. A frozen process keeps its slots until it is killed.
 2. A slot is a row of ``casty_slots`` that names its node. It may be taken when it names nobody, or a node whose lock is
    free.
 3. Between the look at a lock and the writing of a name a process of the same name may have started. That costs its
@@ -10,25 +10,29 @@
 4. The lock file is never the database's: closing any descriptor of that would drop SQLite's own locks
    (sqlite.org/howtocorrupt.html). It is removed only by who has it locked, and who locks it looks whether it is still
    the file of that name: otherwise two processes could hold locks on two files of one name.
+5. Once a second a session looks whether its lock file and the journal's files are still those at their paths. If not,
+   it is lost, and the node gives up its slots. While the database itself is in its place and only its log or index was
+   taken away, the lock stays until the session is closed: SQLite still writes the log back then, unless somebody else
+   has opened the file, and the lock is what keeps other nodes from that.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import logging
 import os
 from collections.abc import Collection
-from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, Timeout
 
-from casty_es.errors import JournalError, JournalUnavailableError, NodeInUseError
-from casty_es.journal.port import EventJournal
+from casty_es.errors import CastyError, JournalError, JournalMovedError, JournalUnavailableError, NodeInUseError
+from casty_es.journal.sql import SqlJournal
+from casty_es.journal.sqlite_file import OpenFiles, at
+from casty_es.leases import lock_files
 from casty_es.leases.filesystem import refuse_network
+from casty_es.leases.lock_files import LockNote
 
 __all__ = ["FileLeaseManager"]
 
@@ -37,19 +41,24 @@ _LOG: Final = logging.getLogger("casty_es.leases")
 # A look at a lock holds it for some microseconds, and a process that was killed dies a moment later.
 _PATIENCE_SECONDS: Final = 1.0
 _ASK_AGAIN_SECONDS: Final = 0.02
+_LOOK_SECONDS: Final = 1.0
 
 
 class FileLeaseSession:
-    """A locked file, and the rows that name its node."""
+    """A locked file or two, and the rows that name its node."""
 
-    def __init__(self, node_id: str, lock: FileLock, database: Path, journal: EventJournal) -> None:
+    lasts = True
+
+    def __init__(self, node_id: str, locks: list[FileLock], database: Path, journal: SqlJournal) -> None:
         self._node_id = node_id
-        self._lock = lock
+        self._locks = locks
         self._database = database
         self._journal = journal
         self._held: set[int] = set()
-        self._inode = os.stat(lock.lock_file).st_ino  # noqa: PTH116 - a path of the library's own type
+        self._files = {Path(lock.lock_file): Path(lock.lock_file).stat().st_ino for lock in locks}
+        self._noted: OpenFiles | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._watch = asyncio.create_task(self._watching(), name="casty-file-watch")
 
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that name nobody, or a dead node."""
@@ -69,20 +78,75 @@ class FileLeaseSession:
             await self._journal.forget_slots(sorted(given), self._node_id)
             self._held -= given
 
-    async def living(self, node_ids: Collection[str]) -> set[str]:
+    async def living(self, names: Collection[str]) -> set[str]:
         """Tell whose lock files are locked."""
-        files = {node_id: _lock_file(self._database, node_id) for node_id in node_ids}
+        files = {name: lock_files.lock_file(self._database, name) for name in names}
         try:
-            return await asyncio.to_thread(lambda: {node_id for node_id, file in files.items() if _locked(file)})
+            return await asyncio.to_thread(lambda: {name for name, file in files.items() if lock_files.locked(file)})
         except OSError as error:
             raise JournalUnavailableError(
                 f"A lock file beside {self._database} cannot be looked at: {error}. Nothing was taken. This process "
                 f"needs to be able to read and write the folder of the journal."
             ) from error
 
+    async def _watching(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except CastyError as error:  # whoever needs the journal is told; whether it has moved is not known
+                _LOG.debug("Node %s could not look at its files: %s", self._node_id, error)
+            if self.lost.done():
+                return
+            await asyncio.sleep(_LOOK_SECONDS)  # no operating system tells portably when a file is renamed
+
+    async def _look(self) -> None:
+        try:
+            files = await self._journal.open_files()
+        except JournalMovedError as error:
+            self._lose(str(error), locked=self._noted is not None and self._noted.database == at(self._database))
+            return
+        gone = await asyncio.to_thread(self._gone)
+        if gone is not None:
+            self._lose(gone, locked=False)
+        elif files is not None and files != self._noted:
+            await asyncio.to_thread(self._note, files)
+
+    def _gone(self) -> str | None:
+        for file, inode in self._files.items():
+            try:
+                if file.stat().st_ino != inode:
+                    return f"The lock file {file} was replaced: it is another file."
+            except OSError as error:
+                return f"The lock file {file} was removed or replaced: it cannot be looked at ({error})."
+        return None
+
+    def _note(self, files: OpenFiles) -> None:
+        file = next(iter(self._files))  # that of its name
+        try:
+            lock_files.note(file, LockNote(self._node_id, os.getpid(), files))
+        except OSError as error:  # others know less then, and this node works on
+            _LOG.warning("Node %s could not write into its lock file %s: %s", self._node_id, file, error)
+        self._noted = files
+
+    def _lose(self, reason: str, *, locked: bool) -> None:
+        if not self.lost.done():
+            self._held.clear()
+            if not locked:
+                self._unlock()
+            self.lost.set_result(reason)
+
+    def _unlock(self) -> None:
+        for lock, (file, inode) in zip(self._locks, self._files.items(), strict=True):
+            if lock.is_locked:
+                lock_files.remove(file, inode)
+                lock.release()
+
     async def close(self) -> None:
         """Forget the slots and unlock the file."""
+        self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
         if self.lost.done():
+            self._unlock()
             return
         self.lost.cancel()
         try:
@@ -92,8 +156,7 @@ class FileLeaseSession:
             _LOG.warning("Node %s stays named in its slots, which others may take now: %s", self._node_id, error)
         finally:
             self._held.clear()
-            _remove(Path(self._lock.lock_file), self._inode)
-            self._lock.release()
+            self._unlock()
 
     def abandon_after_fork(self) -> None:
         """The library that locked the file closes its descriptor in every forked child."""
@@ -110,23 +173,35 @@ class FileLeaseManager:
     ----------
     journal_file : Path
         The SQLite file.
-    journal : EventJournal
+    journal : SqlJournal
         The journal in it, opened.
     allow_network_filesystem : bool
         Trust the locks of a network file system.
     """
 
-    def __init__(self, journal_file: Path, journal: EventJournal, *, allow_network_filesystem: bool = False) -> None:
+    def __init__(self, journal_file: Path, journal: SqlJournal, *, allow_network_filesystem: bool = False) -> None:
         # One name for one file, whatever links lead to it: the lock files of all its nodes lie side by side.
         self._database = journal_file.resolve()
         self._journal = journal
         self._allow_network_filesystem = allow_network_filesystem
 
-    async def open(self, node_id: str) -> FileLeaseSession:
-        """Lock the node's file."""
+    async def open(self, node_id: str, process: str = "") -> FileLeaseSession:
+        """Lock the node's file, and that of its process."""
+        await self._journal.open_files()
         if not self._allow_network_filesystem:
             refuse_network(self._database)
-        file = _lock_file(self._database, node_id)
+        locks: list[FileLock] = []
+        try:
+            for name in dict.fromkeys((node_id, process or node_id)):
+                locks += [await self._locked(name, node_id)]
+        except BaseException:
+            for lock in locks:
+                lock.release()
+            raise
+        return FileLeaseSession(node_id, locks, self._database, self._journal)
+
+    async def _locked(self, name: str, node_id: str) -> FileLock:
+        file = lock_files.lock_file(self._database, name)
         # One owner per process and task: neither re-entrant by thread nor shared by path.
         # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
         lock = FileLock(file, thread_local=False, is_singleton=False, fallback_to_soft=False)
@@ -135,7 +210,7 @@ class FileLeaseManager:
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise await self._in_use(node_id, file)
             await asyncio.sleep(_ASK_AGAIN_SECONDS)  # no operating system tells when a lock becomes free
-        return FileLeaseSession(node_id, lock, self._database, self._journal)
+        return lock
 
     async def _in_use(self, node_id: str, file: Path) -> NodeInUseError:
         holder = [node for node in await self._journal.nodes() if node.node_id == node_id]
@@ -146,14 +221,10 @@ class FileLeaseManager:
         )
 
 
-def _lock_file(database: Path, node_id: str) -> Path:
-    name = blake2b(node_id.encode(), digest_size=6).hexdigest()
-    return database.with_name(f"{database.name}.casty-node-{name}.lock")
-
-
 def _lock(lock: FileLock) -> bool:
     try:
         lock.acquire(blocking=False)
+        os.truncate(lock.lock_file, 0)  # what a dead node of that name said of its files is not said of these
     except Timeout:
         return False
     except (OSError, NotImplementedError) as error:
@@ -162,32 +233,3 @@ def _lock(lock: FileLock) -> bool:
             f"able to write the folder of the journal."
         ) from error
     return True
-
-
-def _locked(file: Path) -> bool:
-    """Tell whether a living process has a lock file locked, and remove it otherwise.
-
-    The look is a shared lock, so that two processes that look at once do not take each other for the holder.
-    """
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        with contextlib.suppress(BlockingIOError):  # somebody else looks too, and may remove it
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(file, os.fstat(descriptor).st_ino)
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def _remove(file: Path, inode: int) -> None:
-    """Remove a lock file that this process has locked, unless another one has its name by now."""
-    with contextlib.suppress(FileNotFoundError):
-        if file.stat().st_ino == inode:
-            file.unlink()

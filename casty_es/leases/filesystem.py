@@ -8,7 +8,7 @@ from typing import Final
 
 from casty_es.errors import ConfigurationError
 
-__all__ = ["file_system_of", "is_network", "refuse_network"]
+__all__ = ["file_system_of", "is_mount_point", "is_network", "mounts", "refuse_network"]
 
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
@@ -18,6 +18,7 @@ _NETWORK: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "lustr
 # FUSE says nothing of what is behind it (sshfs, s3fs, glusterfs). fuseblk is a disk of this host, such as NTFS.
 _FUSE: Final = re.compile(r"fuse(\..+)?")
 
+_POINT: Final = 4  # the field of a mount's point
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -31,7 +32,7 @@ def file_system_of(path: PurePosixPath, mountinfo: str) -> str | None:
         fields = line.split(" ")
         if "-" not in fields[6:]:
             continue
-        point = PurePosixPath(_OCTAL.sub(lambda code: chr(int(code[1], 8)), fields[4]))
+        point = _decoded(fields[_POINT])
         if path.is_relative_to(point) and (best is None or len(point.parts) >= best[0]):
             best = len(point.parts), fields[fields.index("-", 6) + 1]
     return None if best is None else best[1]
@@ -50,12 +51,30 @@ def refuse_network(file: Path) -> None:
     ConfigurationError
         It is on one.
     """
-    if not _MOUNTS.exists():  # not Linux: there is nothing to read it from
+    mountinfo = mounts()
+    if mountinfo is None:  # not Linux: there is nothing to read it from
         return
-    file_system = file_system_of(PurePosixPath(file.resolve()), _MOUNTS.read_text(errors="surrogateescape"))
+    file_system = file_system_of(PurePosixPath(file.resolve()), mountinfo)
     if file_system is not None and is_network(file_system):
         raise ConfigurationError(
             f"The SQLite file {file} is on a network file system ({file_system}), where hosts may not see each other's "
             f"locks and two of them could write at once. Nothing was started. Put the file on a local disk, or use "
             f"Postgres. If the processes that use it all run on this host, set allow_network_filesystem=True."
         )
+
+
+def mounts() -> str | None:
+    """Return the text of this process's mounts, where the system has one."""
+    return _MOUNTS.read_text(errors="surrogateescape") if _MOUNTS.exists() else None
+
+
+def is_mount_point(path: PurePosixPath, mountinfo: str) -> bool:
+    """Tell whether something is mounted at an absolute path itself, by the text of ``/proc/self/mountinfo``."""
+    return any(
+        len(fields) > _POINT and _decoded(fields[_POINT]) == path
+        for fields in (line.split(" ") for line in mountinfo.splitlines())
+    )
+
+
+def _decoded(point: str) -> PurePosixPath:
+    return PurePosixPath(_OCTAL.sub(lambda code: chr(int(code[1], 8)), point))

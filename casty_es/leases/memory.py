@@ -21,7 +21,7 @@ class _Held:
     """Who is there, and who holds which slot."""
 
     def __init__(self) -> None:
-        self.sessions: dict[str, ProcessLeaseSession] = {}
+        self.sessions: dict[str, ProcessLeaseSession] = {}  # by the name of the node, and by the id of its process
         self.slots: dict[int, ProcessLeaseSession] = {}
 
 
@@ -31,11 +31,12 @@ _HELD: Final[WeakKeyDictionary[EventJournal, _Held]] = WeakKeyDictionary()
 class ProcessLeaseSession:
     """A node among the nodes of one process. Setting ``lost`` from outside ends it, as losing a database would."""
 
-    def __init__(self, node_id: str, held: _Held) -> None:
-        self._node_id = node_id
+    lasts = False
+
+    def __init__(self, names: set[str], held: _Held) -> None:
         self._held = held
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        held.sessions[node_id] = self
+        held.sessions.update(dict.fromkeys(names, self))
         self.lost.add_done_callback(self._end)
 
     async def acquire(self, slots: Collection[int]) -> set[int]:
@@ -50,9 +51,9 @@ class ProcessLeaseSession:
             if self._held.slots.get(slot) is self:
                 del self._held.slots[slot]
 
-    async def living(self, node_ids: Collection[str]) -> set[str]:
-        """Tell which nodes have a session."""
-        return set(node_ids) & self._held.sessions.keys()
+    async def living(self, names: Collection[str]) -> set[str]:
+        """Tell which nodes and processes have a session."""
+        return set(names) & self._held.sessions.keys()
 
     async def close(self) -> None:
         """Give everything back."""
@@ -63,8 +64,8 @@ class ProcessLeaseSession:
         """A forked child has a copy of everything; nothing in it reaches the parent."""
 
     def _end(self, _lost: asyncio.Future[str]) -> None:
-        if self._held.sessions.get(self._node_id) is self:
-            del self._held.sessions[self._node_id]
+        for name in [name for name, session in self._held.sessions.items() if session is self]:
+            del self._held.sessions[name]
         for slot in [slot for slot, session in self._held.slots.items() if session is self]:
             del self._held.slots[slot]
 
@@ -81,7 +82,7 @@ class ProcessLeaseManager:
     def __init__(self, journal: EventJournal) -> None:
         self._journal = journal
 
-    async def open(self, node_id: str) -> ProcessLeaseSession:
+    async def open(self, node_id: str, process: str = "") -> ProcessLeaseSession:
         """Open the session of a node."""
         held = _HELD.setdefault(self._journal, _Held())
         if node_id in held.sessions:
@@ -89,4 +90,4 @@ class ProcessLeaseManager:
                 f"A system of this process runs as node {node_id!r} already. Nothing was started. Close that one, or "
                 f"give this one another node_id."
             )
-        return ProcessLeaseSession(node_id, held)
+        return ProcessLeaseSession({node_id, process or node_id}, held)

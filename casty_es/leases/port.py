@@ -36,8 +36,13 @@ class LeaseSession(Protocol):
         """Give slots back. Releasing what is not held does nothing."""
         ...
 
-    async def living(self, node_ids: Collection[str]) -> set[str]:
-        """Tell which of these nodes have a session now.
+    @property
+    def lasts(self) -> bool:
+        """Whether a process keeps its session for as long as it lives: then one that has none is gone for good."""
+        ...
+
+    async def living(self, names: Collection[str]) -> set[str]:
+        """Tell which of these nodes and processes have a session now.
 
         Raises
         ------
@@ -58,8 +63,8 @@ class LeaseSession(Protocol):
 class LeaseManager(Protocol):
     """Where sessions come from."""
 
-    async def open(self, node_id: str) -> LeaseSession:
-        """Open the session of a node.
+    async def open(self, node_id: str, process: str = "") -> LeaseSession:
+        """Open the session of a node, under its name and under the id of its process, as far as that is another.
 
         Raises
         ------

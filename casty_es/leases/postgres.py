@@ -3,7 +3,8 @@
 1. A key has two halves. The first, the class, is the oid of ``casty_events``: such keys share no space with those of
    one half, and meet the application's own of two halves only if it uses that very number. Then ``lock_class`` sets
    another one, the same for all nodes.
-2. The second half is a slot's number, or a negative number made from a node's name: its presence.
+2. The second half is a slot's number, or a negative number made from a node's name, or from the id of its process: its
+   presence, under both.
 3. The first session is opened after ``preflight.py`` has refused what would make the locks worthless.
 """
 
@@ -28,7 +29,8 @@ from casty_es.leases.preflight import preflight, refuse
 __all__ = ["PostgresLeaseManager"]
 
 _CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
-_LOCK: Final = "SELECT pg_try_advisory_lock($1::int, $2::int)"
+# One that is locked again when it is asked for again is held twice, and released with its session all the same.
+_LOCK: Final = "SELECT bool_and(pg_try_advisory_lock($1::int, w.key)) FROM unnest($2::int[]) AS w (key)"
 _HOLDER: Final = """
     SELECT l.pid FROM pg_locks l
     WHERE l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
@@ -102,8 +104,8 @@ class PostgresLeaseManager:
         self._last: PostgresLeaseSession | None = None
         self._checked = False
 
-    async def open(self, node_id: str) -> PostgresLeaseSession:
-        """Open a connection and lock the node's presence."""
+    async def open(self, node_id: str, process: str = "") -> PostgresLeaseSession:
+        """Open a connection and lock the node's presence, and that of its process."""
         if not self._checked:
             refuse(
                 await preflight(
@@ -120,12 +122,12 @@ class PostgresLeaseManager:
         try:
             with translated(self._failed):
                 async with asyncio.timeout(self._session_seconds):
-                    return await self._open(connection, node_id)
+                    return await self._open(connection, node_id, process)
         except BaseException:
             connection.terminate()
             raise
 
-    async def _open(self, connection: Connection, node_id: str) -> PostgresLeaseSession:
+    async def _open(self, connection: Connection, node_id: str, process: str) -> PostgresLeaseSession:
         lock_class = self._class
         if lock_class is None:
             lock_class = await connection.fetchval(_CLASS)
@@ -141,8 +143,9 @@ class PostgresLeaseManager:
                 f"taken. Use the URL of the primary."
             )
         key = node_key(node_id)
+        presence = sorted({key, node_key(process or node_id)})
         give_up_at = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
-        while not await connection.fetchval(_LOCK, lock_class, key):
+        while not await connection.fetchval(_LOCK, lock_class, presence):
             await self._end_own_ghost(connection, identity, lock_class, key)
             if asyncio.get_running_loop().time() >= give_up_at:
                 raise await self._in_use(connection, node_id)

@@ -64,6 +64,8 @@ class PostgresLeaseSession:
         The time between two heartbeats, in seconds.
     """
 
+    lasts = False  # a living process may lose it, and opens another
+
     def __init__(
         self,
         connection: Connection,
@@ -95,9 +97,9 @@ class PostgresLeaseSession:
         """Unlock slots."""
         await self._to_the_end(self._release(set(slots)))
 
-    async def living(self, node_ids: Collection[str]) -> set[str]:
+    async def living(self, names: Collection[str]) -> set[str]:
         """Tell whose presence is locked."""
-        keys = {node_key(node_id): node_id for node_id in node_ids}
+        keys = {node_key(name): name for name in names}
         return await self._to_the_end(self._living(keys))
 
     async def close(self) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import msgspec
 
 from casty_es.errors import ConfigurationError
+from casty_es.processes import called
 
 __all__ = ["Identity"]
 
@@ -34,6 +35,11 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     node_id: str
     role: Literal["node", "client"] = "node"
     process_id: str = msgspec.field(default_factory=lambda: uuid4().hex)
+
+    @property
+    def process(self) -> str:
+        """What the process is called in the requests that it makes."""
+        return called(self.role, self.process_id, self.node_id)
 
     def __post_init__(self) -> None:
         for what, name in (("The name of the system", self.system), ("The node_id", self.node_id)):

@@ -54,6 +54,10 @@ class Reception:
         """How many authenticated connections are served."""
         return len(self._served)
 
+    def serves(self, process_id: str) -> bool:
+        """Tell whether a process has a connection."""
+        return process_id in self._served
+
     def accept(self) -> Channel:
         """Make the channel of a new connection."""
         channel = Channel(server_protocol(self.limits), self.limits)

@@ -118,6 +118,10 @@ class LoopbackListener:
         """How many authenticated connections it serves."""
         return self.reception.connections
 
+    def serves(self, process_id: str) -> bool:
+        """Tell whether a process has a connection."""
+        return self.reception.serves(process_id)
+
     async def close(self) -> None:
         """Stop listening, send the answers that are there, close every connection."""
         self._network.forget(self._address)

@@ -86,8 +86,10 @@ class Dialer(Protocol):
 class Service(Protocol):
     """The node behind a listener."""
 
-    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], process: str) -> None:
         """Take a request in at once, without waiting; ``answer`` is called once, now or later.
+
+        ``process`` is what the authenticated process at the other end is called (``processes.py``).
 
         An exception raised here closes the connection: the request was not what it should be.
         """
@@ -100,6 +102,10 @@ class Listener(Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """The host and port it listens at."""
+        ...
+
+    def serves(self, process_id: str) -> bool:
+        """Tell whether a process has an authenticated connection here, by its UUID in hexadecimal."""
         ...
 
     async def close(self) -> None:

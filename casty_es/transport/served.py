@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
 from casty_es.transport.handshake import Session
@@ -50,6 +51,7 @@ class ServedConnection:
         self._session = session
         self._service = service
         self._limits = limits
+        self._process = called(session.peer.role, session.peer.process_id, session.peer.node_id)
         max_message = min(limits.max_frame_bytes, session.peer.max_frame_bytes) - FRAME_OVERHEAD
         self._batch_bytes = min(limits.batch_bytes, max_message)
         self._part_bytes = min(limits.part_bytes, max_message - PART_OVERHEAD)
@@ -85,7 +87,7 @@ class ServedConnection:
                 if problem is not None:
                     self._channel.violated(problem)
                     return
-                self._service.serve(request, partial(self._answer, number))
+                self._service.serve(request, partial(self._answer, number), self._process)
         except ForgedFrameError:
             self._channel.violated("sent a frame whose code does not fit")
         except msgspec.MsgspecError as error:

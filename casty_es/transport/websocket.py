@@ -38,6 +38,10 @@ class WebSocketListener:
         """How many authenticated connections it serves."""
         return self._reception.connections
 
+    def serves(self, process_id: str) -> bool:
+        """Tell whether a process has a connection."""
+        return self._reception.serves(process_id)
+
     def abandon_after_fork(self) -> None:
         """Let go of the parent's port and connections, in a forked child: nobody is to wait for an answer there."""
         for socket in self._server.sockets:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 
 from casty_es import ClusteredActorSystem, Counter, OutcomeUnknownError
 from casty_es.cluster.outcome import CommandStatus
+from casty_es.errors import Sent
+from casty_es.journal.port import LEASE_ACQUIRED
 
 from .nodes import PATIENT, client, named_for, node, settled, slot, until
 from .proxy import Proxy, behind_proxy
@@ -54,7 +57,7 @@ async def test_a_command_whose_answer_was_lost_was_executed(journal_url: str) ->
 
 
 async def test_a_command_that_never_arrived_is_unknown_until_the_slot_has_another_epoch(journal_url: str) -> None:
-    """While its epoch lasts it could still arrive; under the next one it certainly was not executed."""
+    """While its term lasts it could still arrive: the owner ends the term when it is asked, and then it cannot."""
     async with an_owner_and_a_caller(journal_url) as (owner, caller, proxy, hits):
         proxy.swallowed = {True}
         with pytest.raises(OutcomeUnknownError) as caught:
@@ -62,17 +65,31 @@ async def test_a_command_that_never_arrived_is_unknown_until_the_slot_has_anothe
         error = caught.value
         assert error.command_id is not None
         assert error.sent is not None
-        for gateway in (caller, owner):
-            outcome = await gateway.outcome(error.command_id, sent=error.sent)
-            assert (outcome.status, outcome.reply) == ("unknown", None)
+        outcome = await caller.outcome(error.command_id, sent=error.sent)
+        assert (outcome.status, outcome.reply) == ("unknown", None)
 
-        await owner.__aexit__(None, None, None)
+        async with client(owner) as connected:
+            for gateway in (connected, owner, caller):
+                outcome = await gateway.outcome(error.command_id, sent=error.sent)
+                assert (outcome.status, outcome.reply) == ("not executed", None)
+        proxy.swallowed = set()
+        proxy.break_all()
         assert await caller.distributed().counter(hits.name, timeout=PATIENT).increment() == 3
 
-        outcome = await caller.outcome(error.command_id, sent=error.sent)
-        assert (outcome.status, outcome.reply) == ("not executed", None)
+
+async def test_asking_settles_what_was_sent_to_an_owner_that_others_reach(journal_url: str) -> None:
+    """Whoever asks anywhere, for a command sent under the term that lasts, has the owner make sure of it, once."""
+    async with an_owner_and_a_caller(journal_url) as (owner, caller, _, hits):
+        number = slot("counter", hits.name)
+        sent = Sent("counter", number, 0, owner._node.owner.slots[number].term)  # type: ignore[union-attr]
         async with client(caller) as connected:
-            assert (await connected.outcome(error.command_id, sent=error.sent)).status == "not executed"
+            for gateway in (caller, connected, owner):
+                for _ in range(2):
+                    assert (await gateway.outcome(uuid4(), sent=sent)).status == "not executed"
+        # That was one more lease record, and nobody was disturbed for longer than it takes.
+        records = await owner.journal.records(number, after=0, limit=100)
+        assert [record.type for record in records].count(LEASE_ACQUIRED) <= 3
+        assert await hits.increment() == 3
 
 
 async def test_a_question_without_an_effect_is_never_in_doubt(journal_url: str) -> None:

@@ -16,6 +16,7 @@ from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command, Event, Kind
+from casty_es.domain.requests import NoteUnheard
 from casty_es.errors import CastyError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def value(plain: object) -> msgspec.Raw:
 
 VALUES: Final = list(map(value, (None, 0, 1, "1", 2**70, "", [], {"a": 1}, False, "é")))
 OWNERS: Final = ("ann", "bob", "cat")
+PROCESSES: Final = ("node:1", "client:2")
 REQUESTS: Final = ("r1", "r2", "r3", "r4", "r5", "r6")
 SOME_REQUESTS: Final = [(), ("r1",), ("r2", "r1"), ("r1", "r2", "r3"), ("r3", "r3"), ("r6", "r4", "r5"), REQUESTS]
 # The smallest and largest that fit the counter, what leaves it from everywhere, and what no machine word holds.
@@ -93,6 +95,14 @@ AMOUNTS: Final = [0, 1, -1, 3, 2**70, -(2**70), 10**4000, -(10**4000), 2 * 10**4
 
 def _all(make: Callable[..., Command], *choices: Sequence[Any]) -> list[Command]:
     return [make(*chosen) for chosen in product(*choices)]
+
+
+def _made(commands: list[Command]) -> list[Command]:
+    """Give the requests once more, each as made by some process."""
+    return [command.made_by(PROCESSES[number % 2]) for number, command in enumerate(commands)]
+
+
+COUNTS: Final = _all(NoteUnheard, SOME_REQUESTS, (0, 2, 3))
 
 
 POOL: Final[dict[str, list[list[Command]]]] = {
@@ -118,27 +128,30 @@ POOL: Final[dict[str, list[list[Command]]]] = {
     ],
     "lock": [
         _all(lock.Acquire, OWNERS, REQUESTS),
-        _all(lock.Acquire, OWNERS, REQUESTS),
-        _all(lock.TryAcquire, OWNERS, REQUESTS),
+        _made(_all(lock.Acquire, OWNERS, REQUESTS)),
+        [*_all(lock.TryAcquire, OWNERS, REQUESTS), *_made(_all(lock.TryAcquire, OWNERS, REQUESTS))],
         _all(lock.Release, OWNERS),
         _all(lock.Withdraw, REQUESTS, (True, False)),
-        _all(lock.Expire, SOME_REQUESTS),
+        _all(lock.Expire, SOME_REQUESTS, (True, False)),
+        COUNTS,
         [*_all(lock.Renew, SOME_REQUESTS), lock.GetHolder(), lock.Destroy()],
     ],
     "semaphore": [
-        _all(semaphore.Acquire, OWNERS, REQUESTS, (2,)),
+        _made(_all(semaphore.Acquire, OWNERS, REQUESTS, (2,))),
         _all(semaphore.Acquire, OWNERS, REQUESTS, (2, 2, 2, 3)),
         _all(semaphore.TryAcquire, OWNERS, REQUESTS, (2, 2, 2, 1)),
         _all(semaphore.Release, OWNERS),
         _all(semaphore.Withdraw, REQUESTS, (True, False)),
-        _all(semaphore.Expire, SOME_REQUESTS),
+        _all(semaphore.Expire, SOME_REQUESTS, (True, False)),
+        COUNTS,
         [*_all(semaphore.Renew, SOME_REQUESTS), semaphore.GetUsage(), semaphore.Destroy()],
     ],
     "barrier": [
-        _all(barrier.Arrive, OWNERS, REQUESTS, (2,)),
+        _made(_all(barrier.Arrive, OWNERS, REQUESTS, (2,))),
         _all(barrier.Arrive, OWNERS, REQUESTS, (3,)),
         _all(barrier.Withdraw, REQUESTS),
-        _all(barrier.Expire, SOME_REQUESTS),
+        _all(barrier.Expire, SOME_REQUESTS, (True, False)),
+        COUNTS,
         [*_all(barrier.Renew, SOME_REQUESTS), barrier.GetRound(), barrier.Destroy()],
     ],
 }

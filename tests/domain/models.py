@@ -15,6 +15,7 @@ import msgspec
 from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.decider import WAITING
+from casty_es.domain.requests import NoteUnheard
 from casty_es.errors import BoundsError, ConfigurationError, DestroyedError, NotDoneError
 
 
@@ -22,6 +23,8 @@ class Model:
     def __init__(self) -> None:
         self.exists = False
         self.settled: dict[str, Any] = {}
+        self.processes: dict[str, str] = {}
+        self.unheard: dict[str, int] = {}
 
     @property
     def claims(self) -> list[str]:
@@ -33,6 +36,19 @@ class Model:
 
     def tell(self, command: Any) -> Any:
         raise NotImplementedError
+
+    def known(self, request: str) -> tuple[str, int]:
+        return self.processes.get(request, ""), self.unheard.get(request, 0)
+
+    def came(self, command: Any) -> None:
+        self.processes[command.request] = command.process
+        self.unheard[command.request] = 0
+
+    def note(self, command: NoteUnheard) -> int:
+        noted = [one for one in dict.fromkeys(command.requests) if one in self.claims]
+        noted = [one for one in noted if self.unheard[one] != command.quarters]
+        self.unheard.update(dict.fromkeys(noted, command.quarters))
+        return len(noted)
 
     def destroy(self) -> bool:
         existed, self.exists = self.exists, False
@@ -155,6 +171,10 @@ class PermitsModel(Model):
                 return tuple(request for request in requests if request in self.claims)
             case lock.Expire(requests=requests) | semaphore.Expire(requests=requests):
                 return self.expire(requests)
+            case NoteUnheard():
+                noted = self.note(command)
+                self.events += noted
+                return noted > 0
             case lock.GetHolder():
                 return next((lock.Holder(owner, request, token) for request, (owner, token) in self.held.items()), None)
             case semaphore.GetUsage():
@@ -177,6 +197,7 @@ class PermitsModel(Model):
         if len(self.held) == permits and not waits:
             return None
         self.exists, self.permits, self.events = True, permits, self.events + 1
+        self.came(command)
         if len(self.held) == permits:
             self.waiting[command.request] = command.owner
             return WAITING
@@ -231,7 +252,7 @@ class BarrierModel(Model):
     def claims(self) -> list[str]:
         return list(self.here)
 
-    def tell(self, command: Any) -> Any:
+    def tell(self, command: Any) -> Any:  # noqa: PLR0911 -- one for each command
         self.settled = {}
         match command:
             case barrier.Arrive():
@@ -243,6 +264,8 @@ class BarrierModel(Model):
                 return tuple(request for request in requests if request in self.here)
             case barrier.Expire(requests=requests):
                 return self.leave(requests)
+            case NoteUnheard():
+                return self.note(command) > 0
             case barrier.GetRound():
                 return barrier.Round(self.generation, self.expected, tuple(sorted(set(self.here.values()))))
             case _:
@@ -258,6 +281,7 @@ class BarrierModel(Model):
         if self.here and command.expected != self.expected:
             return ConfigurationError
         self.exists, self.expected = True, command.expected
+        self.came(command)
         self.here[command.request] = command.participant
         if len(set(self.here.values())) < self.expected:
             return WAITING

@@ -86,6 +86,22 @@ def test_effects_begin_and_end_exactly_the_claims(kind: AnyKind, data: st.DataOb
 
 
 @any_history
+def test_what_is_known_of_a_request_is_kept_as_long_as_it_is(kind: AnyKind, data: st.DataObject) -> None:
+    """Given any history, when a plain model notes who made each request and what was counted, then both agree."""
+    if kind.standings is None:
+        assert kind.claims is None
+        return
+    model, ran = MODELS[kind.name](), Ran(kind.initial, (), [])
+    for command in data.draw(commands_of(kind)):
+        model.tell(command)
+        ran = attempt(kind, command, after=ran)
+        known = {request: (one.process, one.unheard) for request, one in kind.standings(ran.state).items()}
+        assert known == {request: one for request in model.claims if (one := model.known(request)) != ("", 0)}
+        again = kind.from_snapshot(msgspec.json.decode(snapshot_bytes(kind, ran.state), type=kind.snapshot))
+        assert kind.standings(again) == kind.standings(ran.state)
+
+
+@any_history
 def test_deciding_changes_nothing_and_is_repeatable(kind: AnyKind, data: st.DataObject) -> None:
     """Given any state, when a command is decided twice, then the events are the same and the state is as before."""
     state = attempt(kind, *data.draw(commands_of(kind))).state
@@ -177,7 +193,8 @@ def test_the_hash_seed_changes_nothing() -> None:
 
 def test_the_names_in_the_journal_never_change() -> None:
     """Given the names that journals are full of, when code changes, then it still knows each, under its structure."""
-    lease = ["destroyed", "expired", "granted", "released", "requested", "withdrawn"]
+    lease = ["destroyed", "expired", "granted", "released", "requested", "unheard", "withdrawn"]
+    meeting = ["arrived", "destroyed", "expired", "tripped", "unheard", "withdrawn"]
     assert {kind.name: sorted(kind.events) for kind in CATALOG.values()} == {
         "counter": ["counter.decremented", "counter.destroyed", "counter.incremented"],
         "map": ["entity.redacted", "map.deleted", "map.put"],
@@ -185,5 +202,5 @@ def test_the_names_in_the_journal_never_change() -> None:
         "queue": ["entity.redacted", "queue.dequeued", "queue.destroyed", "queue.enqueued", "queue.given_back"],
         "lock": [f"lock.{name}" for name in lease],
         "semaphore": [f"semaphore.{name}" for name in lease],
-        "barrier": [f"barrier.{name}" for name in ("arrived", "destroyed", "expired", "tripped", "withdrawn")],
+        "barrier": [f"barrier.{name}" for name in meeting],
     }

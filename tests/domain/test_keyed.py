@@ -14,6 +14,7 @@ from msgspec import Raw
 from casty_es.domain import barrier, counter, lock, map_entry, semaphore, upkeep
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Concluded, Effects, Internal
+from casty_es.domain.requests import NoteUnheard
 from casty_es.errors import DestroyedError, NotDoneError
 
 from .history import AnyKind, Ran, attempt, run, snapshot_bytes
@@ -54,7 +55,7 @@ def test_a_token_is_the_sequence_of_its_grant_also_after_a_conclusion(kind: AnyK
 
 @every_kind
 def test_every_command_of_a_structure_is_listed(kind: AnyKind) -> None:
-    """Given a structure's file, when its commands are looked for, then each is listed, and only expiry is internal."""
+    """Given a structure's file, when its commands are looked for, then each is listed, and only leases are internal."""
     module = sys.modules[kind.decide.__module__]
     written = [
         cls
@@ -62,9 +63,10 @@ def test_every_command_of_a_structure_is_listed(kind: AnyKind) -> None:
         if issubclass(cls, Command) and cls.__module__ == module.__name__
     ]
     redact = [upkeep.Redact] if kind.name in ("map", "set", "queue") else []  # only these hold values of users
-    assert sorted(kind.commands, key=str) == sorted(written + redact, key=str)
+    counts = [] if kind.expire is None else [NoteUnheard]
+    assert sorted(kind.commands, key=str) == sorted(written + redact + counts, key=str)
     own = [cls for cls in kind.commands if issubclass(cls, Internal)]
-    assert own == ([] if kind.expire is None else [kind.expire])
+    assert own == ([] if kind.expire is None else [kind.expire, *counts])
 
 
 @pytest.mark.parametrize(
@@ -77,6 +79,7 @@ def test_every_command_of_a_structure_is_listed(kind: AnyKind) -> None:
         (map_entry.Put(Raw(b"1")), map_entry.Put(Raw(b'"1"')), False),
         (lock.Acquire("ann", "a1"), lock.Acquire("bob", "b1"), True),
         (lock.Acquire("ann", "a1"), lock.TryAcquire("ann", "a1"), False),
+        (lock.Acquire("ann", "a1", process="node:1"), lock.Acquire("ann", "a2", process="node:2"), True),
         (lock.Release("ann", "a1"), lock.Release("bob"), True),
         (semaphore.Acquire("ann", "a1", 2), semaphore.Acquire("bob", "b1", 2), True),
         (semaphore.Acquire("ann", "a1", 2), semaphore.Acquire("ann", "a1", 3), False),

@@ -25,7 +25,7 @@ import msgspec
 from casty_es import errors
 from casty_es.codec import decode_event, decode_state, encode_event, encode_state
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import WAITING, Kind
+from casty_es.domain.decider import WAITING, Command, Kind
 from casty_es.journal.chain import GENESIS
 from casty_es.journal.port import LEASE_ACQUIRED, EntityName, RecordedEvent, record_hash
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
@@ -209,7 +209,7 @@ def check_callers(log: Log, operations: Sequence[Operation]) -> list[str]:
     found = [f"two operations have the id {operations[0].id.hex()}"] if _repeated(operations) else []
     for id_ in by_command.keys() - {operation.id for operation in operations}:
         first = by_command[id_][0].record
-        if operations and not first.type.endswith(".expired"):
+        if operations and not first.type.endswith((".expired", ".unheard")):
             found.append(f"{first.type} at slot {first.slot}, {first.position}: nobody asked for it ({id_.hex()})")
     by_entity: dict[EntityName, list[Operation]] = defaultdict(list)
     for operation in operations:
@@ -237,7 +237,9 @@ def _check_one(life: Timeline, operation: Operation, recorded: list[Found]) -> l
             return ["its events are in the log of another entity"]
         first = recorded[0].place
         there = [(record.type, record.version, record.payload) for record in records]
-        due = _decided(life, first - 1, operation)
+        # Which process asked is not in the command as it is sent: the owner notes it, and says so in the first event.
+        opening = decode_event(records[0].type, records[0].version, records[0].payload)
+        due = _decided(life, first - 1, operation.command.made_by(getattr(opening, "process", "")))
         if there != due or [one.place for one in recorded] != list(range(first, first + len(records))):
             found.append(f"its events are {there}, at that place the domain decides {due}")
     if operation.reply is not None and records:
@@ -251,10 +253,10 @@ def _check_one(life: Timeline, operation: Operation, recorded: list[Found]) -> l
     return found
 
 
-def _decided(life: Timeline, place: int, operation: Operation) -> list[tuple[str, int, str]]:
+def _decided(life: Timeline, place: int, command: Command) -> list[tuple[str, int, str]]:
     """Give what the domain decides after so many events of an entity; nothing where it refuses."""
     with contextlib.suppress(errors.CastyError):
-        return [encode_event(event) for event in life.kind.decide(life.states[place], operation.command)]
+        return [encode_event(event) for event in life.kind.decide(life.states[place], command)]
     return []
 
 

@@ -311,4 +311,8 @@ async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pyte
     assert waiter.lost.is_set()
     assert waiter.token is None
     async with ClusteredActorSystem(journal=journal) as later:
-        assert not await Distributed(later).lock("deploy").locked()
+        deploy = Distributed(later).lock("deploy")
+        assert [event.type async for event in deploy.history()] == [
+            *("lock.granted", "lock.requested", "lock.released", "lock.granted", "lock.released")
+        ]
+        assert not await deploy.locked()

@@ -28,9 +28,9 @@ class Leases:
         self.given: list[ProcessLeaseSession] = []
         monkeypatch.setattr(node, "lease_manager", lambda *_, **__: self)
 
-    async def open(self, node_id: str) -> ProcessLeaseSession:
+    async def open(self, node_id: str, process: str = "") -> ProcessLeaseSession:
         """Give a session."""
-        self.given.append(await ProcessLeaseManager(InMemoryJournal()).open(node_id))
+        self.given.append(await ProcessLeaseManager(InMemoryJournal()).open(node_id, process))
         return self.given[-1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -16,6 +16,7 @@ from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import slot_of
+from casty_es.processes import called
 from casty_es.runtime import SystemRuntime
 
 from .audit import audit, read_memory, read_sql, timelines
@@ -65,13 +66,19 @@ def journal(request: pytest.FixtureRequest) -> Journal:
     return Journal(lambda: SqlJournal(url), url)
 
 
+# One process asks one owner after the other.
+_US = uuid4().hex
+
+
 async def submit(
     owner: Owner, name: EntityName, command: Command, id_: bytes, *, repeat_after: int | None = None
 ) -> Pending:
     """Submit to the owner's slot, which is taken first."""
     slot = owner.slots[slot_of(name.kind, name.name, 0, len(owner.slots))]
     await owner.locate(slot)
-    return owner.submit(name, 1, command, id_, slot=slot, term=slot.term, repeat_after=repeat_after)
+    return owner.submit(
+        name, 1, command, id_, slot=slot, term=slot.term, repeat_after=repeat_after, process=called("client", _US, "")
+    )
 
 
 async def ask(owner: Owner, name: EntityName, command: Command, id_: bytes, *, after: int | None = None) -> Any:

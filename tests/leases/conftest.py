@@ -36,9 +36,9 @@ class Cluster:
             return FileLeaseManager(self.journal.file, self.journal, **settings)
         return PostgresLeaseManager(self.journal.url, slots=256, **settings)
 
-    async def open(self, node_id: str, **settings: Any) -> LeaseSession:
+    async def open(self, node_id: str, process: str = "", **settings: Any) -> LeaseSession:
         """Open the session of a node, with a manager of its own."""
-        session = await self.manager(**settings).open(node_id)
+        session = await self.manager(**settings).open(node_id, process)
         self._stack.push_async_callback(session.close)
         return session
 

@@ -49,11 +49,11 @@ async def test_what_a_dead_node_left_is_cleared_away(file_cluster: Cluster) -> N
 
 
 def _files_of(cluster: Cluster, node_id: str) -> list[Path]:
-    from casty_es.leases.file import _lock_file
+    from casty_es.leases.lock_files import lock_file
 
     assert isinstance(cluster.journal, SqlJournal)
     assert cluster.journal.file is not None
-    return [_lock_file(cluster.journal.file.resolve(), node_id)]
+    return [lock_file(cluster.journal.file.resolve(), node_id)]
 
 
 async def test_a_link_to_the_file_is_the_file(file_cluster: Cluster, tmp_path: Path) -> None:

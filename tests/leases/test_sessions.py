@@ -126,6 +126,19 @@ async def test_one_session_per_name(cluster: Cluster) -> None:
     assert not a.lost.done()
 
 
+async def test_a_process_lives_under_its_id_and_its_successor_under_another(cluster: Cluster) -> None:
+    """Given a node, when the next process has its name, then the name lives, and of the two ids only the second."""
+    witness = await cluster.open("b", "process-b")
+    first = await cluster.open("a", "process-1")
+    assert await witness.living(["a", "process-1", "process-2", "process-b"]) == {"a", "process-1", "process-b"}
+
+    await first.close()
+    assert await witness.living(["a", "process-1"]) == set()
+    await cluster.open("a", "process-2")
+
+    assert await witness.living(["a", "process-1", "process-2"]) == {"a", "process-2"}
+
+
 async def test_living(cluster: Cluster) -> None:
     """Given two nodes, when one asks who lives, then it is told of both, and of nobody else."""
     a, _ = await cluster.open("a"), await cluster.open("b")

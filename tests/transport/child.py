@@ -13,7 +13,7 @@ from casty_es.transport.wire import Answer, Locate, Located, Request
 class Locating:
     """Answers ``Locate``, and holds everything else for ever."""
 
-    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
         """Answer what can be answered."""
         if isinstance(request, Locate):
             answer(Located(request.slot, request.slot))

@@ -53,7 +53,7 @@ def note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 class Locating:
     """Answers ``Locate``, and holds everything else for ever."""
 
-    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
         """Answer what can be answered."""
         if isinstance(request, Locate):
             answer(Located(request.slot, request.slot))

@@ -56,7 +56,7 @@ class Service:
         self.seen: list[Request] = []
         self.held: list[tuple[Ask, Callable[[Answer], None]]] = []
 
-    def serve(self, request: Request, answer: Callable[[Answer], None]) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
         """Do what the kind of the request says."""
         self.seen.append(request)
         match request:

@@ -16,6 +16,7 @@ from typing import Final
 
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, Wrong
 from casty_es.journal.port import ENTITY_NUMBER_BITS
+from casty_es.journal.processes import strangers
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.tables import POSTGRES_TRIGGERS, SQLITE_TRIGGERS
 
@@ -115,6 +116,7 @@ async def check_database(journal: SqlJournal, slots: int) -> list[Finding]:
         if len(findings) >= FINDINGS_PER_SLOT:
             break
     if journal.file is not None:
+        findings += await _elsewhere(journal.file)
         findings += await _damage(journal.file)
     return findings
 
@@ -160,6 +162,15 @@ async def _postgres_guards(journal: SqlJournal) -> list[str]:
         for (name,) in await journal.query(_POSTGRES_SETTINGS)
     ]
     return wrong
+
+
+async def _elsewhere(file: Path) -> list[Finding]:
+    """Find processes that write another file of this name: what they acknowledge no record here can show."""
+    found = await asyncio.to_thread(strangers, file)
+    return [
+        Finding(None, None, None, Wrong.FILE, f"Process {pid} {what}: what it acknowledged there may not be here.")
+        for pid, what in found.items()
+    ]
 
 
 async def _damage(file: Path) -> list[Finding]:

@@ -33,7 +33,7 @@ class Wrong(StrEnum):
     SNAPSHOT = "snapshot"  # a snapshot is not what the events before it give
     DIRECTORY = "directory"  # the directory names another entity, or says of one what its events do not say
     GUARD = "guard"  # what keeps the tables append-only and unique is gone, or was changed
-    FILE = "file"  # the database itself says that it is damaged
+    FILE = "file"  # the database itself says that it is damaged, or a running process writes another of its name
     ANCHOR = "anchor"  # the records are not those of which the anchor was taken
 
 

@@ -169,6 +169,12 @@ class Nodes:
         self.all += fresh
         return [node.started() for node in fresh]
 
+    def again(self, node: Node) -> Node:
+        """Start a node under the name of one that is gone."""
+        number = len(self.all) + 1
+        self.all.append(Node(self, number, node.name, self.url))
+        return self.all[-1].started()
+
     def client(self, of: Node, secret: bytes) -> Node:
         """Start a process that is no node, but a client of one."""
         host, port = of.ask("address")

@@ -19,11 +19,13 @@ import time
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import msgspec
 
 from casty_es import CastyError, ClusteredActorSystem, Distributed, Settings
 from casty_es.client import ClusterClient
+from casty_es.errors import Sent
 from casty_es.journal.sql import SqlJournal
 from tests import short_leases  # noqa: F401 - imported for what it does
 from tests.faults.mixed import Caller
@@ -106,6 +108,30 @@ class Program:
         await lock.acquire()
         return lock.token
 
+    async def acquire(self, name: str, timeout: float) -> int | None:  # noqa: ASYNC109 - the handle's
+        """Take a lock, and give it back."""
+        async with self.d.lock(name, timeout=timeout) as lock:
+            return lock.token
+
+    async def locked(self, name: str) -> bool:
+        """Tell whether a lock is held."""
+        return await self.d.lock(name).locked()
+
+    async def take(self, name: str, permits: int) -> int | None:
+        """Take a permit and keep it."""
+        pool = self.d.semaphore(name, permits=permits, timeout=60.0)
+        self.held.append(pool)
+        await pool.acquire()
+        return pool.token
+
+    async def available(self, name: str, permits: int) -> int:
+        """Tell how many permits are free."""
+        return await self.d.semaphore(name, permits=permits).available()
+
+    async def arrive(self, name: str, expected: int, timeout: float) -> None:  # noqa: ASYNC109 - the handle's
+        """Wait at a barrier, for nobody but oneself."""
+        await self.d.barrier(name, node_id=f"party-{os.getpid()}", timeout=timeout).arrive(expected)
+
     async def add(self, name: str, amount: int, timeout: float) -> int:  # noqa: ASYNC109 - the handle's
         """Add to a counter."""
         return await self.d.counter(name, timeout=timeout).increment(amount)
@@ -113,6 +139,17 @@ class Program:
     async def get(self, name: str, timeout: float) -> int:  # noqa: ASYNC109 - the handle's
         """Read a counter."""
         return await self.d.counter(name, timeout=timeout).get()
+
+    async def sends(self, name: str) -> tuple[int, int, int]:
+        """Give where a command for a counter would be sent: its slot, how far that is, and the term of its owner."""
+        await self.d.counter(name, timeout=60.0).get()
+        route = next(one for one in self.system._node.gateway.routes._routes.values() if one.stands())
+        return route.slot, route.position, route.term
+
+    async def outcome(self, slot: int, after: int, term: int) -> str:
+        """Ask what became of a command that was sent there and never arrived."""
+        outcome = await self.system.outcome(uuid4(), sent=Sent("counter", slot, after, term))
+        return str(outcome.status)
 
     async def slots(self) -> list[int]:
         """Give the slots that this node holds, to its own knowledge."""

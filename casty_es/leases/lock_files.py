@@ -1,0 +1,100 @@
+"""The files that living nodes have locked beside an SQLite file, and what each says of itself.
+
+The kernel releases a lock when its process dies, however it dies. A node's lock file also names the files that the node
+has open, so that whoever opens the journal can tell whether they are those at the path.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from hashlib import blake2b
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+__all__ = ["LockNote", "lock_file", "locked", "note", "notes", "remove"]
+
+_MAX_BYTES: Final = 4_096
+
+
+class LockNote(msgspec.Struct, frozen=True):
+    """What a node writes into its lock file.
+
+    Attributes
+    ----------
+    node_id, pid : str, int
+        The node, and its process.
+    files : tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+        Device and inode of the database, of its log and of the log's index, as the node has them open.
+    """
+
+    node_id: str
+    pid: int
+    files: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
+
+
+def lock_file(database: Path, node_id: str) -> Path:
+    """Return the lock file of a node; ``database`` is a path without links."""
+    name = blake2b(node_id.encode(), digest_size=6).hexdigest()
+    return database.with_name(f"{database.name}.casty-node-{name}.lock")
+
+
+def locked(file: Path, *, clear: bool = True) -> bool:
+    """Tell whether a living process has a lock file locked; otherwise remove the file, unless it is to stay.
+
+    The look is a shared lock, so that two processes that look at once do not take each other for the holder.
+    """
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        if clear:
+            with contextlib.suppress(BlockingIOError):  # somebody else looks too, and may remove it
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(file, os.fstat(descriptor).st_ino)
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def remove(file: Path, inode: int) -> None:
+    """Remove a lock file that this process has locked, unless another one has its name by now."""
+    with contextlib.suppress(FileNotFoundError):
+        if file.stat().st_ino == inode:
+            file.unlink()
+
+
+def note(file: Path, text: LockNote) -> None:
+    """Write into a lock file that this process has locked. The lock is its descriptor's, and stays."""
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        content = msgspec.json.encode(text)
+        os.pwrite(descriptor, content, 0)
+        os.ftruncate(descriptor, len(content))
+    finally:
+        os.close(descriptor)
+
+
+def notes(database: Path) -> Iterator[tuple[Path, LockNote]]:
+    """Read what the lock files beside a database say; one that says nothing, or is not ours to read, is left out."""
+    for file in database.parent.glob(f"{_escaped(database.name)}.casty-node-*.lock"):
+        with contextlib.suppress(OSError, msgspec.MsgspecError):
+            descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            try:
+                content = os.pread(descriptor, _MAX_BYTES, 0)
+            finally:
+                os.close(descriptor)
+            yield file, msgspec.json.decode(content, type=LockNote)
+
+
+def _escaped(name: str) -> str:
+    return "".join(f"[{character}]" if character in "*?[" else character for character in name)
