@@ -110,6 +110,11 @@ def _look(*_: object) -> Peek:
     return Peek()
 
 
+def _nobodys_business(*_: object) -> bool:
+    """Tell that no process needs to be looked after."""
+    return False
+
+
 _ALWAYS_SURE: Final = ("casty_es.verdicts.Evidence.denies", property(lambda _: True))
 _NO_UNDO: Final = ("casty_es.gateway.asking.Gateway._undone", _undo_nothing)
 _NO_GIVING_BACK: Final = ("casty_es.handles.renewals.Renewals.close", _give_nothing_back)
@@ -162,6 +167,14 @@ CONTROLS: Final = (
         "caller closed",
         "barrier.arrive alone",
         "a barrier for two lets one through alone",
+    ),
+    Control(
+        "parting with the dead",
+        (("casty_es.actors.deaths.Deaths.concern", _nobodys_business),),
+        ("sqlite", "local"),
+        "caller killed",
+        "lock.acquire of a held",
+        _STUCK,
     ),
     Control(
         "giving back what cannot be read",
