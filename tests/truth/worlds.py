@@ -24,7 +24,7 @@ from .reading import Life, read_memory, read_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from casty_es.journal.port import Append
+    from casty_es.journal.port import Append, RecordedEvent
 
 __all__ = ["LEASE_SECONDS", "PATIENCE_SECONDS", "World", "settings_of"]
 
@@ -53,7 +53,7 @@ class World:
     Attributes
     ----------
     delay : Callable[[], float] | None
-        How long the next append takes before it is written, in seconds.
+        How long the next append takes before it is written, and the next search for a key, in seconds.
     proxy : Proxy
         What stands in front of the owner in a cluster.
     processes : dict[str, str]
@@ -201,12 +201,18 @@ class World:
 
 
 def _slowed(journal: Any, world: World) -> None:
-    """Let the journal take its time before it writes, when the world says so."""
-    append = type(journal).append
+    """Let the journal take its time before it writes, or looks for a key, when the world says so."""
+    append, find_key = type(journal).append, type(journal).find_key
 
-    async def late(batch: Append) -> None:
+    async def late_append(batch: Append) -> None:
         if world.delay is not None:
             await asyncio.sleep(world.delay())
         await append(journal, batch)
 
-    journal.append = late
+    async def late_find_key(entity: int, idempotency_key: str) -> list[RecordedEvent]:
+        if world.delay is not None:
+            await asyncio.sleep(world.delay())
+        found: list[RecordedEvent] = await find_key(journal, entity, idempotency_key)
+        return found
+
+    journal.append, journal.find_key = late_append, late_find_key
