@@ -25,6 +25,8 @@ class Proxy:
         connection for which nothing is left is not cut.
     swallowed : set[bool]
         The directions of which nothing arrives any more: to the node (``True``), from it (``False``).
+    spoiled : int
+        How many of the next pieces from the node arrive with their last bit turned.
     """
 
     def __init__(self) -> None:
@@ -34,6 +36,7 @@ class Proxy:
         self.cut = 0
         self.swallowed: set[bool] = set()
         self.swallowing = asyncio.Event()
+        self.spoiled = 0
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -54,7 +57,11 @@ class Proxy:
             writer.transport.abort()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            up_reader, up_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        except OSError:  # the node is gone
+            writer.transport.abort()
+            return
         pair = {writer, up_writer}
         self._open |= pair
         to_node, after = self.cuts.pop(0) if self.cuts else (True, None)
@@ -77,6 +84,9 @@ class Proxy:
                 if to_node in self.swallowed:
                     self.swallowing.set()
                     continue
+                if self.spoiled and not to_node:
+                    self.spoiled -= 1
+                    data = data[:-1] + bytes([data[-1] ^ 1])
                 if left is not None and len(data) >= left:
                     writer.write(data[:left])
                     await writer.drain()
