@@ -144,7 +144,7 @@ class Gateway:
                 journey.deadline = self.loop.time() + UNDO_SECONDS
                 return await journey.run()
         except asyncio.CancelledError:
-            if pending is None or not pending.dropped():
+            if undo.even_unsent or pending is None or not pending.dropped():
                 await finished(self._undo(journey, undo))
             raise
 

@@ -153,15 +153,20 @@ class HoldingHandle(WaitingHandle):
         if key is None or request is None:
             released: bool = await self._ask(make(request), key, undo=CARRIED)
             return released
-        return await finished(self._release_under(key, make(request), request, grant))
-
-    async def _release_under(self, key: str, release: Command, request: str, grant: _Grant | None) -> bool:
         self._releasing[key] = request
-        released: bool = await self._ask(release, key)
+        try:
+            released = await self._ask(make(request), key, undo=CARRIED)
+        except asyncio.CancelledError:  # it was carried to its end before
+            await finished(self._keep_if_held(request, grant))
+            raise
         del self._releasing[key]
+        await finished(self._keep_if_held(request, grant))
+        return released
+
+    async def _keep_if_held(self, request: str, grant: _Grant | None) -> None:
+        """Go on with a grant that a release under a key did not give back, because the key had given back another."""
         if grant is not None and await self._known([request]):
             self._holdings.put(request, grant)
-        return released
 
     async def _destroy(self, destroy: Command, idempotency_key: str | None) -> bool:
         destroyed: bool = await self._ask(destroy, idempotency_key)

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import weakref
 from collections.abc import Callable, Iterable
@@ -29,6 +30,8 @@ __all__ = ["Claims", "Keeper", "Renewals", "close_handles", "renewals_of"]
 _LOG: Final = logging.getLogger("casty_es.leases")
 
 _RENEWALS_PER_LEASE: Final = 3
+# How long whoever is being closed waits for a request to leave, before it looks again.
+_AGAIN_SECONDS: Final = 0.05
 
 
 class Claims(NamedTuple):
@@ -66,7 +69,9 @@ class Renewals:
         self._lease_seconds = settings_of(gateway).lease_seconds
         self._interval = self._lease_seconds / _RENEWALS_PER_LEASE
         self._held: dict[str, _Held] = {}
-        self._leaving: list[str] = []
+        self._withdrawn: set[str] = set()
+        self._stuck: set[str] = set()
+        self._moved = asyncio.Event()  # set when somebody is granted, or asks no more
         self._closing = False
         self._task: asyncio.Task[None] | None = None
 
@@ -76,6 +81,7 @@ class Renewals:
         if held is None:
             held = self._held[request] = _Held(claims, asyncio.get_running_loop().time())
         held.granted, held.keyed = held.granted or granted, held.keyed or keyed
+        self._moved.set()
         held.keepers.append(weakref.ref(keeper, partial(_collected, weakref.ref(self), request)))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="casty-renewals")
@@ -88,6 +94,7 @@ class Renewals:
         held.keepers = [one for one in held.keepers if keeper is not None and one() not in (keeper, None)]
         if not held.keepers:
             del self._held[request]
+            self._moved.set()
         return bool(held.keepers)
 
     def collected(self, request: str) -> None:
@@ -118,7 +125,7 @@ class Renewals:
 
     def withdrew(self, request: str) -> bool:
         """Tell whether a request that was withdrawn was so because the system is being closed."""
-        return request in self._leaving
+        return request in self._withdrawn
 
     async def _run(self) -> None:
         while self._held:
@@ -166,11 +173,23 @@ class Renewals:
     async def close(self) -> None:
         """Withdraw what stands in line, give back what is held, and stop renewing."""
         self._closing = True
-        gateway = self._gateway()
-        if gateway is not None:
-            self._leaving = [name for name, held in self._held.items() if not (held.granted and held.keyed)]
-            await asyncio.gather(*(self._give_back(gateway, request) for request in self._leaving))
+        gateway, loop = self._gateway(), asyncio.get_running_loop()
+        until = loop.time() + UNDO_SECONDS
+        while gateway is not None and (leaving := self._leaving()) and loop.time() < until:
+            self._moved.clear()
+            await asyncio.gather(*(self._give_back(gateway, request) for request in leaving))
+            # A request that had not left when its withdrawal did is there once more.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_SECONDS):
+                    await self._moved.wait()
         await self.stop()
+
+    def _leaving(self) -> list[str]:
+        return [
+            request
+            for request, held in self._held.items()
+            if not (held.granted and held.keyed) and request not in self._stuck
+        ]
 
     async def stop(self) -> None:
         """Renew nothing any more."""
@@ -183,16 +202,19 @@ class Renewals:
         if held is None:
             return  # given back by its holder meanwhile
         claims = held.claims
+        if not held.granted:
+            self._withdrawn.add(request)
         envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False))
         try:
             await gateway.entity_ask(claims.ref, lambda _: envelope, timeout=UNDO_SECONDS)
         except CastyError as error:
+            self._stuck.add(request)
             what = f"Request {request} on {claims.ref.kind} {claims.ref.name!r}"
             _LOG.warning("%s could not be given back while closing, it expires with its lease: %s", what, error)
         else:
-            ended = self._held.pop(request, None)
-            if ended is not None and ended.granted:
-                _tell(ended)
+            if held.granted and self._held.pop(request, None) is held:
+                self._moved.set()
+                _tell(held)
 
 
 def _tell(held: _Held) -> None:
