@@ -388,14 +388,14 @@ class Activator:
 
     async def _answer_unheld(self, read: list[_Cold], marks: Marks) -> None:
         """Answer from what was read, unless the log lacks, after that, what was remembered of it before."""
-        heads = await self._comparing.compare(marks) if read else {}
+        heads = await self._comparing.compare(marks) if read and marks else {}
         for cold in read:
             entity, slot = cold.entity, cold.slot
             if entity is None or slot is None:
                 continue
-            if slot.number not in marks:  # given up while this was read
-                cold.entity = None
-                self._enqueue(cold)
+            if slot.number not in marks:  # given up while this was read: whoever is not refused reads again
+                cold.asked = 0
+                self._answer(cold, entity)
             elif self._comparing.closed(slot.number):
                 del self._cold[cold.name]
                 cold.fail(self._comparing.error(slot.number))

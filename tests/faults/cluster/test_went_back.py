@@ -198,6 +198,15 @@ def frozen(count: Count, dice: Random, running: Nodes, loss: Loss, on: str) -> N
         if fact is not None:
             facts.append(fact)
     count.trials += 1
+    # the next trial has slots in common with this one
+    asyncio.run(_accept(running.url))
+
+
+async def _accept(url: str) -> None:
+    operator = SqlJournal(url)
+    await operator.open()
+    await operator.raise_incarnation()
+    await operator.close()
 
 
 def _count(count: Count, known: list[Fact], what: str, came: dict[str, Any]) -> Fact | None:
