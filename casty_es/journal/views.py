@@ -38,15 +38,24 @@ VIEWS: Final = (
 )
 """The views, each after those that it reads."""
 
+# What the events of a request say of its process and of its lease.
+_STANDING: Final = (("process", "text"), ("quarters", "number"), ("cause", "text"))
+
 # What the payloads of a kind's own events hold: each member's name and form, which is a method of the dialect.
 _PAYLOADS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "counter": (("amount", "digits"), ("value", "digits")),
     "map": (("value", "json"), ("previous", "json")),
     "set": (("value", "json"),),
-    "queue": (("value", "json"),),
-    "lock": (("owner", "text"), ("request", "text"), ("token", "number")),
-    "semaphore": (("owner", "text"), ("request", "text"), ("token", "number"), ("permits", "number")),
-    "barrier": (("participant", "text"), ("request", "text"), ("expected", "number"), ("generation", "number")),
+    "queue": (("value", "json"), ("taken", "text")),
+    "lock": (("owner", "text"), ("request", "text"), ("token", "number"), *_STANDING),
+    "semaphore": (("owner", "text"), ("request", "text"), ("token", "number"), ("permits", "number"), *_STANDING),
+    "barrier": (
+        ("participant", "text"),
+        ("request", "text"),
+        ("expected", "number"),
+        ("generation", "number"),
+        *_STANDING,
+    ),
 }
 
 _KEY: Final = """

@@ -16,7 +16,7 @@ from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResul
 from casty_es.audit.verify.progress import Progress
 from casty_es.audit.verify.slot import verify_slot
 from casty_es.audit.verify.workers import Job, in_processes
-from casty_es.errors import JournalCorruptError
+from casty_es.errors import JournalCorruptError, JournalError
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import slots_ahead, told_ahead
@@ -159,7 +159,10 @@ def _notes(*, anchored: bool, resumed: bool, chosen: int, meta: Meta) -> list[st
 
 
 async def _ahead(journal: EventJournal, slots: Sequence[int]) -> list[str]:
-    ahead = await slots_ahead(journal, slots)
+    try:
+        ahead = await slots_ahead(journal, slots)
+    except JournalError as error:  # what is damaged is among the findings
+        return [f"Whether times are in the future could not be looked at: {error}"]
     why = "A clock that was far ahead wrote there, and they say nothing of when those records were written."
     return [f"{told_ahead(ahead)}. {why}"] if ahead else []
 
