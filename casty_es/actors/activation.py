@@ -18,8 +18,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
+from casty_es.actors.cold import Cold
 from casty_es.actors.comparing import Comparing, Marks
 from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
@@ -47,37 +48,6 @@ _REMEMBERED_STRUCTURES: Final = 100_000
 
 _UNREADABLE: Final = "Install the version of the code that wrote it, and look at it with `casty-es log`."
 _MISPLACED: Final = "`casty-es doctor` tells what is recorded wrongly, and with --repair mends what can be mended."
-
-
-class _Cold:
-    """An entity that is not in memory, and the commands that wait for it."""
-
-    __slots__ = ("again", "asked", "batch", "entity", "name", "pendings", "populated", "recorded", "slot", "stored")
-
-    def __init__(self, name: EntityName) -> None:
-        self.name = name
-        self.pendings: list[Pending] = []
-        self.batch: list[_Cold] = []  # the one that reads it now
-        self.asked = 0  # how many of them were there when the journal was asked
-        self.again = False  # whether it is read for the second time
-        self.recorded = False  # whether its structure is
-        self.populated = False  # whether the journal has entities of its structure, although it is not recorded
-        self.slot: Slot | None = None
-        self.stored: StoredEntity | None = None
-        self.entity: Entity | None = None
-
-    @property
-    def shards(self) -> int:
-        """The number of shards that its callers have; 0 when they know that it is recorded."""
-        return max((pending.shards for pending in self.pendings), default=0)
-
-    def writes(self) -> bool:
-        return any(not isinstance(pending.command, Query) for pending in self.pendings)
-
-    def fail(self, error: BaseException) -> None:
-        for pending in self.pendings:
-            pending.fail(error)
-        self.pendings = []
 
 
 class Activator:
@@ -111,8 +81,8 @@ class Activator:
         self._comparing = comparing
         self._refusals = refusals
         self._activated = activated
-        self._cold: dict[EntityName, _Cold] = {}
-        self._arrived: list[_Cold] = []
+        self._cold: dict[EntityName, Cold] = {}
+        self._arrived: list[Cold] = []
         self._shards: dict[tuple[str, str], int] = {}
         self._warned: set[tuple[str, str]] = set()
         self._errands = Errands()
@@ -121,7 +91,7 @@ class Activator:
         """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""
         cold = self._cold.get(name)
         if cold is None:
-            cold = self._cold[name] = _Cold(name)
+            cold = self._cold[name] = Cold(name)
             self._enqueue(cold)
         if pending is not None:
             cold.pendings.append(pending)
@@ -137,7 +107,7 @@ class Activator:
             await self._errands.settled()
             await asyncio.sleep(0)
 
-    def _enqueue(self, cold: _Cold) -> None:
+    def _enqueue(self, cold: Cold) -> None:
         if not self._arrived:
             asyncio.get_running_loop().call_soon(self._start)
         self._arrived.append(cold)
@@ -147,7 +117,7 @@ class Activator:
         batch, self._arrived = self._arrived, []
         self._errands.begin(self._activate(batch), name="casty-activation")
 
-    async def _activate(self, batch: list[_Cold]) -> None:
+    async def _activate(self, batch: list[Cold]) -> None:
         try:
             await self._locate(batch)
             self._refuse(batch)
@@ -161,7 +131,7 @@ class Activator:
                     del self._cold[cold.name]
                     cold.fail(error)
 
-    async def _locate(self, batch: list[_Cold]) -> None:
+    async def _locate(self, batch: list[Cold]) -> None:
         """Find each entity's slot, by the number of shards that its structure was first written with."""
         if len(self._shards) > _REMEMBERED_STRUCTURES:
             self.forget_structures()
@@ -206,13 +176,13 @@ class Activator:
                 _LOG.warning("The %s %r had entities and was not recorded; they have %d shards", kind, name, fitting)
         return {key: shards for key, shards in numbers.items() if shards is not None}
 
-    def _warn_once(self, cold: _Cold, recorded: int) -> None:
+    def _warn_once(self, cold: Cold, recorded: int) -> None:
         kind, name, _ = cold.name
         if cold.recorded and cold.shards not in {0, recorded} and (kind, name) not in self._warned:
             self._warned.add((kind, name))
             _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
 
-    def _refuse(self, batch: list[_Cold]) -> None:
+    def _refuse(self, batch: list[Cold]) -> None:
         """Send away who came to the wrong slot, or under a term that is over."""
         for cold in batch:
             slot = cold.slot
@@ -227,16 +197,16 @@ class Activator:
                 shards = 0 if pending.slot is slot else self._shards.get(cold.name[:2], 0)
                 pending.fail(self._refusals.of(slot, shards=shards))
 
-    async def _load(self, batch: list[_Cold]) -> None:
+    async def _load(self, batch: list[Cold]) -> None:
         epochs = {cold.name: cold.slot.epoch for cold in batch if cold.slot is not None}
         for cold in batch:
             cold.asked = len(cold.pendings)
         marks = await self._comparing.recollect(
             {cold.slot.number for cold in batch if cold.slot is not None and not cold.slot.epoch}
         )
-        read: list[_Cold] = []  # to the end, in slots that nobody holds
+        read: list[Cold] = []  # to the end, in slots that nobody holds
         stored = await self._journal.entities([cold.name for cold in batch])
-        tails: dict[int, _Cold] = {}
+        tails: dict[int, Cold] = {}
         for cold, found in zip(batch, stored, strict=True):
             cold.stored = found
             cold.entity = self._entity(cold)
@@ -262,7 +232,7 @@ class Activator:
                 after[last] = page[-1][1]
         await self._answer_unheld(read, marks)
 
-    async def _misplaced(self, cold: _Cold) -> bool:
+    async def _misplaced(self, cold: Cold) -> bool:
         """Tell whether an entity is not to be read, because of where it is or because nobody knows where it belongs."""
         slot, found = cold.slot, cold.stored
         assert slot is not None  # noqa: S101 - _locate has set it
@@ -281,7 +251,7 @@ class Activator:
             self._enqueue(cold)
         return True
 
-    def _entity(self, cold: _Cold) -> Entity:
+    def _entity(self, cold: Cold) -> Entity:
         kind, stored, slot = CATALOG[cold.name.kind], cold.stored, cold.slot
         assert slot is not None  # noqa: S101 - _locate has set it
         if stored is None:
@@ -290,7 +260,7 @@ class Activator:
         entity.recorded, entity.alive, entity.salted_from = True, stored.alive, stored.salted_from
         return entity
 
-    async def _unpack_snapshot(self, cold: _Cold, stored: StoredEntity) -> bool:
+    async def _unpack_snapshot(self, cold: Cold, stored: StoredEntity) -> bool:
         entity, snapshot = cold.entity, stored.snapshot
         if entity is None or snapshot is None:
             return True
@@ -308,24 +278,22 @@ class Activator:
 
     @staticmethod
     def _fold(
-        tails: dict[int, _Cold], page: Iterable[tuple[int, int, str, int, str]]
+        tails: dict[int, Cold], page: Iterable[tuple[int, int, str, int, str]]
     ) -> list[tuple[int, int, Exception]]:
         """Replay a page: the hot loop of every start. Give the entities that cannot be folded, where and why."""
         current = 0
         entity: Entity | None = None
-        evolve: Callable[[Any, Any], Any] = _nothing
         broken: dict[int, tuple[int, int, Exception]] = {}
         for id_, sequence, type_, version, payload in page:
             if id_ != current:
                 current = id_
                 entity = tails[id_].entity
-                evolve = _nothing if entity is None else entity.kind.evolve
             if entity is None or id_ in broken:
                 continue
             try:
                 if sequence != entity.sequence + 1:
                     raise JournalCorruptError(f"event {entity.sequence + 1} is missing before {sequence}")  # noqa: TRY301
-                entity.state = evolve(entity.state, decode_event(type_, version, payload))
+                entity.state = entity.kind.evolve(entity.state, decode_event(type_, version, payload))
             except Exception as error:  # noqa: BLE001 - a log that cannot be folded closes its entity, no matter why
                 broken[id_] = (id_, sequence, error)
                 continue
@@ -334,7 +302,7 @@ class Activator:
             entity.tail_bytes += len(payload)
         return list(broken.values())
 
-    async def _doubt(self, cold: _Cold, sequence: int, error: Exception) -> None:
+    async def _doubt(self, cold: Cold, sequence: int, error: Exception) -> None:
         """Read once more what cannot be folded: it may have been cut or redacted behind its snapshot meanwhile."""
         if cold.again:
             await self._quarantine(cold, sequence, error)
@@ -342,7 +310,7 @@ class Activator:
         cold.again, cold.entity = True, None
         self._enqueue(cold)
 
-    async def _quarantine(self, cold: _Cold, sequence: int, error: Exception, *, advice: str = _UNREADABLE) -> None:
+    async def _quarantine(self, cold: Cold, sequence: int, error: Exception, *, advice: str = _UNREADABLE) -> None:
         kind, name, key = cold.name
         entity = f"{kind} {name!r}" + (f", key {key[2:]!r}" if key else "")
         place = await self._place(cold, sequence)
@@ -355,7 +323,7 @@ class Activator:
         cold.entity = None
         cold.fail(quarantined)
 
-    async def _place(self, cold: _Cold, sequence: int) -> str:
+    async def _place(self, cold: Cold, sequence: int) -> str:
         """Give where an event stands; of one that was cut, only its slot is known."""
         if cold.stored is not None and sequence:
             for record in await self._journal.history(cold.stored.id, after=sequence - 1, limit=1):
@@ -364,7 +332,7 @@ class Activator:
         slot = "" if cold.slot is None else f"slot {cold.slot.number}, "
         return f"{slot}sequence {sequence}"
 
-    def _finish(self, cold: _Cold, epoch: int, read: list[_Cold]) -> None:
+    def _finish(self, cold: Cold, epoch: int, read: list[Cold]) -> None:
         """Hand an entity that is read to the end over to its commands, or put it to those that nobody holds."""
         entity, slot = cold.entity, cold.slot
         if entity is None or slot is None:
@@ -386,7 +354,7 @@ class Activator:
         del self._cold[cold.name]
         self._activated(entity, cold.pendings)
 
-    async def _answer_unheld(self, read: list[_Cold], marks: Marks) -> None:
+    async def _answer_unheld(self, read: list[Cold], marks: Marks) -> None:
         """Answer from what was read, unless the log lacks, after that, what was remembered of it before."""
         heads = await self._comparing.compare(marks) if read and marks else {}
         for cold in read:
@@ -403,7 +371,7 @@ class Activator:
                 self._comparing.seen(slot.number, heads[slot.number])
                 self._answer(cold, entity)
 
-    def _answer(self, cold: _Cold, entity: Entity) -> None:
+    def _answer(self, cold: Cold, entity: Entity) -> None:
         """Answer queries from a state that was read after they arrived; nothing else is decided on it.
 
         What the dead hold is free: of requests only an owner can tell.
@@ -427,7 +395,3 @@ class Activator:
             self._enqueue(cold)
         else:
             del self._cold[cold.name]
-
-
-def _nothing(state: Any, _event: Any) -> Any:
-    return state

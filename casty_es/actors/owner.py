@@ -26,6 +26,7 @@ from casty_es.actors.activation import Activator
 from casty_es.actors.comparing import Comparing
 from casty_es.actors.deaths import Deaths
 from casty_es.actors.entity import Entity, Entry
+from casty_es.actors.locating import Locating
 from casty_es.actors.looking import Looks
 from casty_es.actors.mourning import Mourning
 from casty_es.actors.pending import Marker, Pending, Stage
@@ -38,9 +39,9 @@ from casty_es.actors.waiters import Waiters
 from casty_es.actors.writer import Writer
 from casty_es.config import Settings
 from casty_es.domain.decider import WAITING, Command, Request
-from casty_es.errors import CastyError, JournalRegressedError
+from casty_es.errors import CastyError
 from casty_es.journal.port import EntityName, EventJournal, Meta
-from casty_es.journal.remembered import Mark, Remembered
+from casty_es.journal.remembered import Remembered
 from casty_es.leases.port import LeaseManager
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, closed, not_taken_in
@@ -130,6 +131,8 @@ class Owner:
         self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
         self.mourn = self._mourning.mourn
         self._closing = False
+        locating = Locating(journal, self.slots, self.leases, self.refusals, self.lose, lambda: self._closing)
+        self.locate, self.look = locating.locate, locating.look
 
     # Commands
 
@@ -294,59 +297,6 @@ class Owner:
                 self._entities[name] = entity
 
     # Slots
-
-    async def locate(self, slot: Slot, mark: Mark | None = None) -> None:
-        """Hold a slot, taking it if nobody else does.
-
-        Parameters
-        ----------
-        mark : Mark | None
-            What whoever asks remembers of the slot.
-
-        Raises
-        ------
-        NotOwnerError
-            Another node holds it.
-        JournalRegressedError
-            It has lost records.
-        JournalError
-            The journal cannot be asked.
-        """
-        if mark is None or slot.wrote(mark):
-            await self._locate(slot)
-        else:
-            self.comparing.carry(slot.number, mark)
-            try:
-                await self._locate(slot)
-                if self.comparing.carries(slot.number, mark):  # the slot was held already
-                    await self.leases.vouch(slot, mark)
-                    await self._locate(slot)
-            except JournalRegressedError:
-                self.lose([slot])
-                raise
-            finally:
-                self.comparing.drop(slot.number, {mark})
-        self.refusals.point(slot, None, None)
-
-    async def _locate(self, slot: Slot) -> None:
-        if not slot.epoch and not self._closing:
-            await self.leases.take_soon(slot)
-        if not slot.epoch:
-            if self.comparing.closed(slot.number):  # unless its loss was accepted meanwhile
-                await self.leases.vouch(slot)
-            raise self.refusals.of(slot)
-
-    async def look(self) -> int:
-        """Give up what other nodes have closed, and everything once a loss was accepted; give the incarnation."""
-        incarnation, closed = await self._journal.closed_slots()
-        held = [slot for slot in self.slots if slot.epoch and slot.incarnation < incarnation]
-        if held:
-            self.lose(held)
-        numbers = {row.slot for row in closed if row.slot < len(self.slots) and self.slots[row.slot].epoch}
-        if numbers:
-            await self.comparing.compare(self.comparing.own(numbers))
-            self.lose([self.slots[number] for number in numbers if self.comparing.closed(number)])
-        return incarnation
 
     async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
         """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""

@@ -380,14 +380,8 @@ class Journey:
     def _evidence(self, came_back: object = None) -> Evidence:
         """Return what is known of the command by now."""
         last = self.why if came_back is None else came_back
-        return Evidence(
-            type(self.command).__name__,
-            self.command_id,
-            self.doubt,
-            not isinstance(self.command, Query),
-            self._sent(),
-            "" if last is None else str(last),
-        )
+        what, changes = type(self.command).__name__, not isinstance(self.command, Query)
+        return Evidence(what, self.command_id, self.doubt, changes, self._sent(), "" if last is None else str(last))
 
     def _sent(self) -> Sent | None:
         return None if self.after is None else Sent(self.name.kind, self.slot, self.after, self.sent_under)

@@ -12,7 +12,6 @@ from casty_es.errors import (
     InvalidTypeError,
     JournalUnavailableError,
     NotDoneError,
-    SchemaError,
     UsageError,
 )
 from casty_es.journal import schema
@@ -37,6 +36,7 @@ from casty_es.journal.port import (
     TailEvent,
 )
 from casty_es.journal.postgres import PostgresBackend
+from casty_es.journal.sql_rows import directory_of, events_of, meta_of
 from casty_es.journal.sqlite import OpenFiles, SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 from casty_es.names import check_flag
@@ -101,7 +101,7 @@ class SqlJournal(ClosedSlots):
                 await asyncio.to_thread(schema.check, self.url)
                 try:
                     await self._backend.open()
-                    meta = _meta(await self._backend.read(self._backend.statements.meta))
+                    meta = meta_of(await self._backend.read(self._backend.statements.meta))
                 except BaseException:
                     await self._backend.close()
                     self._backend = self._new_backend()
@@ -157,7 +157,7 @@ class SqlJournal(ClosedSlots):
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
         """Give directory rows by id."""
-        return _directory(await self._opened().read(self._opened().statements.entity_rows, list(ids)))
+        return directory_of(await self._opened().read(self._opened().statements.entity_rows, list(ids)))
 
     async def directory(
         self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
@@ -166,11 +166,11 @@ class SqlJournal(ClosedSlots):
         statement = self._opened().statements.directory
         # No text stands between one and the same with the smallest character behind it.
         first = "" if after is None else after + "\1"
-        return _directory(await self._opened().read(statement, kind, name, first, limit))
+        return directory_of(await self._opened().read(statement, kind, name, first, limit))
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
         """Give a page of a slot's entities."""
-        return _directory(await self._opened().read(self._opened().statements.slot_directory, slot, after, limit))
+        return directory_of(await self._opened().read(self._opened().statements.slot_directory, slot, after, limit))
 
     async def structure_rows(self) -> list[StructureRow]:
         """Give every structure."""
@@ -217,11 +217,11 @@ class SqlJournal(ClosedSlots):
 
     async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
         """Give the events of some commands."""
-        return _events(await self._opened().read(self._opened().statements.find, slot, after, list(command_ids)))
+        return events_of(await self._opened().read(self._opened().statements.find, slot, after, list(command_ids)))
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot."""
-        return _events(await self._opened().read(self._opened().statements.records, slot, after, limit))
+        return events_of(await self._opened().read(self._opened().statements.records, slot, after, limit))
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
         """Give a page of a slot as plain rows."""
@@ -284,7 +284,7 @@ class SqlJournal(ClosedSlots):
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""
-        return _events(await self._opened().read(self._opened().statements.history, entity, after, limit))
+        return events_of(await self._opened().read(self._opened().statements.history, entity, after, limit))
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
         """Keep a snapshot of committed state."""
@@ -355,7 +355,7 @@ class SqlJournal(ClosedSlots):
 
     async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
         """Give the events of the command that was recorded under this key."""
-        return _events(await self._opened().read(self._opened().statements.find_key, entity, idempotency_key))
+        return events_of(await self._opened().read(self._opened().statements.find_key, entity, idempotency_key))
 
     async def secret(self) -> bytes:
         """Give the cluster's secret."""
@@ -391,23 +391,3 @@ class SqlJournal(ClosedSlots):
         self._backend.abandon_after_fork()
         _INHERITED.append(self._backend)
         self._backend, self._meta, self._opening = self._new_backend(), None, asyncio.Lock()
-
-
-def _meta(rows: Sequence[Sequence[Any]]) -> Meta:
-    if rows:
-        return Meta(*rows[0])
-    raise SchemaError(
-        "The journal's table casty_meta is empty: an import or a copy into it is not complete. Nothing was opened. Run "
-        "the same `casty-es import` or `casty-es copy` again, and it goes on; or begin with a new database."
-    )
-
-
-def _directory(rows: Sequence[Sequence[Any]]) -> list[DirectoryRow]:
-    return [
-        DirectoryRow(id_, slot, kind, name, key, bool(alive), salt, salted_from)
-        for id_, slot, kind, name, key, alive, salt, salted_from in rows
-    ]
-
-
-def _events(rows: Sequence[Sequence[Any]]) -> list[RecordedEvent]:
-    return [RecordedEvent(*row) for row in rows]

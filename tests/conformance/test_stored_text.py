@@ -110,8 +110,8 @@ async def test_names_are_compared_by_their_bytes(journal: EventJournal) -> None:
     owner = Owner(3).lease()
     for number, name in enumerate(alike, 1):
         owner.born(number, EntityName("map", name, "")).event(number, 1)
-    await journal.append(owner.batch())
     await journal.record_structures([("map", name, number) for number, name in enumerate(alike, 1)])
+    await journal.append(owner.batch())
 
     found = await journal.entities([EntityName("map", name, "") for name in alike])
     assert [entity and entity.id for entity in found] == [entity_id(3, n) for n in range(1, len(alike) + 1)]
