@@ -119,10 +119,10 @@ class Journey:
         pause = _FIRST_PAUSE_SECONDS
         hints = _HINTS_IN_A_ROW
         while True:
-            if self.gateway.closed:
-                raise verdicts.closed(self._evidence()) from self.why
             try:
                 route = self._known() or await self._found_in_time()
+                if self.gateway.closed:  # nothing leaves any more, also where an owner was just found
+                    raise verdicts.closed(self._evidence()) from self.why
                 if route is not None or self._reads_unowned():
                     return await self._attempt(route)
             except UsageError:
@@ -156,6 +156,8 @@ class Journey:
         try:
             async with asyncio.timeout_at(self.deadline):
                 return await self._find()
+        except (PeerLostError, LeaseLostError) as error:  # of a question, or of a slot that was to be taken
+            raise PeerLostError(str(error), sent=False) from error
         except TimeoutError:
             raise verdicts.out_of_time(self._evidence()) from self.why
 

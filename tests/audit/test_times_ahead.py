@@ -49,7 +49,7 @@ async def written(journal_url: str) -> AsyncIterator[Written]:
     """That counter, and a lock that was taken under that clock."""
     async with connect(journal_url) as d:
         await d.counter("hits").increment()
-    reckless = Settings(max_clock_ahead_seconds=1e12)
+    reckless = Settings(max_clock_ahead_seconds=1e9)
     async with ClusteredActorSystem(journal=SqlJournal(journal_url), runtime=Ahead(), settings=reckless) as system:
         d = system.distributed()
         await d.counter("hits").increment()

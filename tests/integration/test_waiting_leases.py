@@ -99,8 +99,9 @@ async def test_what_was_held_by_nobody_knows_whom_is_free_after_its_lease(
 
     async with reopen(lease_seconds=SHORT_LEASE) as d:
         assert await d.lock("l").try_acquire() is False
-        await d.lock("l", timeout=PATIENT).acquire()
-        await d.semaphore("p", permits=1, timeout=PATIENT).acquire()
+        lock, pool = d.lock("l", timeout=PATIENT), d.semaphore("p", permits=1, timeout=PATIENT)
+        await lock.acquire()
+        await pool.acquire()
         expired = [one for one in await log(journal_url, "lock", "l") if one != "lock.unheard"]
         assert expired == ["lock.granted", "lock.requested", "lock.expired", "lock.granted"]
 
