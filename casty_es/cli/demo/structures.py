@@ -17,7 +17,7 @@ JOURNAL_FILE: Final = "casty.db"
 PERMITS: Final = 3
 
 # Short, so that the lock of a killed process comes free, and the nodes see each other, while somebody watches.
-SETTINGS: Final = Settings(lease_seconds=3.0, membership_seconds=0.25)
+SETTINGS: Final = Settings(lease_seconds=4.5, session_seconds=3.0, membership_seconds=0.25)
 
 # On a busy machine an operation may wait long; one that ends in a timeout would end the demo.
 _TIMEOUT: Final = 60.0
