@@ -26,10 +26,10 @@ async def test_every_structure_is_there_again(reopen: Reopen) -> None:
         for item in ("one", "two", "three"):
             await d.queue[str]("q").enqueue(item)
         await d.queue[str]("q").dequeue()
-        await d.lock("l").acquire()
+        await d.lock("l").acquire(idempotency_key="kept over the close")
         pool = d.semaphore("p", permits=3)
-        await pool.acquire()
-        await pool.acquire()
+        await pool.acquire(idempotency_key="one")
+        await pool.acquire(idempotency_key="another")
         await d.barrier("b").arrive(1)
 
     async with reopen() as d:

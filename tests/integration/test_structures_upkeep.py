@@ -85,7 +85,7 @@ async def test_every_structure_survives_its_snapshot(reopen: Reopen, rows: Rows,
             await d.barrier("x").arrive(1)
             async with d.lock("x"), d.semaphore("x", permits=2):
                 pass
-        await d.lock("x").acquire()
+        await d.lock("x").acquire(idempotency_key="kept over the close")
     kinds = {kind for kind, _, _ in await rows(journal_url, SNAPSHOTS)}
     assert kinds == {"set", "queue", "map", "barrier", "lock", "semaphore"}
 
