@@ -73,7 +73,7 @@ class WaitingHandle(EntityHandle, ABC):
             if granted is None:
                 late = isinstance(error, StillInLineError)
                 why = f"its time of {self._timeout:g} s was up" if late else "nobody could say what became of it"
-                why = f"{why}. The request is withdrawn and not granted later."
+                why = f"{why}. The request is withdrawn and will not be granted later."
                 raise not_granted(self._region_ref.kind, self._name, why) from error
             return granted
 
