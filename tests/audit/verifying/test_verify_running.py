@@ -21,7 +21,6 @@ from .tampering import Tamperer
 EVENTS = int(os.environ.get("CASTY_ES_VERIFY_EVENTS", "30000"))
 
 
-@pytest.mark.long
 @pytest.mark.timeout(600)
 async def test_a_long_journal(journal_url: str) -> None:
     """Given a long journal, when it is verified by one and by two processes, then nothing is wrong in either."""
