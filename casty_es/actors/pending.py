@@ -160,10 +160,11 @@ class Pending:
 
     def abandoned(self) -> bool:
         """Tell whether everybody who asked went away before anything was decided; then the command never happens."""
-        if not self.awaited:
-            self.table.pop(self.command_id, None)
-            return True
-        return False
+        # What ``awaited`` says, without the call: each command comes through here more than once.
+        if not self.future.done() or (self.joined and self.awaited):
+            return False
+        self.table.pop(self.command_id, None)
+        return True
 
     def dropped(self) -> bool:
         """Tell whether the caller's going away, at the first attempt, was before anything was decided."""

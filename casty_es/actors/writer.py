@@ -166,6 +166,7 @@ class Writer:
             _LOG.exception("The writer failed with %d commands on their way", len(entries))
             self.lose({entry.entity.slot for entry in entries})
             self._fail(entries, error, in_doubt=error)
+        self._writing = []
 
     def _broke_off(self, why: str) -> None:
         error = JournalUnavailableError(why)

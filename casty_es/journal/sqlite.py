@@ -296,7 +296,8 @@ class SqliteBackend:
         )
 
     def _append(self, append: Append) -> None:
-        sqlite = self._ready(self._writer)
+        # A busy journal has just looked, after its last append; and it looks after this one before anybody is told.
+        sqlite = self._connect(self._writer) if self._place.looked_now else self._ready(self._writer)
         try:
             sqlite.execute("BEGIN IMMEDIATE")
             fits = self._insert(sqlite, append)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final, NamedTuple
@@ -31,6 +32,9 @@ _LARGEST_PAGE: Final = 65_536
 # The file may be replaced in the microseconds between a look and SQLite's opening it. Where layers of file systems lie
 # on each other, opening it to write gives it another number, once.
 _ATTEMPTS: Final = 3
+
+# Each look costs three calls of the operating system, and each of these hands Python's lock to another thread.
+_NOW_SECONDS: Final = 0.005
 
 _WHAT_TO_DO: Final = (
     "Everything that this process does with the journal is refused. Stop every process that uses it, put the database "
@@ -67,6 +71,12 @@ class Place:
         self.moved: str | None = None
         self._database: FileId | None = None
         self._paths = _paths(file)
+        self._looked_at = 0.0
+
+    @property
+    def looked_now(self) -> bool:
+        """Whether the files were found at their paths some milliseconds ago."""
+        return self.moved is None and time.monotonic() - self._looked_at < _NOW_SECONDS
 
     def connected(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, OpenFiles]:
         """Connect; return the connection and the files that it has open.
@@ -126,6 +136,7 @@ class Place:
                     (data_at.st_dev, log_at.st_dev, index_at.st_dev) != (files[0][0], files[1][0], files[2][0])
                 ):
                     self._part(self._replaced(files, (data_at, log_at, index_at)), undone)
+                self._looked_at = time.monotonic()
                 return log_at.st_size
         raise self._error(undone)
 
