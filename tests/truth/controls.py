@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTROLS", "Control", "assert_red"]
 
-_TRIES: Final = 12
+_TRIES: Final = 40  # most moments of a close come before anything has left
 _SOON_SECONDS: Final = 0.5
 
 
