@@ -16,6 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 from typing import Final, NamedTuple
 
 from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavailableError
@@ -184,7 +185,7 @@ def refuse_parted(file: Path) -> None:
     except (FileNotFoundError, NotADirectoryError):
         _refuse_notes(file.resolve())
         return
-    if found.st_nlink > 1:
+    if S_ISREG(found.st_mode) and found.st_nlink > 1:
         raise ConfigurationError(
             f"The SQLite file {file} has {found.st_nlink} names (hard links). SQLite puts the log beside the name by "
             f"which a file is opened, so two processes could write it without seeing each other. Nothing was opened. "

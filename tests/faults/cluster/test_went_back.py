@@ -23,6 +23,7 @@ import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.client import ClusterClient
+from casty_es.errors import JournalMovedError
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
@@ -100,7 +101,13 @@ async def rename(count: Count, dice: Random, folder: Path, template: Path) -> No
         if dice.random() < 0.5:  # a process that goes on, and opens what is there now
             await two.__aexit__(None, None, None)
             await two.__aenter__()
-        fresh = await stack.enter_async_context(node(url))
+        fresh = node(url)
+        try:
+            await stack.enter_async_context(fresh)
+        except JournalMovedError:  # nobody opens what is there while a living node has the old file open
+            await two.__aexit__(None, None, None)
+            await two.__aenter__()
+            await stack.enter_async_context(fresh)
         count.trials += 1
         await ask_everybody(dice, count, [crowd[1], (Distributed(fresh), [])], [crowd[2]])
 
