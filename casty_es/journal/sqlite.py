@@ -296,8 +296,10 @@ class SqliteBackend:
         )
 
     def _append(self, append: Append) -> None:
-        # A busy journal has just looked, after its last append; and it looks after this one before anybody is told.
-        sqlite = self._connect(self._writer) if self._place.looked_now else self._ready(self._writer)
+        sqlite = self._connect(self._writer)
+        # A busy journal has just looked at the rest, after its last append, and looks again before anybody is told.
+        if not (self._place.looked_now and self._place.has(self._writer.files)):
+            self._check(self._writer, "Nothing was written.")
         try:
             sqlite.execute("BEGIN IMMEDIATE")
             fits = self._insert(sqlite, append)

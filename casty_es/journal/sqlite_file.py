@@ -79,6 +79,10 @@ class Place:
         """Whether the files were found at their paths some milliseconds ago."""
         return self.moved is None and time.monotonic() - self._looked_at < _NOW_SECONDS
 
+    def has(self, files: OpenFiles | None) -> bool:
+        """Tell whether the database at the path is the one of these files; a third of a whole look."""
+        return files is not None and at(self._paths[0]) == files.database
+
     def connected(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, OpenFiles]:
         """Connect; return the connection and the files that it has open.
 
