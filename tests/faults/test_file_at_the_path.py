@@ -229,7 +229,7 @@ async def test_nothing_is_acknowledged(parting: str, operation: str, linked: Pat
         await d.lock("held").acquire()
 
         PARTED[parting](linked)
-        with pytest.raises((JournalMovedError, OutcomeUnknownError), match=r"casty\.db"):
+        with pytest.raises((JournalMovedError, OutcomeUnknownError), match=r"casty\.db") as told:
             await OPERATIONS[operation](d)
 
         # for ever, whatever is put back; and the slots are given up
@@ -241,7 +241,8 @@ async def test_nothing_is_acknowledged(parting: str, operation: str, linked: Pat
 
     if parting in WRITTEN_BACK:
         async with casty_es.connect(f"sqlite:///{linked}") as d:
-            assert await d.counter("c").get() == 3
+            # what was unknown may have been written
+            assert await d.counter("c").get() - 3 in {0, int(told.type is OutcomeUnknownError)}
 
 
 @pytest.mark.parametrize("parting", PARTED)
