@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import json
 import math
 import sqlite3
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -199,6 +201,14 @@ def check_entities(log: Log) -> list[str]:
     return found
 
 
+def _undoes(record: RecordedEvent, unanswered: set[str]) -> bool:
+    """Tell whether an event takes back what somebody asked for who went away: gateways do that by themselves."""
+    if not record.type.endswith((".released", ".withdrawn", ".given_back")):
+        return False
+    fields = json.loads(record.payload)
+    return fields.get("request", fields.get("taken")) in unanswered
+
+
 def check_callers(log: Log, operations: Sequence[Operation]) -> list[str]:
     """Check what callers were told against the journal."""
     lives = timelines(log)
@@ -207,9 +217,10 @@ def check_callers(log: Log, operations: Sequence[Operation]) -> list[str]:
         for place, record in enumerate(life.records, start=1):
             by_command[record.command_id or b""].append(Found(name, place, record))
     found = [f"two operations have the id {operations[0].id.hex()}"] if _repeated(operations) else []
+    unanswered = {str(UUID(bytes=operation.id)) for operation in operations if operation.error is not None}
     for id_ in by_command.keys() - {operation.id for operation in operations}:
         first = by_command[id_][0].record
-        if operations and not first.type.endswith((".expired", ".unheard")):
+        if operations and not first.type.endswith((".expired", ".unheard")) and not _undoes(first, unanswered):
             found.append(f"{first.type} at slot {first.slot}, {first.position}: nobody asked for it ({id_.hex()})")
     by_entity: dict[EntityName, list[Operation]] = defaultdict(list)
     for operation in operations:

@@ -91,6 +91,8 @@ class Program:
     async def sessions(self) -> dict[str, int]:
         """Give the server's process of each session that the node has on Postgres."""
         backend, lease = self.system.journal._backend, await self.system._node.owner.leases.session()
+        while backend._writer.gone() or backend._reader.gone():  # noqa: ASYNC110 - nothing tells when one is open
+            await asyncio.sleep(0.01)
         held = {
             "lease": lease._connection,
             "writer": backend._writer._connection,
