@@ -19,7 +19,7 @@ from casty_es import CastyError, ClusteredActorSystem, Distributed, InMemoryJour
 from tests.cluster.nodes import client, named_for, node
 
 from .part import say
-from .runs import PLACES, journals
+from .runs import PLACES, Fresh, journals
 
 _BATCH: Final = 50
 _SOON_SECONDS: Final = 10.0  # far below the lease of 30 s
@@ -150,21 +150,22 @@ async def closings(url: str, way: str, dice: Random, number: int) -> str:
     return f"{number:,} closings with 20 commands in flight: {false} false, {denied} denied, {told_unknown} unknown"
 
 
-async def campaign(place: tuple[str, str], fresh: Any, given: argparse.Namespace) -> None:
-    """Run all three in one place."""
+def campaign(place: tuple[str, str], fresh: Fresh, given: argparse.Namespace) -> None:
+    """Run all three in one place, each on a journal of its own."""
     kind, way = place
     dice = Random(f"{given.seed} {place}")  # noqa: S311 - moments, not secrets
-    parts: list[Callable[[Place], Awaitable[str]]] = [
-        lambda there: dequeues(there, dice, given.dequeues),
-        lambda there: acquisitions(there, dice, given.acquisitions),
-    ]
-    for part in parts:
+
+    async def in_place(part: Callable[[Place, Random, int], Awaitable[str]], url: str | None, number: int) -> str:
+        async with AsyncExitStack() as stack:
+            return await part(await enter(stack, url, way), dice, number)
+
+    for part, number in ((dequeues, given.dequeues), (acquisitions, given.acquisitions)):
         with fresh(kind) as url:
-            async with AsyncExitStack() as stack:
-                say(f"{', '.join(place)}: {await part(await enter(stack, url, way))}")
+            say(f"{', '.join(place)}: {asyncio.run(in_place(part, url, number))}")
     if way != "local":
         with fresh(kind) as url:
-            say(f"{', '.join(place)}: {await closings(url, way, dice, given.closings)}")
+            assert url is not None
+            say(f"{', '.join(place)}: {asyncio.run(closings(url, way, dice, given.closings))}")
 
 
 def main() -> int:
@@ -180,7 +181,7 @@ def main() -> int:
     for place in PLACES:
         if place[0] in (given.journal or place[0]) and place[1] in (given.way or place[1]):
             with journals([place[0]]) as fresh:
-                asyncio.run(campaign(place, fresh, given))
+                campaign(place, fresh, given)
     return 0
 
 
