@@ -87,8 +87,9 @@ class Gateway:
         owner = self.owner
         here = None if owner is None else owner.in_memory(name)
         if owner is None or here is None:
-            journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
-            return await journey.run() if envelope.undo is None else await self._careful(journey, envelope.undo)
+            return await self._go_on(
+                Journey(self, name, ref.shards, envelope, command_id, deadline, words), envelope.undo
+            )
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
         timer: asyncio.TimerHandle | None = None
@@ -119,32 +120,28 @@ class Gateway:
                 timer.cancel()
         journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
         journey.slot, journey.after, journey.sent_under = here.number, after, term
-        if envelope.undo is not None:
-            return await self._careful(journey, envelope.undo, pending, failed)
-        assert isinstance(failed, CastyError)  # noqa: S101 - what is cancelled and not undone has gone up already
-        journey.judge(failed)
-        return await journey.run()
+        return await self._go_on(journey, envelope.undo, pending, failed)
 
-    async def _careful(
+    async def _go_on(
         self,
         journey: Journey,
-        undo: Undo,
+        undo: Undo | None,
         pending: Pending | None = None,
         failed: CastyError | asyncio.CancelledError | None = None,
     ) -> Any:
-        """Carry a command, or go on with it, whose reply somebody has to get or else be undone."""
+        """Carry a command, or go on with one, to its reply; for a caller that is gone, undo it."""
         try:
             try:
                 if failed is not None:
                     journey.judged(failed)
                 return await journey.run()
             except OutcomeUnknownError:
-                if not undo.late or self.closed:
+                if undo is None or not undo.late or self.closed:
                     raise
                 journey.deadline = self.loop.time() + UNDO_SECONDS
                 return await journey.run()
         except asyncio.CancelledError:
-            if undo.even_unsent or pending is None or not pending.dropped():
+            if undo is not None and (undo.even_unsent or pending is None or not pending.dropped()):
                 await finished(self._undo(journey, undo))
             raise
 
