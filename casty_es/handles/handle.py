@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime
 from typing import Any, Self, TypeVar
 from uuid import UUID
@@ -139,10 +139,13 @@ class EntityHandle(Handle):
         """
         return history_of(self._gateway, self._entity(), after=after, until=until, limit=limit)
 
-    async def _ask(self, command: Command, idempotency_key: str | None = None, *, undo: Undo | None = None) -> Any:
+    # No coroutine of its own: one more of them would be felt in every operation.
+    def _ask(
+        self, command: Command, idempotency_key: str | None = None, *, undo: Undo | None = None
+    ) -> Coroutine[Any, Any, Any]:
         """Send a command that needs to know nothing of its own journey."""
         envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key), undo=undo)
-        return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+        return self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
 
 def check_gateway(gateway: EntityGateway) -> EntityGateway:
