@@ -35,7 +35,7 @@ _LARGEST_PAGE: Final = 65_536
 _ATTEMPTS: Final = 3
 
 # Each look costs three calls of the operating system, and each of these hands Python's lock to another thread.
-_NOW_SECONDS: Final = 0.005
+_NOW_SECONDS: Final = 0.02
 
 _WHAT_TO_DO: Final = (
     "Everything that this process does with the journal is refused. Stop every process that uses it, put the database "
