@@ -14,9 +14,10 @@ type.
 from __future__ import annotations
 
 import dataclasses
+from base64 import urlsafe_b64encode
 from collections import deque
 from datetime import date, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -25,6 +26,7 @@ import msgspec
 from msgspec import inspect
 
 from casty_es.printing import printed
+from casty_es.respelling import in_days
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -192,15 +194,50 @@ def _sets_sorted(value: Any, dumped: Any) -> Any:
     if isinstance(dumped, list):
         if isinstance(value, list | tuple | set | frozenset | deque) and len(value) == len(dumped):
             items = [_sets_sorted(item, written) for item, written in zip(value, dumped, strict=True)]
-            return _in_order(value, items) if isinstance(value, set | frozenset) else items
+            return _dumped_in_order(value, items) if isinstance(value, set | frozenset) else items
     elif isinstance(dumped, dict):
         if isinstance(value, dict) and len(value) == len(dumped):
             pairs = zip(dumped.items(), value.values(), strict=True)
-            return {key: _sets_sorted(item, written) for (key, written), item in pairs}
+            return {key: _sets_sorted(value.get(key, item), written) for (key, written), item in pairs}
         for name, item in _named_parts(value):
             if name in dumped:
                 dumped[name] = _sets_sorted(item, dumped[name])
     return dumped
+
+
+def _dumped_in_order(members: Collection[Any], written: list[Any]) -> list[Any]:
+    """Put what pydantic wrote a set as in the same order as any other set.
+
+    A serializer of the model's may have put it in another order than that of iteration, which differs from process to
+    process: so nothing here rests on which of the members stands where.
+    """
+    kinds = {type(member) for member in members}
+    kind: Any = next(iter(kinds)) if len(kinds) == 1 else None
+    if kind in {timedelta, bytes} and not all(type(item) is float for item in written):
+        keys = _durations(written) if kind is timedelta else _spelled(members, written)
+        return sorted(written, key=write_json if keys is None else keys.__getitem__)
+    written_as = {int: int, float: float, timedelta: float, str: str, UUID: str, date: str}.get(kind)
+    return sorted(written, key=None if {type(item) for item in written} == {written_as} else write_json)
+
+
+def _durations(written: list[Any]) -> dict[Any, timedelta] | None:
+    try:
+        return {text: msgspec.convert(in_days(text), timedelta) for text in written}
+    except (TypeError, msgspec.ValidationError):  # the model spells them in a way of its own
+        return None
+
+
+def _spelled(members: Collection[bytes], written: list[Any]) -> dict[Any, bytes] | None:
+    """Give the bytes of each text, in whichever of pydantic's spellings the model has."""
+    for spelling in (partial(str, encoding="utf-8", errors="replace"), bytes.hex, _for_urls):
+        spelled: dict[Any, bytes] = {spelling(member): member for member in members}
+        if spelled.keys() == set(written):
+            return spelled
+    return None
+
+
+def _for_urls(member: bytes) -> str:
+    return urlsafe_b64encode(member).decode()
 
 
 def _named_parts(value: Any) -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-__all__ = ["respelled"]
+__all__ = ["in_days", "respelled"]
 
 _YEARS: Final = re.compile(r"([+-]?)P(\d+)Y(?:(\d+)D)?((?:T.+)?)", re.ASCII)
 _YEAR_DAYS: Final = 365
@@ -49,7 +49,7 @@ def _respelled(info: inspect.Type | None, plain: Any) -> Any:
         case inspect.Metadata(type=kind), _:
             return _respelled(kind, plain)
         case inspect.TimeDeltaType() | inspect.BytesType(), str():
-            return _in_days(plain) if isinstance(info, inspect.TimeDeltaType) else plain.translate(_STANDARD)
+            return in_days(plain) if isinstance(info, inspect.TimeDeltaType) else plain.translate(_STANDARD)
         case _, list():
             return _respelled_list(info, plain)
         case _, dict():
@@ -101,7 +101,8 @@ def _respelled_dict(info: inspect.Type | None, plain: dict[str, Any]) -> dict[st
             return plain
 
 
-def _in_days(text: str) -> str:
+def in_days(text: str) -> str:
+    """Return a duration without its years; any other text as it is."""
     found = _YEARS.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     if found is None:
         return text

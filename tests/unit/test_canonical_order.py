@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -202,3 +203,43 @@ def test_members_are_sorted_inside_of_members() -> None:
     """Given sets in sets and dicts whose keys are no text, then every level is in order."""
     assert value_codec(set[frozenset[int]]).encode({frozenset({10, 9}), frozenset({2})}) == b"[[2],[9,10]]"
     assert value_codec(list[Pair]).encode([Pair(frozenset({10, 9}), {10: 1, 9: 2})]) == b'[[[9,10],{"10":1,"9":2}]]'
+
+
+_SERIALIZED = """
+import datetime, uuid
+from typing import Any
+import pydantic
+from casty_es.values import value_codec
+class Model(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(ser_json_bytes=BYTES, val_json_bytes=BYTES)
+    texts: set[str]
+    ids: set[uuid.UUID]
+    spans: set[datetime.timedelta]
+    blobs: set[bytes]
+    numbers: set[int]
+    keyed: dict[str, set[str]]
+    @pydantic.field_serializer("texts", "ids", "spans", "blobs", "numbers", when_used="always")
+    def in_order(self, value: set[Any]) -> list[Any]:
+        return sorted(value, reverse=True)
+    @pydantic.field_serializer("keyed")
+    def keys_in_order(self, value: dict[str, set[str]]) -> dict[str, list[str]]:
+        return {key: sorted(value[key]) for key in sorted(value, reverse=True)}
+some = {f"text {number}" for number in range(9)} | {'"', "\\\\", "~"}
+model = Model(texts=some, ids={uuid.UUID(int=n) for n in range(9)}, spans={datetime.timedelta(n * 100) for n in range(9)},
+    blobs={bytes([65 + n]) * 3 for n in range(9)}, numbers={*range(30)}, keyed={"a": some, "b": {"x", "y"}})
+print(value_codec(Model).encode(model).decode())
+"""
+
+
+@pytest.mark.parametrize("spelling", ["utf8", "base64"])
+def test_a_serializer_of_ones_own_makes_no_order(spelling: str) -> None:
+    """Given models whose serializers order sets in their own way, then every process writes the same bytes."""
+    program = _SERIALIZED.replace("BYTES", repr(spelling))
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
+    assert b'"spans":["PT0S","P100D","P200D","P300D","P1Y35D"' in said.pop()
