@@ -134,6 +134,7 @@ class NodeParts:
         await self.gateway.close()
         await self.membership.leave()
         await self.owner.close()
+        await self.gateway.settle()  # for callers that were cancelled while the owner was being closed
         await self.routes.close()
         await self.peers.close()
         await self.service.close()

@@ -4,6 +4,7 @@
    next turn follows. If something from outside ends it, such as a program that cancels every task, its owner is told,
    and the node stops where everybody sees it.
 2. What is done once is begun by ``Errands``. It tells those whom it concerns itself; what it did not foresee is logged.
+   One that is cancelled from outside tells nobody, so its owner is told, as above.
 3. What must not be cut in half by a caller that is cancelled is ``finished`` in a task of its own.
 """
 
@@ -14,7 +15,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-__all__ = ["Errands", "Loop", "finished", "looked_at"]
+__all__ = ["Errands", "Loop", "being_cancelled", "finished", "looked_at"]
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ class Loop:
             try:
                 await self._turn()
             except asyncio.CancelledError:
-                if self._task.cancelling():
+                if being_cancelled():
                     raise
                 await self._recover()  # something that the turn waited for was cancelled, not this task
             except Exception:  # noqa: BLE001 - whatever it is, the next turn may go well
@@ -82,10 +83,18 @@ class Loop:
 
 
 class Errands:
-    """Tasks that are begun, held until they are done, and looked at then."""
+    """Tasks that are begun, held until they are done, and looked at then.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    ended : Callable[[str], None] | None
+        Told why, when a task ends before its work is done, although nobody gave it up here.
+    """
+
+    def __init__(self, ended: Callable[[str], None] | None = None) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._ended = ended
+        self._given_up: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
         """Return how many are not done yet."""
@@ -106,13 +115,17 @@ class Errands:
     async def cancel(self) -> None:
         """Give up what is not done, and wait until it has ended."""
         for task in self._tasks:
+            self._given_up.add(task)
             task.cancel()
         await self.settled()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
+        if task.cancelled():
+            if task not in self._given_up and self._ended is not None:
+                self._ended(f"its task {task.get_name()} was cancelled from outside")
+            self._given_up.discard(task)
+        elif (error := task.exception()) is not None:
             _LOG.error("The task %s failed", task.get_name(), exc_info=error)
 
 
@@ -129,6 +142,12 @@ async def finished(work: Awaitable[T]) -> T:
         looked_at(task)  # nobody is left to be told; what was not undone expires with its lease
         raise cancelled
     return task.result()
+
+
+def being_cancelled() -> bool:
+    """Tell whether it is the running task that is cancelled, and not only something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def looked_at(task: asyncio.Future[Any]) -> None:

@@ -34,6 +34,7 @@ from casty_es.errors import (
 __all__ = [
     "DECIDED",
     "Evidence",
+    "behind_another",
     "closed",
     "closed_in_line",
     "leaves_doubt",
@@ -140,6 +141,14 @@ def not_taken_in(bound: int) -> OverloadedError:
     return OverloadedError(
         f"{bound} commands are waiting already. This one was not accepted; it did not happen. Try again later, with "
         f"fewer at once, or raise the setting max_pending."
+    )
+
+
+def behind_another(key: str) -> OverloadedError:
+    """Return what a repeat is told while another operation under its key is open: it has to come again and look."""
+    return OverloadedError(
+        f"Another operation is being done under the idempotency key {key!r}. This attempt was not accepted; it did not "
+        f"happen. Try again when that one is done."
     )
 
 

@@ -63,6 +63,8 @@ class Activator:
         What commands are told that came to the wrong node.
     activated : Callable[[Entity, list[Pending]], None]
         Takes an entity that is in memory now, and the commands that waited for it.
+    ended : Callable[[str], None]
+        Told why, when an activation was cut off.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Activator:
         refusals: Refusals,
         *,
         activated: Callable[[Entity, list[Pending]], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._runtime = runtime
@@ -85,7 +88,7 @@ class Activator:
         self._arrived: list[Cold] = []
         self._shards: dict[tuple[str, str], int] = {}
         self._warned: set[tuple[str, str]] = set()
-        self._errands = Errands()
+        self._errands = Errands(ended)
 
     def add(self, name: EntityName, pending: Pending | None) -> None:
         """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""

@@ -24,7 +24,7 @@ from casty_es.actors.slot import Slot
 from casty_es.background import Errands
 from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal
-from casty_es.verdicts import left_the_line
+from casty_es.verdicts import behind_another, left_the_line
 
 __all__ = ["Looks"]
 
@@ -38,14 +38,18 @@ class Looks:
     ----------
     looked : Callable[[EntityName, Pending], None]
         Takes each command whose turn has come.
+    ended : Callable[[str], None]
+        Told why, when a look was cut off.
     """
 
-    def __init__(self, journal: EventJournal, looked: Callable[[EntityName, Pending], None]) -> None:
+    def __init__(
+        self, journal: EventJournal, looked: Callable[[EntityName, Pending], None], ended: Callable[[str], None]
+    ) -> None:
         self._journal = journal
         self._looked = looked
         self._held: dict[EntityName, deque[Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
-        self._errands = Errands()
+        self._errands = Errands(ended)
 
     def holds(self, name: EntityName) -> bool:
         """Tell whether commands of this entity wait."""
@@ -71,15 +75,17 @@ class Looks:
     @staticmethod
     def join(first: Pending, pending: Pending) -> None:
         """Let a command share the outcome of an attempt that is open."""
-        if first.idempotency_key is not None and not first.same_operation(pending):
+        if first.idempotency_key is None or first.same_operation(pending):
+            first.joined += (pending,)
+        elif pending.repeat_after is not None:  # it may have been done before, which only a look can tell
+            pending.fail_alone(behind_another(first.idempotency_key))
+        else:
             pending.fail_alone(
                 IdempotencyConflictError(
                     f"The idempotency key {first.idempotency_key!r} belongs to another operation on this entity, which "
                     f"is being done. Nothing was done. Use a key of its own for each operation."
                 )
             )
-        else:
-            first.joined += (pending,)
 
     @staticmethod
     def last_word(pending: Pending, reply: object) -> object:

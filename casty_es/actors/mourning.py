@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -19,6 +18,7 @@ from casty_es.actors.looking import Looks
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
 from casty_es.actors.waiters import Waiters
+from casty_es.background import Errands
 from casty_es.domain.decider import Command
 
 __all__ = ["Mourning"]
@@ -40,7 +40,7 @@ class Mourning:
         self._waiters = waiters
         self._looks = looks
         self._own = own
-        self._task: asyncio.Task[None] | None = None
+        self._errands = Errands()
 
     def begin(self, entity: Entity) -> None:
         """Let everything for an entity wait until the requests of those that are gone are over."""
@@ -66,8 +66,8 @@ class Mourning:
     def mourn(self) -> None:
         """Find out which of those that made requests here are gone, and end their requests; nothing waits for it."""
         asked = [process for process in self._waiters.processes() if self._deaths.concern(process)]
-        if asked and (self._task is None or self._task.done()):
-            self._task = asyncio.create_task(self._mourn(asked), name="casty-mourning")
+        if asked and not self._errands:  # cut off, it is done again when the nodes are looked at next
+            self._errands.begin(self._mourn(asked), name="casty-mourning")
 
     async def _mourn(self, asked: list[str]) -> None:
         for process in await self._deaths.gone(asked):
@@ -75,6 +75,5 @@ class Mourning:
 
     async def close(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
+        await self._errands.cancel()
         await self._deaths.close()

@@ -37,6 +37,7 @@ from casty_es.actors.slot_leases import SlotLeases
 from casty_es.actors.snapshotting import Snapshotter
 from casty_es.actors.waiters import Waiters
 from casty_es.actors.writer import Writer
+from casty_es.background import looked_at
 from casty_es.config import Settings
 from casty_es.domain.decider import WAITING, Command, Request
 from casty_es.errors import CastyError
@@ -99,7 +100,7 @@ class Owner:
         remembered.follow([slot.mark for slot in self.slots])
         self.comparing = Comparing(journal, remembered, runtime, node_id=node_id, incarnation=meta.incarnation)
         self.leases = SlotLeases(
-            journal, manager, runtime, self.comparing, node_id=node_id, process=process, lost=self._lost
+            journal, manager, runtime, self.comparing, node_id=node_id, process=process, lost=self._lost, ended=ended
         )
         self._waiters = Waiters(
             lease_seconds=settings.lease_seconds,
@@ -107,8 +108,8 @@ class Owner:
             look_again=self._look_again,
             refusal=self.refusals.gone,
         )
-        self._prover = Prover(journal, self.leases, lost=lambda slot: self.lose([slot]), again=self._again)
-        self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events)
+        self._prover = Prover(journal, self.leases, lost=lambda slot: self.lose([slot]), again=self._again, ended=ended)
+        self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events, ended)
         self._writer = Writer(
             journal,
             runtime,
@@ -124,9 +125,9 @@ class Owner:
             ended=ended,
         )
         self._activator = Activator(
-            journal, runtime, self.slots, self.comparing, self.refusals, activated=self._activated
+            journal, runtime, self.slots, self.comparing, self.refusals, activated=self._activated, ended=ended
         )
-        self._looks = Looks(journal, self._looked)
+        self._looks = Looks(journal, self._looked, ended)
         deaths = Deaths(self.leases.session, connected, process=process)
         self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
         self.mourn = self._mourning.mourn
@@ -190,7 +191,7 @@ class Owner:
             raise self.refusals.of(slot)
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
             self._waiters.hear(name, command)
-            raise not_taken_in(self._settings.max_pending)
+            self._refuse_at_the_door(relieving=command.relieves or repeat_after is not None)
         if isinstance(command, Request):
             # Under a key it is whoever has the key that asks, after a restart, too.
             command = command.made_by("" if idempotency_key is not None else process or self._process)
@@ -217,6 +218,12 @@ class Owner:
         else:
             self._submit(name, pending)
         return pending
+
+    def _refuse_at_the_door(self, *, relieving: bool) -> None:
+        """Refuse a command, unless it relieves, or settles what is open, and there is room for as many again."""
+        bound = self._settings.max_pending
+        if not relieving or len(self._table) - self._waiters.in_line >= 2 * bound:
+            raise not_taken_in(bound)
 
     def _submit(self, name: EntityName, pending: Pending) -> None:
         entity = self._entities.get(name)
@@ -328,6 +335,11 @@ class Owner:
                     if not pending.abandoned():
                         pending.fail(self.refusals.of(slot))
 
+    async def drained(self) -> None:
+        """Wait until everything that was decided so far is settled, before this owner is closed."""
+        self._writer.close_soon()
+        await self._drained(self.slots)
+
     async def _drained(self, slots: Collection[Slot]) -> None:
         busy = next((entity for entity in self._entities.values() if entity.in_batch and entity.slot in slots), None)
         if busy is not None:
@@ -355,7 +367,7 @@ class Owner:
     def _own(self, slot: Slot, command: Command) -> Pending:
         """Make a command of this owner's own, for the term that it holds the slot under and for no other."""
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may concern nobody
+        future.add_done_callback(looked_at)  # it may concern nobody
         pending = Pending(command, self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
         self._table[pending.command_id] = pending
         return pending
@@ -379,6 +391,7 @@ class Owner:
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""
         self._closing = True
+        self._writer.close_soon()
         await self._mourning.close()
         try:
             await self.hand_over(self.slots)
@@ -392,6 +405,7 @@ class Owner:
         await self._prover.close()
         await self._activator.settled()
         for pending in list(self._table.values()):  # decided again too late, after an append that was refused
-            pending.fail(closed(Evidence(type(pending.command).__name__, pending.command_id, in_doubt=False)))
+            in_doubt = pending.stage is not Stage.ARRIVED
+            pending.fail(closed(Evidence(type(pending.command).__name__, pending.command_id, in_doubt)))
         await self._snapshotter.close()
         await self.leases.close()

@@ -114,7 +114,7 @@ class Pending:
 
     def resolve(self, reply: object) -> None:
         """Tell the caller, unless it went away. The outcome is known: the command leaves the table."""
-        self.table.pop(self.command_id, None)
+        self._leave()
         if not self.future.done():
             self.future.set_result(reply)
         for repeat in self.joined:
@@ -122,7 +122,7 @@ class Pending:
 
     def fail(self, error: BaseException) -> None:
         """Tell the caller an error, unless it went away. The command leaves the table."""
-        self.table.pop(self.command_id, None)
+        self._leave()
         self.fail_alone(error)
         for repeat in self.joined:
             repeat.fail(error)
@@ -163,12 +163,21 @@ class Pending:
         # What ``awaited`` says, without the call: each command comes through here more than once.
         if not self.future.done() or (self.joined and self.awaited):
             return False
-        self.table.pop(self.command_id, None)
+        self._leave()
         return True
 
+    def _leave(self) -> None:
+        # One that joined another attempt, or was refused before, must not take that attempt's place with it.
+        if self.table.get(self.command_id) is self:
+            del self.table[self.command_id]
+
     def dropped(self) -> bool:
-        """Tell whether the caller's going away, at the first attempt, was before anything was decided."""
-        return self.stage is Stage.ARRIVED and self.repeat_after is None and self.abandoned()
+        """Drop the command whose caller went away, and tell whether that was before anything was decided.
+
+        One that was refused is not dropped: whoever sent it may have sent it again. Nor is one that joined another
+        attempt at the same command, which may go on without it.
+        """
+        return self.stage is Stage.ARRIVED and self.repeat_after is None and not self.settled and self.abandoned()
 
     def time_out(self) -> None:
         """Tell the caller that its time is up, and what that means for its command.

@@ -8,13 +8,13 @@ next.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
+from casty_es.background import Errands
 from casty_es.errors import JournalError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, Head
 
@@ -46,6 +46,8 @@ class Prover:
         Told when a slot's head is somebody else's.
     again : Callable[[EntityName, Pending], None]
         Takes a command that must be decided again.
+    ended : Callable[[str], None]
+        Told why, when the proving was cut off.
     """
 
     def __init__(
@@ -55,24 +57,26 @@ class Prover:
         *,
         lost: Callable[[Slot], None],
         again: Callable[[EntityName, Pending], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._leases = leases
         self._lost = lost
         self._again = again
         self._claims: list[_Claim] = []
-        self._task: asyncio.Task[None] | None = None
+        self._proving = False
+        self._errands = Errands(ended)
 
     def prove(self, slot: Slot, epoch: int, name: EntityName, pending: Pending, reply: object) -> None:
         """Send ``reply`` when a proof is there that was asked for after now."""
         self._claims.append(_Claim(slot, epoch, slot.head.position, name, pending, reply))
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="casty-prover")
+        if not self._proving:
+            self._proving = True
+            self._errands.begin(self._run(), name="casty-prover")
 
     async def close(self) -> None:
         """Finish the proofs that are asked for."""
-        while self._task is not None:
-            await asyncio.wait({self._task})
+        await self._errands.settled()
 
     async def _run(self) -> None:
         try:
@@ -90,7 +94,7 @@ class Prover:
                     for claim in claims:
                         self._judge_safely(claim, heads[claim.slot.number])
         finally:
-            self._task = None
+            self._proving = False
 
     def _judge_safely(self, claim: _Claim, head: Head) -> None:
         try:

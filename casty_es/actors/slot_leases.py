@@ -57,6 +57,8 @@ class SlotLeases:
         Closes the slots whose log lacks what is remembered of it.
     lost : Callable[[str], None]
         Told the reason when the node's lease session is lost, and every slot with it.
+    ended : Callable[[str], None]
+        Told why, when the taking of slots was cut off.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class SlotLeases:
         node_id: str,
         process: str,
         lost: Callable[[str], None],
+        ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._manager = manager
@@ -83,7 +86,7 @@ class SlotLeases:
         self._closed = False
         self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
         self._batching: asyncio.Task[None] | None = None
-        self._errands = Errands()
+        self._errands = Errands(ended)
         self.doubts = Doubts()
         self.comparing = comparing
         self.address: str | None = None
@@ -237,8 +240,7 @@ class SlotLeases:
     async def close(self) -> None:
         """Give everything back."""
         self._closed = True
-        if self._batching is not None:
-            await asyncio.gather(self._batching, return_exceptions=True)
+        await self._errands.settled()
         async with self._opening:
             session, self._session = self._session, None
         if session is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from casty_es.background import Errands
@@ -56,11 +57,13 @@ def snapshot_worth_writing(*, state_bytes: int, tail_bytes: int) -> bool:
 class Snapshotter:
     """Writes snapshots of committed state in the background, one at a time."""
 
-    def __init__(self, journal: EventJournal, runtime: Runtime, threshold: int) -> None:
+    def __init__(
+        self, journal: EventJournal, runtime: Runtime, threshold: int, ended: Callable[[str], None] | None = None
+    ) -> None:
         self._journal = journal
         self._runtime = runtime
         self._threshold = threshold
-        self._errands = Errands()
+        self._errands = Errands(ended)
         self._one_at_a_time = asyncio.Lock()
 
     def consider(self, entity: Entity) -> None:

@@ -281,8 +281,7 @@ class Waiters:
 
     def _note(self, name: EntityName, slot: Slot, requests: list[str], quarters: int) -> None:
         """Write down what was counted. If that fails the next owner counts more than it had to, which costs time."""
-        noted = self._give(name, slot, NoteUnheard(tuple(requests), quarters))
-        noted.add_done_callback(lambda done: done.cancelled() or done.exception())
+        self._give(name, slot, NoteUnheard(tuple(requests), quarters))
 
     def _expire(self, requests: Collection[str], *, died: bool) -> None:
         due: dict[tuple[EntityName, Slot], dict[str, _Lease]] = {}

@@ -28,7 +28,7 @@ from casty_es.actors.pending import Pending, Stage
 from casty_es.actors.refusals import Refusals
 from casty_es.actors.repeats import reply_from
 from casty_es.actors.slot import Slot
-from casty_es.background import Loop
+from casty_es.background import Loop, being_cancelled
 from casty_es.domain.decider import WAITING
 from casty_es.errors import (
     AppendRejectedError,
@@ -59,6 +59,8 @@ _LOG: Final = logging.getLogger("casty_es.writer")
 _FIRST_PAUSE_SECONDS: Final = 0.05
 # How long a server that is away is waited for is the journal's to say; this is for one that answers with an error.
 _LONGEST_PAUSE_SECONDS: Final = 1.0
+# Who closes a node must not wait for the patience of every caller that is in doubt.
+_CLOSING_SECONDS: Final = 2.0
 
 
 class Writer:
@@ -116,6 +118,7 @@ class Writer:
         self._open: list[Entry] = []
         self._work = asyncio.Event()
         self._closing = asyncio.Event()
+        self._closing_at: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._writing: list[Entry] = []
@@ -135,9 +138,16 @@ class Writer:
         """Wait until nothing is left to write."""
         await self._idle.wait()
 
+    def close_soon(self) -> None:
+        """Be about to be closed: what is in doubt is settled within some seconds, or stays so."""
+        if self._closing_at is None:
+            self._closing_at = asyncio.get_running_loop().call_later(_CLOSING_SECONDS, self._closing.set)
+
     async def close(self) -> None:
         """Write what was decided, then stop. While the database is away, what is in doubt stays so."""
         self._closing.set()
+        if self._closing_at is not None:
+            self._closing_at.cancel()
         waiting = [asyncio.ensure_future(self.drain()), asyncio.ensure_future(self._loop.over())]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         for one in waiting:
@@ -162,11 +172,18 @@ class Writer:
             return
         try:
             await self._write(entries)
+        except asyncio.CancelledError as error:
+            if being_cancelled():
+                raise
+            self._give_up(entries, JournalUnavailableError(f"what the writer waited for was cancelled: {error!r}"))
         except Exception as error:  # noqa: BLE001 - a bug of ours must not leave a caller waiting for ever
-            _LOG.exception("The writer failed with %d commands on their way", len(entries))
-            self.lose({entry.entity.slot for entry in entries})
-            self._fail(entries, error, in_doubt=error)
+            self._give_up(entries, error)
         self._writing = []
+
+    def _give_up(self, entries: list[Entry], error: Exception) -> None:
+        _LOG.error("The writer failed with %d commands on their way", len(entries), exc_info=error)
+        self.lose({entry.entity.slot for entry in entries})
+        self._fail(entries, error, in_doubt=error)
 
     def _broke_off(self, why: str) -> None:
         error = JournalUnavailableError(why)

@@ -83,7 +83,7 @@ class Membership:
         self._suspects: set[str] = set()
         self._reading: asyncio.Task[Topology] | None = None
         self._next: asyncio.Task[Topology] | None = None
-        self._errands = Errands()
+        self._errands = Errands(ended)
         self._polling: Loop | None = None
         self.topology = Topology()
         self.renewed = asyncio.Condition()

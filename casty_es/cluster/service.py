@@ -19,7 +19,14 @@ from casty_es.cluster.past import Past
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked
-from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
+from casty_es.errors import (
+    CastyError,
+    InvalidArgumentError,
+    JournalUnavailableError,
+    NotOwnerError,
+    PeerLostError,
+    Sent,
+)
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
 from casty_es.processes import process_of
@@ -217,7 +224,7 @@ def _reply(
 ) -> None:
     timer.cancel()
     if future.cancelled():
-        answer(_failure(JournalUnavailableError("The command was given up while the node was closing.")))
+        answer(_failure(PeerLostError("The command was given up, maybe after it was begun.", sent=True)))
         return
     error = future.exception()
     if error is None:

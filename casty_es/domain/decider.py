@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -47,7 +47,16 @@ Value: TypeAlias = msgspec.Raw
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a caller asks for."""
+    """What a caller asks for.
+
+    Attributes
+    ----------
+    relieves : bool
+        Whether it ends or keeps what was taken before. An owner with too much to do still has room for these: refused,
+        they would leave something held or in line by nobody.
+    """
+
+    relieves: ClassVar[bool] = False
 
     def essence(self) -> Command:
         """Give the command without what differs between two attempts at the same thing: who asks, under which name."""
@@ -83,6 +92,8 @@ class Claim(Request, frozen=True, gc=False):
 
 class Harmless(Command, frozen=True, gc=False):
     """A command that may be decided twice: the second time it finds done what the first one did, and does no more."""
+
+    relieves: ClassVar[bool] = True
 
 
 class Internal(Command, frozen=True, gc=False):

@@ -15,7 +15,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 from rpds import HashTrieMap
@@ -50,6 +50,8 @@ class TryAcquire(Claim, frozen=True, gc=False):
 
 
 class Release(Command, frozen=True, gc=False):
+    relieves: ClassVar[bool] = True
+
     owner: str
     request: str | None = None  # whose grant is meant, whoever holds it; without one, what the owner holds
 

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 from rpds import HashTrieMap
@@ -29,6 +29,8 @@ class Dequeue(Command, frozen=True, gc=False):
 
 
 class GiveBack(Command, frozen=True, gc=False):
+    relieves: ClassVar[bool] = True
+
     value: Value
     taken: str  # the command id of the dequeue that took it
 

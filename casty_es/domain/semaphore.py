@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 from rpds import HashTrieMap
@@ -46,6 +46,8 @@ class TryAcquire(Claim, frozen=True, gc=False):
 
 
 class Release(Command, frozen=True, gc=False):
+    relieves: ClassVar[bool] = True
+
     owner: str
     request: str | None = None  # whose permit is meant, whoever holds it; without one, what the owner has held longest
 

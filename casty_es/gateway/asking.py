@@ -10,7 +10,7 @@ from uuid import UUID
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
-from casty_es.background import finished
+from casty_es.background import Errands, finished
 from casty_es.context import said
 from casty_es.errors import CastyError, OutcomeUnknownError
 from casty_es.gateway.directory import Directory
@@ -30,6 +30,8 @@ UNDO_SECONDS: Final = 5.0
 
 # A node that is well answers what was sent within some milliseconds; one that is not must not hold up a shutdown.
 _ANSWER_SECONDS: Final = 2.0
+# A call that was cancelled just before learns of it so many turns of the event loop later, through the tasks around it.
+_TURNS: Final = 10
 
 
 class Gateway:
@@ -55,7 +57,7 @@ class Gateway:
         self.reads: dict[int, int] = {}
         self.closed = False
         self.awaited: set[asyncio.Future[Any]] = set()  # answers of other nodes to what was sent
-        self.unfinished: set[asyncio.Task[None]] = set()
+        self._undoing = Errands(_cut_off)
 
     async def ask(
         self,
@@ -147,22 +149,18 @@ class Gateway:
 
     def _undo(self, journey: Journey, undo: Undo) -> asyncio.Task[None]:
         """Begin to undo what was asked for; whoever closes this gateway waits for it."""
-        task = asyncio.create_task(self._undone(journey, undo), name="casty-undo")
-        self.unfinished.add(task)
-        task.add_done_callback(self.unfinished.discard)
-        return task
+        return self._undoing.begin(self._undone(journey, undo), name="casty-undo")
 
     async def _undone(self, journey: Journey, undo: Undo) -> None:
         if journey.after is None and not undo.even_unsent:
             return
-        until = self.loop.time() + UNDO_SECONDS
         try:
-            reply = await journey.again(until) if undo.needs_reply else None
+            reply = await journey.again(self.loop.time() + UNDO_SECONDS) if undo.needs_reply else None
             command = undo.command(reply)
             if command is not None:
+                until, command_id = self.loop.time() + UNDO_SECONDS, self.runtime.new_id()
                 envelope = ShardEnvelope("", command)
-                command_id = self.runtime.new_id()
-                await Journey(self, journey.name, journey.shards, envelope, command_id, until, journey.said).run()
+                await Journey(self, journey.name, journey.shards, envelope, command_id, until, journey.said).undo()
         except CastyError as error:
             _LOG.error(
                 "A caller of %s on the %s %r was cancelled, and what it asked for under the command id %s could not be "
@@ -176,11 +174,22 @@ class Gateway:
 
     async def settle(self) -> None:
         """Wait until what cancelled callers asked for is undone."""
-        while self.unfinished:
-            await asyncio.wait(self.unfinished)
+        await self._undoing.settled()
 
     async def close(self) -> None:
-        """Take nothing more in; wait a moment for the answers to what was sent, so that its callers get them."""
+        """Take nothing more in; wait a moment for the answers to what was sent, so that its callers get them.
+
+        What is undone for callers that are cancelled meanwhile is waited for, too.
+        """
         self.closed = True
         if self.awaited:
             await asyncio.wait(self.awaited, timeout=_ANSWER_SECONDS)
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if self.owner is not None:
+            await self.owner.drained()
+        await self.settle()
+
+
+def _cut_off(why: str) -> None:
+    _LOG.error("What a cancelled caller asked for was not undone: %s. Its leases run out by themselves.", why)

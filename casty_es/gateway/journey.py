@@ -24,10 +24,12 @@ from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.domain.decider import Command, Query
 from casty_es.errors import (
     CastyError,
+    ConfigurationError,
     InvalidValueError,
     JournalError,
     JournalMovedError,
     JournalRegressedError,
+    JournalUnavailableError,
     LeaseLostError,
     NotDoneError,
     NotOwnerError,
@@ -58,8 +60,8 @@ _LONGEST_PAUSE_SECONDS: Final = 0.25
 # Two nodes may each point to the other one for a moment.
 _HINTS_IN_A_ROW: Final = 3
 
-# The timer that ends a command may ring a little early, by the resolution of the event loop's clock.
-_ROUNDING_SECONDS: Final = 0.001
+# The owner's timer, which drops a command in time, may ring a little before this one's.
+_ROUNDING_SECONDS: Final = 0.05
 
 # A slot that nobody holds is read from the journal; one that is read this often is worth holding.
 _READS_WITHOUT_OWNER: Final = 16
@@ -79,11 +81,13 @@ class Journey:
         "local",
         "name",
         "needs_owner",
+        "persists",
         "route",
         "said",
         "sent_under",
         "shards",
         "slot",
+        "undoes",
         "why",
     )
 
@@ -110,6 +114,8 @@ class Journey:
         self.slot = -1
         self.sent_under = 0  # the highest term
         self.doubt = False
+        self.persists = envelope.undo is not None and envelope.undo.persists
+        self.undoes = False  # for a caller that is gone, also while the gateway is being closed
         self.needs_owner = False  # the journal does not tell whether those live who hold something
         self.route: Route | None = None
         self.why: CastyError | None = None
@@ -121,14 +127,14 @@ class Journey:
         while True:
             try:
                 route = self._known() or await self._found_in_time()
-                if self.gateway.closed:  # nothing leaves any more, also where an owner was just found
+                if self._shut():  # nothing leaves any more, also where an owner was just found
                     raise verdicts.closed(self._evidence()) from self.why
                 if route is not None or self._reads_unowned():
                     return await self._attempt(route)
             except UsageError:
                 raise verdicts.closed(self._evidence()) from self.why
             except CastyError as error:
-                if self.gateway.closed and isinstance(error, JournalError | PeerError):
+                if self._shut() and isinstance(error, JournalError | PeerError):
                     self.doubt = self.doubt or verdicts.leaves_doubt(error)
                     raise verdicts.closed(self._evidence()) from error
                 self.judge(error)
@@ -141,8 +147,16 @@ class Journey:
 
     async def again(self, deadline: float) -> Any:
         """Go on with a command whose caller has gone, to learn what became of it."""
-        self.deadline, self.doubt = deadline, True
+        self.deadline, self.doubt, self.undoes = deadline, True, True
         return await self.run()
+
+    async def undo(self) -> Any:
+        """Take back what a caller asked for that has gone, whatever stands in the way for a while."""
+        self.persists = self.undoes = True
+        return await self.run()
+
+    def _shut(self) -> bool:
+        return self.gateway.closed and not self.undoes
 
     async def _pause(self, seconds: float) -> None:
         """Let others finish what stands in the way."""
@@ -158,6 +172,10 @@ class Journey:
                 return await self._find()
         except (PeerLostError, LeaseLostError) as error:  # of a question, or of a slot that was to be taken
             raise PeerLostError(str(error), sent=False) from error
+        except ConfigurationError as error:  # it is the search that is refused, not what was sent before
+            if self.doubt and not isinstance(self.command, Query):
+                raise verdicts.unsettled(self._evidence(error)) from error
+            raise
         except TimeoutError:
             raise verdicts.out_of_time(self._evidence()) from self.why
 
@@ -367,12 +385,14 @@ class Journey:
                     raise verdicts.out_of_time(self._evidence(error)) from error
                 error.sent = error.sent or self._sent()
                 raise error
+            case OverloadedError() | JournalUnavailableError() if self.persists and not _stays(error):
+                return
             case _ if not self.doubt or isinstance(self.command, Query):
                 raise error
             case NotDoneError() if late and not isinstance(error, StillInLineError):
                 # This attempt was dropped in time; an earlier one may not have been.
                 raise verdicts.out_of_time(self._evidence(error)) from error
-            case JournalError() | OverloadedError() if not isinstance(error, JournalMovedError | JournalRegressedError):
+            case JournalError() | OverloadedError() if not _stays(error):
                 return
             case _ if isinstance(error, verdicts.DECIDED):
                 raise error
@@ -387,6 +407,11 @@ class Journey:
 
     def _sent(self) -> Sent | None:
         return None if self.after is None else Sent(self.name.kind, self.slot, self.after, self.sent_under)
+
+
+def _stays(error: CastyError) -> bool:
+    """Tell whether what stands in the way stays there for as long as the process lives."""
+    return isinstance(error, JournalMovedError | JournalRegressedError)
 
 
 class _ExpiredError(Exception):

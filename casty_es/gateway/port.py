@@ -86,15 +86,19 @@ class Undo(msgspec.Struct, frozen=True):
     late : bool
         Whether a caller whose time is up while the command is in doubt waits some seconds more for its reply, because
         without it something would be lost.
+    persists : bool
+        Whether it is sent again after a refusal that passes, such as of an owner with too much to do, until its time is
+        up: undone, something would stay held or in line by nobody.
     """
 
     command: Callable[[Any], Command | None]
     needs_reply: bool = False
     even_unsent: bool = False
     late: bool = False
+    persists: bool = False
 
 
-CARRIED: Final = Undo(lambda _: None, needs_reply=True, even_unsent=True)
+CARRIED: Final = Undo(lambda _: None, needs_reply=True, even_unsent=True, persists=True)
 """The command is carried to its end, whether or not its caller waits for it, and stands."""
 
 

@@ -113,6 +113,7 @@ class Routes:
         self._routes: dict[int, Route] = {}
         self._hints: dict[int, tuple[str, str | None]] = {}
         self._searches: dict[int, asyncio.Task[Route | None]] = {}
+        self._closed = False
 
     def known(self, slot: int) -> Route | None:
         """Give the route to a slot, if one is known and stands."""
@@ -148,18 +149,20 @@ class Routes:
         CastyError
             Nobody can be asked, or the slot is closed.
         """
-        search = self._searches.get(slot)
-        if search is None:
-            search = asyncio.create_task(self._search(slot), name="casty-locate")
-            self._searches[slot] = search
-            search.add_done_callback(lambda done: self._done(slot, done))
-        await asyncio.wait({search})
-        if search.cancelled():
-            raise UsageError("The system was closed while an owner was looked for. Nothing was sent there.")
-        return search.result()
+        while not self._closed:
+            search = self._searches.get(slot)
+            if search is None:
+                search = asyncio.create_task(self._search(slot), name="casty-locate")
+                self._searches[slot] = search
+                search.add_done_callback(lambda done: self._done(slot, done))
+            await asyncio.wait({search})
+            if not search.cancelled():  # by others than those who close this, it is done again
+                return search.result()
+        raise UsageError("The system was closed while an owner was looked for. Nothing was sent there.")
 
     def _done(self, slot: int, search: asyncio.Task[Route | None]) -> None:
-        del self._searches[slot]
+        if self._searches.get(slot) is search:
+            del self._searches[slot]
         looked_at(search)  # whoever still waits is told; when everybody has gone, nobody has to be
 
     async def _search(self, slot: int) -> Route | None:
@@ -223,6 +226,7 @@ class Routes:
 
     async def close(self) -> None:
         """Give up every search."""
+        self._closed = True
         searches = list(self._searches.values())
         for search in searches:
             search.cancel()

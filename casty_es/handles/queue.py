@@ -10,8 +10,9 @@ from uuid import UUID
 from msgspec import Raw
 
 from casty_es.domain.queue import Dequeue, Destroy, Enqueue, GiveBack, Peek, Size
-from casty_es.errors import StoredValueError
+from casty_es.errors import CastyError, StoredValueError
 from casty_es.gateway import CARRIED, CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
+from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import EntityHandle, codec_for, decode_stored, open_handle, refuse_call
 from casty_es.names import check_idempotency_key
 
@@ -128,7 +129,8 @@ class Queue(EntityHandle, Generic[V]):
         Raises
         ------
         StoredValueError
-            The item cannot be read as ``value_type``. It went back to the front; under a key it stays recorded there.
+            The item cannot be read as ``value_type``. It went back to the front, or the text says what is known of it
+            and ``raw`` is the item; under a key it stays recorded there.
         OutcomeUnknownError
             Nobody could say in time whether an item was taken; if so, it is recorded under the error's ``command_id``.
         IdempotencyConflictError
@@ -152,13 +154,22 @@ class Queue(EntityHandle, Generic[V]):
         raw: Raw | None = await self._gateway.entity_ask(self._region_ref, envelope, timeout=self._timeout)
         if raw is None:
             return None
-        if key is not None:
-            return self._decoded(raw, "It stays recorded under the idempotency key.", UUID(bytes=taken))
+        command_id, happened = UUID(bytes=taken), "It stays recorded under the idempotency key."
+        if key is None:
+            try:
+                return self._decoded(raw, "", command_id)
+            except StoredValueError:
+                happened = await self._put_back(raw, command_id)
+        return self._decoded(raw, happened, command_id)
+
+    async def _put_back(self, raw: Raw, taken: UUID) -> str:
+        """Put an item back in front that its taker cannot read; return what became of it, as a sentence."""
+        envelope = ShardEnvelope(self._name, GiveBack(raw, str(taken)), undo=CARRIED)
         try:
-            return self._decoded(raw, "The item went back to the front of the queue.", UUID(bytes=taken))
-        except StoredValueError:
-            await self._ask(GiveBack(raw, str(UUID(bytes=taken))), undo=CARRIED)
-            raise
+            await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=UNDO_SECONDS)
+        except CastyError as error:
+            return f"It was taken from the queue, and is not known to be back, because putting it back failed: {error}"
+        return "The item went back to the front of the queue."
 
     async def peek(self) -> V | None:
         """Return the front value without removing, or ``None`` if empty.

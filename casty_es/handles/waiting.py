@@ -82,7 +82,7 @@ class WaitingHandle(EntityHandle, ABC):
     async def _stepped_out(self, request: str) -> Any:
         """Withdraw a request whose time is up; return what it was granted meanwhile."""
         withdraw = self._claims.withdraw
-        give_back = Undo(lambda _: withdraw(request, False), even_unsent=True)
+        give_back = Undo(lambda _: withdraw(request, False), even_unsent=True, persists=True)
         envelope = ShardEnvelope(self._name, withdraw(request, True), undo=give_back)
         try:
             return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=UNDO_SECONDS)

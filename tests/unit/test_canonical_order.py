@@ -225,7 +225,8 @@ class Model(pydantic.BaseModel):
     def keys_in_order(self, value: dict[str, set[str]]) -> dict[str, list[str]]:
         return {key: sorted(value[key]) for key in sorted(value, reverse=True)}
 some = {f"text {number}" for number in range(9)} | {'"', "\\\\", "~"}
-model = Model(texts=some, ids={uuid.UUID(int=n) for n in range(9)}, spans={datetime.timedelta(n * 100) for n in range(9)},
+spans = {datetime.timedelta(n * 100) for n in range(9)}
+model = Model(texts=some, ids={uuid.UUID(int=n) for n in range(9)}, spans=spans,
     blobs={bytes([65 + n]) * 3 for n in range(9)}, numbers={*range(30)}, keyed={"a": some, "b": {"x", "y"}})
 print(value_codec(Model).encode(model).decode())
 """
