@@ -135,15 +135,19 @@ class FileLeaseSession:
     def _lose(self, reason: str, *, locked: bool) -> None:
         if not self.lost.done():
             self._held.clear()
+            self.lost.set_result(reason)
             if not locked:
                 self._unlock()
-            self.lost.set_result(reason)
 
     def _unlock(self) -> None:
         for lock, (file, inode) in zip(self._locks, self._files.items(), strict=True):
             if lock.is_locked:
-                lock_files.remove(file, inode)
-                lock.release()
+                try:
+                    lock_files.remove(file, inode)
+                except OSError as error:  # whoever finds it unlocked removes it
+                    _LOG.warning("The lock file %s could not be removed and stays behind: %s", file, error)
+                finally:
+                    lock.release()
 
     async def close(self) -> None:
         """Forget the slots and unlock the file."""
