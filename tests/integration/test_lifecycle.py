@@ -258,6 +258,27 @@ async def test_an_error_inside_the_block_closes_the_journal(journal_url: str) ->
         assert await d.counter("c").increment() == 2
 
 
+async def test_a_part_that_fails_to_close_does_not_keep_the_others_open(
+    sqlite_journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of which one part cannot be closed says so, and has hung up and given its name and slots back."""
+
+    async def fail() -> None:
+        raise OSError("not today")
+
+    system = await ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url), node_id="a").__aenter__()
+    assert await system.distributed().counter("c").increment() == 1
+    monkeypatch.setattr(system._running().membership, "leave", fail)
+
+    with pytest.raises(OSError, match="not today"):
+        await system.__aexit__(None, None, None)
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*system.self_node)
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url), node_id="a") as again:
+        assert await again.distributed().counter("c").increment() == 2
+
+
 async def test_a_start_that_failed_can_be_tried_again(sqlite_url: str, sqlite_template: Any) -> None:
     """A system whose journal could not be opened starts once it can be."""
     system = ClusteredActorSystem(journal=SqlJournal(sqlite_url))
