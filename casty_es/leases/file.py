@@ -27,6 +27,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from casty_es.background import finished
 from casty_es.errors import CastyError, JournalError, JournalMovedError, JournalUnavailableError, NodeInUseError
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite_file import OpenFiles, at
@@ -59,6 +60,7 @@ class FileLeaseSession:
         self._noted: OpenFiles | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watching(), name="casty-file-watch")
+        self._watch.add_done_callback(self._stood_still)
 
     def stands(self) -> bool:
         """Tell whether the session is not closed."""
@@ -113,7 +115,7 @@ class FileLeaseSession:
         if gone is not None:
             self._lose(gone, locked=False)
         elif files is not None and files != self._noted:
-            await asyncio.to_thread(self._note, files)
+            await finished(asyncio.to_thread(self._note, files))  # after the close it would be another session's file
 
     def _gone(self) -> str | None:
         for file, inode in self._files.items():
@@ -131,6 +133,11 @@ class FileLeaseSession:
         except OSError as error:  # others know less then, and this node works on
             _LOG.warning("Node %s could not write into its lock file %s: %s", self._node_id, file, error)
         self._noted = files
+
+    def _stood_still(self, watch: asyncio.Task[None]) -> None:
+        """End the session with its watch, whatever ended that: whoever serves under it is told."""
+        why = "was cancelled" if watch.cancelled() else f"failed: {watch.exception()!r}"
+        self._lose(f"The watch over the files of node {self._node_id} {why}.", locked=True)
 
     def _lose(self, reason: str, *, locked: bool) -> None:
         if not self.lost.done():
@@ -151,12 +158,12 @@ class FileLeaseSession:
 
     async def close(self) -> None:
         """Forget the slots and unlock the file."""
+        lost = not self.lost.cancel()
         self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
-        if self.lost.done():
+        await asyncio.wait({self._watch})
+        if lost:
             self._unlock()
             return
-        self.lost.cancel()
         try:
             if self._held:
                 await self._journal.forget_slots(sorted(self._held), self._node_id)

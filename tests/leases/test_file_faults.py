@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from casty_es.journal.sql import SqlJournal
-from casty_es.leases.lock_files import lock_file, locked
+from casty_es.leases import lock_files
+from casty_es.leases.lock_files import LockNote, lock_file, locked
 from tests.leases.conftest import Cluster
 
 
@@ -59,3 +63,65 @@ async def test_a_session_that_loses_its_folder_is_lost(file_cluster: Cluster) ->
 
     assert not session.stands()
     assert held(file_cluster, "a", "process") == set()
+
+
+async def test_a_watch_that_ends_ends_its_session(file_cluster: Cluster) -> None:
+    """Given a watch that is cancelled from outside, when its lock files may vanish, then the session is lost before."""
+    session = await file_cluster.open("a")
+    [watch] = [task for task in asyncio.all_tasks() if task.get_name() == "casty-file-watch"]
+
+    watch.cancel()
+
+    async with asyncio.timeout(20):
+        assert "was cancelled" in await asyncio.shield(session.lost)
+    assert not session.stands()
+    assert held(file_cluster, "a") == {"a"}  # until it is closed, nobody else writes
+    await session.close()
+    assert held(file_cluster, "a") == set()
+
+
+async def test_a_watch_that_fails_ends_its_session(file_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a watch that fails as nobody foresaw, when it looks, then the session is lost with its reason."""
+
+    async def fail() -> None:
+        raise RuntimeError("as nobody foresaw")
+
+    session = await file_cluster.open("a")
+    monkeypatch.setattr(file_cluster.journal, "open_files", fail)
+
+    async with asyncio.timeout(20):
+        assert "as nobody foresaw" in await asyncio.shield(session.lost)
+
+
+async def test_a_session_that_is_closed_is_not_lost(file_cluster: Cluster) -> None:
+    """Given a session, when it is closed, then nobody is told that it was lost."""
+    session = await file_cluster.open("a")
+
+    await session.close()
+
+    assert session.lost.cancelled()
+
+
+async def test_a_note_of_a_closed_session_does_not_reach_the_next_one(
+    file_cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a note that is being written, when its session is closed, then the close waits for it."""
+    began, go_on, write = asyncio.Event(), threading.Event(), lock_files.note
+    loop = asyncio.get_running_loop()
+
+    def slowly(file: Path, text: LockNote) -> None:
+        loop.call_soon_threadsafe(began.set)
+        go_on.wait(20)
+        write(file, text)
+
+    monkeypatch.setattr(lock_files, "note", slowly)
+    session = await file_cluster.open("a")
+    await began.wait()
+
+    closing = asyncio.create_task(session.close())
+    done, _ = await asyncio.wait({closing}, timeout=0.1)
+    go_on.set()
+    await closing
+
+    assert not done
+    assert not lock_file(file_of(file_cluster), "a").exists()
