@@ -16,7 +16,7 @@ from casty_es.errors import (
 )
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
-from casty_es.journal.closed import ClosedSlots
+from casty_es.journal.closed import FORGET_CLOSED_SLOTS, ClosedSlots
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -377,14 +377,13 @@ class SqlJournal(ClosedSlots):
 
     async def incarnation(self) -> int:
         """Give the incarnation as of now."""
-        rows = await self._opened().read(self._opened().statements.meta)
-        return Meta(*rows[0]).incarnation
+        return meta_of(await self._opened().read(self._opened().statements.meta)).incarnation
 
     async def raise_incarnation(self) -> int:
-        """Raise the incarnation, and forget which slots were closed under the one before."""
-        rows = await self._opened().write(self._opened().statements.raise_incarnation)
-        await self.forget_closed_slots()
-        return int(rows[0][0])
+        """Raise the incarnation, and forget which slots were closed under the one before, both or neither."""
+        steps = [(statement, ()) for statement in (self._opened().statements.raise_incarnation, FORGET_CLOSED_SLOTS)]
+        raised, _ = await self._opened().maintain(steps)
+        return int(raised[0][0])
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections, without a word. Opening makes new ones."""

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from casty_es.journal.sqlite_file import OpenFiles
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "rolled_back"]
 
 T = TypeVar("T")
 
@@ -51,6 +51,16 @@ class Connection:
         if self.sqlite is not None:
             self.sqlite.close()
             self.sqlite = self.files = None
+
+
+def rolled_back(sqlite: sqlite3.Connection) -> bool:
+    """Roll back what is open; tell whether nothing is any more."""
+    try:
+        if sqlite.in_transaction:
+            sqlite.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def _report(
