@@ -67,8 +67,10 @@ class PostgresBackend:
         """There are none on this side."""
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()
 
     def abandon_after_fork(self) -> None:
         self._reader.abandon_after_fork()

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, cast
 
+from casty_es.background import finished
 from casty_es.errors import (
     ConfigurationError,
     InvalidTypeError,
@@ -103,8 +104,8 @@ class SqlJournal(ClosedSlots):
                     await self._backend.open()
                     meta = meta_of(await self._backend.read(self._backend.statements.meta))
                 except BaseException:
-                    await self._backend.close()
-                    self._backend = self._new_backend()
+                    failed, self._backend = self._backend, self._new_backend()
+                    await finished(failed.close())
                     raise
                 self._meta = meta
             return self._meta
@@ -115,7 +116,7 @@ class SqlJournal(ClosedSlots):
             if self._meta is not None:
                 self._meta = None
                 backend, self._backend = self._backend, self._new_backend()
-                await backend.close()
+                await finished(backend.close())
 
     async def open_files(self) -> OpenFiles | None:
         """Return what a journal in a file has open, if that is what is at its path: see ``Place.check``."""

@@ -34,7 +34,7 @@ from casty_es.errors import (
 from casty_es.journal import sqlite_log
 from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
-from casty_es.journal.sqlite_thread import Connection, rolled_back
+from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import printed
 
@@ -109,8 +109,10 @@ class SqliteBackend:
         return await asyncio.to_thread(self._open_files)
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()
 
     def abandon_after_fork(self) -> None:
         """SQLite's locks belong to the parent alone, and stay as long as this child leaves its files alone."""
@@ -172,6 +174,8 @@ class SqliteBackend:
             self._writer.run_later(self._shorten)
 
     def _shorten(self) -> None:
+        if self._writer.closed:
+            return
         try:
             sqlite = self._connect(self._writer)
             assert self._writer.files is not None  # noqa: S101 - it is connected
@@ -186,6 +190,8 @@ class SqliteBackend:
     def _connect(self, connection: Connection) -> sqlite3.Connection:
         if connection.sqlite is not None:
             return connection.sqlite
+        if connection.closed:
+            raise closed_meanwhile()
         self._check_permission()
         try:
             connection.sqlite, connection.files = self._place.connected(self._opened)
