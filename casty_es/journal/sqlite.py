@@ -33,7 +33,7 @@ from casty_es.errors import (
 )
 from casty_es.journal import sqlite_log
 from casty_es.journal.port import Append, EntityRow, EventRow
-from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
+from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at, is_at
 from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import printed
@@ -133,12 +133,18 @@ class SqliteBackend:
     async def alone(self) -> AsyncIterator[bool]:
         # One name for one file, whatever links lead to it.
         file = f"{self._file.resolve()}.maintenance.lock"
-        lock = FileLock(file, thread_local=False)
+        # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
+        lock = FileLock(file, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
+        except (OSError, NotImplementedError) as error:
+            raise JournalUnavailableError(
+                f"The lock file {file} cannot be used: {error}. Nothing was done. This process needs to be able to "
+                f"write the folder of the journal."
+            ) from error
         try:
             self._alone = file, at(file)
             yield True
@@ -192,8 +198,8 @@ class SqliteBackend:
             return connection.sqlite
         if connection.closed:
             raise closed_meanwhile()
-        self._check_permission()
         try:
+            self._check_permission()
             connection.sqlite, connection.files = self._place.connected(self._opened)
         except (sqlite3.Error, OSError) as error:
             raise JournalUnavailableError(
@@ -265,10 +271,11 @@ class SqliteBackend:
 
     def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         sqlite = self._ready(self._writer)
-        if self._alone is not None and at(self._alone[0]) != self._alone[1]:
+        if self._alone is not None and not is_at(self._alone[0], self._alone[1]):
             raise JournalUnavailableError(
-                f"The lock file {self._alone[0]} was removed or replaced, so another process may maintain the journal "
-                f"at the same time. Nothing of this step was written, what came before was. Run the same command again."
+                f"The lock file {self._alone[0]} was removed or replaced, as far as can be seen, so another process "
+                f"may maintain the journal at the same time. Nothing of this step was written, what came before was. "
+                f"Run the same command again."
             )
         try:
             sqlite.execute("PRAGMA secure_delete = ON")  # what is replaced or deleted is overwritten in its page

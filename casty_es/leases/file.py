@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from casty_es.background import finished
 from casty_es.errors import CastyError, JournalError, JournalMovedError, JournalUnavailableError, NodeInUseError
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.sqlite_file import OpenFiles, at
+from casty_es.journal.sqlite_file import OpenFiles, is_at
 from casty_es.leases import lock_files
 from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote
@@ -109,7 +109,7 @@ class FileLeaseSession:
         try:
             files = await self._journal.open_files()
         except JournalMovedError as error:
-            self._lose(str(error), locked=self._noted is not None and self._noted.database == at(self._database))
+            self._lose(str(error), locked=self._noted is not None and is_at(self._database, self._noted.database))
             return
         gone = await asyncio.to_thread(self._gone)
         if gone is not None:
@@ -209,11 +209,16 @@ class FileLeaseManager:
         try:
             for name in dict.fromkeys((node_id, process or node_id)):
                 locks += [await self._locked(name, node_id)]
-        except BaseException:
+            return FileLeaseSession(node_id, locks, self._database, self._journal)
+        except BaseException as error:
             for lock in locks:
                 lock.release()
+            if isinstance(error, OSError):
+                raise JournalUnavailableError(
+                    f"A lock file beside {self._database} cannot be looked at: {error}. Nothing was started. Find out "
+                    f"who removes it, and start again."
+                ) from error
             raise
-        return FileLeaseSession(node_id, locks, self._database, self._journal)
 
     async def _locked(self, name: str, node_id: str) -> FileLock:
         file = lock_files.lock_file(self._database, name)
@@ -243,6 +248,7 @@ def _lock(lock: FileLock) -> bool:
     except Timeout:
         return False
     except (OSError, NotImplementedError) as error:
+        lock.release()  # if it was got before
         raise JournalUnavailableError(
             f"The lock file {lock.lock_file} cannot be used: {error}. Nothing was written. This process needs to be "
             f"able to write the folder of the journal."

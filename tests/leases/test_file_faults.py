@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from casty_es.errors import JournalUnavailableError
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases import lock_files
 from casty_es.leases.lock_files import LockNote, lock_file, locked
@@ -125,3 +127,34 @@ async def test_a_note_of_a_closed_session_does_not_reach_the_next_one(
 
     assert not done
     assert not lock_file(file_of(file_cluster), "a").exists()
+
+
+async def test_a_lock_file_that_goes_while_a_session_is_opened(file_cluster: Cluster) -> None:
+    """Given one of two lock files that is removed before the other is free, then the error says so, and both are."""
+    manager, process = file_cluster.manager(), await file_cluster.open("process")
+    opening = asyncio.create_task(manager.open("a", "process"))
+    file = lock_file(file_of(file_cluster), "a")
+    while not file.exists():  # noqa: ASYNC110 - no system tells portably when a file is there
+        await asyncio.sleep(0)
+
+    file.unlink()
+    await process.close()
+    with pytest.raises(JournalUnavailableError, match=r"cannot be looked at.*Nothing was started"):
+        await opening
+
+    assert held(file_cluster, "a", "process") == set()
+
+
+async def test_a_lock_that_cannot_be_cleared_is_let_go(file_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a lock file that cannot be emptied, when a session is refused, then its lock is free at once."""
+
+    def fail(*_: object) -> None:
+        raise OSError("not today")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "truncate", fail)
+        with pytest.raises(JournalUnavailableError, match="not today") as refused:
+            await file_cluster.open("a")
+
+    assert held(file_cluster, "a") == set()
+    assert refused.value.__traceback__ is not None  # which would keep the lock
