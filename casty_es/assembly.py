@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AsyncExitStack
 from typing import Final
 
 from casty_es.actors.clock import CheckedClock
@@ -130,17 +131,21 @@ class NodeParts:
             self.listener.abandon_after_fork()
 
     async def close(self) -> None:
-        """Leave the others, write what was decided, hand the slots over, hang up."""
-        await self.gateway.close()
-        await self.membership.leave()
-        await self.owner.close()
-        await self.gateway.settle()  # for callers that were cancelled while the owner was being closed
-        await self.routes.close()
-        await self.peers.close()
-        await self.service.close()
-        if self.listener is not None:
-            await self.listener.close()
-        await self.dialer.close()
+        """Leave the others, write what was decided, hand the slots over, hang up; each of them whatever fails."""
+        listening = () if self.listener is None else (self.listener.close,)
+        async with AsyncExitStack() as parts:  # the last one pushed is the first one closed
+            for close in (
+                self.dialer.close,
+                *listening,
+                self.service.close,
+                self.peers.close,
+                self.routes.close,
+                self.gateway.settle,  # for callers that were cancelled while the owner was being closed
+                self.owner.close,
+                self.membership.leave,
+                self.gateway.close,
+            ):
+                parts.push_async_callback(close)
 
 
 class NoDialer:

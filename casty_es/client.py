@@ -25,7 +25,7 @@ from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
 from casty_es.journal.port import EntityName
 from casty_es.journal.remembered import Remembered
-from casty_es.names import check_name
+from casty_es.names import MAX_NODE_NAME_BYTES, check_text
 from casty_es.replay import HistoryPage, Positions, Then
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport import wire
@@ -83,7 +83,7 @@ class ClusterClient:
         self._contact_points = check_client(
             contact_points=contact_points, secret=secret, ssl=ssl, settings=settings, runtime=runtime
         )
-        self.name = check_name(system_name, "the system's name")
+        self.name = check_text(system_name, "the system's name", MAX_NODE_NAME_BYTES)
         self.settings = settings or Settings()
         self._secret = secret
         self._ssl = ssl

@@ -23,6 +23,7 @@ __all__ = [
     "MAX_IDEMPOTENCY_KEY_BYTES",
     "MAX_KEY_DIGITS",
     "MAX_NAME_BYTES",
+    "MAX_NODE_NAME_BYTES",
     "check_amount",
     "check_at_least_one",
     "check_flag",
@@ -40,6 +41,8 @@ __all__ = [
 
 # Names are indexed: three columns of this size still fit the 2,704 bytes of a Postgres index entry.
 MAX_NAME_BYTES = 512
+# Of a system, a node or a client: two of them, the nonce and the numbers fit into a handshake message of 1 KiB.
+MAX_NODE_NAME_BYTES = 400
 # What other systems take, such as the HTTP header Idempotency-Key at Stripe.
 MAX_IDEMPOTENCY_KEY_BYTES = 255
 # Keeps the text of an integer key within the bytes of a name.

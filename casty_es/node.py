@@ -24,7 +24,7 @@ from casty_es.handles.renewals import close_handles
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered
-from casty_es.names import check_at_least_one, check_name, check_timeout
+from casty_es.names import MAX_NODE_NAME_BYTES, check_at_least_one, check_text, check_timeout
 from casty_es.replay import HistoryPage, Positions, Then, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
@@ -112,7 +112,7 @@ class ClusteredActorSystem:
             settings=settings,
             runtime=runtime,
         )
-        self.name = check_name(name, "the system's name")
+        self.name = check_text(name, "the system's name", MAX_NODE_NAME_BYTES)
         self.self_node = NodeAddress(host, port)
         self.settings = settings or Settings()
         self.journal: EventJournal = InMemoryJournal() if journal is None else journal
@@ -121,7 +121,7 @@ class ClusteredActorSystem:
         self._secret = secret
         self._ssl = ssl
         self._session_url = session_url
-        self._node_id = None if node_id is None else check_name(node_id, "node_id")
+        self._node_id = None if node_id is None else check_text(node_id, "node_id", MAX_NODE_NAME_BYTES)
         self._runtime = runtime or SystemRuntime()
         self._remembered = Remembered()  # for as long as this object lives, however often it is started
         self._node: NodeParts | None = None
@@ -136,9 +136,9 @@ class ClusteredActorSystem:
             raise UsageError("The system is running already. Use it, or make another one.")
         meta = await self.journal.open()
         process = uuid4()
-        identity = Identity(system=self.name, node_id=self._node_id or str(process), process_id=process.hex)
-        manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
         try:
+            identity = Identity(system=self.name, node_id=self._node_id or str(process), process_id=process.hex)
+            manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)
             dialer = await self._dialer(identity)
             node = NodeParts(
                 self.journal, meta, manager, self._runtime, self.settings, identity, dialer, self._remembered

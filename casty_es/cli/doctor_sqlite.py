@@ -13,11 +13,10 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite_log import LIMIT_BYTES
 from casty_es.leases.checks import Check
 from casty_es.leases.file import FileLeaseManager
-from casty_es.leases.filesystem import file_system_of, is_network
+from casty_es.leases.filesystem import file_system_of, is_network, mounts
 
 __all__ = ["examined"]
 
-_MOUNTS: Final = Path("/proc/self/mountinfo")
 _MIB: Final = 1_048_576
 _READ_BY_OTHERS: Final = 0o004
 
@@ -38,9 +37,8 @@ async def examined(journal: SqlJournal, *, opened: bool) -> list[Check]:
 
 
 def _file_system(file: Path) -> Check:
-    found = None
-    if _MOUNTS.exists():  # not Linux: there is nothing to read it from
-        found = file_system_of(PurePosixPath(file.resolve()), _MOUNTS.read_text(errors="surrogateescape"))
+    mountinfo = mounts()  # not Linux: there is nothing to read it from
+    found = None if mountinfo is None else file_system_of(PurePosixPath(file.resolve()), mountinfo)
     return Check(
         "file system",
         found is None or not is_network(found),

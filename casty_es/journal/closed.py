@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ from casty_es.errors import SchemaError
 from casty_es.journal.backend import Backend
 from casty_es.journal.remembered import ClosedSlot, Mark
 
-__all__ = ["ClosedSlots"]
+__all__ = ["FORGET_CLOSED_SLOTS", "ClosedSlots"]
 
 _HASHES_POSTGRES: Final = """
     SELECT e.slot, e.position, e.hash FROM unnest($1::int[], $2::bigint[]) AS w (slot, position)
@@ -32,16 +33,19 @@ _CLOSE: Final = """
     INSERT INTO casty_closed_slots (slot, incarnation, position, hash, found, node_id, closed_at)
     VALUES ({values}) ON CONFLICT DO NOTHING"""
 
-_FORGET: Final = "DELETE FROM casty_closed_slots WHERE incarnation < (SELECT incarnation FROM casty_meta WHERE id = 1)"
+FORGET_CLOSED_SLOTS: Final = (
+    "DELETE FROM casty_closed_slots WHERE incarnation < (SELECT incarnation FROM casty_meta WHERE id = 1)"
+)
+"""Removes what is written down of slots whose loss was accepted."""
 
 
-class ClosedSlots:
+class ClosedSlots(ABC):
     """The part of a ``SqlJournal`` that knows of closed slots."""
 
     file: Path | None
 
-    def _opened(self) -> Backend:
-        raise NotImplementedError
+    @abstractmethod
+    def _opened(self) -> Backend: ...
 
     async def hashes(self, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
         """Return the hashes of the records at these slots and positions."""
@@ -67,10 +71,6 @@ class ClosedSlots:
         sign = self._either("?", "$")
         values = ", ".join(f"{sign}{number}" for number in range(1, len(parameters) + 1))
         await self._opened().write(_CLOSE.format(values=values), *parameters)
-
-    async def forget_closed_slots(self) -> None:
-        """Remove what is written down of slots whose loss was accepted."""
-        await self._opened().write(_FORGET)
 
     def _either(self, sqlite: str, postgres: str) -> str:
         return postgres if self.file is None else sqlite

@@ -19,7 +19,7 @@ from casty_es.forking import let_go_of_transport
 from casty_es.journal.circuit import Circuit, circuit_of
 from casty_es.journal.urls import postgres_dsn, shown
 
-__all__ = ["Connection", "Session", "close_quietly", "connect", "said", "translated"]
+__all__ = ["ANSWER_SECONDS", "Connection", "Session", "close_quietly", "connect", "said", "translated"]
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -40,7 +40,7 @@ _SESSION: Final = {
 }
 
 # Longer than any answer to a batch or a page takes, and short enough for a caller to live to see what became of it.
-_ANSWER_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 2.0
 
 
@@ -164,7 +164,7 @@ class Session:
     async def _open(self) -> Connection:
         connection = await _dial(self._url, {})
         try:
-            async with asyncio.timeout(_ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 with translated(self.unanswered):
                     await self._made(connection)
         except TimeoutError as error:
@@ -191,7 +191,7 @@ class Session:
         """
         task = asyncio.ensure_future(question)
         try:
-            answered, _ = await asyncio.wait({task}, timeout=_ANSWER_SECONDS)
+            answered, _ = await asyncio.wait({task}, timeout=ANSWER_SECONDS)
             if answered:
                 return task.result()
         except (asyncpg.PostgresError, asyncpg.InterfaceError):  # the server's answer, or nothing was asked
@@ -200,7 +200,7 @@ class Session:
             self._end(task)
             raise
         self._end(task)
-        raise TimeoutError(f"no answer for {_ANSWER_SECONDS:g} s")
+        raise TimeoutError(f"no answer for {ANSWER_SECONDS:g} s")
 
     def _end(self, task: asyncio.Future[Any]) -> None:
         task.add_done_callback(looked_at)

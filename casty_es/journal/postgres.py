@@ -11,10 +11,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
@@ -28,7 +29,7 @@ from casty_es.errors import (
     SchemaError,
     UnsafeDurabilityError,
 )
-from casty_es.journal.connecting import Connection, Session, close_quietly, connect, said, translated
+from casty_es.journal.connecting import ANSWER_SECONDS, Connection, Session, close_quietly, connect, said, translated
 from casty_es.journal.port import Append
 from casty_es.journal.postgres_warnings import Warned
 from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_ONE, POSTGRES_APPEND_WITH_DIRECTORY
@@ -36,8 +37,14 @@ from casty_es.journal.urls import shown
 
 __all__ = ["PostgresBackend"]
 
+T = TypeVar("T")
+
 # In the two-number key space, under a table that no lease uses.
 _ALONE: Final = "SELECT pg_try_advisory_lock('casty_seals'::regclass::oid::int4, 0)"
+_STILL_THERE: Final = "SELECT 1"
+# A run may think for long between two steps. Older servers end no session for being idle.
+_MAY_BE_IDLE: Final = "SET idle_session_timeout = 0"
+_IDLE_TIMEOUT_SINCE: Final = 14
 
 _WIPED: Final = ("casty_events", "casty_snapshots", "casty_entities", "casty_retired_salts", "casty_seals")
 
@@ -57,6 +64,7 @@ class PostgresBackend:
         self._url = url
         self._unsafe_durability = unsafe_durability
         self._warned = Warned()
+        self._alone: Connection | None = None
         self._writer = Session(url, self._prepare_writer)
         self._reader = Session(url, self._prepare)
 
@@ -67,8 +75,10 @@ class PostgresBackend:
         """There are none on this side."""
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()
 
     def abandon_after_fork(self) -> None:
         self._reader.abandon_after_fork()
@@ -134,6 +144,9 @@ class PostgresBackend:
                 await connection.execute("SET LOCAL casty_es.maintenance = 'on'")
                 return [await connection.fetch(statement, *parameters) for statement, parameters in steps]
 
+        if self._alone is not None:
+            with translated(self._not_alone):
+                await _answered(self._alone.fetchval(_STILL_THERE))
         seen = self._writer.failures
         async with self._writer.free:
             connection = await self._writer.ready(seen)
@@ -145,9 +158,15 @@ class PostgresBackend:
         connection = await connect(self._url)  # of its own: the lock goes with it, whatever happens to this process
         try:
             with translated(self._reader.unanswered):
-                mine = bool(await connection.fetchval(_ALONE))
+                if connection.get_server_version().major >= _IDLE_TIMEOUT_SINCE:
+                    await _answered(connection.execute(_MAY_BE_IDLE))
+                mine = bool(await _answered(connection.fetchval(_ALONE)))
+            if mine:
+                self._alone = connection
             yield mine
         finally:
+            if self._alone is connection:
+                self._alone = None
             await close_quietly(connection)
 
     async def vacuum(self, *, full: bool) -> None:
@@ -165,6 +184,13 @@ class PostgresBackend:
         with translated(partial(_unanswered, session)):
             rows: Sequence[Sequence[Any]] = await session.answer(connection.fetch(statement, *parameters))
             return rows
+
+    def _not_alone(self, error: Exception) -> JournalError:
+        return JournalUnavailableError(
+            f"The connection to {shown(self._url)} that kept others from maintaining the journal is gone: "
+            f"{said(error)}. So another process may maintain it at the same time. Nothing of this step was changed, "
+            f"what came before was. Run the same command again."
+        )
 
     def _step_in_doubt(self, error: Exception) -> JournalError:
         if isinstance(error, asyncpg.UndefinedTableError):
@@ -197,6 +223,12 @@ async def _execute(connection: Connection, statement: str, arguments: list[Any])
         raise JournalUnavailableError("The connection was closed before an append was sent. Nothing was written.")
     status: str = await connection.execute(statement, *arguments)
     return status
+
+
+async def _answered(question: Awaitable[T]) -> T:
+    """Wait for the answer to a question that changes nothing, but not for ever."""
+    async with asyncio.timeout(ANSWER_SECONDS):
+        return await question
 
 
 def _unanswered(session: Session, error: Exception) -> JournalError:

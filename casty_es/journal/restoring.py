@@ -35,6 +35,7 @@ from casty_es.journal.port import (
     StructureRow,
 )
 from casty_es.journal.sqlite_file import Place
+from casty_es.journal.sqlite_thread import rolled_back
 from casty_es.journal.statements import POSTGRES, SQLITE
 from casty_es.journal.urls import is_sqlite, shown, sqlite_file
 
@@ -217,7 +218,7 @@ async def restoring(url: str) -> AsyncIterator[Restoring]:
         It has no tables, or older or newer ones.
     """
     await asyncio.to_thread(schema.check, url)
-    database: _Database = _Sqlite(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
+    database: _Database = await _Sqlite.opened(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
     try:
         yield Restoring(url, database)
     finally:
@@ -247,8 +248,10 @@ class _Sqlite:
     def __init__(self, file: Path) -> None:
         self._place = Place(file)
         self._sqlite, self._files = self._place.connected(lambda: _connected(file))
-        self._sqlite.execute("PRAGMA synchronous = FULL")
-        self._sqlite.execute("PRAGMA cache_size = -65536")
+
+    @classmethod
+    async def opened(cls, file: Path) -> _Sqlite:
+        return cast("_Sqlite", await cls._in_thread(cls, file))
 
     async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = await self._in_thread(self._fetch, statement, parameters)
@@ -269,12 +272,13 @@ class _Sqlite:
     async def close(self) -> None:
         await self._in_thread(self._sqlite.close)
 
-    async def _in_thread(self, function: Any, *arguments: Any) -> Any:
+    @staticmethod
+    async def _in_thread(function: Any, *arguments: Any) -> Any:
         try:
             return await asyncio.to_thread(function, *arguments)
         except (sqlite3.IntegrityError, sqlite3.DataError, OverflowError) as error:
             raise _unfit(error) from error
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise JournalUnavailableError(
                 f"The SQLite file could not be written: {error}. What was committed before is there. The same command "
                 f"goes on."
@@ -318,7 +322,12 @@ class _Sqlite:
 def _connected(file: Path) -> sqlite3.Connection:
     uri = f"{file.absolute().as_uri()}?mode=rw"
     sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
-    sqlite.execute("PRAGMA journal_mode = WAL")
+    try:
+        for setting in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536"):
+            sqlite.execute(f"PRAGMA {setting}")
+    except BaseException:
+        sqlite.close()
+        raise
     return sqlite
 
 
@@ -327,10 +336,10 @@ def _sqlite_transaction(sqlite: sqlite3.Connection) -> Any:
     sqlite.execute("BEGIN IMMEDIATE")
     try:
         yield
+        sqlite.execute("COMMIT")
     except BaseException:
-        sqlite.execute("ROLLBACK")
+        rolled_back(sqlite)  # where that fails, the file is not used again
         raise
-    sqlite.execute("COMMIT")
 
 
 class _Postgres:

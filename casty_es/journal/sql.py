@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, cast
 
+from casty_es.background import finished
 from casty_es.errors import (
     ConfigurationError,
     InvalidTypeError,
@@ -16,7 +17,7 @@ from casty_es.errors import (
 )
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
-from casty_es.journal.closed import ClosedSlots
+from casty_es.journal.closed import FORGET_CLOSED_SLOTS, ClosedSlots
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -103,8 +104,8 @@ class SqlJournal(ClosedSlots):
                     await self._backend.open()
                     meta = meta_of(await self._backend.read(self._backend.statements.meta))
                 except BaseException:
-                    await self._backend.close()
-                    self._backend = self._new_backend()
+                    failed, self._backend = self._backend, self._new_backend()
+                    await finished(failed.close())
                     raise
                 self._meta = meta
             return self._meta
@@ -115,7 +116,7 @@ class SqlJournal(ClosedSlots):
             if self._meta is not None:
                 self._meta = None
                 backend, self._backend = self._backend, self._new_backend()
-                await backend.close()
+                await finished(backend.close())
 
     async def open_files(self) -> OpenFiles | None:
         """Return what a journal in a file has open, if that is what is at its path: see ``Place.check``."""
@@ -377,14 +378,13 @@ class SqlJournal(ClosedSlots):
 
     async def incarnation(self) -> int:
         """Give the incarnation as of now."""
-        rows = await self._opened().read(self._opened().statements.meta)
-        return Meta(*rows[0]).incarnation
+        return meta_of(await self._opened().read(self._opened().statements.meta)).incarnation
 
     async def raise_incarnation(self) -> int:
-        """Raise the incarnation, and forget which slots were closed under the one before."""
-        rows = await self._opened().write(self._opened().statements.raise_incarnation)
-        await self.forget_closed_slots()
-        return int(rows[0][0])
+        """Raise the incarnation, and forget which slots were closed under the one before, both or neither."""
+        steps = [(statement, ()) for statement in (self._opened().statements.raise_incarnation, FORGET_CLOSED_SLOTS)]
+        raised, _ = await self._opened().maintain(steps)
+        return int(raised[0][0])
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections, without a word. Opening makes new ones."""

@@ -33,8 +33,8 @@ from casty_es.errors import (
 )
 from casty_es.journal import sqlite_log
 from casty_es.journal.port import Append, EntityRow, EventRow
-from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
-from casty_es.journal.sqlite_thread import Connection
+from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at, is_at
+from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import printed
 
@@ -58,6 +58,9 @@ _CONSTRAINTS: Final = {
 }
 
 _JUST_WRITTEN: Final = "What was written just now may be in the other file alone."
+_UNDONE: Final = "Nothing was written."
+_WRITE_IN_DOUBT: Final = "What was to be written may have been written, as a whole or not at all."
+_STEP_IN_DOUBT: Final = "The step may have been written, as a whole or not at all. Run the same again."
 
 # After these nothing is known of what reached the disk.
 _DOUBTFUL: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
@@ -106,8 +109,10 @@ class SqliteBackend:
         return await asyncio.to_thread(self._open_files)
 
     async def close(self) -> None:
-        await self._reader.close()
-        await self._writer.close()
+        try:
+            await self._reader.close()
+        finally:
+            await self._writer.close()
 
     def abandon_after_fork(self) -> None:
         """SQLite's locks belong to the parent alone, and stay as long as this child leaves its files alone."""
@@ -128,12 +133,18 @@ class SqliteBackend:
     async def alone(self) -> AsyncIterator[bool]:
         # One name for one file, whatever links lead to it.
         file = f"{self._file.resolve()}.maintenance.lock"
-        lock = FileLock(file, thread_local=False)
+        # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
+        lock = FileLock(file, thread_local=False, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
             yield False
             return
+        except (OSError, NotImplementedError) as error:
+            raise JournalUnavailableError(
+                f"The lock file {file} cannot be used: {error}. Nothing was done. This process needs to be able to "
+                f"write the folder of the journal."
+            ) from error
         try:
             self._alone = file, at(file)
             yield True
@@ -169,6 +180,8 @@ class SqliteBackend:
             self._writer.run_later(self._shorten)
 
     def _shorten(self) -> None:
+        if self._writer.closed:
+            return
         try:
             sqlite = self._connect(self._writer)
             assert self._writer.files is not None  # noqa: S101 - it is connected
@@ -183,8 +196,10 @@ class SqliteBackend:
     def _connect(self, connection: Connection) -> sqlite3.Connection:
         if connection.sqlite is not None:
             return connection.sqlite
-        self._check_permission()
+        if connection.closed:
+            raise closed_meanwhile()
         try:
+            self._check_permission()
             connection.sqlite, connection.files = self._place.connected(self._opened)
         except (sqlite3.Error, OSError) as error:
             raise JournalUnavailableError(
@@ -237,24 +252,30 @@ class SqliteBackend:
         return rows
 
     def _write(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
-        rows = self._execute(self._writer, self._ready(self._writer), statement, parameters)
+        rows = self._execute(self._writer, self._ready(self._writer), statement, parameters, _WRITE_IN_DOUBT)
         self._check(self._writer, _JUST_WRITTEN)
         return rows
 
     def _execute(
-        self, connection: Connection, sqlite: sqlite3.Connection, statement: str, parameters: tuple[object, ...]
+        self,
+        connection: Connection,
+        sqlite: sqlite3.Connection,
+        statement: str,
+        parameters: tuple[object, ...],
+        in_doubt: str = _UNDONE,
     ) -> list[Any]:
         try:
             return sqlite.execute(statement, [_parameter(value) for value in parameters]).fetchall()
-        except sqlite3.Error as error:
-            raise self._translated(connection, error) from error
+        except Exception as error:  # besides SQLite's own: what it cannot store
+            raise self._translated(connection, error, in_doubt) from error
 
     def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         sqlite = self._ready(self._writer)
-        if self._alone is not None and at(self._alone[0]) != self._alone[1]:
+        if self._alone is not None and not is_at(self._alone[0], self._alone[1]):
             raise JournalUnavailableError(
-                f"The lock file {self._alone[0]} was removed or replaced, so another process may maintain the journal "
-                f"at the same time. Nothing of this step was written, what came before was. Run the same command again."
+                f"The lock file {self._alone[0]} was removed or replaced, as far as can be seen, so another process "
+                f"may maintain the journal at the same time. Nothing of this step was written, what came before was. "
+                f"Run the same command again."
             )
         try:
             sqlite.execute("PRAGMA secure_delete = ON")  # what is replaced or deleted is overwritten in its page
@@ -264,10 +285,8 @@ class SqliteBackend:
             sqlite.execute("UPDATE casty_meta SET maintenance = 0 WHERE id = 1")
             sqlite.execute("COMMIT")
             sqlite.execute("PRAGMA secure_delete = OFF")
-        except sqlite3.Error as error:
-            if sqlite.in_transaction:
-                sqlite.execute("ROLLBACK")
-            raise self._translated(self._writer, error) from error
+        except Exception as error:  # whatever it is, the transaction must not stay open
+            raise self._translated(self._writer, error, _STEP_IN_DOUBT) from error
         self._check(self._writer, _JUST_WRITTEN)
         return rows
 
@@ -277,22 +296,25 @@ class SqliteBackend:
             sqlite.execute("VACUUM")
             [(busy, _, _)] = sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except sqlite3.Error as error:
-            raise self._translated(self._writer, error) from error
+            raise self._translated(self._writer, error, "No event was changed.") from error
         if busy:
             raise JournalUnavailableError(
                 f"The SQLite file {self._file} is in use, so its log beside it still has what was wiped from the file. "
                 f"Vacuum again when other programs are done, or stop them."
             )
 
-    def _translated(self, connection: Connection, error: sqlite3.Error) -> JournalError:
-        code = getattr(error, "sqlite_errorname", "") or ""
+    def _translated(self, connection: Connection, error: Exception, in_doubt: str = _UNDONE) -> JournalError:
+        """Undo what was begun and say what failed; ``in_doubt`` is said of the work if nobody knows how it ended."""
+        code = _undone(connection.sqlite, error)
+        said = _UNDONE
         if code.startswith(_DOUBTFUL):
             connection.drop()
+            said = in_doubt
         if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-            return JournalCorruptError(f"The SQLite file {self._file} is damaged: {error}. Nothing was written.")
+            return JournalCorruptError(f"The SQLite file {self._file} is damaged: {error}. {said}")
         return JournalUnavailableError(
-            f"The SQLite file {self._file} could not be used: {error} ({code}). Nothing was written. Try again when "
-            f"the cause is gone."
+            f"The SQLite file {self._file} could not be used: {error} ({code}). {said} Try again when the cause is "
+            f"gone."
         )
 
     def _append(self, append: Append) -> None:
@@ -343,12 +365,7 @@ class SqliteBackend:
 
     def _refused(self, sqlite: sqlite3.Connection, error: Exception) -> JournalError:
         """Undo what was begun and say how the append ended."""
-        code = getattr(error, "sqlite_errorname", "") or ""
-        try:
-            if sqlite.in_transaction:
-                sqlite.execute("ROLLBACK")
-        except sqlite3.Error:
-            code = "SQLITE_IOERR"
+        code = _undone(sqlite, error)
         if code.startswith(_DOUBTFUL):
             self._writer.drop()
             return AppendUnknownError(f"The SQLite file {self._file} failed during an append: {error} ({code}).")
@@ -361,6 +378,13 @@ class SqliteBackend:
         return AppendRejectedError(
             f"The SQLite file {self._file} refused an append: {error} ({code}). Nothing was written."
         )
+
+
+def _undone(sqlite: sqlite3.Connection | None, error: Exception) -> str:
+    """Roll back what is open and return the error's code; one of doubt if that fails."""
+    if sqlite is not None and not rolled_back(sqlite):
+        return "SQLITE_IOERR"
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
 def _parameter(value: object) -> object:

@@ -23,7 +23,7 @@ from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavai
 from casty_es.leases.filesystem import is_mount_point, mounts
 from casty_es.leases.lock_files import locked, notes
 
-__all__ = ["FileId", "OpenFiles", "Place", "at", "refuse_parted"]
+__all__ = ["FileId", "OpenFiles", "Place", "at", "is_at", "refuse_parted"]
 
 # The header of a rollback journal; one without it rolls nothing back (sqlite.org/fileformat2.html, section 3).
 _ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
@@ -81,7 +81,7 @@ class Place:
 
     def has(self, files: OpenFiles | None) -> bool:
         """Tell whether the database at the path is the one of these files; a third of a whole look."""
-        return files is not None and at(self._paths[0]) == files.database
+        return files is not None and is_at(self._paths[0], files.database)
 
     def connected(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, OpenFiles]:
         """Connect; return the connection and the files that it has open.
@@ -253,3 +253,11 @@ def at(path: Path | str) -> FileId | None:
         return _file_id(os.stat(path))  # noqa: PTH116 - as above
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def is_at(path: Path | str, file: FileId | None) -> bool:
+    """Tell whether a file is known to be at a path now; it is not where nobody can look."""
+    try:
+        return at(path) == file
+    except OSError:
+        return False

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final, TypeVar
 
+from casty_es.errors import JournalUnavailableError
 from casty_es.journal.sqlite_file import OpenFiles
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "closed_meanwhile", "rolled_back"]
 
 T = TypeVar("T")
+
+_LOG: Final = logging.getLogger("casty_es.journal")
 
 
 class Connection:
@@ -24,33 +28,69 @@ class Connection:
         The connection, while there is one.
     files : OpenFiles | None
         The files that it has open.
+    closed : bool
+        Whether it is used up: what was asked of it is finished, and nothing more is begun.
     """
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self.sqlite: sqlite3.Connection | None = None
         self.files: OpenFiles | None = None
+        self.closed = False
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Run in the thread. The loop's own ``run_in_executor`` chains two futures, which a lone caller would feel."""
+        if self.closed:
+            raise closed_meanwhile()
+        return await self._begun(function, arguments)
+
+    def _begun(self, function: Callable[..., T], arguments: tuple[object, ...]) -> asyncio.Future[T]:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
         self._thread.submit(_report, loop, done, function, arguments)
-        return await done
+        return done
 
     def run_later(self, function: Callable[[], None]) -> None:
         """Run in the thread, and wait for nothing."""
-        self._thread.submit(function)
+        if not self.closed:
+            self._thread.submit(function).add_done_callback(_logged)
 
     async def close(self) -> None:
-        await self.run(self.drop)
-        self._thread.shutdown()
+        """Finish what was asked, close the connection and end the thread."""
+        if self.closed:
+            return
+        self.closed = True
+        try:
+            await self._begun(self.drop, ())
+        finally:
+            self._thread.shutdown()
 
     def drop(self) -> None:
         """Close the connection, in its thread."""
-        if self.sqlite is not None:
-            self.sqlite.close()
-            self.sqlite = self.files = None
+        sqlite, self.sqlite, self.files = self.sqlite, None, None  # before the log goes away with it: others look
+        if sqlite is not None:
+            sqlite.close()
+
+
+def closed_meanwhile() -> JournalUnavailableError:
+    """Return what is said to whoever asks something of a connection that is used up."""
+    return JournalUnavailableError("The journal was closed meanwhile. Nothing was done.")
+
+
+def rolled_back(sqlite: sqlite3.Connection) -> bool:
+    """Roll back what is open; tell whether nothing is any more."""
+    try:
+        if sqlite.in_transaction:
+            sqlite.execute("ROLLBACK")
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def _logged(work: Future[None]) -> None:
+    error = work.exception()
+    if error is not None:
+        _LOG.error("Work in the background failed", exc_info=error)
 
 
 def _report(

@@ -11,6 +11,7 @@ them refuses them. With D for the seconds after which Postgres ends a silent ses
 
 from __future__ import annotations
 
+import asyncio
 from hashlib import blake2b
 from typing import Final
 
@@ -27,6 +28,7 @@ __all__ = [
     "failed_lease",
     "lease_settings",
     "node_key",
+    "unanswered",
 ]
 
 OLDEST_VERSION: Final = 14
@@ -75,14 +77,20 @@ async def connect_for_leases(url: str, session_seconds: float) -> Connection:
     except JournalUnavailableError as error:
         raise _explained(url, error) from error
     try:
-        with translated(lambda error: failed_lease(url, said(error))):
+        with translated(lambda error: failed_lease(url, unanswered(error, session_seconds))):
             if connection.get_server_version().major >= _TRANSACTION_TIMEOUT_SINCE:
                 half = str(round(session_seconds * 500))
-                await connection.execute(f"SET transaction_timeout = {half}")
+                async with asyncio.timeout(session_seconds):
+                    await connection.execute(f"SET transaction_timeout = {half}")
     except BaseException:
         connection.terminate()
         raise
     return connection
+
+
+def unanswered(error: Exception, seconds: float) -> str:
+    """Return what happened to a question that had so many seconds."""
+    return f"no answer for {seconds:g} s" if isinstance(error, TimeoutError) else said(error)
 
 
 def failed_lease(url: str, what: str) -> JournalUnavailableError:

@@ -27,9 +27,10 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
+from casty_es.background import finished
 from casty_es.errors import CastyError, JournalError, JournalMovedError, JournalUnavailableError, NodeInUseError
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.sqlite_file import OpenFiles, at
+from casty_es.journal.sqlite_file import OpenFiles, is_at
 from casty_es.leases import lock_files
 from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote
@@ -59,6 +60,7 @@ class FileLeaseSession:
         self._noted: OpenFiles | None = None
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._watch = asyncio.create_task(self._watching(), name="casty-file-watch")
+        self._watch.add_done_callback(self._stood_still)
 
     def stands(self) -> bool:
         """Tell whether the session is not closed."""
@@ -107,13 +109,13 @@ class FileLeaseSession:
         try:
             files = await self._journal.open_files()
         except JournalMovedError as error:
-            self._lose(str(error), locked=self._noted is not None and self._noted.database == at(self._database))
+            self._lose(str(error), locked=self._noted is not None and is_at(self._database, self._noted.database))
             return
         gone = await asyncio.to_thread(self._gone)
         if gone is not None:
             self._lose(gone, locked=False)
         elif files is not None and files != self._noted:
-            await asyncio.to_thread(self._note, files)
+            await finished(asyncio.to_thread(self._note, files))  # after the close it would be another session's file
 
     def _gone(self) -> str | None:
         for file, inode in self._files.items():
@@ -132,27 +134,36 @@ class FileLeaseSession:
             _LOG.warning("Node %s could not write into its lock file %s: %s", self._node_id, file, error)
         self._noted = files
 
+    def _stood_still(self, watch: asyncio.Task[None]) -> None:
+        """End the session with its watch, whatever ended that: whoever serves under it is told."""
+        why = "was cancelled" if watch.cancelled() else f"failed: {watch.exception()!r}"
+        self._lose(f"The watch over the files of node {self._node_id} {why}.", locked=True)
+
     def _lose(self, reason: str, *, locked: bool) -> None:
         if not self.lost.done():
             self._held.clear()
+            self.lost.set_result(reason)
             if not locked:
                 self._unlock()
-            self.lost.set_result(reason)
 
     def _unlock(self) -> None:
         for lock, (file, inode) in zip(self._locks, self._files.items(), strict=True):
             if lock.is_locked:
-                lock_files.remove(file, inode)
-                lock.release()
+                try:
+                    lock_files.remove(file, inode)
+                except OSError as error:  # whoever finds it unlocked removes it
+                    _LOG.warning("The lock file %s could not be removed and stays behind: %s", file, error)
+                finally:
+                    lock.release()
 
     async def close(self) -> None:
         """Forget the slots and unlock the file."""
+        lost = not self.lost.cancel()
         self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
-        if self.lost.done():
+        await asyncio.wait({self._watch})
+        if lost:
             self._unlock()
             return
-        self.lost.cancel()
         try:
             if self._held:
                 await self._journal.forget_slots(sorted(self._held), self._node_id)
@@ -198,11 +209,16 @@ class FileLeaseManager:
         try:
             for name in dict.fromkeys((node_id, process or node_id)):
                 locks += [await self._locked(name, node_id)]
-        except BaseException:
+            return FileLeaseSession(node_id, locks, self._database, self._journal)
+        except BaseException as error:
             for lock in locks:
                 lock.release()
+            if isinstance(error, OSError):
+                raise JournalUnavailableError(
+                    f"A lock file beside {self._database} cannot be looked at: {error}. Nothing was started. Find out "
+                    f"who removes it, and start again."
+                ) from error
             raise
-        return FileLeaseSession(node_id, locks, self._database, self._journal)
 
     async def _locked(self, name: str, node_id: str) -> FileLock:
         file = lock_files.lock_file(self._database, name)
@@ -232,6 +248,7 @@ def _lock(lock: FileLock) -> bool:
     except Timeout:
         return False
     except (OSError, NotImplementedError) as error:
+        lock.release()  # if it was got before
         raise JournalUnavailableError(
             f"The lock file {lock.lock_file} cannot be used: {error}. Nothing was written. This process needs to be "
             f"able to write the folder of the journal."

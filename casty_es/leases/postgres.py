@@ -15,13 +15,14 @@ import contextlib
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
-from casty_es.journal.connecting import Connection, said, translated
+from casty_es.journal.connecting import Connection, translated
 from casty_es.journal.urls import shown
 from casty_es.leases.connecting import (
     SESSION_SECONDS_FLOOR,
     connect_for_leases,
     failed_lease,
     node_key,
+    unanswered,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
 from casty_es.leases.preflight import preflight, refuse
@@ -178,5 +179,4 @@ class PostgresLeaseManager:
         )
 
     def _failed(self, error: Exception) -> JournalUnavailableError:
-        what = f"no answer for {self._session_seconds:g} s" if isinstance(error, TimeoutError) else said(error)
-        return failed_lease(self._url, what)
+        return failed_lease(self._url, unanswered(error, self._session_seconds))

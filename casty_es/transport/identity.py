@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Literal
 from uuid import UUID, uuid4
 
 import msgspec
 
 from casty_es.errors import ConfigurationError
+from casty_es.names import MAX_NODE_NAME_BYTES
 from casty_es.processes import called
 
 __all__ = ["Identity"]
-
-# Two names, the nonce and the numbers fit into a handshake message of 1 KiB.
-MAX_NAME_BYTES: Final = 400
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,9 +45,9 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
                 length = len(name.encode())
             except UnicodeEncodeError as error:
                 raise ConfigurationError(f"{what} is not valid Unicode: {error}.") from error
-            if not 0 < length <= MAX_NAME_BYTES:
+            if not 0 < length <= MAX_NODE_NAME_BYTES:
                 raise ConfigurationError(
-                    f"{what} has {length} bytes; it must have 1 to {MAX_NAME_BYTES}. Nothing was started."
+                    f"{what} has {length} bytes; it must have 1 to {MAX_NODE_NAME_BYTES}. Nothing was started."
                 )
         try:
             UUID(hex=self.process_id)

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from casty_es.cli import doctor_sqlite
 from casty_es.cli.app import run
 from casty_es.journal.urls import is_sqlite, sqlite_file
+from casty_es.leases import filesystem
 
 Sql = Callable[..., Any]
 Examine = Callable[..., dict[str, dict[str, str]]]
@@ -176,7 +176,7 @@ def test_a_network_file_system(
     # given a file that is mounted from elsewhere
     mounts = tmp_path / "mountinfo"
     mounts.write_text("36 35 98:0 / / rw,noatime master:1 - nfs4 server:/export rw\n")
-    monkeypatch.setattr(doctor_sqlite, "_MOUNTS", mounts)
+    monkeypatch.setattr(filesystem, "_MOUNTS", mounts)
 
     # when the doctor looks, then it says where to put the file
     check = examine(sqlite_journal_url, code=1)["file system"]

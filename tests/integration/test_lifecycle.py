@@ -12,8 +12,11 @@ import asyncpg
 import pytest
 
 from casty_es import (
+    ClusterClient,
     ClusteredActorSystem,
+    ConfigurationError,
     Distributed,
+    InvalidArgumentError,
     JournalError,
     NotDoneError,
     OutcomeUnknownError,
@@ -256,6 +259,49 @@ async def test_an_error_inside_the_block_closes_the_journal(journal_url: str) ->
 
     async with connect(journal_url) as d:
         assert await d.counter("c").increment() == 2
+
+
+async def test_a_start_that_is_refused_leaves_no_journal_open(postgres_journal_url: str) -> None:
+    """A system whose settings are refused once its journal is open closes that again."""
+    journal = SqlJournal(postgres_journal_url)
+    with pytest.raises(ConfigurationError, match=r"session_seconds is 1;.*Nothing was started"):
+        await ClusteredActorSystem(journal=journal, settings=Settings(session_seconds=1.0)).__aenter__()
+
+    with pytest.raises(UsageError, match="The journal is not open"):
+        await journal.incarnation()
+
+
+@pytest.mark.parametrize("argument", ["name", "node_id"])
+async def test_a_name_that_other_nodes_could_not_be_told_is_refused_at_once(argument: str) -> None:
+    """The name of a system, and of a node, has to fit into what nodes tell each other."""
+    async with ClusteredActorSystem(**{argument: "x" * 400}) as system:
+        assert await system.distributed().counter("c").increment() == 1
+    for text in ("x" * 401, "ü" * 201):
+        with pytest.raises(InvalidArgumentError, match="1 to 400 bytes"):
+            ClusteredActorSystem(**{argument: text})
+    with pytest.raises(InvalidArgumentError, match="1 to 400 bytes"):
+        ClusterClient(contact_points=[("localhost", 1)], secret=bytes(32), system_name="x" * 401)
+
+
+async def test_a_part_that_fails_to_close_does_not_keep_the_others_open(
+    sqlite_journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node of which one part cannot be closed says so, and has hung up and given its name and slots back."""
+
+    async def fail() -> None:
+        raise OSError("not today")
+
+    system = await ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url), node_id="a").__aenter__()
+    assert await system.distributed().counter("c").increment() == 1
+    monkeypatch.setattr(system._running().membership, "leave", fail)
+
+    with pytest.raises(OSError, match="not today"):
+        await system.__aexit__(None, None, None)
+
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*system.self_node)
+    async with ClusteredActorSystem(journal=SqlJournal(sqlite_journal_url), node_id="a") as again:
+        assert await again.distributed().counter("c").increment() == 2
 
 
 async def test_a_start_that_failed_can_be_tried_again(sqlite_url: str, sqlite_template: Any) -> None:
