@@ -21,6 +21,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from casty_es.background import Loop
+from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, UsageError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
@@ -68,8 +69,6 @@ class Renewals:
 
     def __init__(self, gateway: EntityGateway) -> None:
         self._gateway = weakref.ref(gateway)
-        self._lease_seconds = settings_of(gateway).lease_seconds
-        self._interval = self._lease_seconds / _RENEWALS_PER_LEASE
         self._held: dict[str, _Held] = {}
         self._withdrawn: set[str] = set()
         self._stuck: set[str] = set()
@@ -127,6 +126,16 @@ class Renewals:
     def withdrew(self, request: str) -> bool:
         """Tell whether a request that was withdrawn was so because the system is being closed."""
         return request in self._withdrawn
+
+    @property
+    def _lease_seconds(self) -> float:
+        """How long a lease is now: a client learns it from the nodes, each time it is opened."""
+        gateway = self._gateway()
+        return (Settings() if gateway is None else settings_of(gateway)).lease_seconds
+
+    @property
+    def _interval(self) -> float:
+        return self._lease_seconds / _RENEWALS_PER_LEASE
 
     def _go_on(self) -> None:
         if self._loop is None and self._held:

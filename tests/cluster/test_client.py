@@ -90,6 +90,24 @@ async def test_a_client_keeps_what_it_holds(journal_url: str) -> None:
         assert await lock.release() is True
 
 
+async def test_a_client_that_was_opened_late_keeps_what_it_holds(journal_url: str) -> None:
+    """It renews as often as its cluster says, also when it was used before it was opened and knew its lease."""
+    async with nodes(journal_url, 1, lease_seconds=1.0) as [owner]:
+        contact_points = [tuple(owner.self_node)]
+        connected = ClusterClient(contact_points=contact_points, secret=await secret_of(owner))
+        lock = connected.distributed().lock("l", timeout=PATIENT)
+        with pytest.raises(UsageError):
+            await lock.acquire()
+        async with connected:
+            await lock.acquire()
+
+            with pytest.raises(NotDoneError):
+                await owner.distributed().lock("l", timeout=2.5).acquire()
+
+            assert not lock.lost.is_set()
+            assert await lock.release() is True
+
+
 @pytest.mark.parametrize("how", ["cancelled", "unforeseen"])
 async def test_a_client_that_cannot_renew_is_told_before_another_is_granted(
     journal_url: str, how: str, monkeypatch: pytest.MonkeyPatch

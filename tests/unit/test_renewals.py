@@ -181,6 +181,21 @@ async def test_the_holders_of_a_stopped_system_are_told() -> None:
     await renewals.stop()
 
 
+async def test_a_lease_is_as_long_as_the_gateway_says_now() -> None:
+    """Given renewals of a client that is not open, when it learns of a shorter lease, then they keep to that one."""
+    gateway = Answering(known)
+    gateway.settings = Settings(lease_seconds=3_000.0)
+    renewals = Renewals(gateway)  # type: ignore[arg-type]
+    gateway.settings = Settings(lease_seconds=0.3)
+    told = Told()
+    renewals.keep("request", LOCK, told, granted=True)
+
+    await asked_again(gateway, 2)
+
+    assert not told.lost.is_set()
+    await renewals.stop()
+
+
 async def test_a_handle_that_is_collected_while_a_round_begins_does_not_end_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
