@@ -24,7 +24,7 @@ from casty_es.background import Loop
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, UsageError
-from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
+from casty_es.gateway import CARRIED, EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import settings_of
 
@@ -248,7 +248,7 @@ class Renewals:
         claims = held.claims
         if not held.granted:
             self._withdrawn.add(request)
-        envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False))
+        envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False), undo=CARRIED)
         try:
             await gateway.entity_ask(claims.ref, lambda _: envelope, timeout=UNDO_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are given back

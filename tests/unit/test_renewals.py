@@ -12,7 +12,7 @@ import pytest
 from casty_es.config import Settings
 from casty_es.domain.lock import Renew, Withdraw
 from casty_es.errors import JournalUnavailableError, UsageError
-from casty_es.gateway import RegionRef, ShardEnvelope
+from casty_es.gateway import CARRIED, RegionRef, ShardEnvelope
 from casty_es.handles.renewals import Claims, Renewals
 
 SOON = 10.0  # far more than all leases here
@@ -218,3 +218,16 @@ async def test_a_handle_that_is_collected_while_a_round_begins_does_not_end_it(
     assert gateway.asked[-1].command == Renew(("request",))
     assert [record.levelname for record in caplog.records] == ["WARNING"]  # of the collected handle
     await renewals.stop()
+
+
+async def test_closing_gives_back_what_is_held_whether_or_not_somebody_waits_for_it() -> None:
+    """Given a grant, when its system is closed, then the release is one that is carried to its end."""
+    gateway = Answering(lambda _: None)
+    renewals, told = holding(gateway)
+
+    await renewals.close()
+
+    [envelope] = gateway.asked
+    assert envelope.command == Withdraw("request", keep_grant=False)
+    assert envelope.undo is CARRIED
+    assert told.lost.is_set()
