@@ -5,17 +5,19 @@
    more: what could not be released expires with its lease. So does what a handle holds that is collected.
 3. A release with an idempotency key may be the repeat of an earlier one, which gave back something else: what is held
    now is kept, if it is still there. One that failed is repeated, under its key, for the same request.
+4. A destroyed structure holds nothing any more: every task that held something through the handle is told. Where nobody
+   can say what is still held, it is renewed, and the answer to that says it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from uuid import uuid4
 
 from casty_es.background import finished
@@ -27,6 +29,8 @@ from casty_es.handles.waiting import WaitingHandle
 from casty_es.names import check_idempotency_key
 
 __all__ = ["HoldingHandle", "fencing_token"]
+
+_LOG: Final = logging.getLogger("casty_es.leases")
 
 # A token is the journal's incarnation and the grant's sequence: 2**44 grants of one lock are centuries at full speed.
 _SEQUENCE_BITS = 44
@@ -90,8 +94,15 @@ class _Holdings:
         return held[0] if held else None
 
     def requests(self) -> list[str]:
-        """Give the requests of all grants."""
-        return list(self._grants)
+        """Give the requests of all grants that are held."""
+        return [request for request, grant in self._grants.items() if not grant.lost]
+
+    def lose(self, request: str) -> None:
+        """Note that a grant is over; it stays until its task knows of it, which must not release another one."""
+        grant = self._grants.get(request)
+        if grant is not None:
+            renewals_of(self._gateway).drop(request, grant)
+            grant.lose()
 
     def newest_token(self) -> int | None:
         """Give the fencing token of the newest grant, or ``None`` when nothing is held."""
@@ -134,7 +145,11 @@ class HoldingHandle(WaitingHandle):
 
     @property
     def lost(self) -> asyncio.Event:
-        """An event that is set when a lease ran out while its grant was held here. The next grant clears it."""
+        """An event that is set when a grant that was held here counts as lost. The next grant clears it.
+
+        Its lease ran out, or no renewal of it was answered; it was destroyed; or it is renewed no more, because the
+        system has stopped or was closed.
+        """
         return self._holdings.lost
 
     async def _acquire(self, make: Callable[[str], Command], idempotency_key: str | None) -> bool:
@@ -169,21 +184,24 @@ class HoldingHandle(WaitingHandle):
             self._holdings.put(request, grant)
 
     async def _destroy(self, destroy: Command, idempotency_key: str | None) -> bool:
+        held = self._holdings.requests()  # what is granted from now on may be granted after the destruction
         destroyed: bool = await self._ask(destroy, idempotency_key)
         if destroyed:
-            held = self._holdings.requests()
             # Under a key it may have been destroyed long ago, and acquired since.
             known = await self._known(held) if held and idempotency_key is not None else ()
             for request in set(held).difference(known):
-                self._holdings.take(request)
+                self._holdings.lose(request)
         return destroyed
 
-    async def _known(self, requests: list[str]) -> tuple[str, ...]:
-        """Ask which of these are held. When nobody can say, none: what nobody renews expires with its lease."""
-        with contextlib.suppress(CastyError):
+    async def _known(self, requests: list[str]) -> Collection[str]:
+        """Ask which of these are held. When nobody can say, all: their renewal says it later."""
+        try:
             known: tuple[str, ...] = await self._ask(self._claims.renew(tuple(requests)))
-            return known
-        return ()
+        except CastyError as error:
+            what = f"{self._region_ref.kind} {self._name!r}"
+            _LOG.warning("What is still held of the %s is not known; it is renewed, which will tell: %s", what, error)
+            return requests
+        return known
 
     @abstractmethod
     async def acquire(self, *, idempotency_key: str | None = None) -> None:

@@ -1,7 +1,8 @@
 """Renewing in the background what this process holds or waits for, so that it expires only when the process is gone.
 
 1. A request is renewed three times within its lease, so that one renewal may fail. One that is not known any more is
-   lost, and so is one whose lease would be over before it could be renewed again: whoever holds it is told.
+   lost, and so is one whose lease would be over before it could be renewed again: whoever holds it is told. So is
+   everybody when nothing can be renewed any more: the system has stopped or is closed, or the renewing was ended.
 2. A request with an idempotency key may be asked for by several of this process; it is renewed until the last of them
    drops it.
 3. What nobody can use any more is renewed no more: when the handle of a grant was collected, its lease runs out.
@@ -17,11 +18,13 @@ import logging
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
+from casty_es.background import Loop
+from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, UsageError
-from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
+from casty_es.gateway import CARRIED, EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import settings_of
 
@@ -46,7 +49,7 @@ class Keeper(Protocol):
     """Who wants a request to live. It is kept for as long as its keeper is referred to by others than this module."""
 
     def lose(self) -> None:
-        """Be told once that the lease is found to be over, or was given back for the keeper."""
+        """Be told once that the request is over, was given back for the keeper, or is renewed no more."""
         ...
 
 
@@ -66,14 +69,12 @@ class Renewals:
 
     def __init__(self, gateway: EntityGateway) -> None:
         self._gateway = weakref.ref(gateway)
-        self._lease_seconds = settings_of(gateway).lease_seconds
-        self._interval = self._lease_seconds / _RENEWALS_PER_LEASE
         self._held: dict[str, _Held] = {}
         self._withdrawn: set[str] = set()
         self._stuck: set[str] = set()
         self._moved = asyncio.Event()  # set when somebody is granted, or asks no more
         self._closing = False
-        self._task: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None  # while there is something to renew
 
     def keep(self, request: str, claims: Claims, keeper: Keeper, *, granted: bool = False, keyed: bool = False) -> None:
         """Renew a request from now on, until its last keeper drops it or is gone."""
@@ -83,8 +84,7 @@ class Renewals:
         held.granted, held.keyed = held.granted or granted, held.keyed or keyed
         self._moved.set()
         held.keepers.append(weakref.ref(keeper, partial(_collected, weakref.ref(self), request)))
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="casty-renewals")
+        self._go_on()
 
     def drop(self, request: str, keeper: Keeper | None = None) -> bool:
         """Renew a request no more for one of its keepers, or for all; tell whether it has another one."""
@@ -127,75 +127,119 @@ class Renewals:
         """Tell whether a request that was withdrawn was so because the system is being closed."""
         return request in self._withdrawn
 
-    async def _run(self) -> None:
-        while self._held:
-            await asyncio.sleep(self._interval)
-            by_structure: dict[RegionRef, list[str]] = {}
-            for request, held in self._held.items():
-                by_structure.setdefault(held.claims.ref, []).append(request)
-            # At once: one that is not answered must not hold up the others until they expire.
-            await asyncio.gather(*(self._renew(ref, requests) for ref, requests in by_structure.items()))
+    @property
+    def _lease_seconds(self) -> float:
+        """How long a lease is now: a client learns it from the nodes, each time it is opened."""
+        gateway = self._gateway()
+        return (Settings() if gateway is None else settings_of(gateway)).lease_seconds
+
+    @property
+    def _interval(self) -> float:
+        return self._lease_seconds / _RENEWALS_PER_LEASE
+
+    def _go_on(self) -> None:
+        if self._loop is None and self._held:
+            self._loop = Loop(self._turn, name="casty-renewals", ended=self._ended)
+
+    def _ended(self, why: str) -> None:
+        self._loop = None
+        self._forsake(why)
+        self._go_on()  # for those in line: what becomes of their requests they are told by the gateway
+
+    async def _turn(self) -> None:
+        if not self._held or self._gateway() is None:  # handles refer to their gateway: without one there are none
+            await self.stop()  # ends this task here
+        await asyncio.sleep(self._interval)
+        by_structure: dict[RegionRef, list[str]] = {}
+        for request, held in self._held.copy().items():  # a handle may be collected meanwhile
+            by_structure.setdefault(held.claims.ref, []).append(request)
+        # At once: one that is not answered must not hold up the others until they expire.
+        renewals = (self._renew(ref, requests) for ref, requests in by_structure.items())
+        ends = await asyncio.gather(*renewals, return_exceptions=True)
+        for (ref, requests), cancelled in zip(by_structure.items(), ends, strict=True):
+            if cancelled is not None:
+                self._failed(ref, requests, cancelled)
 
     async def _renew(self, ref: RegionRef, requests: list[str]) -> None:
         gateway = self._gateway()
-        if gateway is None:
-            self._held.clear()
-            return
         requests = [request for request in requests if request in self._held]  # some were given back since
-        if not requests:
+        if gateway is None or not requests:
             return
         sent_at = asyncio.get_running_loop().time()
-        envelope = ShardEnvelope(ref.name, self._held[requests[0]].claims.renew(tuple(requests)))
         try:
-            known: Any = await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval)
-        except UsageError:
-            self._held.clear()  # the system is closed, and with it everything that was held
-            return
-        except CastyError as error:
-            _LOG.warning("Renewing %d leases of %s %r failed: %s", len(requests), ref.kind, ref.name, error)
-            # Nobody knows whether the owner has seen it. A holder that reaches nobody must not take itself for one.
-            latest = asyncio.get_running_loop().time() + self._interval - self._lease_seconds
-            self._lose([one for one in requests if one in self._held and self._held[one].renewed_at <= latest])
-            return
-        for request in set(known) & self._held.keys():
-            self._held[request].renewed_at = sent_at
-        self._lose(set(requests) - set(known))
+            envelope = ShardEnvelope(ref.name, self._held[requests[0]].claims.renew(tuple(requests)))
+            known = set(await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval))
+        except UsageError as error:
+            self._forsake(str(error))  # the system has stopped or is closed
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody has answered
+            self._failed(ref, requests, error)
+        else:
+            for request in known & self._held.keys():
+                self._held[request].renewed_at = sent_at
+            self._lose(set(requests) - known, "it was destroyed, or its lease is over")
 
-    def _lose(self, requests: Iterable[str]) -> None:
+    def _failed(self, ref: RegionRef, requests: list[str], error: BaseException) -> None:
+        """Go on after a renewal that was not answered: nobody knows whether the owner has seen it."""
+        what = f"Renewing {len(requests)} leases of {ref.kind} {ref.name!r} failed"
+        if isinstance(error, CastyError):
+            _LOG.warning("%s: %s", what, error)
+        else:
+            _LOG.error("%s", what, exc_info=error)
+        # A holder that reaches nobody must not take itself for one.
+        latest = asyncio.get_running_loop().time() + self._interval - self._lease_seconds
+        late = [request for request in requests if request in self._held and self._held[request].renewed_at <= latest]
+        self._lose(late, "no renewal of it was answered")
+
+    def _lose(self, requests: Iterable[str], why: str) -> None:
         for request in requests:
             held = self._held.pop(request, None)
-            if held is not None:
-                _LOG.warning(
-                    "The lease of request %s on %s %r is over", request, held.claims.ref.kind, held.claims.ref.name
-                )
-                _tell(held)
+            if held is None:
+                continue
+            if held.granted:
+                ref = held.claims.ref
+                _LOG.warning("Request %s on %s %r counts as lost: %s", request, ref.kind, ref.name, why)
+            _tell(held)
+
+    def _forsake(self, why: str) -> None:
+        """Tell everybody who holds something that it is renewed no more."""
+        granted = self._granted()
+        if granted:
+            _LOG.error("Renewing has ended, and what is held expires: %s", why)
+            self._lose(granted, "it is renewed no more")
+
+    def _granted(self) -> list[str]:
+        return [request for request, held in self._held.copy().items() if held.granted]
 
     async def close(self) -> None:
-        """Withdraw what stands in line, give back what is held, and stop renewing."""
+        """Withdraw what stands in line, give back what is held, and stop renewing; tell who held what stays."""
         self._closing = True
         gateway, loop = self._gateway(), asyncio.get_running_loop()
         until = loop.time() + UNDO_SECONDS
-        while gateway is not None and (leaving := self._leaving()) and loop.time() < until:
-            self._moved.clear()
-            await asyncio.gather(*(self._give_back(gateway, request) for request in leaving))
-            # A request that had not left when its withdrawal did is there once more.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_AGAIN_SECONDS):
-                    await self._moved.wait()
-        await self.stop()
+        try:
+            while gateway is not None and (leaving := self._leaving()) and loop.time() < until:
+                self._moved.clear()
+                # One that is cancelled is there once more, like a request that had not left when its withdrawal did.
+                await asyncio.gather(*(self._give_back(gateway, one) for one in leaving), return_exceptions=True)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_AGAIN_SECONDS):
+                        await self._moved.wait()
+        finally:
+            await self.stop()
+            for request in self._granted():
+                _tell(self._held.pop(request))
 
     def _leaving(self) -> list[str]:
         return [
             request
-            for request, held in self._held.items()
+            for request, held in self._held.copy().items()
             if not (held.granted and held.keyed) and request not in self._stuck
         ]
 
     async def stop(self) -> None:
         """Renew nothing any more."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        loop, self._loop = self._loop, None
+        if loop is not None:
+            await loop.stop()
 
     async def _give_back(self, gateway: EntityGateway, request: str) -> None:
         held = self._held.get(request)
@@ -204,13 +248,18 @@ class Renewals:
         claims = held.claims
         if not held.granted:
             self._withdrawn.add(request)
-        envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False))
+        envelope = ShardEnvelope(claims.ref.name, claims.withdraw(request, False), undo=CARRIED)
         try:
             await gateway.entity_ask(claims.ref, lambda _: envelope, timeout=UNDO_SECONDS)
-        except CastyError as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are given back
             self._stuck.add(request)
             what = f"Request {request} on {claims.ref.kind} {claims.ref.name!r}"
-            _LOG.warning("%s could not be given back while closing, it expires with its lease: %s", what, error)
+            _LOG.warning(
+                "%s could not be given back while closing, it expires with its lease: %s",
+                what,
+                error,
+                exc_info=not isinstance(error, CastyError),
+            )
         else:
             if held.granted and self._held.pop(request, None) is held:
                 self._moved.set()
@@ -245,5 +294,7 @@ async def close_handles(gateway: EntityGateway) -> None:
     """End what the handles of a gateway hold and wait for, while the gateway that is being closed still carries it."""
     renewals = _BY_GATEWAY.get(gateway)
     if renewals is not None:
-        await renewals.close()
-        _BY_GATEWAY.pop(gateway, None)
+        try:
+            await renewals.close()
+        finally:
+            _BY_GATEWAY.pop(gateway, None)

@@ -90,6 +90,50 @@ async def test_a_client_keeps_what_it_holds(journal_url: str) -> None:
         assert await lock.release() is True
 
 
+async def test_a_client_that_was_opened_late_keeps_what_it_holds(journal_url: str) -> None:
+    """It renews as often as its cluster says, also when it was used before it was opened and knew its lease."""
+    async with nodes(journal_url, 1, lease_seconds=1.0) as [owner]:
+        contact_points = [tuple(owner.self_node)]
+        connected = ClusterClient(contact_points=contact_points, secret=await secret_of(owner))
+        lock = connected.distributed().lock("l", timeout=PATIENT)
+        with pytest.raises(UsageError):
+            await lock.acquire()
+        async with connected:
+            await lock.acquire()
+
+            with pytest.raises(NotDoneError):
+                await owner.distributed().lock("l", timeout=2.5).acquire()
+
+            assert not lock.lost.is_set()
+            assert await lock.release() is True
+
+
+@pytest.mark.parametrize("how", ["cancelled", "unforeseen"])
+async def test_a_client_that_cannot_renew_is_told_before_another_is_granted(
+    journal_url: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a lock of a client, when its renewing ends or fails in any way, then it knows before its lease is over."""
+    async with nodes(journal_url, 1, lease_seconds=2.0) as [owner], client(owner) as connected:
+        lock = connected.distributed().lock("l", timeout=PATIENT)
+        await lock.acquire()
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError
+
+        if how == "cancelled":
+            [renewing] = [task for task in asyncio.all_tasks() if task.get_name() == "casty-renewals"]
+            renewing.cancel()
+        else:
+            monkeypatch.setattr(connected, "entity_ask", fail)
+        other = asyncio.create_task(owner.distributed().lock("l", timeout=PATIENT).acquire())
+        lost = asyncio.create_task(lock.lost.wait())
+        done, _ = await asyncio.wait({other, lost}, return_when=asyncio.FIRST_COMPLETED)
+
+        assert done == {lost}
+        assert lock.token is None
+        await other
+
+
 async def test_what_a_closed_client_held_is_free_again(journal_url: str) -> None:
     """Nobody renews for a client that is gone, so its lock goes to the next in line with a higher token."""
     async with nodes(journal_url, 2, lease_seconds=1.0) as systems:

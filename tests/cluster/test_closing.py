@@ -125,6 +125,22 @@ async def test_what_is_held_is_free_after_the_close(journal_url: str, way: str) 
             assert await theirs.semaphore("p", permits=1).try_acquire()
 
 
+@pytest.mark.parametrize("way", ["client", "node", "owner"])
+async def test_whoever_holds_what_stays_is_told_that_it_is_renewed_no_more(journal_url: str, way: str) -> None:
+    """Given a lock and a permit under keys, when their gateway closes, then their handles hold nothing any more."""
+    async with node(journal_url) as owner, AsyncExitStack() as stack:
+        caller = await stack.enter_async_context(node(journal_url)) if way == "owner" else None
+        caller = caller or await caller_of(stack, way, owner, journal_url)
+        d = Distributed(caller)
+        lock, pool = d.lock("l"), d.semaphore("p", permits=1)
+        await lock.acquire(idempotency_key="mine")
+        await pool.acquire(idempotency_key="mine")
+        await caller.__aexit__(None, None, None)
+        assert lock.lost.is_set()
+        assert pool.lost.is_set()
+        assert (lock.token, pool.token) == (None, None)
+
+
 async def test_what_is_held_stays_so_for_who_asks_for_it(journal_url: str) -> None:
     """A lock that was acquired under an idempotency key is held after the close, and who has the key has it again."""
     async with node(journal_url) as other:

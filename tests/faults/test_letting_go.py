@@ -12,7 +12,7 @@ from casty_es import ClusteredActorSystem, Distributed
 from casty_es.config import Settings
 from casty_es.domain import lock, semaphore
 from casty_es.domain.decider import Command
-from casty_es.errors import AppendRejectedError, UsageError
+from casty_es.errors import AppendRejectedError, OutcomeUnknownError, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.handles.renewals import renewals_of
 from casty_es.journal.memory import InMemoryJournal
@@ -283,6 +283,60 @@ async def test_closing_while_an_append_is_refused_tells_every_caller(monkeypatch
         await second
     async with ClusteredActorSystem(journal=journal) as later:
         assert await Distributed(later).counter("hits").get() == 1
+
+
+async def test_whoever_holds_something_is_told_when_the_system_stops_by_itself() -> None:
+    """A holder whose node has stopped, because one of its tasks was ended, does not take itself for one for ever."""
+    async with ClusteredActorSystem(settings=Settings(lease_seconds=0.5)) as system:
+        d = Distributed(system)
+        # given a lock and a permit, and one who waits for the lock
+        deploy, pool = d.lock("deploy"), d.semaphore("pool", permits=1)
+        await deploy.acquire()
+        await pool.acquire()
+        waiting = asyncio.create_task(d.lock("deploy", timeout=1_000.0).acquire())
+        assert system._node is not None
+        await until(lambda: system._node is not None and system._node.owner._waiters.in_line == 1)
+        # when a program cancels what the node cannot do without
+        [writing] = [task for task in asyncio.all_tasks() if task.get_name() == "casty-writer"]
+        writing.cancel()
+        # then everybody is told
+        async with asyncio.timeout(10.0):
+            await deploy.lost.wait()
+            await pool.lost.wait()
+            with pytest.raises(OutcomeUnknownError):
+                await waiting
+        assert system._node.failure is not None
+        assert (deploy.token, pool.token) == (None, None)
+
+
+async def test_whoever_cancels_every_task_leaves_no_holder_untold() -> None:
+    """A program that cancels all tasks but its own: whoever holds something learns that nobody renews it."""
+    async with ClusteredActorSystem() as system:
+        deploy = Distributed(system).lock("deploy")
+        await deploy.acquire()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        async with asyncio.timeout(10.0):  # the lease is 30 s
+            await deploy.lost.wait()
+        assert deploy.token is None
+
+
+async def test_closing_while_nothing_can_be_written_tells_the_holder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be given back is renewed by nobody after the close: its handle holds nothing any more."""
+    journal = InMemoryJournal()
+    system = ClusteredActorSystem(journal=journal)
+    await system.__aenter__()
+    deploy = Distributed(system).lock("deploy")
+    await deploy.acquire()
+
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise AppendRejectedError("The fault: refused. Nothing was written.")
+
+    monkeypatch.setattr(journal, "append", refuse)
+    await system.__aexit__(None, None, None)
+    assert deploy.lost.is_set()
+    assert deploy.token is None
 
 
 async def test_closing_lets_a_grant_that_is_on_its_way_be_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from casty_es import Distributed, Lock
+from casty_es import Distributed, JournalUnavailableError, Lock
+from casty_es.domain.lock import Renew
+from casty_es.gateway import CommandContext
 from casty_es.handles.renewals import renewals_of
 
 Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Distributed]]
@@ -133,7 +135,7 @@ async def test_a_living_holder_keeps_its_lock_over_many_leases(
         assert await d.lock("l").try_acquire() is False
         assert lock.lost.is_set() is False
         assert await lock.release() is True
-    assert not [message for message in caplog.messages if "over" in message]
+    assert not [message for message in caplog.messages if "lost" in message]
 
 
 async def test_renewals_are_not_events(reopen: Open, journal_url: str, log: Log, until: Until) -> None:
@@ -222,6 +224,97 @@ async def test_a_holder_learns_that_its_lock_was_destroyed(open_d: Open) -> None
         await lock.lost.wait()
 
         assert lock.token is None
+
+
+async def test_whoever_shares_a_handle_learns_that_it_was_destroyed(open_d: Open) -> None:
+    """Two tasks hold permits through one semaphore; when one destroys it, the other is told, and releases nothing."""
+    async with open_d() as d:
+        pool, granted, go_on = d.semaphore("p", permits=2), asyncio.Event(), asyncio.Event()
+
+        async def other() -> bool:
+            await pool.acquire()
+            granted.set()
+            await pool.lost.wait()
+            await go_on.wait()
+            return await pool.release()
+
+        holder = asyncio.create_task(other())
+        await granted.wait()
+        assert await pool.destroy() is True
+        async with asyncio.timeout(PATIENT):
+            await pool.lost.wait()
+        assert pool.token is None
+
+        await pool.acquire()
+        go_on.set()
+        assert await holder is False
+        assert await pool.release() is True
+
+
+async def test_what_is_granted_after_a_destruction_is_kept(open_d: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a destruction whose answer is slow, when a task is granted the lock before it comes, then it holds it."""
+    async with open_d() as d:
+        lock, destroyed, answer = d.lock("l"), asyncio.Event(), asyncio.Event()
+        ask = d._gateway.entity_ask
+
+        async def slow(ref: Any, make: Any, **more: Any) -> Any:
+            told = await ask(ref, make, **more)
+            if not destroyed.is_set():
+                destroyed.set()
+                await answer.wait()
+            return told
+
+        await d.lock("l").acquire()
+        monkeypatch.setattr(d._gateway, "entity_ask", slow)
+        destroying = asyncio.create_task(lock.destroy())
+        await destroyed.wait()
+        await lock.acquire()
+        answer.set()
+
+        assert await destroying is True
+        assert lock.lost.is_set() is False
+        assert lock.token is not None
+        assert len(renewals_of(d.gateway)._held) == 1
+        assert await lock.release() is True
+
+
+@pytest.mark.parametrize("operation", ["destroy", "release"])
+async def test_what_nobody_can_say_is_held_is_renewed(
+    open_d: Open, operation: str, monkeypatch: pytest.MonkeyPatch, until: Until, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given the repeat under a key of what ended an earlier grant, when nobody answers what is held now, it is kept."""
+    async with open_d(lease_seconds=SHORT_LEASE) as d:
+        lock = d.lock("l")
+        await lock.acquire()
+        assert await getattr(lock, operation)(idempotency_key="once") is True
+        await lock.acquire()
+        ask, failed, renewed = d._gateway.entity_ask, 0, 0
+
+        async def away(ref: Any, make: Any, **more: Any) -> Any:
+            nonlocal failed, renewed
+            asked = make(CommandContext(bytes(16), 0.0)).command
+            if isinstance(asked, Renew) and not failed:
+                failed += 1
+                raise JournalUnavailableError("away")
+            renewed += isinstance(asked, Renew)
+            return await ask(ref, make, **more)
+
+        renewals = renewals_of(d.gateway)
+        await renewals.stop()  # the next to ask is the handle
+        monkeypatch.setattr(d._gateway, "entity_ask", away)
+        assert await getattr(lock, operation)(idempotency_key="once") is True
+        assert failed == 1
+        renewals._go_on()
+
+        async def over_a_lease() -> bool:
+            return renewed >= 4
+
+        await until(over_a_lease)
+        assert lock.lost.is_set() is False
+        assert lock.token is not None
+        assert await d.lock("l").try_acquire() is False
+        assert await lock.release() is True
+        assert "not known" in caplog.text
 
 
 async def test_tokens_grow_through_everything(reopen: Open) -> None:
