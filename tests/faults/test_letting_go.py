@@ -225,7 +225,7 @@ async def test_a_request_that_ends_during_a_round_of_renewals_does_not_let_the_n
         # when the first permit is given back
         await pool.release()
         gateway.stuck.pop("leader").set()
-        await until(lambda: gateway.rounds("leader") == before + 2)
+        await until(lambda: gateway.rounds("leader") >= before + 2)  # on a slow machine more than one passes
         # then the second one was renewed in that round, and is not lost
         ended = [name for name, _ in gateway.renewed].index("leader", begun + 1)
         assert any(name == "pool" and kept in requests for name, requests in gateway.renewed[begun:ended])
