@@ -14,7 +14,6 @@ from contextlib import AsyncExitStack, closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, event, inspect, pool, text
@@ -22,9 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from casty_es.errors import CastyError, ConfigurationError
+from casty_es.journal.dialling import dial
 from casty_es.journal.schema import (
     BUSY_TIMEOUT,
-    CONNECT_TIMEOUT,
     DEFAULT_DATABASE_URL,
     DEFAULT_SLOTS,
     URL_VARIABLE,
@@ -33,7 +32,7 @@ from casty_es.journal.schema import (
     connecting,
     refuse_foreign,
 )
-from casty_es.journal.urls import database_url, is_sqlite, postgres_dsn, shown, sqlite_file
+from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -113,11 +112,12 @@ def sqlite_engine(url: str) -> AsyncEngine:
 
 
 def postgres_engine(url: str) -> AsyncEngine:
-    """Return an engine on asyncpg's own reading of the URL, which knows sockets, several hosts and sslmode."""
+    """Return an engine that connects as everything else does: to sockets, to the primary of several hosts, with TLS."""
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(asyncpg.connect, postgres_dsn(url), timeout=CONNECT_TIMEOUT),
+        async_creator=partial(dial, url, {}),
         poolclass=pool.NullPool,
+        hide_parameters=True,
         # At a stricter default the snapshot would be taken before the lock is ours, and the upgrade that was waited
         # for would be invisible.
         isolation_level="READ COMMITTED",

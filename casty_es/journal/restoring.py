@@ -22,6 +22,7 @@ import msgspec
 from casty_es.errors import CastyError, ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
 from casty_es.journal import schema
 from casty_es.journal.connecting import Connection, close_quietly, connect, said
+from casty_es.journal.driver_errors import without_values
 from casty_es.journal.port import (
     EMPTY_SLOT,
     DirectoryRow,
@@ -379,7 +380,7 @@ def _postgres_errors() -> Any:
     try:
         yield
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
-        raise _unfit(error) from error
+        raise _unfit(without_values(error)) from error
     except CastyError:
         raise
     except Exception as error:
