@@ -10,8 +10,9 @@ import asyncio
 import os
 import sqlite3
 import time
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alembic import context
@@ -33,6 +34,7 @@ from casty_es.journal.schema import (
     refuse_foreign,
 )
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
+from casty_es.private_files import create
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -67,7 +69,10 @@ def prepare_sqlite(url: str) -> None:
     """Make sure that the file can be a journal, and switch it to write-ahead logging: no transaction can do that.
 
     With Python's own driver: after a failed open, aiosqlite's thread would outlive the event loop it reports to.
+    A new file is its owner's alone, and SQLite gives what it puts beside it the same mode.
     """
+    with suppress(FileExistsError):
+        create(Path(os.path.realpath(sqlite_file(url)))).close()
     with closing(sqlite3.connect(sqlite_file(url), timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
         refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], url)
         mode = switch_to_wal(connection)

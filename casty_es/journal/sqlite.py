@@ -36,6 +36,7 @@ from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
 from casty_es.journal.sqlite_thread import Connection
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
+from casty_es.leases.lock_files import lock_mode
 from casty_es.printing import printed
 
 __all__ = ["OpenFiles", "SqliteBackend"]
@@ -128,7 +129,7 @@ class SqliteBackend:
     async def alone(self) -> AsyncIterator[bool]:
         # One name for one file, whatever links lead to it.
         file = f"{self._file.resolve()}.maintenance.lock"
-        lock = FileLock(file, thread_local=False)
+        lock = FileLock(file, thread_local=False, mode=lock_mode(Path(file), self._file))
         try:
             lock.acquire(blocking=False)
         except Timeout:
