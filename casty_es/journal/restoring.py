@@ -183,6 +183,16 @@ class Restoring:
         rows = await self._database.fetch(self._statements.entity_rows, parameter)
         return [DirectoryRow(*row) for row in rows]
 
+    async def seals(self, slot: int, after: int, limit: int) -> list[SealRow]:
+        """Give a page of the seals that are there."""
+        return [SealRow(*row) for row in await self._database.fetch(self._statements.seals, slot, after, limit)]
+
+    async def retired_salts(self, ids: list[int]) -> list[RetiredSalt]:
+        """Give the salts of entities that were set aside."""
+        parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
+        rows = await self._database.fetch(self._statements.retired_salts, parameter)
+        return [RetiredSalt(*row) for row in rows]
+
     async def write(self, rows: Restored) -> None:
         """Write rows, all or none.
 
