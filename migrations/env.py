@@ -10,11 +10,11 @@ import asyncio
 import os
 import sqlite3
 import time
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import asyncpg
 from alembic import context
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, event, inspect, pool, text
@@ -22,9 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from casty_es.errors import CastyError, ConfigurationError
+from casty_es.journal.dialling import dial
 from casty_es.journal.schema import (
     BUSY_TIMEOUT,
-    CONNECT_TIMEOUT,
     DEFAULT_DATABASE_URL,
     DEFAULT_SLOTS,
     URL_VARIABLE,
@@ -33,7 +33,8 @@ from casty_es.journal.schema import (
     connecting,
     refuse_foreign,
 )
-from casty_es.journal.urls import database_url, is_sqlite, postgres_dsn, shown, sqlite_file
+from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
+from casty_es.private_files import create
 
 if TYPE_CHECKING:
     from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -68,7 +69,10 @@ def prepare_sqlite(url: str) -> None:
     """Make sure that the file can be a journal, and switch it to write-ahead logging: no transaction can do that.
 
     With Python's own driver: after a failed open, aiosqlite's thread would outlive the event loop it reports to.
+    A new file is its owner's alone, and SQLite gives what it puts beside it the same mode.
     """
+    with suppress(FileExistsError):
+        create(Path(os.path.realpath(sqlite_file(url)))).close()
     with closing(sqlite3.connect(sqlite_file(url), timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
         refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], url)
         mode = switch_to_wal(connection)
@@ -113,11 +117,12 @@ def sqlite_engine(url: str) -> AsyncEngine:
 
 
 def postgres_engine(url: str) -> AsyncEngine:
-    """Return an engine on asyncpg's own reading of the URL, which knows sockets, several hosts and sslmode."""
+    """Return an engine that connects as everything else does: to sockets, to the primary of several hosts, with TLS."""
     return create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=partial(asyncpg.connect, postgres_dsn(url), timeout=CONNECT_TIMEOUT),
+        async_creator=partial(dial, url, {}),
         poolclass=pool.NullPool,
+        hide_parameters=True,
         # At a stricter default the snapshot would be taken before the lock is ours, and the upgrade that was waited
         # for would be invisible.
         isolation_level="READ COMMITTED",

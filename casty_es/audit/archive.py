@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
+from stat import S_IMODE, S_IRWXG
 from typing import Final, TypeAlias
 
 from casty_es.audit.lines import EntityLine, EventLine, JournalLine, Line, encode_line
@@ -20,6 +21,7 @@ from casty_es.audit.transfer.jsonl import read_json_lines
 from casty_es.audit.transfer.progress import sync_folder
 from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, Meta
+from casty_es.private_files import create_anew
 
 __all__ = ["ArchiveWriter", "Changeable", "closed", "digest_of", "opened", "read_archive", "rewrite_archive"]
 
@@ -45,7 +47,7 @@ class ArchiveWriter:
         self.file = file
         self._part = file.with_name(file.name + ".part")
         try:
-            self._raw = self._part.open("wb")
+            self._raw = create_anew(self._part)
         except OSError as error:
             raise _unwritable(file, error) from error
         # Without a name and a time in it, the same rows give the same bytes.
@@ -72,7 +74,7 @@ class ArchiveWriter:
             os.fsync(self._raw.fileno())
             self._raw.close()
             if replace:
-                self._part.chmod(self.file.stat().st_mode)
+                _give_mode_of(self.file, self._part)
             elif self.file.exists():
                 raise FileExistsError(f"{self.file} exists")
             self._part.replace(self.file)
@@ -92,6 +94,18 @@ class ArchiveWriter:
             self._zip.write(encode_line(line))
         except OSError as error:
             raise _unwritable(self.file, error) from error
+
+
+def _give_mode_of(file: Path, new: Path) -> None:
+    """Let those read the new file who may read the old one; where its group cannot be given, no group."""
+    found = file.stat()
+    mode = S_IMODE(found.st_mode)
+    if new.stat().st_gid != found.st_gid:
+        try:
+            os.chown(new, -1, found.st_gid)
+        except OSError:
+            mode &= ~S_IRWXG
+    new.chmod(mode)
 
 
 def digest_of(file: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from casty_es.cli.common import Json, dumps
 from casty_es.cli.reaching import inspect
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidValueError
+from casty_es.private_files import create
 
 __all__ = ["anchor"]
 
@@ -43,7 +43,7 @@ def anchor(
     if out is None:
         typer.echo(taken.to_json(), nl=False)
         return
-    _write_new(out, taken.to_json().encode(), 0o644)
+    _write_new(out, taken.to_json().encode())
     records = sum(chain.records[-1][0] for chain in taken.chains)
     told = f"{out} anchors {records:,} records in {len(taken.chains)} slots" + ("." if key else ", unsigned.")
     row = {"file": str(out), "slots": len(taken.chains), "records": records, "signed": key is not None}
@@ -52,16 +52,16 @@ def anchor(
 
 def _make_key(file: Path, *, json: bool) -> None:
     made = new_key()
-    _write_new(file, made, 0o600)
+    _write_new(file, made)
     public = public_key_pem(public_key_of(made))
     typer.echo(dumps({"file": str(file), "public_key": public}) if json else public, nl=json)
 
 
-def _write_new(file: Path, content: bytes, mode: int) -> None:
+def _write_new(file: Path, content: bytes) -> None:
     """Write a file that is not there yet: a key or an anchor that is overwritten cannot be had again."""
     try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        stream = create(file)
     except OSError as error:
         raise InvalidValueError(f"The file {file} cannot be made: {error}. Nothing was written.") from error
-    with os.fdopen(descriptor, "wb") as stream:
+    with stream:
         stream.write(content)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeVar
 
 import asyncpg
 
@@ -17,20 +17,17 @@ from casty_es.background import looked_at
 from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.forking import let_go_of_transport
 from casty_es.journal.circuit import Circuit, circuit_of
-from casty_es.journal.urls import postgres_dsn, shown
+from casty_es.journal.dialling import Connection, dial
+from casty_es.journal.driver_errors import said, without_values
+from casty_es.journal.urls import shown
 
 __all__ = ["ANSWER_SECONDS", "Connection", "Session", "close_quietly", "connect", "said", "translated"]
 
 T = TypeVar("T")
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-
-_CONNECT_SECONDS: Final = 10.0
-_APPLICATION: Final = "casty_es"
 
 # Set per connection, so that nothing a role or database was set to can end a heartbeat or a replay half-way, or lower
 # the isolation the append's guard was written for.
 _SESSION: Final = {
-    "application_name": _APPLICATION,
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "statement_timeout": "0",
@@ -44,11 +41,6 @@ ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 2.0
 
 
-def said(error: BaseException) -> str:
-    """Return what an error says; some of a socket's say nothing but their name."""
-    return str(error) or type(error).__name__
-
-
 @contextlib.contextmanager
 def translated(failed: Callable[[Exception], CastyError]) -> Iterator[None]:
     """Let no error out of the block that is not the library's: ``failed`` makes one of ours of it."""
@@ -57,7 +49,7 @@ def translated(failed: Callable[[Exception], CastyError]) -> Iterator[None]:
     except CastyError:
         raise
     except Exception as error:
-        raise failed(error) from error
+        raise failed(without_values(error)) from error
 
 
 async def connect(url: str, **settings: str) -> Connection:
@@ -81,9 +73,7 @@ async def _dial(url: str, settings: dict[str, str]) -> Connection:
         )
 
     with translated(failed):
-        return await asyncpg.connect(
-            postgres_dsn(url), timeout=_CONNECT_SECONDS, server_settings={**_SESSION, **settings}
-        )
+        return await dial(url, {**_SESSION, **settings})
 
 
 async def close_quietly(connection: Connection) -> None:

@@ -19,6 +19,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import SQLAlchemyError
 
 from casty_es.errors import CastyError, SchemaError
+from casty_es.journal.driver_errors import driver_error, said
 from casty_es.journal.schema import checked_slots, current, migrations_path, newer_schema, refuse_running_loop
 from casty_es.journal.urls import database_url, shown
 
@@ -114,7 +115,8 @@ def _migrating(url: str, what: str) -> Iterator[None]:
                 raise newer_schema(url, current(url) or "?") from error
             raise SchemaError(f"the {what} of {shown(url)} was refused: {error}. Nothing was changed.") from error
         except SQLAlchemyError as error:
+            reason = driver_error(error)
             raise SchemaError(
-                f"the {what} of {shown(url)} failed and was rolled back as a whole: {error}. Nothing was changed. "
-                "Mend the cause and run it again."
-            ) from error
+                f"the {what} of {shown(url)} failed and was rolled back as a whole: {said(reason)}. Nothing was "
+                "changed. Mend the cause and run it again."
+            ) from reason

@@ -22,6 +22,7 @@ import msgspec
 from casty_es.errors import CastyError, ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
 from casty_es.journal import schema
 from casty_es.journal.connecting import Connection, close_quietly, connect, said
+from casty_es.journal.driver_errors import without_values
 from casty_es.journal.port import (
     EMPTY_SLOT,
     DirectoryRow,
@@ -182,6 +183,16 @@ class Restoring:
         parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
         rows = await self._database.fetch(self._statements.entity_rows, parameter)
         return [DirectoryRow(*row) for row in rows]
+
+    async def seals(self, slot: int, after: int, limit: int) -> list[SealRow]:
+        """Give a page of the seals that are there."""
+        return [SealRow(*row) for row in await self._database.fetch(self._statements.seals, slot, after, limit)]
+
+    async def retired_salts(self, ids: list[int]) -> list[RetiredSalt]:
+        """Give the salts of entities that were set aside."""
+        parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
+        rows = await self._database.fetch(self._statements.retired_salts, parameter)
+        return [RetiredSalt(*row) for row in rows]
 
     async def write(self, rows: Restored) -> None:
         """Write rows, all or none.
@@ -388,7 +399,7 @@ def _postgres_errors() -> Any:
     try:
         yield
     except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, OverflowError) as error:
-        raise _unfit(error) from error
+        raise _unfit(without_values(error)) from error
     except CastyError:
         raise
     except Exception as error:

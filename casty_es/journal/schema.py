@@ -24,8 +24,10 @@ from casty_es.errors import (
     SchemaError,
     UsageError,
 )
+from casty_es.journal.dialling import dial
+from casty_es.journal.driver_errors import driver_error, said
 from casty_es.journal.sqlite_file import refuse_parted
-from casty_es.journal.urls import database_url, is_sqlite, postgres_dsn, shown, sqlite_file
+from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -56,7 +58,6 @@ APPLICATION_ID: Final = int.from_bytes(b"cast", "big")  # what `file` shows, and
 DEFAULT_SLOTS: Final = 256  # enough for tens of nodes; an idle slot costs a row and a lock
 MAX_SLOTS: Final = 8192  # a node holds one advisory lock per slot, and Postgres has room for about this many by default
 
-CONNECT_TIMEOUT: Final = 10.0  # seconds; a server that is there answers in milliseconds
 BUSY_TIMEOUT: Final = 30.0  # seconds to wait for another process that writes, or migrates, the same SQLite file
 
 # What a driver raises when the database cannot be reached, opened or spoken to.
@@ -67,8 +68,8 @@ _CONNECT_ERRORS: Final = (
     sqlite3.Error,
     OSError,
     TimeoutError,
-    ValueError,  # asyncpg reads the URL
-    OverflowError,  # its port
+    ValueError,  # asyncpg reads the environment
+    OverflowError,  # a port in it
 )
 
 _T = TypeVar("_T")
@@ -110,7 +111,7 @@ def current(url: str) -> str | None:
     with connecting(url):
         if is_sqlite(url):
             return _sqlite_revision(sqlite_file(url))
-        return _run(_postgres_revision(postgres_dsn(url)))
+        return _run(_postgres_revision(url))
 
 
 def check(url: str) -> None:
@@ -166,12 +167,11 @@ def connecting(url: str, *more: type[Exception]) -> Iterator[None]:
     except CastyError:
         raise
     except (*_CONNECT_ERRORS, *more) as error:
-        # SQLAlchemy's own text adds the statement and a link; the driver's says what is wrong.
-        reason = getattr(error, "orig", None) or error
+        reason = driver_error(error)
         raise JournalUnavailableError(
-            f"{shown(url)} cannot be opened ({type(reason).__name__}: {reason}). Nothing was written. Check that the "
-            "server runs or the folder exists, that the name and password are right and that it may be written."
-        ) from error
+            f"{shown(url)} cannot be opened ({type(reason).__name__}: {said(reason)}). Nothing was written. Check that "
+            "the server runs or the folder exists, that the name and password are right and that it may be written."
+        ) from reason
 
 
 def newer_schema(url: str, revision: str) -> SchemaError:
@@ -220,10 +220,10 @@ def _sqlite_revision(path: Path) -> str | None:
     return str(row[0]) if row else None
 
 
-async def _postgres_revision(dsn: str) -> str | None:
+async def _postgres_revision(url: str) -> str | None:
     # Whatever the database or role sets for others must not end a look at the revision.
     patient = {"statement_timeout": "0", "lock_timeout": "0"}
-    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT, server_settings=patient)
+    connection = await dial(url, patient)
     try:
         if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
             return None

@@ -36,6 +36,7 @@ from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at, is_at
 from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
+from casty_es.leases.lock_files import lock_mode
 from casty_es.printing import printed
 
 __all__ = ["OpenFiles", "SqliteBackend"]
@@ -134,7 +135,8 @@ class SqliteBackend:
         # One name for one file, whatever links lead to it.
         file = f"{self._file.resolve()}.maintenance.lock"
         # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
-        lock = FileLock(file, thread_local=False, fallback_to_soft=False)
+        mode = lock_mode(Path(file), self._file)
+        lock = FileLock(file, thread_local=False, mode=mode, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
+from casty_es.journal.postgres_url import PostgresUrl, read_postgres_url
 
-__all__ = ["database_url", "is_sqlite", "postgres_dsn", "shown", "sqlite_file"]
+__all__ = ["database_url", "is_sqlite", "postgres_dsn", "postgres_parts", "shown", "sqlite_file"]
 
 _SQLITE: Final = "sqlite+aiosqlite"
 _POSTGRES: Final = "postgresql+asyncpg"
@@ -36,7 +36,8 @@ def database_url(url: str) -> str:
     InvalidTypeError
         It is not a str.
     InvalidArgumentError
-        The scheme is unknown, or an SQLite URL names no file, a server or options.
+        The scheme is unknown, an SQLite URL names no file, a server or options, or a Postgres URL can be read in more
+        than one way or has a parameter that cannot have its effect. No piece of a password is in the message.
 
     Examples
     --------
@@ -54,17 +55,19 @@ def database_url(url: str) -> str:
     url = str.__str__(url)
     if "\0" in url or any("\ud800" <= one <= "\udfff" for one in url):
         raise InvalidArgumentError(
-            f"{shown(url)!a} holds a character that is no text, so nothing was opened. Leave it out."
+            "The URL of the journal holds a character that is no text, so nothing was opened. Leave it out."
         )
     scheme, separator, rest = url.partition("://")
     driver = _SCHEMES.get(scheme.lower()) if separator else None
     if driver is None:
         raise InvalidArgumentError(
-            f"{shown(url)!r} is not the URL of a journal, so nothing was opened. "
-            "Use sqlite:///casty.db, or postgresql://user:password@host/database."
+            f"What was given, of {len(url)} characters, is not the URL of a journal: its scheme is another. Nothing "
+            f"was opened. Use sqlite:///casty.db, or postgresql://user:password@host/database."
         )
     if driver == _SQLITE:
         _check_sqlite(url, rest)
+    else:
+        read_postgres_url(rest)
     return f"{driver}://{rest}"
 
 
@@ -79,34 +82,50 @@ def sqlite_file(url: str) -> Path:
 
 
 def postgres_dsn(url: str) -> str:
-    """Return a Postgres URL as asyncpg reads it: libpq's form, without a driver in the scheme."""
+    """Return a Postgres URL in libpq's form, without a driver in the scheme."""
     return "postgresql://" + database_url(url).partition("://")[2]
 
 
+def postgres_parts(url: str) -> PostgresUrl:
+    """Return what a Postgres URL says."""
+    return read_postgres_url(database_url(url).partition("://")[2])
+
+
 def shown(url: str) -> str:
-    """Return ``url`` without its password, for messages and logs."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, tail = rest.partition("/")
-    user_info, at, hosts = authority.rpartition("@")
-    user, colon, password = user_info.partition(":")
-    hidden = f"{user}{colon}{'***' if password else ''}{at}{hosts}"
-    return re.sub(r"(password=)[^&]*", r"\1***", f"{scheme}{separator}{hidden}{slash}{tail}")
+    """Return ``url`` without what is secret in it, for messages and logs; of one that cannot be read, only its scheme.
+
+    Examples
+    --------
+    >>> shown("postgresql://app:s3cret@db/shop"), shown("postgresql://app:s3#cret@db/shop")
+    ('postgresql://app:***@db/shop', 'postgresql://***')
+    """
+    scheme, _, rest = url.partition("://")
+    driver = _SCHEMES.get(scheme.lower())
+    if driver == _SQLITE:
+        file, options, _ = rest.partition("?")
+        return f"{scheme}://{file}{'?***' if options else ''}" if file.startswith("/") else f"{scheme}://***"
+    if driver is None:
+        return "***"
+    try:
+        return f"{scheme}://{read_postgres_url(rest).shown}"
+    except InvalidArgumentError:
+        return f"{scheme}://***"
 
 
 def _check_sqlite(url: str, rest: str) -> None:
     path = rest.removeprefix("/")
     if not path or path == ":memory:":
         raise InvalidArgumentError(
-            f"{url!r} names no file: its journal would be gone when the connection closes. Nothing was opened. "
+            f"{shown(url)!r} names no file: its journal would be gone when the connection closes. Nothing was opened. "
             "Use sqlite:///casty.db, or a system without a journal if nothing is to be kept."
         )
     if not rest.startswith("/"):
         raise InvalidArgumentError(
-            f"{url!r} has a host where SQLite has none, so nothing was opened. "
-            f"Write three slashes: sqlite:///{rest}, or four for an absolute path."
+            "The URL has a host where SQLite has none, so nothing was opened. "
+            "Write three slashes: sqlite:///casty.db, or four for an absolute path."
         )
     if "?" in path or path.startswith("file:"):
         raise InvalidArgumentError(
-            f"{url!r} carries options. The journal sets SQLite's options itself, because its durability rests on "
-            "them, so nothing was opened. Leave out everything from the question mark on."
+            f"{shown(url)!r} carries options. The journal sets SQLite's options itself, because its durability rests "
+            "on them, so nothing was opened. Leave out everything from the question mark on."
         )

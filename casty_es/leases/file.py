@@ -224,7 +224,13 @@ class FileLeaseManager:
         file = lock_files.lock_file(self._database, name)
         # One owner per process and task: neither re-entrant by thread nor shared by path.
         # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
-        lock = FileLock(file, thread_local=False, is_singleton=False, fallback_to_soft=False)
+        lock = FileLock(
+            file,
+            thread_local=False,
+            is_singleton=False,
+            fallback_to_soft=False,
+            mode=lock_files.lock_mode(file, self._database),
+        )
         give_up_at = asyncio.get_running_loop().time() + _PATIENCE_SECONDS
         while not _lock(lock):
             if asyncio.get_running_loop().time() >= give_up_at:

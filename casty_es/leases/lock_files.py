@@ -12,13 +12,16 @@ import os
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
+from stat import S_IMODE
 from typing import Final
 
 import msgspec
 
-__all__ = ["LockNote", "lock_file", "locked", "note", "notes", "remove"]
+__all__ = ["LockNote", "lock_file", "lock_mode", "locked", "note", "notes", "remove"]
 
 _MAX_BYTES: Final = 4_096
+_MAY: Final = 0o666
+_OWNER: Final = 0o600
 
 
 class LockNote(msgspec.Struct, frozen=True):
@@ -41,6 +44,17 @@ def lock_file(database: Path, node_id: str) -> Path:
     """Return the lock file of a node; ``database`` is a path without links."""
     name = blake2b(node_id.encode(), digest_size=6).hexdigest()
     return database.with_name(f"{database.name}.casty-node-{name}.lock")
+
+
+def lock_mode(file: Path, database: Path) -> int:
+    """Return the mode that a lock file has, or that of its database for a new one, as SQLite does with its own files.
+
+    Who may use the journal has to look at the locks, and nobody else has to.
+    """
+    for there in (file, database):
+        with contextlib.suppress(OSError):  # whoever locks it is told what is wrong
+            return S_IMODE(there.stat().st_mode) & _MAY | _OWNER
+    return _OWNER
 
 
 def locked(file: Path, *, clear: bool = True) -> bool:

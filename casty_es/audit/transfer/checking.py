@@ -31,7 +31,9 @@ class SlotChain:
     entities : dict[int, DirectoryRow]
         The entities of the next events.
     retired : dict[int, list[RetiredSalt]]
-        Salts of earlier events.
+        Salts of earlier events, of those entities.
+    seals_until : int
+        Up to which position seals were added.
     """
 
     def __init__(self, slot: int) -> None:
@@ -39,17 +41,54 @@ class SlotChain:
         self.head = EMPTY_SLOT
         self.entities: dict[int, DirectoryRow] = {}
         self.retired: dict[int, list[RetiredSalt]] = {}
+        self.seals_until = 0
         self._seals: deque[SealRow] = deque()
         self._position = 0
         self._hash: bytes = EMPTY_SLOT.hash
         self._sealed: SealRow | None = None
 
-    def seal(self, row: SealRow) -> None:
-        """Note what was cut."""
-        self._seals.append(row)
+    def needs_seals(self, number: int, line: EventLine) -> bool:
+        """Tell whether more of what was cut has to be added before an event can be checked; jump over what was.
+
+        Raises
+        ------
+        InvalidValueError
+            The event does not stand in its order, or what was cut does not fit.
+        """
+        if line.slot != self.slot:
+            raise refused(number, f"it is of slot {line.slot}, in the middle of slot {self.slot}")
+        if line.position <= self.head.position:
+            raise refused(number, f"its position is {line.position}, and the one before was {self.head.position}")
+        while line.position > self._position + 1:
+            while self._seals and self._seals[0].last <= self._position:
+                self._seals.popleft()
+            if not self._seals:
+                return True
+            self._jump(number, self._seals.popleft())
+        return False
+
+    def add_seals(self, number: int, rows: list[SealRow]) -> None:
+        """Add what was cut behind ``seals_until``.
+
+        Raises
+        ------
+        InvalidValueError
+            There is none, so records are missing.
+        """
+        if not rows:
+            raise refused(number, f"position {self._position + 1} is missing before it, and no seal says why")
+        self._seals.extend(rows)
+        self.seals_until = rows[-1].last
+
+    def _jump(self, number: int, seal: SealRow) -> None:
+        if seal.first > self._position + 1:
+            raise refused(number, f"position {self._position + 1} is missing before it, and no seal says why")
+        if seal.first == self._position + 1 and seal.previous_hash != self._hash:
+            raise refused(number, "what was cut before it does not follow from the record before that")
+        self._sealed, self._position, self._hash = seal, seal.last, seal.hash
 
     def check(self, number: int, line: EventLine) -> EventRow:
-        """Give the row of an event that fits; ``number`` is its line's.
+        """Give the row of an event that fits, and that needs no more seals; ``number`` is its line's.
 
         Raises
         ------
@@ -58,7 +97,6 @@ class SlotChain:
         """
         try:
             row = line.to_row()
-            self._go_to(number, row)
             if self._sealed is not None and row[1] <= self._sealed.last:
                 if row[1] == self._sealed.last and row[12] != self._sealed.hash:
                     raise refused(number, "it was sealed with another hash")
@@ -74,23 +112,6 @@ class SlotChain:
             self._position, self._hash = row[1], row[12]
         self.head = Head(row[1], row[12], row[2], row[11])
         return row
-
-    def _go_to(self, number: int, row: EventRow) -> None:
-        """Jump over what was cut before an event."""
-        position = row[1]
-        if row[0] != self.slot:
-            raise refused(number, f"it is of slot {row[0]}, in the middle of slot {self.slot}")
-        if position <= self.head.position:
-            raise refused(number, f"its position is {position}, and the one before was {self.head.position}")
-        while position > self._position + 1:
-            while self._seals and self._seals[0].last <= self._position:
-                self._seals.popleft()
-            if not self._seals or self._seals[0].first > self._position + 1:
-                raise refused(number, f"position {self._position + 1} is missing before it, and no seal says why")
-            seal = self._seals.popleft()
-            if seal.first == self._position + 1 and seal.previous_hash != self._hash:
-                raise refused(number, "what was cut before it does not follow from the record before that")
-            self._sealed, self._position, self._hash = seal, seal.last, seal.hash
 
     def _link(self, number: int, row: EventRow) -> bytes:
         slot, position, epoch, entity, sequence, type_, version, payload, metadata, command_id, key, at, _ = row

@@ -21,6 +21,7 @@ from casty_es.audit.lines import (
     SnapshotLine,
     StructureLine,
     after_line,
+    size_of,
 )
 from casty_es.audit.transfer.checking import SlotChain, refused
 from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT
@@ -28,13 +29,17 @@ from casty_es.audit.transfer.report import TransferReport
 from casty_es.errors import ConfigurationError, InvalidValueError
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, EventRow, Head, Meta
 from casty_es.journal.restoring import Restored, Restoring
+from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, MAX_NAME_BYTES
 
 __all__ = ["Filling", "first_line"]
 
 _EVENTS: Final = 5_000
 _OTHERS: Final = 2_000
 _BYTES: Final = 16 * 1024 * 1024
-_ENTITIES: Final = 50_000  # in memory; of the others the database is asked
+_ENTITIES: Final = 20_000  # in memory; of the others the database is asked
+_LONGEST_KEY: Final = MAX_NAME_BYTES + 2  # with its tag
+_SEALS: Final = 1_000
+_SALTS: Final = 1_000  # of one entity; each is what a redaction left that was never finished
 
 _Row: TypeAlias = EntityLine | SaltLine | SealLine | SnapshotLine
 _OtherLine: TypeAlias = JournalLine | StructureLine | SlotLine | EndLine | _Row
@@ -79,6 +84,7 @@ class Filling:
         self._until: SlotLine | None = None
         self._there = EMPTY_SLOT  # what the slot has in the database
         self._order: tuple[int, ...] = ()
+        self._salts = 0
         self._structure: tuple[str, str] | None = None
         self._restored = Restored()
         self._events: list[tuple[int, EventLine]] = []
@@ -99,13 +105,16 @@ class Filling:
         if isinstance(line, EventLine):
             if not self._events:
                 self._enter(number, line)
+            _check_bounds(number, "type", line.type, MAX_NAME_BYTES)
+            _check_bounds(number, "idempotency key", line.idempotency_key, MAX_IDEMPOTENCY_KEY_BYTES)
             self._events.append((number, line))
-            self._bytes += len(line.payload)
+            self._bytes += size_of(line)
             if len(self._events) >= _EVENTS or self._bytes >= _BYTES:
                 await self._write_events()
             return
         if self._events:
             await self._write_events()
+        self._bytes += size_of(line)
         await self._take_other(number, line)
         if self._waiting >= _OTHERS or self._bytes >= _BYTES:
             await self._write()
@@ -145,6 +154,9 @@ class Filling:
     def _take_structure(self, number: int, line: StructureLine) -> None:
         if self._chain is not None or (self._structure or ("", "")) >= (line.kind, line.name):
             raise refused(number, "it does not stand in its order")
+        _check_bounds(number, "kind", line.kind, MAX_NAME_BYTES)
+        _check_bounds(number, "name", line.name, MAX_NAME_BYTES)
+        _check_bounds(number, "retention", line.keep, MAX_NAME_BYTES)
         self._structure = line.kind, line.name
         self._restored.structures.append(line.to_row())
         self._waiting += 1
@@ -184,21 +196,25 @@ class Filling:
         assert chain is not None  # noqa: S101 - entered
         match line:
             case EntityLine():
+                _check_bounds(number, "kind", line.kind, MAX_NAME_BYTES)
+                _check_bounds(number, "name", line.name, MAX_NAME_BYTES)
+                _check_bounds(number, "key", line.key or None, _LONGEST_KEY)
                 row = line.to_row()
                 restored.entities.append(row)
                 if len(chain.entities) < _ENTITIES:
                     chain.entities[row.id] = row
+                self._salts = 0
                 self.report.entities += 1
             case SaltLine():
                 restored.salts.append(line.to_row())
-                chain.retired.setdefault(line.entity, []).append(line.to_row())
+                self._salts += 1
+                if self._salts > _SALTS:
+                    raise refused(number, f"its entity has more than {_SALTS:,} salts that were set aside")
             case SealLine():
                 restored.seals.append((line.slot, line.to_row()))
-                chain.seal(line.to_row())
                 self.report.seals += 1
             case SnapshotLine():
                 restored.snapshots.append((line.entity, line.to_row()))
-                self._bytes += len(line.state)
                 self.report.snapshots += 1
         self._waiting += 1
 
@@ -234,6 +250,8 @@ class Filling:
         new: list[EventRow] = []
         there = 0
         for number, line in events:
+            while chain.needs_seals(number, line):
+                chain.add_seals(number, await self._database.seals(chain.slot, chain.seals_until, _SEALS))
             row = chain.check(number, line)
             if row[1] <= self._there.position:
                 there, before = there + 1, chain.head
@@ -258,6 +276,10 @@ class Filling:
                 unknown = sorted(wanted)
             for row in await self._database.entity_rows(unknown):
                 chain.entities[row.id] = row
+        redacted = sorted(id_ for id_ in wanted if id_ in chain.entities and chain.entities[id_].salted_from)
+        chain.retired = {}
+        for salt in await self._database.retired_salts(redacted) if redacted else []:
+            chain.retired.setdefault(salt.entity, []).append(salt)
 
     async def _compare(self, slot: int, behind: Head, rows: Sequence[EventRow]) -> None:
         """Check that an interrupted run wrote what this one would."""
@@ -285,6 +307,12 @@ def _key(line: _Row) -> tuple[int, ...]:
             return line.last, 0
         case SnapshotLine():
             return line.entity, line.sequence
+
+
+def _check_bounds(number: int, what: str, text: str | None, longest: int) -> None:
+    """Refuse what no program could have named, and what another database could not hold."""
+    if text is not None and (not 0 < len(text) <= longest or len(text.encode()) > longest or "\0" in text):
+        raise refused(number, f"its {what} is not of 1 to {longest} bytes without NUL")
 
 
 def _other(slot: int, position: int) -> ConfigurationError:

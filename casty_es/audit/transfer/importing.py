@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from casty_es.audit.lines import Line
+from casty_es.audit.lines import Line, size_of
 from casty_es.audit.transfer.exporting import opened_source
 from casty_es.audit.transfer.filling import Filling, first_line
 from casty_es.audit.transfer.jsonl import read_json_lines
@@ -26,6 +26,7 @@ from casty_es.journal.restoring import Restoring, restoring
 __all__ = ["copy_journal", "import_journal"]
 
 _LINES: Final = 2_000  # between two looks at the event loop
+_BYTES: Final = 16 * 1024 * 1024  # likewise; one line may be longer
 
 
 async def import_journal(
@@ -86,6 +87,7 @@ async def import_journal(
         while page := await asyncio.to_thread(_page, lines):
             for number, line in page:
                 await filling.take(number, line)
+            del page, line  # before the next ones are read
             if progress is not None:
                 progress(filling.report.records)
         await filling.end()
@@ -101,7 +103,13 @@ def _lines(source: Path) -> Iterator[tuple[int, Line]]:
 
 
 def _page(lines: Iterator[tuple[int, Line]]) -> list[tuple[int, Line]]:
-    return list(itertools.islice(lines, _LINES))
+    page, size = [], 0
+    for number, line in itertools.islice(lines, _LINES):
+        page.append((number, line))
+        size += size_of(line)
+        if size >= _BYTES:
+            break
+    return page
 
 
 async def copy_journal(

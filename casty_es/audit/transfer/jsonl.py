@@ -16,6 +16,7 @@ from typing import BinaryIO, Final, cast
 from casty_es.audit.lines import Line, decode_line, encode_lines
 from casty_es.audit.transfer.progress import sync_folder
 from casty_es.errors import InvalidValueError
+from casty_es.private_files import append_to, create_anew
 
 __all__ = ["JsonLinesWriter", "read_json_lines"]
 
@@ -45,7 +46,7 @@ class JsonLinesWriter:
     def open(self, size: int) -> None:
         """Begin behind so many bytes that are there; what stands behind them is cut off."""
         self._buffer, self._buffered, self._size = [], 0, size
-        with self._part.open("ab") as stream:
+        with append_to(self._part) if size else create_anew(self._part) as stream:
             stream.truncate(size)
 
     @property
@@ -76,7 +77,7 @@ class JsonLinesWriter:
         if chunk:
             if self._gzip:
                 chunk = gzip.compress(chunk, _LEVEL, mtime=0)
-            with self._part.open("ab") as stream:
+            with append_to(self._part) as stream:
                 stream.write(chunk)
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -29,6 +29,7 @@ from casty_es.audit.lines import (
 from casty_es.audit.transfer.progress import sync_folder
 from casty_es.errors import ConfigurationError, InvalidValueError
 from casty_es.journal.port import ENTITY_NUMBER_BITS
+from casty_es.private_files import create_anew, make_folder
 
 __all__ = ["ParquetWriter", "read_parquet"]
 
@@ -92,7 +93,7 @@ class ParquetWriter:
     def open(self, size: int) -> None:
         """Begin behind so many chunks that are there; the files of later ones are removed."""
         self._rows, self._bytes, self._size = [], 0, size
-        self._part.mkdir(exist_ok=True)
+        make_folder(self._part)
         for file in self._part.glob("*/*.parquet"):
             if not file.stem.isdecimal() or int(file.stem) >= size:
                 file.unlink()
@@ -137,10 +138,10 @@ class ParquetWriter:
         values = zip(*map(msgspec.structs.astuple, lines), strict=True)
         columns = [self._pa.array(column, type=field.type) for column, field in zip(values, schema, strict=True)]
         folder = self._part / table
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
         file = folder / f"{self._size:06}.parquet"
         rows = self._pa.Table.from_arrays(columns, schema=schema)
-        with file.open("wb") as stream:
+        with create_anew(file) as stream:
             self._parquet.write_table(rows, stream, compression="zstd")
             stream.flush()
             os.fsync(stream.fileno())

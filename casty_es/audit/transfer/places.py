@@ -59,6 +59,8 @@ class Place(msgspec.Struct, frozen=True):
         What was cut and set aside when the slot was begun, as a digest: if it changes, the slot is read again.
     retired : tuple[int, ...]
         Entities of the slot whose old salt is in the file.
+    events : int
+        How many events to ask for next: it is here so that whoever goes on divides them into the same chunks.
     slots : int
         How many slots were begun.
     digest : bytes
@@ -72,6 +74,7 @@ class Place(msgspec.Struct, frozen=True):
     after: tuple[int, int] = (0, 0)
     upkeep: str = ""
     retired: tuple[int, ...] = ()
+    events: int = 16
     slots: int = 0
     digest: bytes = bytes(32)
     records: int = 0

@@ -11,6 +11,7 @@ import msgspec
 from casty_es.audit.transfer.places import Cut, Filter, Place
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import Meta
+from casty_es.private_files import create_anew
 
 __all__ = ["Progress", "State", "Written", "sync_folder"]
 
@@ -80,7 +81,7 @@ class Progress:
     def save(self, state: State) -> None:
         """Write it, so that it is whole whatever happens."""
         new = self._file.with_name(self._file.name + ".new")
-        with new.open("wb") as stream:
+        with create_anew(new) as stream:
             stream.write(msgspec.json.encode(state))
             stream.flush()
             os.fsync(stream.fileno())

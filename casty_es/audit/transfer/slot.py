@@ -11,7 +11,7 @@ reads it can check every event with what came before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -29,6 +29,8 @@ from casty_es.replay import state_at
 __all__ = ["SlotReader"]
 
 _PAGE: Final = 2_000
+_PAGE_CHARACTERS: Final = 4 * 1024 * 1024
+_GROWTH: Final = 4
 _UPKEEP: Final = UNSALTED - {"lease.acquired"}
 
 
@@ -171,14 +173,16 @@ class SlotReader:
 
     async def _events(self, place: Place) -> AsyncGenerator[Page, None]:
         while place.after[0] < self._position:
-            limit = min(_PAGE, self._position - place.after[0])
+            limit = min(place.events, self._position - place.after[0])
             rows = await self._journal.rows(self._slot, after=place.after[0], limit=limit)
             if rows and rows[-1][1] > self._position:  # some before were cut
                 rows = [row for row in rows if row[1] <= self._position]
             if not rows:
                 return
             lines: list[Line] = [event_line(row) for row in rows if self._wanted is None or self._event_wanted(row)]
-            place = msgspec.structs.replace(place, after=(rows[-1][1], 0), records=place.records + len(lines))
+            place = msgspec.structs.replace(
+                place, after=(rows[-1][1], 0), records=place.records + len(lines), events=_next_page(place.events, rows)
+            )
             yield Page(lines, place)
 
     def _event_wanted(self, row: EventRow) -> bool:
@@ -191,7 +195,8 @@ class SlotReader:
         return (wanted.after is None or row[11] > wanted.after) and (wanted.until is None or row[11] <= wanted.until)
 
     async def _snapshots(self, place: Place) -> AsyncGenerator[Page, None]:
-        while rows := await self._journal.slot_snapshots(self._slot, after=place.after, limit=_PAGE):
+        # One by one: a state is as large as all that it is of.
+        while rows := await self._journal.slot_snapshots(self._slot, after=place.after, limit=1):
             await self._scan()
             lines: list[Line] = [
                 SnapshotLine.of(entity, row)
@@ -201,6 +206,12 @@ class SlotReader:
             after, snapshots = (rows[-1][0], rows[-1][1].sequence), place.snapshots + len(lines)
             place = msgspec.structs.replace(place, after=after, snapshots=snapshots)
             yield Page(lines, place)
+
+
+def _next_page(events: int, rows: Sequence[EventRow]) -> int:
+    """Return how many events to ask for next: as many as have a page's characters, if they are like the last ones."""
+    found = sum(len(row[7]) + len(row[8] or "") for row in rows)
+    return max(1, min(_PAGE, events * _GROWTH, len(rows) * _PAGE_CHARACTERS // max(found, 1)))
 
 
 def _next(place: Place, section: int) -> Place:

@@ -15,6 +15,7 @@ import msgspec
 from casty_es.audit.verify.findings import SlotResult
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
+from casty_es.private_files import create_anew
 
 __all__ = ["Progress"]
 
@@ -101,7 +102,7 @@ class Progress:
     def _save(self) -> None:
         if self._file is not None:
             new = self._file.with_name(self._file.name + ".new")
-            with new.open("wb") as stream:
+            with create_anew(new) as stream:
                 stream.write(msgspec.json.encode(self._state))
                 stream.flush()
                 os.fsync(stream.fileno())
