@@ -34,13 +34,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     credits : int
         How many requests with credit one connection may have open at a listener.
     max_open : int
-        How many requests without credit one connection may have open at a listener.
+        How many requests without credit one connection may have open at a listener; further ones are told to try again
+        later.
     max_waiting : int
         How many requests may wait at a dialer to be sent; further ones get an ``OverloadedError``.
     max_waiting_bytes : int
         How many bytes such requests may have together.
     max_unsent_bytes : int
-        A listener reads nothing more from a connection while more bytes of answers to it are unsent.
+        A listener takes no further request of a connection into work, and then reads nothing more from it, while it
+        holds so many bytes for it: of requests that are not answered, of answers that are being made or unsent.
     ping_seconds : float
         A connection on which nothing was heard for this long is asked for a sign of life.
     silence_seconds : float
@@ -67,7 +69,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     part_bytes: int = 1_048_576
     max_answer_bytes: int = 268_435_456
     credits: int = 1_024
-    max_open: int = 100_000
+    max_open: int = 20_000
     max_waiting: int = 100_000
     max_waiting_bytes: int = 268_435_456
     max_unsent_bytes: int = 16_777_216

@@ -56,6 +56,14 @@ class Service:
         self.seen: list[Request] = []
         self.held: list[tuple[Ask, Callable[[Answer], None]]] = []
 
+    def needs_credit(self, request: Request) -> bool:
+        """Say that only commands may wait for long."""
+        return not isinstance(request, Ask)
+
+    def weight(self, request: Request) -> int:
+        """Say how long the answer will be."""
+        return int(request.name) if isinstance(request, FindShards) and request.name.isdecimal() else 0
+
     def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
         """Do what the kind of the request says."""
         self.seen.append(request)
