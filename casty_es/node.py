@@ -238,6 +238,17 @@ class ClusteredActorSystem:
         """The journal's incarnation, which prefixes fencing tokens. It grows when a loss of records is accepted."""
         return 1 if self._node is None else self._node.membership.topology.incarnation
 
+    @property
+    def incidents(self) -> dict[str, int]:
+        """How often, since it started, somebody tried at this node's port what he may not; empty when nobody did.
+
+        By kind: ``refused`` (another secret, system or version), ``malformed`` (no WebSocket), ``silent`` (no handshake in
+        time), ``tls`` (no TLS, or no trusted certificate), ``crowd`` (more connections than there may be), ``frame``
+        (something that no process of casty_es sends, from one that knows the secret).
+        """
+        listener = self._running().listener
+        return {} if listener is None else dict(listener.incidents)
+
     async def wait_for(self, nodes: int, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - the public name
         """Wait until so many nodes are alive, this one included.
 

@@ -50,7 +50,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     handshake_seconds : float
         How long a connection may take until it is authenticated.
     max_unauthenticated : int
-        How many connections may be in their handshake at once at a listener; the oldest has to go for a further one.
+        How many connections may be in their handshake at once at a listener; for a further one the oldest has to go, of
+        the address that has most of them.
+    max_unauthenticated_per_address : int
+        How many of them may come from one address, or from one network of IPv6 (/64).
+    max_connections : int
+        How many authenticated connections a listener serves, and at most as many as half of the descriptors that the
+        process may open. A further one is refused; nobody has to go for it.
+    max_per_address : int
+        How many of them may come from one address or network.
     connect_seconds : float
         How long a dialer tries to reach an address.
     backoff_seconds, max_backoff_seconds : float
@@ -77,6 +85,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     silence_seconds: float = 2.5
     handshake_seconds: float = 2.0
     max_unauthenticated: int = 64
+    max_unauthenticated_per_address: int = 32
+    max_connections: int = 2_048
+    max_per_address: int = 512
     connect_seconds: float = 2.0
     backoff_seconds: float = 0.05
     max_backoff_seconds: float = 2.0

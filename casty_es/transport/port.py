@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
 from casty_es.transport.wire import Answer, Request
@@ -118,6 +118,11 @@ class Listener(Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """The host and port it listens at."""
+        ...
+
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """How often somebody tried what he may not, by kind (``incidents.py``)."""
         ...
 
     def serves(self, process_id: str) -> bool:

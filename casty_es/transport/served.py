@@ -14,7 +14,7 @@ import msgspec
 from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
-from casty_es.transport.handshake import Session
+from casty_es.transport.handshake import Greeting, Session
 from casty_es.transport.limits import Limits
 from casty_es.transport.port import Reply, Service
 from casty_es.transport.sealing import ForgedFrameError
@@ -72,6 +72,16 @@ class ServedConnection:
         self._unsent = 0
         self._flushing = False
         self._closed = False
+
+    @property
+    def peer(self) -> Greeting:
+        """Who is at the other end, as it said itself."""
+        return self._session.peer
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return self._channel.place
 
     def discard(self, reason: str) -> None:
         """End the connection at once; nothing that it brought and that was not handed on yet will be."""
