@@ -1,6 +1,6 @@
 """A node that is watched: ``python node.py URL [SPARE]``.
 
-It says where it is, and on each line of input its peak memory. With SPARE it can open so many more descriptors once it runs.
+It says where it is, and on each line of input its peak memory. With SPARE it can open so many more descriptors.
 Its map ``big`` has one key, whose value is about a megabyte long and was put many times.
 """
 
