@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import weakref
 from collections.abc import Callable
+from ipaddress import ip_address
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 from uuid import UUID, uuid4
 
 from casty_es.arguments import check_place, check_question, check_system
@@ -32,6 +34,8 @@ from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer, listen
 
 __all__ = ["ClusteredActorSystem", "NodeAddress"]
+
+_LOG: Final = logging.getLogger("casty_es.node")
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()
 
@@ -181,6 +185,13 @@ class ClusteredActorSystem:
             ) from error
         self.self_node = NodeAddress(*node.listener.address)
         host, port = self.self_node
+        if inward is None and not _is_loopback(host):
+            _LOG.warning(
+                "The node listens at %s:%d without TLS: what is said there can be read on the way, not changed. Give "
+                "ssl= (casty-es node: --tls-cert, --tls-key), or keep the network to those who may read it.",
+                host,
+                port,
+            )
         if isinstance(self._advertise, str):
             host = self._advertise
         elif self._advertise is not None:
@@ -237,6 +248,17 @@ class ClusteredActorSystem:
     def incarnation(self) -> int:
         """The journal's incarnation, which prefixes fencing tokens. It grows when a loss of records is accepted."""
         return 1 if self._node is None else self._node.membership.topology.incarnation
+
+    @property
+    def incidents(self) -> dict[str, int]:
+        """How often, since it started, somebody tried at this node's port what he may not; empty when nobody did.
+
+        By kind: ``refused`` (another secret, system or version), ``malformed`` (no WebSocket), ``silent`` (no handshake
+        in time), ``tls`` (no TLS, or no trusted certificate), ``crowd`` (more connections than there may be), ``frame``
+        (something that no process of casty_es sends, from one that knows the secret).
+        """
+        listener = self._running().listener
+        return {} if listener is None else dict(listener.incidents)
 
     async def wait_for(self, nodes: int, *, timeout: float = 60.0) -> None:  # noqa: ASYNC109 - the public name
         """Wait until so many nodes are alive, this one included.
@@ -343,6 +365,13 @@ class ClusteredActorSystem:
             self._state = "been inherited through fork(), and belongs to the parent process"
             node.abandon_after_fork()
             self.journal.abandon_after_fork()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return True  # no address of a network
 
 
 def _after_fork() -> None:

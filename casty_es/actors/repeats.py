@@ -24,7 +24,7 @@ from casty_es.domain.barrier import Arrive
 from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Upkeep
 from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.journal.port import EventJournal, RecordedEvent
-from casty_es.replay import read_event, read_events
+from casty_es.replay import events, read_event, read_events
 
 __all__ = ["cut_away", "look_before_acting", "look_up_key", "reply_from"]
 
@@ -105,12 +105,10 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
 
 async def _fate(journal: EventJournal, entity: Entity, pending: Pending, arrived: RecordedEvent) -> object:
     """Read on to where it was settled what a request waited for; ``WAITING`` when that is not written or not kept."""
-    fate, after = entity.kind.fate, arrived.sequence
-    while fate is not None and after is not None:
-        page = await journal.history(entity.id, after=after)
-        for event in page:
+    fate = entity.kind.fate
+    if fate is not None:
+        async for event in events(journal, entity.id, after=arrived.sequence or 0):
             reply = fate(pending.command, read_event(event))
             if reply is not None:
                 return reply
-        after = page[-1].sequence if page else None
     return WAITING

@@ -9,14 +9,29 @@ import logging
 import os
 import signal
 import sys
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from casty_es.cli.common import Json, dumps
 from casty_es.cli.reaching import opened
 from casty_es.cli.tables import iso_time
-from casty_es.cli.where import DEFAULT_URL, Host, Port, SessionUrl, Url, split_address
+from casty_es.cli.where import (
+    DEFAULT_URL,
+    Host,
+    Port,
+    Secret,
+    SecretFile,
+    SessionUrl,
+    TlsAuthority,
+    TlsCertificate,
+    TlsKey,
+    TlsRequire,
+    Url,
+    given_secret,
+    given_tls,
+    split_address,
+)
 from casty_es.journal.urls import shown
 from casty_es.node import ClusteredActorSystem
 
@@ -43,50 +58,54 @@ def node(
     name: Annotated[
         str, typer.Option("--name", envvar="CASTY_ES_SYSTEM", help="The system's name, the same for all nodes.")
     ] = "casty",
+    secret: Secret = None,
+    secret_file: SecretFile = None,
+    tls_ca: TlsAuthority = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_require_cert: TlsRequire = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log what it does to stderr.")] = False,
     json: Json = False,
 ) -> None:
     """Run a node until SIGTERM or SIGINT; then it finishes what it began, hands its slots over and ends.
 
-    Prints one line when it is ready. An SQLite file is made when there is none.
+    Prints one line when it is ready. An SQLite file is made when there is none. With --tls-cert and --tls-key it is
+    reached over TLS only; all nodes of a journal are, or none.
     """
     if verbose:
         _log_to_stderr(as_json=json)
     place: str | tuple[str, int] | None = advertise
     if advertise is not None and ":" in advertise:
         place = split_address(advertise)
-    asyncio.run(_serve(url, session_url, host, port, place, node_id, name, as_json=json))
+    outward, tls = given_tls(tls_ca, tls_cert, tls_key, require_certificate=tls_require_cert)
+    if outward is not None and tls is None:
+        raise typer.BadParameter("A node with TLS needs --tls-cert and --tls-key. Nothing was started.")
+    if tls_require_cert and tls_ca is None:
+        raise typer.BadParameter("--tls-require-cert needs --tls-ca, whose certificates count. Nothing was started.")
+    how: dict[str, Any] = {
+        "name": name,
+        "host": host,
+        "port": port,
+        "node_id": node_id,
+        "advertise": place,
+        "secret": given_secret(secret, secret_file),
+        "ssl": tls,
+        "session_url": session_url,
+    }
+    asyncio.run(_serve(url, how, as_json=json))
 
 
-async def _serve(
-    url: str,
-    session_url: str | None,
-    host: str,
-    port: int,
-    advertise: str | tuple[str, int] | None,
-    node_id: str | None,
-    name: str,
-    *,
-    as_json: bool,
-) -> None:
+async def _serve(url: str, how: dict[str, Any], *, as_json: bool) -> None:
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     for number in _LEAVE_ON:
         loop.add_signal_handler(number, told.set)
     journal = await opened(url, create=True)
-    system = ClusteredActorSystem(
-        journal=journal,
-        name=name,
-        host=host,
-        port=port,
-        node_id=node_id,
-        advertise=advertise,
-        session_url=session_url,
-    )
+    system = ClusteredActorSystem(journal=journal, **how)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(journal.close)
         await stack.enter_async_context(system)
-        address = _shown_address(system, advertise)
+        address = _shown_address(system, how["advertise"])
         ready = {"node_id": system.node_id, "address": address, "pid": os.getpid(), "journal": shown(url)}
         typer.echo(dumps(ready) if as_json else f"node {system.node_id} listens at {address}")
         sys.stdout.flush()  # whoever waits for the line reads it from a pipe

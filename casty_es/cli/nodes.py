@@ -14,7 +14,6 @@ from casty_es.cli.common import Json, dumps
 from casty_es.cli.reaching import living
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.where import Where, split_address, takes_where
-from casty_es.client import ClusterClient
 from casty_es.cluster.topology import Topology
 from casty_es.errors import PeerError
 from casty_es.journal.port import NodeRow, SlotRow
@@ -132,12 +131,12 @@ def _yes(true: bool) -> str:  # noqa: FBT001 - a word for it
 async def _look(where: Where) -> Cluster:
     if where.node is not None:
         assert where.secret is not None  # noqa: S101 - a node is not named without it
-        async with ClusterClient(contact_points=[where.node], system_name=where.system, secret=where.secret) as client:
+        async with where.client(where.node, where.secret) as client:
             topology = await client.topology()
         rows = [
             NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()
         ]
-        answered = await _dial_all(rows, where.system, where.secret)
+        answered = await _dial_all(rows, where, where.secret)
         return _cluster(rows, topology, answered)
     journal = SqlJournal(where.url)
     await journal.open()
@@ -145,7 +144,7 @@ async def _look(where: Where) -> Cluster:
         rows, written = await journal.nodes(), await journal.slot_rows()
         answered = {}
         if rows:
-            answered = await _dial_all(rows, where.system, where.secret or await journal.secret())
+            answered = await _dial_all(rows, where, where.secret or await journal.secret())
         if answered:
             return _cluster(rows, next(iter(answered.values())), answered)
         # Alive and unreachable from here, or gone: their lease sessions tell.
@@ -160,10 +159,10 @@ def _cluster(rows: list[NodeRow], topology: Topology, answered: dict[str, Topolo
     return Cluster(rows, sorted(written, key=lambda row: row.slot), set(topology.nodes), set(answered))
 
 
-async def _dial_all(rows: Iterable[NodeRow], system: str, secret: bytes) -> dict[str, Topology]:
+async def _dial_all(rows: Iterable[NodeRow], where: Where, secret: bytes) -> dict[str, Topology]:
     """Ask every node at once; give what those say that answer under their own name."""
     listed = [row for row in rows if row.address]
-    told = await asyncio.gather(*(_dial(row.address or "", system, secret) for row in listed))
+    told = await asyncio.gather(*(_dial(row.address or "", where, secret) for row in listed))
     # At the address of a dead node another one may listen: it knows itself there, and nobody of the old name.
     return {
         row.node_id: topology
@@ -172,11 +171,11 @@ async def _dial_all(rows: Iterable[NodeRow], system: str, secret: bytes) -> dict
     }
 
 
-async def _dial(address: str, system: str, secret: bytes) -> Topology | None:
+async def _dial(address: str, where: Where, secret: bytes) -> Topology | None:
     try:
         async with (
             asyncio.timeout(_ANSWER_SECONDS),
-            ClusterClient(contact_points=[split_address(address)], system_name=system, secret=secret) as client,
+            where.client(split_address(address), secret) as client,
         ):
             return await client.topology()
     except (PeerError, TimeoutError, typer.BadParameter):

@@ -19,7 +19,7 @@ from casty_es.assembly import lease_manager
 from casty_es.cli.where import Where, split_address
 from casty_es.client import ClusterClient
 from casty_es.config import Settings
-from casty_es.errors import PeerError, PeerRefusedError, SchemaError
+from casty_es.errors import ConfigurationError, PeerError, PeerRefusedError, SchemaError
 from casty_es.handles.distributed import Distributed
 from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
@@ -76,7 +76,7 @@ async def reached(where: Where, *, create: bool) -> AsyncIterator[Distributed]:
     """Give the structures."""
     if where.node is not None:
         assert where.secret is not None  # noqa: S101 - a node is not named without it
-        async with ClusterClient(contact_points=[where.node], system_name=where.system, secret=where.secret) as client:
+        async with where.client(where.node, where.secret) as client:
             yield client.distributed()
         return
     journal = await opened(where.url, create=create)
@@ -87,11 +87,17 @@ async def reached(where: Where, *, create: bool) -> AsyncIterator[Distributed]:
             await journal.close()  # it is the nodes' now, for as long as the command lasts
             yield client_or_none.distributed()
             return
+        if where.tls is not None and where.node_tls is None:
+            raise ConfigurationError(
+                "No node answers, and to be one for this command takes a certificate: give --tls-cert and --tls-key, "
+                "or start a node. Nothing was done."
+            )
         system = ClusteredActorSystem(
             journal=journal,
             name=where.system,
             node_id=f"{COMMAND_PREFIX}{uuid4()}",
             secret=where.secret,
+            ssl=where.node_tls,
             session_url=where.session_url,
         )
         await stack.enter_async_context(system)
@@ -125,8 +131,7 @@ async def _client(journal: SqlJournal, where: Where, stack: contextlib.AsyncExit
             for row in rows:
                 assert row.address is not None  # noqa: S101 - looked at above
                 try:
-                    contact = split_address(row.address)
-                    client = ClusterClient(contact_points=[contact], system_name=where.system, secret=secret)
+                    client = where.client(split_address(row.address), secret)
                     async with asyncio.timeout(_ANSWER_SECONDS):
                         return await stack.enter_async_context(client)
                 except PeerRefusedError as error:

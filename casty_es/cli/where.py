@@ -5,14 +5,36 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from pathlib import Path
+from ssl import SSLContext
 from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
+from casty_es.certificates import client_tls, node_tls
+from casty_es.client import ClusterClient
 from casty_es.journal.schema import URL_VARIABLE
 
-__all__ = ["DEFAULT_URL", "Host", "Port", "SessionUrl", "System", "Url", "Where", "split_address", "takes_where"]
+__all__ = [
+    "DEFAULT_URL",
+    "Host",
+    "Port",
+    "Secret",
+    "SecretFile",
+    "SessionUrl",
+    "System",
+    "TlsAuthority",
+    "TlsCertificate",
+    "TlsKey",
+    "TlsRequire",
+    "Url",
+    "Where",
+    "given_secret",
+    "given_tls",
+    "split_address",
+    "takes_where",
+]
 
 DEFAULT_URL: Final = "sqlite:///casty.db"
 
@@ -44,15 +66,43 @@ System = Annotated[
 _Node = Annotated[
     str | None,
     typer.Option(
-        "--node", envvar="CASTY_ES_NODE", help="HOST:PORT of a node to ask instead of the database; needs --secret."
+        "--node", envvar="CASTY_ES_NODE", help="HOST:PORT of a node to ask instead of the database; needs a secret."
     ),
 ]
-_Secret = Annotated[
+Secret = Annotated[
     str | None,
     typer.Option(
         "--secret",
         envvar="CASTY_ES_SECRET",
-        help="What `casty-es secret` prints. Others can see arguments, so rather set the variable.",
+        help="What `casty-es secret` prints. Others can see arguments, so rather set the variable or give a file.",
+    ),
+]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option("--secret-file", envvar="CASTY_ES_SECRET_FILE", help="A file with what `casty-es secret` prints."),
+]
+TlsAuthority = Annotated[
+    Path | None,
+    typer.Option(
+        "--tls-ca",
+        envvar="CASTY_ES_TLS_CA",
+        help="TLS: PEM file of the authorities that sign the cluster's certificates; the system's if none is given.",
+    ),
+]
+TlsCertificate = Annotated[
+    Path | None,
+    typer.Option("--tls-cert", envvar="CASTY_ES_TLS_CERT", help="TLS: PEM file of the certificate to show to others."),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option("--tls-key", envvar="CASTY_ES_TLS_KEY", help="TLS: PEM file of its key, without password."),
+]
+TlsRequire = Annotated[
+    bool,
+    typer.Option(
+        "--tls-require-cert",
+        envvar="CASTY_ES_TLS_REQUIRE_CERT",
+        help="TLS: serve only who shows a certificate of the authorities, too.",
     ),
 ]
 
@@ -72,6 +122,10 @@ class Where(msgspec.Struct, frozen=True):
         The system's name.
     session_url : str | None
         Where the leases are, when that is not the journal's URL.
+    tls : SSLContext | None
+        How nodes are dialled, when they use TLS.
+    node_tls : tuple[SSLContext, SSLContext] | None
+        How this command listens and dials when it has to be a node itself.
     """
 
     url: str = DEFAULT_URL
@@ -79,6 +133,12 @@ class Where(msgspec.Struct, frozen=True):
     secret: bytes | None = None
     system: str = "casty"
     session_url: str | None = None
+    tls: SSLContext | None = None
+    node_tls: tuple[SSLContext, SSLContext] | None = None
+
+    def client(self, contact: tuple[str, int], secret: bytes) -> ClusterClient:
+        """Return a client that dials as the user said."""
+        return ClusterClient(contact_points=[contact], system_name=self.system, secret=secret, ssl=self.tls)
 
 
 def takes_where(command: Callable[..., None]) -> Callable[..., None]:
@@ -115,21 +175,49 @@ def _where(
     url: Url = DEFAULT_URL,
     session_url: SessionUrl = None,
     node: _Node = None,
-    secret: _Secret = None,
+    secret: Secret = None,
+    secret_file: SecretFile = None,
     system: System = "casty",
+    tls_ca: TlsAuthority = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_require_cert: TlsRequire = False,
 ) -> Where:
-    if node is not None and secret is None:
+    known = given_secret(secret, secret_file)
+    if node is not None and known is None:
         raise typer.BadParameter(
             "--node needs the cluster's secret. Nothing was done. Run `casty-es secret` where the journal can be read, "
-            "and give what it prints as CASTY_ES_SECRET or with --secret."
+            "and give what it prints as CASTY_ES_SECRET, or in a file with --secret-file."
         )
-    return Where(
-        url,
-        None if node is None else split_address(node),
-        None if secret is None else _bytes(secret),
-        system,
-        session_url,
-    )
+    tls = given_tls(tls_ca, tls_cert, tls_key, require_certificate=tls_require_cert)
+    return Where(url, None if node is None else split_address(node), known, system, session_url, *tls)
+
+
+def given_secret(secret: str | None, file: Path | None) -> bytes | None:
+    """Return the secret that a user gave, as text or in a file."""
+    if secret is not None and file is not None:
+        raise typer.BadParameter("Give --secret or --secret-file, and not both. Nothing was done.")
+    if file is not None:
+        try:
+            secret = file.read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is not text"
+            raise typer.BadParameter(f"The file {str(file)!r} cannot be read: {why}. Nothing was done.") from None
+    return None if secret is None else _bytes(secret)
+
+
+def given_tls(
+    authority: Path | None, certificate: Path | None, key: Path | None, *, require_certificate: bool
+) -> tuple[SSLContext | None, tuple[SSLContext, SSLContext] | None]:
+    """Return what a user said of TLS, to dial with and to be a node with; the latter takes a certificate."""
+    if authority is None and certificate is None and key is None:
+        if require_certificate:
+            raise typer.BadParameter("--tls-require-cert needs --tls-cert, --tls-key and --tls-ca. Nothing was done.")
+        return None, None
+    outward = client_tls(authority, certificate, key)
+    if certificate is None or key is None:
+        return outward, None
+    return outward, node_tls(certificate, key, authority=authority, require_certificate=require_certificate)
 
 
 def _bytes(secret: str) -> bytes:

@@ -19,6 +19,7 @@ from casty_es.cluster.past import Past
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked
+from casty_es.domain.catalog import CATALOG
 from casty_es.errors import (
     CastyError,
     InvalidArgumentError,
@@ -30,7 +31,8 @@ from casty_es.errors import (
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
 from casty_es.processes import process_of
-from casty_es.replay import read_positions
+from casty_es.replay import PAGE_BYTES, read_positions
+from casty_es.transport.port import Reply
 from casty_es.transport.wire import (
     Answer,
     Answered,
@@ -56,6 +58,16 @@ from casty_es.transport.wire import (
 __all__ = ["NodeService"]
 
 _LOG: Final = logging.getLogger("casty_es.service")
+
+# What a gateway may have open without credit (``journey.py``): it may stand in line, or takes somebody out of one.
+_WITHOUT_CREDIT: Final = frozenset(
+    (kind.name, command.__name__)
+    for kind in CATALOG.values()
+    for command in kind.commands
+    if "request" in command.__struct_fields__
+)
+# A slot or a node in an answer, with its names; a Python object is longer than what it becomes.
+_ENTRY_BYTES: Final = 256
 
 # What is answered after something was looked up.
 _Later: TypeAlias = Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions
@@ -96,7 +108,23 @@ class NodeService:
         self._loop = asyncio.get_running_loop()
         self._errands = Errands()
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], process: str) -> None:
+    def needs_credit(self, request: Request) -> bool:
+        """Tell whether a request counts against what its connection may have open: all but what may stand in line."""
+        return not isinstance(request, Ask) or (request.kind, request.command) not in _WITHOUT_CREDIT
+
+    def weight(self, request: Request) -> int:
+        """Tell how many bytes the answer to a request may have about, or what it takes to make it."""
+        match request:
+            case ReadHistory() | ReadPast():  # a page that is read, and the answer that is made of it
+                return 2 * (PAGE_BYTES + self._settings.max_value_bytes)
+            case FindOutcome():
+                return self._settings.max_value_bytes
+            case Recall(slots=slots):
+                return _ENTRY_BYTES * len(slots)
+            case _:  # of what has a length, something for every slot
+                return _ENTRY_BYTES * self._meta.slots
+
+    def serve(self, request: Request, answer: Callable[[Reply], None], process: str) -> None:
         """Take a request of a process in; ``answer`` is called once, now or later."""
         match request:
             case Ask():
@@ -130,7 +158,7 @@ class NodeService:
                 assert_never(request)
         return work
 
-    def _ask(self, ask: Ask, answer: Callable[[Answer], None], process: str) -> None:
+    def _ask(self, ask: Ask, answer: Callable[[Reply], None], process: str) -> None:
         slot = self._owner.slots[self._checked(ask.slot)]
         pending = self._owner.submit(
             EntityName(ask.kind, ask.name, ask.key),
@@ -220,7 +248,7 @@ async def _finish(work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], 
 
 
 def _reply(
-    pending: Pending, timer: asyncio.TimerHandle, answer: Callable[[Answer], None], future: asyncio.Future[Any]
+    pending: Pending, timer: asyncio.TimerHandle, answer: Callable[[Reply], None], future: asyncio.Future[Any]
 ) -> None:
     timer.cancel()
     if future.cancelled():
@@ -228,9 +256,14 @@ def _reply(
         return
     error = future.exception()
     if error is None:
-        answer(Answered(encode_reply(future.result()), *_committed(pending.slot)))
+        # How far the log is committed is noted now: an answer that leaves late stands on no more than that.
+        answer(partial(_answered, future.result(), *_committed(pending.slot)))
     else:
         answer(_failure(error))
+
+
+def _answered(reply: object, position: int, hash_: bytes) -> Answered:
+    return Answered(encode_reply(reply), position, hash_)
 
 
 def _committed(slot: Slot | None) -> tuple[int, bytes]:

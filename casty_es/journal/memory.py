@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
+from itertools import accumulate
 from typing import cast
 
 import msgspec
@@ -262,9 +263,15 @@ class InMemoryJournal:
         page = await self.records(slot, after=after, limit=limit)
         return [cast("EventRow", msgspec.structs.astuple(record)) for record in page]
 
-    async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Give a page of an entity's events."""
-        return self._after(entity, after, limit)
+    async def history(
+        self, entity: int, *, after: int = 0, limit: int = 1_000, most_bytes: int | None = None
+    ) -> list[RecordedEvent]:
+        """Return a page of an entity's events."""
+        page = self._after(entity, after, limit)
+        if most_bytes is None:
+            return page
+        sizes = accumulate(len(event.payload.encode()) for event in page)
+        return page[: 1 + sum(size < most_bytes for size in sizes)]
 
     def _after(self, entity: int, sequence: int, limit: int) -> list[RecordedEvent]:
         stream = self._streams.get(entity, [])

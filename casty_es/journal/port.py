@@ -378,8 +378,14 @@ class EventJournal(Protocol):
         """Give what ``records`` gives, as plain rows, for whoever walks through all of a journal."""
         ...
 
-    async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Give a page of an entity's events after a sequence."""
+    async def history(
+        self, entity: int, *, after: int = 0, limit: int = 1_000, most_bytes: int | None = None
+    ) -> list[RecordedEvent]:
+        """Return a page of an entity's events after a sequence.
+
+        With ``most_bytes`` it ends with the event whose payload reaches them, so it may be shorter although more
+        follow; only an empty page is the end.
+        """
         ...
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:

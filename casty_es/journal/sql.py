@@ -283,9 +283,14 @@ class SqlJournal(ClosedSlots):
         [(position,)] = await self._opened().read(self._opened().statements.last_cut, entity)
         return position or 0
 
-    async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Give a page of an entity's events."""
-        return events_of(await self._opened().read(self._opened().statements.history, entity, after, limit))
+    async def history(
+        self, entity: int, *, after: int = 0, limit: int = 1_000, most_bytes: int | None = None
+    ) -> list[RecordedEvent]:
+        """Return a page of an entity's events."""
+        backend = self._opened()
+        if most_bytes is None:
+            return events_of(await backend.read(backend.statements.history, entity, after, limit))
+        return events_of(await backend.read(backend.statements.history_within, entity, after, limit, most_bytes))
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
         """Keep a snapshot of committed state."""

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.journal.history_sql import history_within
 from casty_es.journal.port import RecordedEvent
 
 __all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append", "sqlite_insert_entities", "sqlite_rows_beside"]
@@ -46,6 +47,7 @@ class Statements(msgspec.Struct, frozen=True):
     find: str  # slot, position, command ids
     records: str  # slot, position, limit
     history: str  # entity, sequence, limit
+    history_within: str  # entity, sequence, limit, bytes
     save_snapshot: str  # entity, sequence, state, version, recorded_at, hash
     record_structures: str  # kinds, names, shards, whether also those that have entities
     structures: str  # kinds, names
@@ -163,6 +165,7 @@ POSTGRES: Final = Statements(
         WHERE e.slot = $1 AND e.position > $2 AND e.command_id = ANY ($3::bytea[]) ORDER BY e.position""",
     records=f"SELECT {_EVENT} FROM casty_events e WHERE e.slot = $1 AND e.position > $2 ORDER BY e.position LIMIT $3",
     history=f"SELECT {_EVENT} FROM casty_events e WHERE e.entity = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3",
+    history_within=history_within(_EVENT, "octet_length(e.payload)", "$1", "$2", "$3::int", "$4::int"),
     save_snapshot="""
         INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
         SELECT e.entity, e.sequence, $3::text, $4::int, $5::bigint FROM casty_events e
@@ -257,6 +260,7 @@ SQLITE: Final = Statements(
         AND lower(hex(e.command_id)) IN (SELECT value FROM json_each(?3)) ORDER BY e.position""",
     records=f"SELECT {_EVENT} FROM casty_events e WHERE e.slot = ?1 AND e.position > ?2 ORDER BY e.position LIMIT ?3",
     history=f"SELECT {_EVENT} FROM casty_events e WHERE e.entity = ?1 AND e.sequence > ?2 ORDER BY e.sequence LIMIT ?3",
+    history_within=history_within(_EVENT, "length(CAST(e.payload AS BLOB))", "?1", "?2", "?3", "?4"),
     save_snapshot="""
         INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
         SELECT e.entity, e.sequence, ?3, ?4, ?5 FROM casty_events e

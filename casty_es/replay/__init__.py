@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
 from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
-from casty_es.replay.history import events, sequence_at_position, sequence_at_time, sequence_stamped
+from casty_es.replay.history import PAGE_BYTES, events, sequence_at_position, sequence_at_time, sequence_stamped
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.placing import fitting_shards
 from casty_es.replay.reading import place_of, placed, read_event, read_events, unfoldable
 from casty_es.replay.state import base_at, committed_state, state_at
 
 __all__ = [
+    "PAGE_BYTES",
     "HistoryPage",
     "LeaseHolders",
     "Positions",

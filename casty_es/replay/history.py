@@ -13,9 +13,10 @@ from casty_es.errors import ArchivedError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay.ahead import refuse_ahead
 
-__all__ = ["archived", "events", "sequence_at_position", "sequence_at_time", "sequence_stamped"]
+__all__ = ["PAGE_BYTES", "archived", "events", "sequence_at_position", "sequence_at_time", "sequence_stamped"]
 
 _PAGE_EVENTS: Final = 1_000
+PAGE_BYTES: Final = 4_194_304
 
 
 async def events(
@@ -34,9 +35,8 @@ async def events(
     """
     left = limit
     while left is None or left > 0:
-        page = await journal.history(
-            entity, after=after, limit=_PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
-        )
+        limit = _PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
+        page = await journal.history(entity, after=after, limit=limit, most_bytes=PAGE_BYTES)
         for event in page:
             after = event.sequence or after
             if until is not None and after > until:

@@ -12,7 +12,7 @@ from casty_es.replay.history import archived, sequence_stamped
 __all__ = ["HistoryPage", "LeaseHolders", "history_page"]
 
 _PAGE_EVENTS: Final = 200
-_PAGE_BYTES: Final = 1_048_576  # of payloads; one event may be as long as a value may be
+_PAGE_BYTES: Final = 1_048_576  # of payloads; the last event goes beyond it, by as much as a value may be long
 
 
 class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=23):
@@ -79,21 +79,14 @@ async def history_page(
         return HistoryPage()
     if after_time is not None:
         after = max(after, await sequence_stamped(journal, stored.id, after_time))
-    records = await journal.history(stored.id, after=after, limit=min(limit, _PAGE_EVENTS))
+    records = await journal.history(stored.id, after=after, limit=min(limit, _PAGE_EVENTS), most_bytes=_PAGE_BYTES)
     if after and records and records[0].sequence != after + 1:
         raise archived((records[0].sequence or 1) - 1)
-    fitting, size = 0, 0
-    for record in records:
-        size += len(record.payload)
-        if fitting and size > _PAGE_BYTES:
-            break
-        fitting += 1
-    kept = tuple(records[:fitting])
     holders = LeaseHolders(journal)
     nodes: dict[int, str] = {}
-    for record in kept:
+    for record in records:
         if record.epoch not in nodes:
             node = await holders.node(record.slot, record.epoch)
             if node is not None:
                 nodes[record.epoch] = node
-    return HistoryPage(kept, nodes)
+    return HistoryPage(tuple(records), nodes)

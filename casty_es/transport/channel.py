@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final, cast
 
 from websockets.client import ClientProtocol
@@ -18,6 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from casty_es.forking import let_go_of_transport
+from casty_es.transport.incidents import Incident, Incidents
 from casty_es.transport.limits import Limits
 from casty_es.transport.pulse import Pulse, Verdict
 from casty_es.transport.receiver import Greeter, Receiver
@@ -65,6 +67,12 @@ class Channel(asyncio.Protocol):
         Whether the transport takes more.
     peer : str
         The address of the other end, for messages.
+    place : str
+        Where the other end is, without its port: its address, or its network of IPv6.
+    heard : bool
+        Whether a byte has come.
+    incidents : Incidents | None
+        Who is told when the other end does what it may not.
     """
 
     def __init__(self, protocol: ClientProtocol | ServerProtocol, limits: Limits) -> None:
@@ -86,6 +94,9 @@ class Channel(asyncio.Protocol):
         self.securing = False
         self.writing = False
         self.peer = "unknown"
+        self.place = ""
+        self.heard = False
+        self.incidents: Incidents | None = None
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
     def greet(self, greeter: Greeter) -> None:
@@ -105,7 +116,8 @@ class Channel(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport and, as a dialer, ask for a WebSocket."""
         self._adopt(transport)
-        self.peer = _address(transport.get_extra_info("peername"))
+        peername = transport.get_extra_info("peername")
+        self.peer, self.place = _address(peername), _place(peername)
         self.writing = True
         if isinstance(self._protocol, ClientProtocol):
             self._protocol.send_request(self._protocol.connect())
@@ -128,6 +140,7 @@ class Channel(asyncio.Protocol):
         if self._pulse is not None:
             self._pulse.heard(self._loop.time())
         if not self.authenticated:
+            self.heard = True
             self._early_bytes += len(data)
             if self._early_bytes > MAX_UNAUTHENTICATED_BYTES:
                 self.abort(f"sent more than {MAX_UNAUTHENTICATED_BYTES} bytes before it was authenticated")
@@ -221,7 +234,9 @@ class Channel(asyncio.Protocol):
         """End the connection because of what the peer did, and tell both the peer and whoever reads the log."""
         if self._reason is None:
             # Before that, whoever does the handshake tells.
-            if self.authenticated:
+            if self.authenticated and self.incidents is not None:
+                self.incidents.note(Incident.FRAME, f"closing the connection with {self.peer}: it {reason}", error)
+            elif self.authenticated:
                 logger.warning("closing the connection with %s: it %s", self.peer, reason, exc_info=error)
             self.close(reason, POLICY_VIOLATION)
 
@@ -292,6 +307,19 @@ def _address(peername: object) -> str:
     if isinstance(peername, tuple):
         return f"{peername[0]}:{peername[1]}"
     return str(peername or "unknown")
+
+
+def _place(peername: object) -> str:
+    if not isinstance(peername, tuple):
+        return ""
+    try:
+        address = ip_address(peername[0])
+    except ValueError:
+        return str(peername[0])
+    if isinstance(address, IPv4Address):
+        return str(address)
+    # Whoever has one address of IPv6 has all of its network.
+    return str(address.ipv4_mapped or ip_network((int(address), 64), strict=False))
 
 
 def _shortened(reason: str) -> str:

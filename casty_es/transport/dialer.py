@@ -154,7 +154,9 @@ class BaseDialer(ABC):
             what = "cannot be reached" if channel is None else "does not finish the handshake"
             raise PeerLostError(f"{address} {what} in time. Nothing was sent.", sent=False) from error
         except OSError as error:
-            raise PeerLostError(f"{address} cannot be reached: {error}. Nothing was sent.", sent=False) from error
+            raise PeerLostError(
+                f"{address} cannot be reached: {str(error) or repr(error)}. Nothing was sent.", sent=False
+            ) from error
         finally:
             if ready.done() and not ready.cancelled():
                 ready.exception()

@@ -34,13 +34,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     credits : int
         How many requests with credit one connection may have open at a listener.
     max_open : int
-        How many requests without credit one connection may have open at a listener.
+        How many requests without credit one connection may have open at a listener; further ones are told to try again
+        later.
     max_waiting : int
         How many requests may wait at a dialer to be sent; further ones get an ``OverloadedError``.
     max_waiting_bytes : int
         How many bytes such requests may have together.
     max_unsent_bytes : int
-        A listener reads nothing more from a connection while more bytes of answers to it are unsent.
+        A listener takes no further request of a connection into work, and then reads nothing more from it, while it
+        holds so many bytes for it: of requests that are not answered, of answers that are being made or unsent.
     ping_seconds : float
         A connection on which nothing was heard for this long is asked for a sign of life.
     silence_seconds : float
@@ -48,7 +50,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     handshake_seconds : float
         How long a connection may take until it is authenticated.
     max_unauthenticated : int
-        How many connections may be in their handshake at once at a listener; the oldest has to go for a further one.
+        How many connections may be in their handshake at once at a listener; for a further one the oldest has to go, of
+        the address that has most of them.
+    max_unauthenticated_per_address : int
+        How many of them may come from one address, or from one network of IPv6 (/64).
+    max_connections : int
+        How many authenticated connections a listener serves, and at most as many as half of the descriptors that the
+        process may open. A further one is refused; nobody has to go for it.
+    max_per_address : int
+        How many of them may come from one address or network.
     connect_seconds : float
         How long a dialer tries to reach an address.
     backoff_seconds, max_backoff_seconds : float
@@ -67,7 +77,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     part_bytes: int = 1_048_576
     max_answer_bytes: int = 268_435_456
     credits: int = 1_024
-    max_open: int = 100_000
+    max_open: int = 20_000
     max_waiting: int = 100_000
     max_waiting_bytes: int = 268_435_456
     max_unsent_bytes: int = 16_777_216
@@ -75,6 +85,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     silence_seconds: float = 2.5
     handshake_seconds: float = 2.0
     max_unauthenticated: int = 64
+    max_unauthenticated_per_address: int = 32
+    max_connections: int = 2_048
+    max_per_address: int = 512
     connect_seconds: float = 2.0
     backoff_seconds: float = 0.05
     max_backoff_seconds: float = 2.0

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Final
 
 from casty_es.errors import ConfigurationError, PeerRefusedError
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, server_protocol
 from casty_es.transport.handshake import ListenerHandshake, RefusingError, Session
 from casty_es.transport.identity import Identity
+from casty_es.transport.incidents import Incident, Incidents
 from casty_es.transport.limits import Limits
 from casty_es.transport.port import Service
 from casty_es.transport.served import ServedConnection
@@ -47,7 +49,8 @@ class Reception:
         self._strangers: dict[_Stranger, None] = {}
         self._served: dict[str, ServedConnection] = {}
         self._channels: set[Channel] = set()
-        self._closed = False
+        self.closed = False
+        self.incidents = Incidents()
 
     @property
     def connections(self) -> int:
@@ -61,6 +64,7 @@ class Reception:
     def accept(self) -> Channel:
         """Make the channel of a new connection."""
         channel = Channel(server_protocol(self.limits), self.limits)
+        channel.incidents = self.incidents
         channel.greet(_Stranger(self, channel, ListenerHandshake(self._identity, self._secret, self.limits)))
         return channel
 
@@ -71,28 +75,54 @@ class Reception:
 
     async def close(self) -> None:
         """Close every connection, and wait until they are gone."""
-        self._closed = True
+        self.closed = True
         for stranger in list(self._strangers):
             stranger.refuse("came while the node closes")
         for served in list(self._served.values()):
             served.finish("is closing")
         while self._channels:
             await asyncio.wait([channel.gone for channel in self._channels])
+        self.incidents.close()
 
     def meet(self, stranger: _Stranger, channel: Channel) -> None:
-        """Let a connection begin its handshake; the oldest stranger goes if there are too many."""
+        """Let a connection begin its handshake; an older stranger goes if there are too many."""
         self._channels.add(channel)
         channel.gone.add_done_callback(lambda _: self._channels.discard(channel))
-        if self._closed:
+        if self.closed:
             stranger.refuse("came while the node closes")
             return
         self._strangers[stranger] = None
-        if len(self._strangers) > self.limits.max_unauthenticated:
-            next(iter(self._strangers)).refuse("was the oldest of too many connections that were not authenticated")
+        crowded = self._crowded(stranger.place)
+        if crowded is not None:
+            oldest = next(one for one in self._strangers if one.place == crowded)
+            oldest.refuse("was the oldest of too many connections that were not authenticated", Incident.CROWD)
+
+    def _crowded(self, place: str) -> str | None:
+        """Tell from where a stranger has to go, now that one has come from this place."""
+        places = Counter(one.place for one in self._strangers)
+        if places[place] > self.limits.max_unauthenticated_per_address:
+            return place
+        # Whoever sends many pushes out his own, and not those who come from elsewhere.
+        return max(places, key=places.__getitem__) if len(self._strangers) > self.limits.max_unauthenticated else None
 
     def forget(self, stranger: _Stranger) -> None:
         """Count a connection out that is authenticated or gone."""
         self._strangers.pop(stranger, None)
+
+    def objection(self, channel: Channel, session: Session) -> str | None:
+        """Tell why an authenticated connection is not served: for others, which are, there would be less room."""
+        peer = session.peer
+        old = self._served.get(peer.process_id)
+        if old is not None:
+            if (old.peer.role, old.peer.node_id) == (peer.role, peer.node_id):
+                return None
+            return "says that it is a process that is connected under another name"
+        limits = self.limits
+        if len(self._served) >= limits.max_connections:
+            return f"is not served: {limits.max_connections} connections are, and there is no room for more"
+        if sum(one.place == channel.place for one in self._served.values()) >= limits.max_per_address:
+            return f"is not served: {limits.max_per_address} connections from its address are, and no more may be"
+        return None
 
     def welcome(self, channel: Channel, session: Session) -> None:
         """Serve an authenticated connection, the only one of its process from now on."""
@@ -120,11 +150,20 @@ class _Stranger:
         self._channel = channel
         self._handshake = handshake
         self._timer: asyncio.TimerHandle | None = None
+        self._incident: Incident | None = None
+
+    @property
+    def place(self) -> str:
+        """Where it comes from."""
+        return self._channel.place
 
     def connected(self) -> None:
         """The clock of the handshake starts."""
         self._timer = asyncio.get_running_loop().call_later(
-            self._reception.limits.handshake_seconds, self.refuse, "did not finish its handshake in time"
+            self._reception.limits.handshake_seconds,
+            self.refuse,
+            "did not finish its handshake in time",
+            Incident.SILENT,
         )
         self._reception.meet(self, self._channel)
 
@@ -138,7 +177,11 @@ class _Stranger:
         except PeerRefusedError as error:
             if isinstance(error, RefusingError):
                 self._channel.send(error.refusal)
-            self.refuse(f"failed its handshake: {error}")
+            self.refuse(f"failed its handshake: {error}", Incident.REFUSED)
+            return
+        objection = None if session is None else self._reception.objection(self._channel, session)
+        if objection is not None:
+            self.refuse(objection, Incident.CROWD)
             return
         self._channel.send(answer)
         if session is not None:
@@ -149,12 +192,18 @@ class _Stranger:
         """Nothing is kept back during a handshake."""
 
     def lost(self, reason: str) -> None:
-        """Tell whoever looks after this node that somebody could not connect."""
+        """Tell whoever looks after this node that somebody could not connect, and not that somebody only knocked."""
         self._leave()
-        logger.warning("the connection from %s was not accepted: it %s", self._channel.peer, reason)
+        text = f"the connection from {self._channel.peer} was not accepted: it {reason}"
+        if self._incident is None and (self._reception.closed or not self._channel.heard):
+            logger.debug("%s", text)  # as load balancers do, to see whether the port is open
+        else:
+            tls = self._channel.securing
+            self._reception.incidents.note(self._incident or (Incident.TLS if tls else Incident.MALFORMED), text)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, incident: Incident | None = None) -> None:
         """Close the connection."""
+        self._incident = incident
         self._channel.close(reason, POLICY_VIOLATION)
 
     def _leave(self) -> None:

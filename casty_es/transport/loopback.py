@@ -118,6 +118,11 @@ class LoopbackListener:
         """How many authenticated connections it serves."""
         return self.reception.connections
 
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """How often somebody tried what he may not, by kind."""
+        return self.reception.incidents.counts
+
     def serves(self, process_id: str) -> bool:
         """Tell whether a process has a connection."""
         return self.reception.serves(process_id)

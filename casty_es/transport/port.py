@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 from casty_es.transport.wire import Answer, Request
 
-__all__ = ["Dialer", "Link", "Listener", "Service"]
+__all__ = ["Dialer", "Link", "Listener", "Reply", "Service"]
+
+Reply: TypeAlias = Answer | Callable[[], Answer]
+"""What a request is answered with. A function makes the answer as late as there is room for it: once."""
 
 
 class Link(Protocol):
@@ -91,7 +94,15 @@ class Dialer(Protocol):
 class Service(Protocol):
     """The node behind a listener."""
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], process: str) -> None:
+    def needs_credit(self, request: Request) -> bool:
+        """Tell whether a request counts against the number that its connection may have open."""
+        ...
+
+    def weight(self, request: Request) -> int:
+        """Tell how many bytes the answer to a request may have about, or what it takes to make it."""
+        ...
+
+    def serve(self, request: Request, answer: Callable[[Reply], None], process: str) -> None:
         """Take a request in at once, without waiting; ``answer`` is called once, now or later.
 
         ``process`` is what the authenticated process at the other end is called (``processes.py``).
@@ -107,6 +118,11 @@ class Listener(Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """The host and port it listens at."""
+        ...
+
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """How often somebody tried what he may not, by kind (``incidents.py``)."""
         ...
 
     def serves(self, process_id: str) -> bool:

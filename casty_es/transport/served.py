@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -13,11 +14,11 @@ import msgspec
 from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
-from casty_es.transport.handshake import Session
+from casty_es.transport.handshake import Greeting, Session
 from casty_es.transport.limits import Limits
-from casty_es.transport.port import Service
+from casty_es.transport.port import Reply, Service
 from casty_es.transport.sealing import ForgedFrameError
-from casty_es.transport.wire import Answer, Failed
+from casty_es.transport.wire import Answer, Ask, Failed, Request
 
 __all__ = ["ServedConnection"]
 
@@ -43,6 +44,9 @@ class ServedConnection:
 
     Answers go into an outbox that leaves as one frame at the next turn of the event loop, or as soon as the transport
     takes more. Long ones take turns, part by part.
+
+    What is held for the peer is bounded before it is there (``Limits.max_unsent_bytes``): beyond it, requests wait in a
+    queue before they are served, and answers are not made yet that can be made later.
     """
 
     def __init__(self, channel: Channel, session: Session, service: Service, limits: Limits) -> None:
@@ -56,7 +60,11 @@ class ServedConnection:
         self._batch_bytes = min(limits.batch_bytes, max_message)
         self._part_bytes = min(limits.part_bytes, max_message - PART_OVERHEAD)
         self._max_answer_bytes = min(limits.max_answer_bytes, session.peer.bound)
-        self._open: set[int] = set()
+        self._most_bytes = limits.max_unsent_bytes
+        self._queue: deque[tuple[int, Request]] = deque()  # what is not served yet
+        self._open: dict[int, int] = {}  # the requests that are not answered, and the bytes that each is counted with
+        self._awaited = 0  # these bytes together
+        self._late: deque[tuple[int, Callable[[], Answer]]] = deque()  # what is answered when there is room
         self._credited = 0
         self._last = 0
         self._outbox: deque[bytes] = deque()
@@ -64,6 +72,16 @@ class ServedConnection:
         self._unsent = 0
         self._flushing = False
         self._closed = False
+
+    @property
+    def peer(self) -> Greeting:
+        """Who is at the other end, as it said itself."""
+        return self._session.peer
+
+    @property
+    def place(self) -> str:
+        """Where it is."""
+        return self._channel.place
 
     def discard(self, reason: str) -> None:
         """End the connection at once; nothing that it brought and that was not handed on yet will be."""
@@ -83,11 +101,15 @@ class ServedConnection:
             for number, request in decode_requests(self._session.opener.open(message)):
                 if self._closed:
                     return
-                problem = self._admit(number)
+                problem = self._admit(number, request)
                 if problem is not None:
                     self._channel.violated(problem)
                     return
-                self._service.serve(request, partial(self._answer, number), self._process)
+                if self._queue or self._awaited + self._unsent > self._most_bytes:
+                    self._queue.append((number, request))
+                    self._channel.pause_reading()
+                else:
+                    self._serve(number, request)
         except ForgedFrameError:
             self._channel.violated("sent a frame whose code does not fit")
         except msgspec.MsgspecError as error:
@@ -102,33 +124,56 @@ class ServedConnection:
     def lost(self, reason: str) -> None:
         """Drop what is left; the dialer knows that it is unanswered."""
         self._closed = True
-        self._outbox.clear()
-        self._long.clear()
+        for left in (self._queue, self._late, self._outbox, self._long):
+            left.clear()
         logger.debug("the connection from %s %s", self._channel.peer, reason)
 
     # Inside.
 
-    def _admit(self, number: int) -> str | None:
-        """Count a request in; give what is wrong with it."""
+    def _admit(self, number: int, request: Request) -> str | None:
+        """Count a request in; tell what is wrong with it."""
         if number <= self._last:
             return f"sent request {number} after request {self._last}"
         self._last = number
-        self._open.add(number)
         if number & CREDIT:
             self._credited += 1
             if self._credited > self._limits.credits:
                 return f"has more than {self._limits.credits} requests with credit open"
-        elif len(self._open) - self._credited > self._limits.max_open:
-            return f"has more than {self._limits.max_open} requests without credit open"
+        elif self._service.needs_credit(request):
+            return f"sent a {type(request).__name__} without the credit that it needs"
         return None
 
-    def _answer(self, number: int, answer: Answer) -> None:
+    def _serve(self, number: int, request: Request) -> None:
+        """Hand a request to the service."""
+        weight = 0
+        if not number & CREDIT:  # it may stay for long, and is bounded by number
+            if len(self._open) - self._credited >= self._limits.max_open:
+                text = f"{self._limits.max_open} requests of this process wait here already. This one was not taken."
+                self._send(number, Failed("OverloadedError", f"{text} Try again later."))
+                return
+        elif type(request) is Ask:
+            weight = len(request.body)
+        else:
+            weight = self._service.weight(request)
+        self._open[number] = weight
+        self._awaited += weight
+        self._service.serve(request, partial(self._answer, number), self._process)
+
+    def _answer(self, number: int, answer: Reply) -> None:
         if self._closed:
             return
         try:
-            self._open.remove(number)
+            self._awaited -= self._open.pop(number)
         except KeyError:
             raise RuntimeError(f"The request {number} was answered before. The second answer was not sent.") from None
+        if not callable(answer):
+            self._send(number, answer)
+        elif self._late or self._unsent > self._most_bytes:
+            self._late.append((number, answer))
+        else:
+            self._send(number, answer())
+
+    def _send(self, number: int, answer: Answer) -> None:
         self._credited -= number & CREDIT
         message = encode((number, answer))
         if len(message) > self._part_bytes:
@@ -139,8 +184,6 @@ class ServedConnection:
         if not self._flushing and self._channel.writing:
             self._flushing = True
             self._loop.call_soon(self._flush)
-        if self._unsent > self._limits.max_unsent_bytes:
-            self._channel.pause_reading()
 
     def _cut(self, number: int, data: bytes) -> bytes:
         """Queue a long answer, or give the refusal of one that the dialer would not put together."""
@@ -167,8 +210,21 @@ class ServedConnection:
                 channel.send(self._session.sealer.seal(join(messages, len(messages))))
             if self._long:
                 channel.send(self._session.sealer.seal(join([self._next_part()], 1)))
-        if self._unsent <= self._limits.max_unsent_bytes // 2:
-            channel.resume_reading()
+            while self._late and self._unsent <= self._most_bytes // 2:
+                number, make = self._late.popleft()
+                self._send(number, make())
+        if self._queue:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Serve what waits for room; read again when nothing does."""
+        try:
+            while self._queue and self._awaited + self._unsent <= self._most_bytes // 2 and not self._closed:
+                self._serve(*self._queue.popleft())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it ends this connection and is reported
+            self._channel.violated(f"sent a request that cannot be served: {error!r}", error)
+        if not self._queue:
+            self._channel.resume_reading()
 
     def _next_part(self) -> bytes:
         long = self._long.popleft()

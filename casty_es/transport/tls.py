@@ -45,6 +45,7 @@ class Doors:
                 ssl_shutdown_timeout=self._limits.close_seconds,
             )
         except OSError as error:  # ssl.SSLError and TimeoutError are such
+            channel.heard = not isinstance(error, ConnectionError)  # one that only left may have said nothing
             channel.abort(f"failed its TLS handshake: {error!r}")
             channel.connection_lost(error)
             return

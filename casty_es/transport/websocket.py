@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Mapping
 from ssl import SSLContext
 from typing import cast
+
+import msgspec
 
 from casty_es.forking import let_go
 from casty_es.transport.channel import Channel
@@ -37,6 +40,11 @@ class WebSocketListener:
     def connections(self) -> int:
         """How many authenticated connections it serves."""
         return self._reception.connections
+
+    @property
+    def incidents(self) -> Mapping[str, int]:
+        """How often somebody tried what he may not, by kind."""
+        return self._reception.incidents.counts
 
     def serves(self, process_id: str) -> bool:
         """Tell whether a process has a connection."""
@@ -91,12 +99,20 @@ async def listen(
     ConfigurationError
         The secret is empty.
     """
-    limits = limits or Limits()
+    limits = _fitting(limits or Limits())
     reception = Reception(service, identity, secret, limits)
     doors = None if ssl is None else Doors(reception.accept, ssl, limits)
     accept: Callable[[], asyncio.Protocol] = reception.accept if doors is None else doors.open
     server = await asyncio.get_running_loop().create_server(accept, host, port)
     return WebSocketListener(server, reception, doors)
+
+
+def _fitting(limits: Limits) -> Limits:
+    """Return the limits with no more connections than leave descriptors for everything else that this process does."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return limits
+    return msgspec.structs.replace(limits, max_connections=max(1, min(limits.max_connections, allowed // 2)))
 
 
 class WebSocketDialer(BaseDialer):

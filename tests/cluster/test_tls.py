@@ -48,3 +48,26 @@ async def test_a_client_without_tls_is_turned_away(
             async with client:
                 pass
         assert await node.distributed().counter("hits").increment() == 1
+
+
+@pytest.mark.parametrize(
+    ("host", "with_tls", "warned"),
+    [("0.0.0.0", False, 1), ("0.0.0.0", True, 0), ("127.0.0.1", False, 0)],  # noqa: S104 - on purpose
+)
+async def test_a_node_beyond_loopback_without_tls_says_so_once(
+    sqlite_journal_url: str,
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext],
+    caplog: pytest.LogCaptureFixture,
+    host: str,
+    *,
+    with_tls: bool,
+    warned: int,
+) -> None:
+    """Given where a node listens, when it starts, then it warns if others could read on the way, and only then."""
+    journal = SqlJournal(sqlite_journal_url)
+    async with ClusteredActorSystem(
+        journal=journal, host=host, advertise="127.0.0.1", ssl=contexts if with_tls else None
+    ) as node:
+        assert await node.distributed().counter("hits").increment() == 1
+        assert node.incidents == {}
+    assert sum("without TLS" in record.getMessage() for record in caplog.records) == warned

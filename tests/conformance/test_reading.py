@@ -99,6 +99,27 @@ async def test_history_in_pages(journal: EventJournal) -> None:
     assert [[event.payload for event in page] for page in pages] == [['"2.1"', '"2.2"', '"2.3"'], ['"2.4"'], []]
 
 
+@pytest.mark.parametrize(
+    ("most", "sizes"),
+    [(1, [100, 7_000, 7_000, 100, 5]), (7_101, [14_100, 105]), (7_099, [7_100, 7_100, 5]), (10**9, [14_205])],
+)
+async def test_history_within_bytes(journal: EventJournal, most: int, sizes: list[int]) -> None:
+    """Given long events, when read in pages of so many bytes, then a page ends with the event that reaches them."""
+    owner = Owner(3).lease()
+    for sequence, size in enumerate((100, 7_000, 7_000, 100, 5), 1):
+        owner.event(1, sequence, '"' + "ä" * ((size - 2) // 2) + "a" * (size % 2) + '"')
+        owner.event(2, sequence)
+    await journal.append(owner.batch())
+
+    pages, after = [], 0
+    while page := await journal.history(entity_id(3, 1), after=after, most_bytes=most):
+        pages.append(sum(len(event.payload.encode()) for event in page))
+        after = page[-1].sequence or 0
+    assert pages == sizes
+    assert len(await journal.history(entity_id(3, 1), after=1, limit=2, most_bytes=10**9)) == 2
+    assert await journal.history(entity_id(3, 9), most_bytes=10**9) == []
+
+
 async def test_find_by_command(journal: EventJournal) -> None:
     """Given events of several commands, when some are looked for after a position, then just theirs come, in order."""
     owner = Owner(3).lease()  # position 1

@@ -7,11 +7,19 @@ import sys
 from collections.abc import Callable
 
 from casty_es.transport.websocket import Identity, listen
-from casty_es.transport.wire import Answer, Locate, Located, Request
+from casty_es.transport.wire import Answer, Ask, Locate, Located, Request
 
 
 class Locating:
     """Answers ``Locate``, and holds everything else for ever."""
+
+    def needs_credit(self, request: Request) -> bool:
+        """Say that only commands may wait for long."""
+        return not isinstance(request, Ask)
+
+    def weight(self, _request: Request) -> int:
+        """Say that every answer is short."""
+        return 0
 
     def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
         """Answer what can be answered."""

@@ -56,6 +56,14 @@ class Service:
         self.seen: list[Request] = []
         self.held: list[tuple[Ask, Callable[[Answer], None]]] = []
 
+    def needs_credit(self, request: Request) -> bool:
+        """Say that only commands may wait for long."""
+        return not isinstance(request, Ask)
+
+    def weight(self, request: Request) -> int:
+        """Say how long the answer will be."""
+        return int(request.name) if isinstance(request, FindShards) and request.name.isdecimal() else 0
+
     def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
         """Do what the kind of the request says."""
         self.seen.append(request)
@@ -129,10 +137,11 @@ class RawPeer:
         self.session: Session | None = None
 
     @classmethod
-    async def connect(cls, address: str) -> RawPeer:
-        """Open a WebSocket."""
+    async def connect(cls, address: str, *, local: str | None = None) -> RawPeer:
+        """Open a WebSocket, from another address if one is given."""
         host, _, port = address.rpartition(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        near = None if local is None else (local, 0)
+        reader, writer = await asyncio.open_connection(host, int(port), local_addr=near)
         peer = cls(reader, writer, ClientProtocol(parse_uri("ws://raw/"), max_size=None))
         peer.protocol.send_request(peer.protocol.connect())
         await peer.push()
@@ -141,9 +150,11 @@ class RawPeer:
         return peer
 
     @classmethod
-    async def authenticated(cls, address: str, who: Identity | None = None, secret: bytes = SECRET) -> RawPeer:
+    async def authenticated(
+        cls, address: str, who: Identity | None = None, secret: bytes = SECRET, *, local: str | None = None
+    ) -> RawPeer:
         """Open a WebSocket and do the whole handshake."""
-        peer = await cls.connect(address)
+        peer = await cls.connect(address, local=local)
         handshake = DialerHandshake(who or identity("raw"), secret, Limits())
         message: bytes | None = handshake.start()
         while peer.session is None:

@@ -30,7 +30,7 @@ def sealed(content: bytes) -> Attack:
 async def forged(peer: RawPeer) -> None:
     """Send a good frame with one bit of its code changed."""
     assert peer.session is not None
-    frame = bytearray(peer.session.sealer.seal(join([encode((2, Locate(1)))], 1)))
+    frame = bytearray(peer.session.sealer.seal(join([encode((3, Locate(1)))], 1)))
     frame[3] ^= 1
     await peer.send(bytes(frame))
 
@@ -78,7 +78,7 @@ async def garbage(peer: RawPeer) -> None:
     await peer.push()
 
 
-PAIR = encode((2, Locate(1)))
+PAIR = encode((3, Locate(1)))
 BOTH_WAYS: list[tuple[str, Attack]] = [
     ("forged", forged),
     ("repeated", repeated),
@@ -113,7 +113,8 @@ TO_LISTENERS: list[tuple[str, Attack]] = [
     ("an answer", sealed(encode([[2, Located(1, 1)]]))),
     ("the same number twice", sealed(join([PAIR, PAIR], 2))),
     ("too many with credit", sealed(join([encode((2 * n + 1, ask())) for n in range(1, 7)], 6))),
-    ("too many without credit", sealed(join([encode((2 * n, ask())) for n in range(1, 8)], 7))),
+    ("no credit where one is needed", sealed(join([encode((2, Locate(1)))], 1))),
+    ("too many in one frame", sealed(join([encode((2 * n + 1, Locate(1))) for n in range(1, 32_770)], 32_769))),
 ]
 TO_DIALERS: list[tuple[str, Attack]] = [
     ("a request", sealed(join([PAIR], 1))),

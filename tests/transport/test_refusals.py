@@ -205,7 +205,7 @@ async def test_who_asks_and_leaves_at_once_is_no_trouble(sockets: Network, servi
     listener = await sockets.listen(service)
     peer = await RawPeer.authenticated(address_of(listener))
     assert peer.session is not None
-    peer.protocol.send_binary(peer.session.sealer.seal(join([encode((2, Locate(5)))], 1)))
+    peer.protocol.send_binary(peer.session.sealer.seal(join([encode((3, Locate(5)))], 1)))
     peer.protocol.send_close(1000)
     await peer.push()
     await peer.ended()

@@ -100,6 +100,44 @@ async def test_requests_without_credit_do_not_use_any(network: Network, service:
     await asyncio.gather(*waiting)
 
 
+async def test_too_many_that_wait_at_the_node_are_turned_away(network: Network, service: Service) -> None:
+    """Given as many requests without credit as may be open, when more come, then those are told, and nobody else."""
+    listener = await network.listen(service, limits=Limits(max_open=3))
+    link = await network.dialer().link(address_of(listener))
+    asked = [link.request(ask(str(number)), credit=False) for number in range(5)]
+
+    for future in asked[3:]:
+        answer = await future
+        assert isinstance(answer, Failed)
+        assert answer.error == "OverloadedError"
+    assert await link.request(Locate(7)) == Located(7, 7)
+    assert service.keys == ["0", "1", "2"]
+    service.release()
+    await asyncio.gather(*asked[:3])
+    again = link.request(ask("again"), credit=False)
+    await until(lambda: service.held)
+    service.release()
+    assert await again == Answered(b"again", 1)
+
+
+async def test_bytes_that_wait_for_the_node_are_bounded(network: Network, service: Service) -> None:
+    """Given commands as long as may be open together, when more come, then they are served as others are answered."""
+    link = await linked(network, service, max_unsent_bytes=50_000)
+    asked = [link.request(ask(str(number), b"x" * 20_000)) for number in range(10)]
+    await until(lambda: service.held)
+    before = -1
+    while before != len(service.keys):
+        before = len(service.keys)
+        for _ in range(20):
+            await asyncio.sleep(0)
+    assert len(service.keys) == 3
+
+    while not all(future.done() for future in asked):
+        service.release()
+        await asyncio.sleep(0)
+    assert service.keys == [str(number) for number in range(10)]
+
+
 async def test_too_many_waiting_are_turned_away(network: Network, service: Service) -> None:
     """Given a full backlog, when one more asks, then it is told at once, and it gets in after one has given up."""
     link = await linked(network, service, credits=1, max_waiting=3)
