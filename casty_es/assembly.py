@@ -7,6 +7,7 @@ from typing import Final
 
 from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
+from casty_es.cluster.credentials import Credentials
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
@@ -91,6 +92,7 @@ class NodeParts:
         self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
         self.service = NodeService(self.owner, self.membership, self.outcomes, self.past, journal, meta, settings)
         self.listener: Listener | None = None
+        self.credentials: Credentials | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
@@ -137,6 +139,8 @@ class NodeParts:
         await self.routes.close()
         await self.peers.close()
         await self.service.close()
+        if self.credentials is not None:
+            await self.credentials.close()
         if self.listener is not None:
             await self.listener.close()
         await self.dialer.close()

@@ -21,6 +21,7 @@ from casty_es.errors import (
     IdempotencyConflictError,
     JournalUnavailableError,
     LeaseLostError,
+    NotAllowedError,
     NotDoneError,
     NotOwnerError,
     OutcomeUnknownError,
@@ -48,9 +49,16 @@ __all__ = [
 ]
 
 
-DECIDED: Final = (NotDoneError, BoundsError, ConfigurationError, DestroyedError, IdempotencyConflictError)
-"""What an owner refuses a command with once it has looked for earlier attempts at it. Whatever else comes back leaves a
-command in doubt that was so before."""
+DECIDED: Final = (
+    NotDoneError,
+    BoundsError,
+    ConfigurationError,
+    DestroyedError,
+    IdempotencyConflictError,
+    NotAllowedError,
+)
+"""What an owner refuses a command with once it has looked for earlier attempts at it, or refuses every attempt with
+alike. Whatever else comes back leaves a command in doubt that was so before."""
 
 
 class Evidence(NamedTuple):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from casty_es.errors import ConfigurationError, PeerRefusedError
+from casty_es.background import Errands
+from casty_es.errors import PeerRefusedError
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, server_protocol
-from casty_es.transport.handshake import ListenerHandshake, RefusingError, Session
+from casty_es.transport.handshake import ListenerHandshake, NotKnownError, RefusingError, Session
 from casty_es.transport.identity import Identity
+from casty_es.transport.keyring import Keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.port import Service
 from casty_es.transport.served import ServedConnection
@@ -28,21 +31,18 @@ class Reception:
         Who gets the requests.
     identity : Identity
         Who this process is.
-    secret : bytes
-        The cluster's secret.
+    secret : bytes | Keyring
+        The cluster's secret, or all that is valid.
     limits : Limits
         What a connection may do.
     """
 
-    def __init__(self, service: Service, identity: Identity, secret: bytes, limits: Limits) -> None:
-        if not secret:
-            raise ConfigurationError(
-                "The cluster secret is empty. Give one, or leave secret= out. Nothing was started."
-            )
+    def __init__(self, service: Service, identity: Identity, secret: bytes | Keyring, limits: Limits) -> None:
         self._service = service
         self._identity = identity
-        self._secret = secret
+        self.keyring = Keyring((secret,)) if isinstance(secret, bytes) else secret
         self.limits = limits
+        self.errands = Errands()
         # Oldest first: a dictionary keeps its order.
         self._strangers: dict[_Stranger, None] = {}
         self._served: dict[str, ServedConnection] = {}
@@ -61,7 +61,7 @@ class Reception:
     def accept(self) -> Channel:
         """Make the channel of a new connection."""
         channel = Channel(server_protocol(self.limits), self.limits)
-        channel.greet(_Stranger(self, channel, ListenerHandshake(self._identity, self._secret, self.limits)))
+        channel.greet(_Stranger(self, channel, ListenerHandshake(self._identity, self.keyring, self.limits)))
         return channel
 
     def abandon_after_fork(self) -> None:
@@ -76,8 +76,16 @@ class Reception:
             stranger.refuse("came while the node closes")
         for served in list(self._served.values()):
             served.finish("is closing")
+        await self.errands.cancel()
         while self._channels:
             await asyncio.wait([channel.gone for channel in self._channels])
+
+    def review(self) -> None:
+        """End the connections of those who have proven themselves by what is not valid any more."""
+        for served in list(self._served.values()):
+            why = self.keyring.over(served.credential)
+            if why is not None:
+                served.revoke(why)
 
     def meet(self, stranger: _Stranger, channel: Channel) -> None:
         """Let a connection begin its handshake; the oldest stranger goes if there are too many."""
@@ -96,7 +104,10 @@ class Reception:
 
     def welcome(self, channel: Channel, session: Session) -> None:
         """Serve an authenticated connection, the only one of its process from now on."""
+        # The id is what the process itself says: a token's holder pushes nobody out but itself.
         process_id = session.peer.process_id
+        if not isinstance(session.credential, bytes):
+            process_id = f"{session.credential.id}:{process_id}"
         old = self._served.pop(process_id, None)
         if old is not None:
             # Frames are handed on in the callback that reads them: after this line, none of the old one ever will be.
@@ -120,6 +131,7 @@ class _Stranger:
         self._channel = channel
         self._handshake = handshake
         self._timer: asyncio.TimerHandle | None = None
+        self._asking = self._gone = False
 
     def connected(self) -> None:
         """The clock of the handshake starts."""
@@ -133,23 +145,49 @@ class _Stranger:
 
     def received(self, message: bytes | bytearray) -> None:
         """Take the next step of the handshake."""
-        try:
-            answer, session = self._handshake.receive(bytes(message))
-        except PeerRefusedError as error:
-            if isinstance(error, RefusingError):
-                self._channel.send(error.refusal)
-            self.refuse(f"failed its handshake: {error}")
+        if self._asking:
+            self.refuse("went on before its proof was answered")
             return
+        try:
+            self._take(*self._handshake.receive(bytes(message)))
+        except NotKnownError as error:
+            reread = self._reception.keyring.reread
+            if reread is None:
+                self._refused(error)
+                return
+            self._asking = True
+            self._reception.errands.begin(self._again(bytes(message), reread), name="casty-credentials")
+        except PeerRefusedError as error:
+            self._refused(error)
+
+    async def _again(self, message: bytes, reread: Callable[[], Awaitable[None]]) -> None:
+        """Check a proof once more, after a look whether the journal has something new."""
+        await reread()
+        self._asking = False
+        if self._gone:
+            return
+        try:
+            self._take(*self._handshake.receive(message))
+        except PeerRefusedError as error:
+            self._refused(error)
+
+    def _take(self, answer: bytes, session: Session | None) -> None:
         self._channel.send(answer)
         if session is not None:
             self._leave()
             self._reception.welcome(self._channel, session)
+
+    def _refused(self, error: PeerRefusedError) -> None:
+        if isinstance(error, RefusingError):
+            self._channel.send(error.refusal)
+        self.refuse(f"failed its handshake: {error}")
 
     def writable(self) -> None:
         """Nothing is kept back during a handshake."""
 
     def lost(self, reason: str) -> None:
         """Tell whoever looks after this node that somebody could not connect."""
+        self._gone = True
         self._leave()
         logger.warning("the connection from %s was not accepted: it %s", self._channel.peer, reason)
 

@@ -14,8 +14,9 @@ from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
 from casty_es.transport.handshake import Session
+from casty_es.transport.keyring import Credential
 from casty_es.transport.limits import Limits
-from casty_es.transport.port import Service
+from casty_es.transport.port import Caller, Service
 from casty_es.transport.sealing import ForgedFrameError
 from casty_es.transport.wire import Answer, Failed
 
@@ -51,7 +52,7 @@ class ServedConnection:
         self._session = session
         self._service = service
         self._limits = limits
-        self._process = called(session.peer.role, session.peer.process_id, session.peer.node_id)
+        self._caller = _caller(session)
         max_message = min(limits.max_frame_bytes, session.peer.max_frame_bytes) - FRAME_OVERHEAD
         self._batch_bytes = min(limits.batch_bytes, max_message)
         self._part_bytes = min(limits.part_bytes, max_message - PART_OVERHEAD)
@@ -65,10 +66,20 @@ class ServedConnection:
         self._flushing = False
         self._closed = False
 
+    @property
+    def credential(self) -> Credential:
+        """What the process at the other end has proven itself by."""
+        return self._session.credential
+
     def discard(self, reason: str) -> None:
         """End the connection at once; nothing that it brought and that was not handed on yet will be."""
         self._closed = True
         self._channel.abort(reason)
+
+    def revoke(self, why: str) -> None:
+        """End the connection of who is not to be served any more, and tell whoever reads the log."""
+        logger.warning("closing the connection with %s: it %s", self._channel.peer, why)
+        self.discard(why)
 
     def finish(self, reason: str) -> None:
         """Send the answers that are there as far as the transport takes them, and close."""
@@ -87,7 +98,7 @@ class ServedConnection:
                 if problem is not None:
                     self._channel.violated(problem)
                     return
-                self._service.serve(request, partial(self._answer, number), self._process)
+                self._service.serve(request, partial(self._answer, number), self._caller)
         except ForgedFrameError:
             self._channel.violated("sent a frame whose code does not fit")
         except msgspec.MsgspecError as error:
@@ -180,3 +191,11 @@ class ServedConnection:
         if not last:
             self._long.append(long)
         return message
+
+
+def _caller(session: Session) -> Caller:
+    peer, credential = session.peer, session.credential
+    process = called(peer.role, peer.process_id, peer.node_id)
+    if not isinstance(credential, bytes):
+        return Caller(process, f"token:{credential.name}", credential)
+    return Caller(process, f"node:{peer.node_id}" if peer.role == "node" else "secret")

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from casty_es.transport.port import Caller
 from casty_es.transport.websocket import Identity, listen
 from casty_es.transport.wire import Answer, Locate, Located, Request
 
@@ -13,7 +14,7 @@ from casty_es.transport.wire import Answer, Locate, Located, Request
 class Locating:
     """Answers ``Locate``, and holds everything else for ever."""
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _caller: Caller) -> None:
         """Answer what can be answered."""
         if isinstance(request, Locate):
             answer(Located(request.slot, request.slot))

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from casty_es.transport import served
+from casty_es.transport.port import Caller
 from casty_es.transport.websocket import Identity, WebSocketListener, listen
 from casty_es.transport.wire import Answer, Locate, Located, Request
 
@@ -53,7 +54,7 @@ def note(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 class Locating:
     """Answers ``Locate``, and holds everything else for ever."""
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _caller: Caller) -> None:
         """Answer what can be answered."""
         if isinstance(request, Locate):
             answer(Located(request.slot, request.slot))
