@@ -131,13 +131,15 @@ def _yes(true: bool) -> str:  # noqa: FBT001 - a word for it
 
 async def _look(where: Where) -> Cluster:
     if where.node is not None:
-        assert where.secret is not None  # noqa: S101 - a node is not named without it
-        async with ClusterClient(contact_points=[where.node], system_name=where.system, secret=where.secret) as client:
+        client = ClusterClient(
+            contact_points=[where.node], system_name=where.system, secret=where.secret, token=where.token
+        )
+        async with client:
             topology = await client.topology()
         rows = [
             NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()
         ]
-        answered = await _dial_all(rows, where.system, where.secret)
+        answered = await _dial_all(rows, where.system, where.secret, where.token)
         return _cluster(rows, topology, answered)
     journal = SqlJournal(where.url)
     await journal.open()
@@ -160,10 +162,12 @@ def _cluster(rows: list[NodeRow], topology: Topology, answered: dict[str, Topolo
     return Cluster(rows, sorted(written, key=lambda row: row.slot), set(topology.nodes), set(answered))
 
 
-async def _dial_all(rows: Iterable[NodeRow], system: str, secret: bytes) -> dict[str, Topology]:
+async def _dial_all(
+    rows: Iterable[NodeRow], system: str, secret: bytes | None, token: str | None = None
+) -> dict[str, Topology]:
     """Ask every node at once; give what those say that answer under their own name."""
     listed = [row for row in rows if row.address]
-    told = await asyncio.gather(*(_dial(row.address or "", system, secret) for row in listed))
+    told = await asyncio.gather(*(_dial(row.address or "", system, secret, token) for row in listed))
     # At the address of a dead node another one may listen: it knows itself there, and nobody of the old name.
     return {
         row.node_id: topology
@@ -172,11 +176,13 @@ async def _dial_all(rows: Iterable[NodeRow], system: str, secret: bytes) -> dict
     }
 
 
-async def _dial(address: str, system: str, secret: bytes) -> Topology | None:
+async def _dial(address: str, system: str, secret: bytes | None, token: str | None) -> Topology | None:
     try:
         async with (
             asyncio.timeout(_ANSWER_SECONDS),
-            ClusterClient(contact_points=[split_address(address)], system_name=system, secret=secret) as client,
+            ClusterClient(
+                contact_points=[split_address(address)], system_name=system, secret=secret, token=token
+            ) as client,
         ):
             return await client.topology()
     except (PeerError, TimeoutError, typer.BadParameter):

@@ -75,8 +75,10 @@ def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
 async def reached(where: Where, *, create: bool) -> AsyncIterator[Distributed]:
     """Give the structures."""
     if where.node is not None:
-        assert where.secret is not None  # noqa: S101 - a node is not named without it
-        async with ClusterClient(contact_points=[where.node], system_name=where.system, secret=where.secret) as client:
+        client = ClusterClient(
+            contact_points=[where.node], system_name=where.system, secret=where.secret, token=where.token
+        )
+        async with client:
             yield client.distributed()
         return
     journal = await opened(where.url, create=create)

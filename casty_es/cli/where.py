@@ -44,7 +44,9 @@ System = Annotated[
 _Node = Annotated[
     str | None,
     typer.Option(
-        "--node", envvar="CASTY_ES_NODE", help="HOST:PORT of a node to ask instead of the database; needs --secret."
+        "--node",
+        envvar="CASTY_ES_NODE",
+        help="HOST:PORT of a node to ask instead of the database; with --secret or --token.",
     ),
 ]
 _Secret = Annotated[
@@ -53,6 +55,17 @@ _Secret = Annotated[
         "--secret",
         envvar="CASTY_ES_SECRET",
         help="What `casty-es secret` prints. Others can see arguments, so rather set the variable.",
+    ),
+]
+
+
+# CASTY_ES_TOKEN is the fencing token that `casty-es lock run` hands to the program that it runs.
+_Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="CASTY_ES_ACCESS_TOKEN",
+        help="What `casty-es token create` printed, in place of the secret. Rather set the variable.",
     ),
 ]
 
@@ -72,6 +85,8 @@ class Where(msgspec.Struct, frozen=True):
         The system's name.
     session_url : str | None
         Where the leases are, when that is not the journal's URL.
+    token : str | None
+        A token in place of the secret, for the node that was named.
     """
 
     url: str = DEFAULT_URL
@@ -79,6 +94,7 @@ class Where(msgspec.Struct, frozen=True):
     secret: bytes | None = None
     system: str = "casty"
     session_url: str | None = None
+    token: str | None = None
 
 
 def takes_where(command: Callable[..., None]) -> Callable[..., None]:
@@ -116,12 +132,19 @@ def _where(
     session_url: SessionUrl = None,
     node: _Node = None,
     secret: _Secret = None,
+    token: _Token = None,
     system: System = "casty",
 ) -> Where:
-    if node is not None and secret is None:
+    if node is not None and secret is None and token is None:
         raise typer.BadParameter(
-            "--node needs the cluster's secret. Nothing was done. Run `casty-es secret` where the journal can be read, "
-            "and give what it prints as CASTY_ES_SECRET or with --secret."
+            "--node needs the cluster's secret or a token. Nothing was done. Run `casty-es secret` or `casty-es token "
+            "create` where the journal can be read, and give what it prints as CASTY_ES_SECRET or "
+            "CASTY_ES_ACCESS_TOKEN, or with --secret or --token."
+        )
+    if token is not None and (secret is not None or node is None):
+        raise typer.BadParameter(
+            "--token goes with --node and in place of --secret: a token says what a node does for its holder. Nothing "
+            "was done. Give --node, and leave out --secret."
         )
     return Where(
         url,
@@ -129,6 +152,7 @@ def _where(
         None if secret is None else _bytes(secret),
         system,
         session_url,
+        token,
     )
 
 
