@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -110,8 +111,13 @@ def stamped(words: str | None, principal: str) -> str:
     >>> stamped(None, "token:dashboard"), stamped('{"actor":"alice"}', "secret")
     ('{"principal":"token:dashboard"}', '{"actor":"alice","principal":"secret"}')
     """
-    proven = _encode(Recorded(principal=principal)).decode()
+    proven = _proven(principal)
     return proven if words is None or words == "{}" else f"{words[:-1]},{proven[1:]}"
+
+
+@lru_cache(maxsize=1_024)  # of a connection it is always the same
+def _proven(principal: str) -> str:
+    return _encode(Recorded(principal=principal)).decode()
 
 
 def checked(text: str | None) -> str | None:

@@ -44,7 +44,8 @@ def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
             return None if scopes.may_read(kind, name) else _error(grant, "reading", kind, name)
         case FindOutcome(kind=kind):
             # Which structure it was is not said; who knows the command's id has sent it.
-            return None if scopes.may_read(kind, None) else _error(grant, "asking for an outcome", kind, None)
+            allowed = scopes.maintain or scopes.may_read(kind, None)
+            return None if allowed else _error(grant, "asking for an outcome", kind, None)
         case Locate() | FindShards() | GetTopology() | ReadPositions():
             return None
         case _:

@@ -68,7 +68,7 @@ class Keyring:
             return None if credential in self.secrets else "proved itself by a cluster secret that was replaced since"
         grant = self.grants.get(credential.id)
         if grant is None:
-            return f"has the token {credential.name!r}, which this node does not find in the journal any more"
+            return f"has the token {credential.name!r}, which is not among those that this node could read"
         why = grant.over(self._now())
         return None if why is None else f"has the token {grant.name!r}, which {why}"
 
