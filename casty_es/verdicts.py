@@ -39,6 +39,7 @@ __all__ = [
     "closed_in_line",
     "leaves_doubt",
     "left_the_line",
+    "not_allowed",
     "not_granted",
     "not_taken_in",
     "not_written",
@@ -148,6 +149,14 @@ def not_taken_in(bound: int) -> OverloadedError:
     return OverloadedError(
         f"{bound} commands are waiting already. This one was not accepted; it did not happen. Try again later, with "
         f"fewer at once, or raise the setting max_pending."
+    )
+
+
+def not_allowed(token: str, what: str, allows: str) -> NotAllowedError:
+    """Return what a caller is told whose token was looked at before anything was done, at every attempt alike."""
+    return NotAllowedError(
+        f"The token {token!r} does not allow {what}: it allows {allows}. It did not happen. Use a token "
+        f"that allows it; `casty-es token create` makes one."
     )
 
 

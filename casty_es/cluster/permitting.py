@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import msgspec
 
+from casty_es import verdicts
 from casty_es.access import Grant
 from casty_es.codec import is_query, is_upkeep
 from casty_es.errors import NotAllowedError
@@ -60,7 +61,4 @@ def without_details(topology: Topology) -> Topology:
 
 def _error(grant: Grant, what: str, kind: str, name: str | None) -> NotAllowedError:
     of = f"a {kind[:80]!a}" if name is None else f"the {kind[:80]!a} {name[:80]!a}"
-    return NotAllowedError(
-        f"The token {grant.name!r} does not allow {what[:80]!a} of {of}: it allows {grant.scopes}. It did not happen. "
-        f"Use a token that allows it; `casty-es token create` makes one."
-    )
+    return verdicts.not_allowed(grant.name, f"{what[:80]!a} of {of}", str(grant.scopes))
