@@ -183,7 +183,8 @@ def _line(event: HistoryEvent) -> str:
 
 
 def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, limit: int | None) -> None:
-    said = ("actor", "reason", "principal")
+    proven = ("principal",) if any(event.principal for event in rows) else ()
+    said = ("actor", "reason", *proven)
     columns = ("sequence>", "time", "type", "payload", *said, "command id", "slot", "position>", "node")
     table = Table(called, columns if one is not None else ("entity", *columns))
     for event in rows:
@@ -194,7 +195,7 @@ def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, 
             _payload(event),
             event.actor,
             event.reason,
-            event.principal,
+            *((event.principal,) if proven else ()),
             event.command_id,
             event.slot,
             event.position,
