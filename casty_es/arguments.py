@@ -7,6 +7,7 @@ from ssl import SSLContext
 from typing import Final
 from uuid import UUID
 
+from casty_es.access import Token, check_secret, parse_token
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError, Sent
@@ -59,7 +60,7 @@ def check_system(
     elif advertise is not None:
         check_text(advertise, "advertise", _LONGEST_HOST)
     if secret is not None:
-        _check_secret(secret)
+        check_secret(secret)
     if ssl is not None and not (
         isinstance(ssl, tuple) and [isinstance(one, SSLContext) for one in ssl] == [True, True]
     ):
@@ -75,14 +76,16 @@ def check_system(
 
 
 def check_client(
-    *, contact_points: object, secret: object, ssl: object, settings: object, runtime: object
-) -> list[str]:
-    """Return the addresses of the contact points, after refusing what a client cannot be made with.
+    *, contact_points: object, secret: object, token: object, ssl: object, settings: object, runtime: object
+) -> tuple[list[str], bytes | Token]:
+    """Return the addresses of the contact points and what to prove oneself by.
 
     Raises
     ------
     InvalidTypeError, InvalidArgumentError
         One of them is not what it should be.
+    ConfigurationError
+        There is nothing to prove oneself by, or too much.
     """
     points = [_address(point) for point in contact_points] if isinstance(contact_points, Iterable) else []
     if not points:
@@ -90,11 +93,16 @@ def check_client(
             f"A client needs contact points such as [('10.0.0.5', 7400)], not {printed(contact_points)}. "
             f"Nothing was started."
         )
-    _check_secret(secret)
+    if (secret is None) is (token is None):
+        raise ConfigurationError(
+            "A client needs the cluster's secret or a token, and not both. Nothing was started. Give token= with what "
+            "`casty-es token create` printed, or secret=."
+        )
+    credential = check_secret(secret) if token is None else parse_token(token)
     if ssl is not None and not isinstance(ssl, SSLContext):
         raise InvalidTypeError(f"ssl must be an SSLContext, not {type(ssl).__name__}. Nothing was started.")
     _check_common(settings, runtime)
-    return points
+    return points, credential
 
 
 def check_question(command_id: object, sent: object, slots: int | None = None) -> None:
@@ -135,13 +143,6 @@ def _check_lease(settings: Settings) -> None:
             f"node falls silent, every lock and permit would be lost before another takes over. Nothing was started. "
             f"Make lease_seconds at least {SESSIONS_PER_LEASE:g} times session_seconds."
         )
-
-
-def _check_secret(secret: object) -> None:
-    if not isinstance(secret, bytes):
-        raise InvalidTypeError(f"secret must be bytes, not {type(secret).__name__}. Nothing was started.")
-    if not secret:
-        raise InvalidArgumentError("secret must not be empty; the cluster's is needed. Nothing was started.")
 
 
 def check_place(host: object, port: object, *, lowest: int = 0) -> tuple[str, int]:

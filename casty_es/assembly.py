@@ -8,6 +8,7 @@ from typing import Final
 
 from casty_es.actors.clock import CheckedClock
 from casty_es.actors.owner import Owner
+from casty_es.cluster.credentials import Credentials
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
@@ -92,6 +93,7 @@ class NodeParts:
         self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
         self.service = NodeService(self.owner, self.membership, self.outcomes, self.past, journal, meta, settings)
         self.listener: Listener | None = None
+        self.credentials: Credentials | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
@@ -133,10 +135,12 @@ class NodeParts:
     async def close(self) -> None:
         """Leave the others, write what was decided, hand the slots over, hang up; each of them whatever fails."""
         listening = () if self.listener is None else (self.listener.close,)
+        proving = () if self.credentials is None else (self.credentials.close,)
         async with AsyncExitStack() as parts:  # the last one pushed is the first one closed
             for close in (
                 self.dialer.close,
                 *listening,
+                *proving,
                 self.service.close,
                 self.peers.close,
                 self.routes.close,

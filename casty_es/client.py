@@ -49,8 +49,10 @@ class ClusterClient:
         Hosts and ports of some nodes. One that answers is enough: it tells of all others.
     system_name : str
         The name that the nodes were started with.
-    secret : bytes
+    secret : bytes | None
         The cluster's secret; ``casty-es secret`` prints it to whoever may read the journal's.
+    token : str | None
+        A token in place of the secret, as ``casty-es token create`` printed it: the client may do what it allows.
     ssl : SSLContext | None
         Whom to trust, when the nodes use TLS.
     settings : Settings | None
@@ -61,7 +63,9 @@ class ClusterClient:
     Raises
     ------
     InvalidArgumentError
-        There is no contact point, or one is not a host and a port.
+        There is no contact point, or one is not a host and a port; the secret can be guessed, or the token is none.
+    ConfigurationError
+        There is neither a secret nor a token, or both.
 
     Examples
     --------
@@ -75,17 +79,17 @@ class ClusterClient:
         *,
         contact_points: Sequence[tuple[str, int]],
         system_name: str = "casty",
-        secret: bytes,
+        secret: bytes | None = None,
+        token: str | None = None,
         ssl: SSLContext | None = None,
         settings: Settings | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        self._contact_points = check_client(
-            contact_points=contact_points, secret=secret, ssl=ssl, settings=settings, runtime=runtime
+        self._contact_points, self._credential = check_client(
+            contact_points=contact_points, secret=secret, token=token, ssl=ssl, settings=settings, runtime=runtime
         )
         self.name = check_text(system_name, "the system's name", MAX_NODE_NAME_BYTES)
         self.settings = settings or Settings()
-        self._secret = secret
         self._ssl = ssl
         self._runtime = runtime or SystemRuntime()
         self._remembered = Remembered()
@@ -99,7 +103,7 @@ class ClusterClient:
         if self._gateway is not None:
             raise UsageError("The client is running already. Use it, or make another one.")
         identity = Identity(system=self.name, node_id=f"client-{uuid4()}", role="client")
-        dialer = WebSocketDialer(identity, self._secret, ssl=self._ssl)
+        dialer = WebSocketDialer(identity, self._credential, ssl=self._ssl)
         directory = _NodesDirectory(self._contact_points, dialer)
         try:
             learned = await directory.ask(wire.GetTopology(), wire.Topology)

@@ -18,10 +18,10 @@ import msgspec
 from casty_es.codec_errors import decode_error, encode_error
 from casty_es.domain.barrier import Round
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Upkeep, Value
+from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Query, Upkeep, Value
 from casty_es.domain.lock import Holder
 from casty_es.domain.semaphore import Usage
-from casty_es.domain.upkeep import Seal
+from casty_es.domain.upkeep import Redact, Seal
 from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
 from casty_es.redacted import redacted_digest
 from casty_es.upcasting import CLASSES, VERSIONS, lift_event, lift_state
@@ -38,6 +38,8 @@ __all__ = [
     "encode_event",
     "encode_reply",
     "encode_state",
+    "is_query",
+    "is_upkeep",
     "upkeep_reply",
 ]
 
@@ -54,6 +56,10 @@ def _sendable(kind: Kind[Any, Any, Any]) -> list[type[Command]]:
 _COMMANDS: Final[dict[str, dict[str, Callable[[bytes], Command]]]] = {
     kind.name: {cls.__name__: msgspec.json.Decoder(cls).decode for cls in _sendable(kind)} for kind in CATALOG.values()
 }
+_QUERIES: Final = {
+    kind.name: {cls.__name__ for cls in _sendable(kind) if issubclass(cls, Query)} for kind in CATALOG.values()
+}
+_UPKEEP: Final = {Seal.__name__, Redact.__name__}
 # The reply of each type by its tag; the last is what a user's value is without its declared type.
 _REPLIES: Final[list[tuple[bytes, Any, tuple[type, ...]]]] = [
     (b"i", int, (int,)),
@@ -148,6 +154,16 @@ def decode_command(kind: str, name: str, body: bytes) -> Command:
         raise InvalidValueError(
             f"A command {name!r} of a {kind} does not have that command's shape: {error}. Nothing was done."
         ) from error
+
+
+def is_query(kind: str, name: str) -> bool:
+    """Tell whether a command that another process sent only reads."""
+    return name in _QUERIES.get(kind, ())
+
+
+def is_upkeep(name: str) -> bool:
+    """Tell whether a command that another process sent belongs to retention or redaction."""
+    return name in _UPKEEP
 
 
 def encode_reply(reply: object) -> bytes:

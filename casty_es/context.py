@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from casty_es.errors import InvalidArgumentError
 from casty_es.names import check_text
 
-__all__ = ["MAX_SAID_BYTES", "Said", "audit_context", "checked", "said", "said_in"]
+__all__ = ["MAX_SAID_BYTES", "Recorded", "Said", "audit_context", "checked", "said", "said_in", "stamped"]
 
 MAX_SAID_BYTES: Final = 512
 """How long ``actor``, ``reason`` and ``correlation_id`` may be, each, in bytes of UTF-8."""
@@ -26,6 +27,12 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True):
     correlation_id: str | None = None
 
 
+class Recorded(Said, frozen=True, omit_defaults=True):
+    """What stands in the journal: what the program said, and who was proven to have sent it, which it cannot say."""
+
+    principal: str | None = None
+
+
 class _Strict(Said, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The same, from somebody who is not trusted."""
 
@@ -35,6 +42,7 @@ _current: Final[ContextVar[str | None]] = ContextVar("casty_es_audit_context", d
 
 _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(Said).decode
+_decode_recorded: Final = msgspec.json.Decoder(Recorded).decode
 _decode_strictly: Final = msgspec.json.Decoder(_Strict).decode
 
 said: Final = _current.get
@@ -90,9 +98,26 @@ def audit_context(
         _current.reset(token)
 
 
-def said_in(metadata: str | None) -> Said:
+def said_in(metadata: str | None) -> Recorded:
     """Give what an event's metadata says; everything else in it is left aside."""
-    return Said() if metadata is None else _decode(metadata)
+    return Recorded() if metadata is None else _decode_recorded(metadata)
+
+
+def stamped(words: str | None, principal: str) -> str:
+    """Give what is said of a command from another process, with who was proven to have sent it.
+
+    Examples
+    --------
+    >>> stamped(None, "token:dashboard"), stamped('{"actor":"alice"}', "secret")
+    ('{"principal":"token:dashboard"}', '{"actor":"alice","principal":"secret"}')
+    """
+    proven = _proven(principal)
+    return proven if words is None or words == "{}" else f"{words[:-1]},{proven[1:]}"
+
+
+@lru_cache(maxsize=1_024)  # of a connection it is always the same
+def _proven(principal: str) -> str:
+    return _encode(Recorded(principal=principal)).decode()
 
 
 def checked(text: str | None) -> str | None:

@@ -11,6 +11,7 @@
     │   └── BoundsError               a counter would leave ±10**4000
     ├── InvalidTypeError              (TypeError) an argument of the wrong type
     ├── UsageError                    (RuntimeError) called before start, after close, from another loop, after a fork
+    ├── NotAllowedError               the caller's token does not allow it; nothing was done
     ├── OverloadedError               too many commands are waiting; nothing was done
     ├── NotDoneError                  (TimeoutError) the time was up and the operation certainly did not happen
     │   └── StillInLineError          the time was up and the request stands in its line until it is withdrawn
@@ -62,6 +63,7 @@ __all__ = [
     "JournalUnavailableError",
     "LeaseLostError",
     "NodeInUseError",
+    "NotAllowedError",
     "NotDoneError",
     "NotOwnerError",
     "OutcomeUnknownError",
@@ -119,6 +121,10 @@ class UsageError(CastyError, RuntimeError):
 
 class ReadOnlyError(UsageError):
     """Something would have changed the past. Nothing was done."""
+
+
+class NotAllowedError(CastyError):
+    """The caller's token does not allow it. It did not happen."""
 
 
 class OverloadedError(CastyError):

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from casty_es.arguments import check_place, check_question, check_system
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
 from casty_es.background import finished
+from casty_es.cluster.credentials import Credentials
 from casty_es.cluster.outcome import CommandOutcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
@@ -23,13 +24,16 @@ from casty_es.errors import ConfigurationError, NotDoneError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
+from casty_es.journal.access import AccessTables
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered
+from casty_es.journal.sql import SqlJournal
 from casty_es.names import MAX_NODE_NAME_BYTES, check_at_least_one, check_text, check_timeout
 from casty_es.replay import HistoryPage, Positions, Then, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
+from casty_es.transport.keyring import Keyring
 from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer, listen
 
@@ -66,7 +70,8 @@ class ClusteredActorSystem:
     advertise : str | tuple[str, int] | None
         The host, or host and port, at which others reach this node, when that is not where it listens.
     secret : bytes | None
-        The cluster's secret; the one in the journal when it is not given.
+        The cluster's secret, at least 16 random bytes; the one in the journal when it is not given, which can be
+        replaced while nodes run.
     ssl : tuple[SSLContext, SSLContext] | None
         TLS contexts for the connections that come in and for those that go out.
     session_url : str | None
@@ -128,6 +133,7 @@ class ClusteredActorSystem:
         self._node_id = None if node_id is None else check_text(node_id, "node_id", MAX_NODE_NAME_BYTES)
         self._runtime = runtime or SystemRuntime()
         self._remembered = Remembered()  # for as long as this object lives, however often it is started
+        self._keyring: Keyring | None = None
         self._node: NodeParts | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._state = "not been started"
@@ -165,24 +171,39 @@ class ClusteredActorSystem:
         """Give the way to other nodes, unless nobody else could share the journal."""
         if self.journal.volatile:
             return NoDialer()
-        if self._secret is None:
-            self._secret = await self.journal.secret()
-        return WebSocketDialer(identity, self._secret, ssl=None if self._ssl is None else self._ssl[1])
+        self._keyring = Keyring(await self._secrets(), self._runtime.now)
+        return WebSocketDialer(identity, self._keyring, ssl=None if self._ssl is None else self._ssl[1])
+
+    async def _secrets(self) -> tuple[bytes, ...]:
+        if self._secret is not None:
+            return (self._secret,)
+        if isinstance(self.journal, SqlJournal):
+            return await AccessTables(self.journal).secrets()
+        return (await self.journal.secret(),)
 
     async def _listen(self, node: NodeParts) -> None:
-        if self.journal.volatile or self._secret is None:
+        if self.journal.volatile or self._keyring is None:
             return
         host, port = self._listen_at
         inward = None if self._ssl is None else self._ssl[0]
         try:
             node.listener = await listen(
-                host, port, service=node.service, identity=node.identity, secret=self._secret, ssl=inward
+                host, port, service=node.service, identity=node.identity, secret=self._keyring, ssl=inward
             )
         except (OSError, UnicodeError) as error:
             raise ConfigurationError(
                 f"Nobody can listen at {host}:{port}: {getattr(error, 'strerror', None) or error}. Nothing was "
                 f"started. Give a free port and an address of this machine, or port 0."
             ) from error
+        if isinstance(self.journal, SqlJournal):
+            node.credentials = Credentials(
+                AccessTables(self.journal),
+                self._keyring,
+                fixed=self._secret is not None,
+                seconds=self.settings.membership_seconds,
+                changed=node.listener.review,
+                ended=node.ended,
+            )
         self.self_node = NodeAddress(*node.listener.address)
         host, port = self.self_node
         if inward is None and not _is_loopback(host):

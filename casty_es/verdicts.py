@@ -21,6 +21,7 @@ from casty_es.errors import (
     IdempotencyConflictError,
     JournalUnavailableError,
     LeaseLostError,
+    NotAllowedError,
     NotDoneError,
     NotOwnerError,
     OutcomeUnknownError,
@@ -39,6 +40,7 @@ __all__ = [
     "closed_in_line",
     "leaves_doubt",
     "left_the_line",
+    "not_allowed",
     "not_granted",
     "not_taken_in",
     "not_written",
@@ -49,9 +51,16 @@ __all__ = [
 ]
 
 
-DECIDED: Final = (NotDoneError, BoundsError, ConfigurationError, DestroyedError, IdempotencyConflictError)
-"""What an owner refuses a command with once it has looked for earlier attempts at it. Whatever else comes back leaves a
-command in doubt that was so before."""
+DECIDED: Final = (
+    NotDoneError,
+    BoundsError,
+    ConfigurationError,
+    DestroyedError,
+    IdempotencyConflictError,
+    NotAllowedError,
+)
+"""What an owner refuses a command with once it has looked for earlier attempts at it, or refuses every attempt with
+alike. Whatever else comes back leaves a command in doubt that was so before."""
 
 
 class Evidence(NamedTuple):
@@ -149,6 +158,14 @@ def behind_another(key: str) -> OverloadedError:
     return OverloadedError(
         f"Another operation is being done under the idempotency key {key!r}. This attempt was not accepted; it did not "
         f"happen. Try again when that one is done."
+    )
+
+
+def not_allowed(token: str, what: str, allows: str) -> NotAllowedError:
+    """Return what a caller is told whose token was looked at before anything was done, at every attempt alike."""
+    return NotAllowedError(
+        f"The token {token!r} does not allow {what}: it allows {allows}. It did not happen. Use a token "
+        f"that allows it; `casty-es token create` makes one."
     )
 
 

@@ -49,6 +49,9 @@ class HistoryEvent(msgspec.Struct, frozen=True):
         The caller's own name for the operation; only at the first event of a command.
     actor, reason, correlation_id : str | None
         What the caller said with ``audit_context``; only at the first event of a command.
+    principal : str | None
+        Who was proven to have sent it: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's
+        secret; only at the first event of a command. ``None`` when it came from the process of ``node`` itself.
     """
 
     kind: str
@@ -69,6 +72,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
     actor: str | None
     reason: str | None
     correlation_id: str | None
+    principal: str | None = None
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -116,6 +120,7 @@ def history_event(name: EntityName, record: RecordedEvent, node: str | None) -> 
         said.actor,
         said.reason,
         said.correlation_id,
+        said.principal,
     )
 
 

@@ -25,10 +25,12 @@ from casty_es.cli import (
     queue,
     redact,
     retention,
+    secret,
     semaphore,
     set_,
     show,
     timeline,
+    tokens,
     transfer,
     upkeep,
     verify,
@@ -68,7 +70,8 @@ app.command("node")(node.node)
 app.command("nodes")(nodes.nodes)
 app.command("slots")(nodes.slots)
 app.command("doctor")(doctor.doctor)
-app.command("secret")(upkeep.secret)
+app.add_typer(secret.app, name="secret")
+app.add_typer(tokens.app, name="token")
 app.command("who")(who.who)
 app.command("timeline")(timeline.timeline_command)
 app.command("verify")(verify.verify_command)

@@ -157,7 +157,7 @@ async def _secret(journal: SqlJournal) -> Check:
         "secret",
         len(secret) >= _SECRET_BYTES,
         f"the cluster's secret has {len(secret)} bytes",
-        f"Replace it in casty_secrets by at least {_SECRET_BYTES} random bytes, while no node runs.",
+        "Replace it: `casty-es secret rotate`, then `casty-es secret rotate --finish`.",
     )
 
 

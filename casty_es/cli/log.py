@@ -156,6 +156,7 @@ def _row(event: HistoryEvent) -> dict[str, Any]:
         "actor": event.actor,
         "reason": event.reason,
         "correlation_id": event.correlation_id,
+        "principal": event.principal,
         "command_id": None if event.command_id is None else str(event.command_id),
         "idempotency_key": event.idempotency_key,
         "slot": event.slot,
@@ -175,15 +176,16 @@ def _payload(event: HistoryEvent) -> str:
 
 def _line(event: HistoryEvent) -> str:
     """Give an event as one line, for whoever watches."""
-    said = "".join(
-        f" {what}={dumps(text)}" for what, text in (("actor", event.actor), ("reason", event.reason)) if text
-    )
+    words = (("actor", event.actor), ("reason", event.reason), ("principal", event.principal))
+    said = "".join(f" {what}={dumps(text)}" for what, text in words if text)
     time = event.recorded_at.isoformat(timespec="microseconds")
     return f"{time} {_entity_text(event)} {event.sequence} {event.type} {_payload(event)}{said}"
 
 
 def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, limit: int | None) -> None:
-    columns = ("sequence>", "time", "type", "payload", "actor", "reason", "command id", "slot", "position>", "node")
+    proven = ("principal",) if any(event.principal for event in rows) else ()
+    said = ("actor", "reason", *proven)
+    columns = ("sequence>", "time", "type", "payload", *said, "command id", "slot", "position>", "node")
     table = Table(called, columns if one is not None else ("entity", *columns))
     for event in rows:
         cells = (
@@ -193,6 +195,7 @@ def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, 
             _payload(event),
             event.actor,
             event.reason,
+            *((event.principal,) if proven else ()),
             event.command_id,
             event.slot,
             event.position,

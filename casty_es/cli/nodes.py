@@ -130,13 +130,12 @@ def _yes(true: bool) -> str:  # noqa: FBT001 - a word for it
 
 async def _look(where: Where) -> Cluster:
     if where.node is not None:
-        assert where.secret is not None  # noqa: S101 - a node is not named without it
-        async with where.client(where.node, where.secret) as client:
+        async with where.client(where.node) as client:
             topology = await client.topology()
         rows = [
             NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()
         ]
-        answered = await _dial_all(rows, where, where.secret)
+        answered = await _dial_all(rows, where)
         return _cluster(rows, topology, answered)
     journal = SqlJournal(where.url)
     await journal.open()
@@ -159,7 +158,7 @@ def _cluster(rows: list[NodeRow], topology: Topology, answered: dict[str, Topolo
     return Cluster(rows, sorted(written, key=lambda row: row.slot), set(topology.nodes), set(answered))
 
 
-async def _dial_all(rows: Iterable[NodeRow], where: Where, secret: bytes) -> dict[str, Topology]:
+async def _dial_all(rows: Iterable[NodeRow], where: Where, secret: bytes | None = None) -> dict[str, Topology]:
     """Ask every node at once; give what those say that answer under their own name."""
     listed = [row for row in rows if row.address]
     told = await asyncio.gather(*(_dial(row.address or "", where, secret) for row in listed))
@@ -171,7 +170,7 @@ async def _dial_all(rows: Iterable[NodeRow], where: Where, secret: bytes) -> dic
     }
 
 
-async def _dial(address: str, where: Where, secret: bytes) -> Topology | None:
+async def _dial(address: str, where: Where, secret: bytes | None) -> Topology | None:
     try:
         async with (
             asyncio.timeout(_ANSWER_SECONDS),

@@ -60,7 +60,9 @@ def caller_text(caller: Caller | None) -> str:
         return ""
     if caller.redacted:
         return "(redacted)"
-    return plain(": ".join(text for text in (caller.actor, caller.reason) if text is not None), _LONGEST_CALLER)
+    said = ": ".join(text for text in (caller.actor, caller.reason) if text is not None)
+    proven = "" if caller.principal is None else f"[{caller.principal}]"
+    return plain(" ".join(text for text in (said, proven) if text), _LONGEST_CALLER)
 
 
 def time_text(microseconds: int | None) -> str:
@@ -108,5 +110,6 @@ def _caller(caller: Caller | None) -> dict[str, Any] | None:
         "actor": caller.actor,
         "reason": caller.reason,
         "correlation_id": caller.correlation_id,
+        "principal": caller.principal,
         "redacted": caller.redacted,
     }

@@ -1,4 +1,4 @@
-"""``casty-es secret`` and ``casty-es accept-loss``: what an operator needs rarely."""
+"""``casty-es accept-loss``: what an operator needs rarely."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from casty_es.cli.reaching import inspect
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.urls import shown
 
-__all__ = ["accept_loss", "secret"]
+__all__ = ["accept_loss"]
 
 _MEANING = (
     "Accepting a loss means: records that the database had acknowledged and has lost stay lost, and what callers were "
@@ -19,15 +19,6 @@ _MEANING = (
     "gets its next incarnation, so that every fencing token from now on is higher than any that was ever given out. "
     "It cannot be taken back. If the records can still be restored, restore them instead."
 )
-
-
-def secret(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
-    """Print the cluster's secret in hexadecimal, for clients and commands that cannot read the database.
-
-    Whoever has it can read and change every structure: hand it on as you would a password.
-    """
-    found = inspect(url, lambda journal: journal.secret()).hex()
-    show({"secret": found}, found, json=json)
 
 
 def accept_loss(

@@ -66,7 +66,9 @@ System = Annotated[
 _Node = Annotated[
     str | None,
     typer.Option(
-        "--node", envvar="CASTY_ES_NODE", help="HOST:PORT of a node to ask instead of the database; needs a secret."
+        "--node",
+        envvar="CASTY_ES_NODE",
+        help="HOST:PORT of a node to ask instead of the database; with a secret or --token.",
     ),
 ]
 Secret = Annotated[
@@ -107,6 +109,17 @@ TlsRequire = Annotated[
 ]
 
 
+# CASTY_ES_TOKEN is the fencing token that `casty-es lock run` hands to the program that it runs.
+_Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        envvar="CASTY_ES_ACCESS_TOKEN",
+        help="What `casty-es token create` printed, in place of the secret. Rather set the variable.",
+    ),
+]
+
+
 class Where(msgspec.Struct, frozen=True):
     """What a user said of where the structures are.
 
@@ -126,6 +139,8 @@ class Where(msgspec.Struct, frozen=True):
         How nodes are dialled, when they use TLS.
     node_tls : tuple[SSLContext, SSLContext] | None
         How this command listens and dials when it has to be a node itself.
+    token : str | None
+        A token in place of the secret, for the node that was named.
     """
 
     url: str = DEFAULT_URL
@@ -135,10 +150,14 @@ class Where(msgspec.Struct, frozen=True):
     session_url: str | None = None
     tls: SSLContext | None = None
     node_tls: tuple[SSLContext, SSLContext] | None = None
+    token: str | None = None
 
-    def client(self, contact: tuple[str, int], secret: bytes) -> ClusterClient:
-        """Return a client that dials as the user said."""
-        return ClusterClient(contact_points=[contact], system_name=self.system, secret=secret, ssl=self.tls)
+    def client(self, contact: tuple[str, int], secret: bytes | None = None) -> ClusterClient:
+        """Return a client that dials as the user said; with the secret of the journal, if that was read."""
+        known = None if self.token is not None else self.secret or secret
+        return ClusterClient(
+            contact_points=[contact], system_name=self.system, secret=known, token=self.token, ssl=self.tls
+        )
 
 
 def takes_where(command: Callable[..., None]) -> Callable[..., None]:
@@ -177,6 +196,7 @@ def _where(
     node: _Node = None,
     secret: Secret = None,
     secret_file: SecretFile = None,
+    token: _Token = None,
     system: System = "casty",
     tls_ca: TlsAuthority = None,
     tls_cert: TlsCertificate = None,
@@ -184,13 +204,20 @@ def _where(
     tls_require_cert: TlsRequire = False,
 ) -> Where:
     known = given_secret(secret, secret_file)
-    if node is not None and known is None:
+    if node is not None and known is None and token is None:
         raise typer.BadParameter(
-            "--node needs the cluster's secret. Nothing was done. Run `casty-es secret` where the journal can be read, "
-            "and give what it prints as CASTY_ES_SECRET, or in a file with --secret-file."
+            "--node needs the cluster's secret or a token. Nothing was done. Run `casty-es secret` or `casty-es token "
+            "create` where the journal can be read, and give what it prints as CASTY_ES_SECRET or "
+            "CASTY_ES_ACCESS_TOKEN, in a file with --secret-file, or with --token."
+        )
+    if token is not None and (known is not None or node is None):
+        raise typer.BadParameter(
+            "--token goes with --node and in place of the secret: a token says what a node does for its holder. "
+            "Nothing was done. Give --node, and leave out the secret."
         )
     tls = given_tls(tls_ca, tls_cert, tls_key, require_certificate=tls_require_cert)
-    return Where(url, None if node is None else split_address(node), known, system, session_url, *tls)
+    contact = None if node is None else split_address(node)
+    return Where(url, contact, known, system, session_url, *tls, token)
 
 
 def given_secret(secret: str | None, file: Path | None) -> bytes | None:

@@ -27,9 +27,6 @@ _LOG: Final = logging.getLogger("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 0.3
 
-# The first version of the protocol in which there is such a question.
-_VERSION: Final = 2
-
 
 class Peers:
     """The other nodes, as those who remember.
@@ -81,8 +78,6 @@ class Peers:
     async def _ask(self, node: NodeEntry, address: str, slots: Collection[int]) -> Marks:
         try:
             link = self._dialer.open_link(address) or await self._dialer.link(address)
-            if link.version < _VERSION:
-                return {}
             answer = await link.request(Recall(tuple(slots)))
         except CastyError as error:
             _LOG.info("Node %s cannot be asked what it remembers: %s", node.node_id, error)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, TypeAlias, assert_never
 from uuid import UUID
 
+from casty_es.access import Grant
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
@@ -16,9 +17,10 @@ from casty_es.background import Errands
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
+from casty_es.cluster.permitting import refusal, without_details
 from casty_es.codec import decode_command, encode_error, encode_reply
 from casty_es.config import Settings
-from casty_es.context import checked
+from casty_es.context import checked, stamped
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import (
     CastyError,
@@ -32,7 +34,7 @@ from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
 from casty_es.processes import process_of
 from casty_es.replay import PAGE_BYTES, read_positions
-from casty_es.transport.port import Reply
+from casty_es.transport.port import Caller, Reply
 from casty_es.transport.wire import (
     Answer,
     Answered,
@@ -124,20 +126,23 @@ class NodeService:
             case _:  # of what has a length, something for every slot
                 return _ENTRY_BYTES * self._meta.slots
 
-    def serve(self, request: Request, answer: Callable[[Reply], None], process: str) -> None:
-        """Take a request of a process in; ``answer`` is called once, now or later."""
+    def serve(self, request: Request, answer: Callable[[Reply], None], caller: Caller) -> None:
+        """Take a request in; ``answer`` is called once, now or later."""
+        if caller.grant is not None and (refused := refusal(caller.grant, request)) is not None:
+            answer(_failure(refused))
+            return
         match request:
             case Ask():
                 try:
-                    self._ask(request, answer, process)
+                    self._ask(request, answer, caller)
                 except CastyError as error:
                     answer(_failure(error))
             case Recall(slots=slots):
                 answer(self._recall(slots))
             case _:
-                self._later(self._work(request, process), answer)
+                self._later(self._work(request, caller), answer)
 
-    def _work(self, request: _Later, process: str) -> Coroutine[Any, Any, Answer]:
+    def _work(self, request: _Later, caller: Caller) -> Coroutine[Any, Any, Answer]:
         work: Coroutine[Any, Any, Answer]
         match request:
             case Locate():
@@ -145,9 +150,9 @@ class NodeService:
             case FindShards(kind=kind, name=name):
                 work = self._shards(kind, name)
             case GetTopology():
-                work = self._topology()
+                work = self._topology(caller.grant)
             case FindOutcome():
-                work = self._outcome(request, ask_others=process_of(process) is None)
+                work = self._outcome(request, ask_others=process_of(caller.process) is None)
             case ReadHistory():
                 work = self._history(request)
             case ReadPast():
@@ -158,7 +163,7 @@ class NodeService:
                 assert_never(request)
         return work
 
-    def _ask(self, ask: Ask, answer: Callable[[Reply], None], process: str) -> None:
+    def _ask(self, ask: Ask, answer: Callable[[Reply], None], caller: Caller) -> None:
         slot = self._owner.slots[self._checked(ask.slot)]
         pending = self._owner.submit(
             EntityName(ask.kind, ask.name, ask.key),
@@ -170,8 +175,8 @@ class NodeService:
             local=ask.local,
             repeat_after=ask.repeat_after,
             idempotency_key=ask.idempotency_key,
-            said=checked(ask.said),
-            process=process,
+            said=stamped(checked(ask.said), caller.principal),
+            process=caller.process,
         )
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
@@ -196,9 +201,9 @@ class NodeService:
         recorded = (await self._journal.structures([(kind, name)]))[0]
         return ShardsFound(recorded or 0)
 
-    async def _topology(self) -> Answer:
+    async def _topology(self, grant: Grant | None) -> Answer:
         topology = await self._membership.refresh()
-        return Topology(
+        known = Topology(
             self._meta.slots,
             topology.incarnation,
             self._settings.lease_seconds,
@@ -206,6 +211,7 @@ class NodeService:
             tuple(topology.nodes.values()),
             tuple(topology.owners.values()),
         )
+        return known if grant is None or grant.scopes.operate else without_details(known)
 
     async def _outcome(self, request: FindOutcome, *, ask_others: bool) -> Answer:
         sent = Sent(request.kind, self._checked(request.slot), request.after, request.term)

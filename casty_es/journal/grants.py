@@ -3,7 +3,8 @@
 1. The *application* role is what programs log in as. It reads and appends, and routes; it can change or delete no
    event, no seal and no number of slots. The append-only trigger has a switch, and the switch is of no use without the
    privilege.
-2. The *auditor* role reads everything but the secrets. It reads salts: without them payloads cannot be verified.
+2. The *auditor* role reads everything but the secrets and tokens. It reads salts: without them payloads cannot be
+   verified. Secrets are replaced, and tokens made and revoked, by the owner of the tables alone.
 3. The *maintenance* role is the application's and what retention, redaction and ``accept-loss`` need. It can turn the
    trigger off, and is for those commands alone. Not even it can change an event's place, time, name or hash.
 
@@ -27,6 +28,7 @@ __all__ = ["PRIVILEGES", "Roles", "grants", "refuse_sqlite"]
 _MAX_NAME_BYTES: Final = 63  # a longer name is cut by Postgres, and would be another role's
 _READ_ONLY: Final = "SELECT"
 _SECRETS: Final = "casty_secrets"
+_TOKENS: Final = "casty_tokens"
 
 # FOR SHARE, under which a snapshot is saved, needs the right to update one column at least.
 _APPLICATION: Final = {
@@ -41,13 +43,14 @@ _APPLICATION: Final = {
     "casty_closed_slots": "SELECT, INSERT",
     "casty_meta": _READ_ONLY,
     _SECRETS: _READ_ONLY,
+    _TOKENS: _READ_ONLY,
     VERSION_TABLE: _READ_ONLY,
 }
 
 PRIVILEGES: Final[dict[str, dict[str, str]]] = {
     "application": _APPLICATION,
     "auditor": dict.fromkeys(
-        [*(table for table in metadata.tables if table != _SECRETS), VERSION_TABLE, *VIEWS], _READ_ONLY
+        [*(table for table in metadata.tables if table not in {_SECRETS, _TOKENS}), VERSION_TABLE, *VIEWS], _READ_ONLY
     ),
     "maintenance": _APPLICATION
     | {

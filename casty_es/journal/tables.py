@@ -40,6 +40,7 @@ __all__ = [
     "slots",
     "snapshots",
     "structures",
+    "tokens",
 ]
 
 metadata = MetaData()
@@ -226,6 +227,24 @@ secrets = Table(
     Column("name", _Name, nullable=False),
     Column("value", LargeBinary, nullable=False),
     PrimaryKeyConstraint("name", name="pk_casty_secrets"),
+    sqlite_strict=True,
+)
+
+# Apart from casty_secrets, so that reading who may do what does not need the cluster's secret. A row goes never.
+tokens = Table(
+    "casty_tokens",
+    metadata,
+    Column("id", _Name, nullable=False),  # what stands in the token's text
+    Column("name", _Name, nullable=False),  # what the holder is called in the journal
+    Column("scopes", Text, nullable=False),  # JSON: what it allows
+    Column("stored_key", LargeBinary, nullable=False),  # a digest, by which a proof is checked
+    Column("server_key", LargeBinary, nullable=False),  # a digest, by which a node proves itself
+    Column("created_at", _BigInt, nullable=False),
+    Column("ends_at", _BigInt),
+    Column("revoked_at", _BigInt),
+    PrimaryKeyConstraint("id", name="pk_casty_tokens"),
+    CheckConstraint("length(stored_key) = 32", name="ck_casty_tokens_stored_key"),
+    CheckConstraint("length(server_key) = 32", name="ck_casty_tokens_server_key"),
     sqlite_strict=True,
 )
 

@@ -98,6 +98,7 @@ def _circumstances(sql: Dialect) -> str:
     {sql.text("e.metadata", "actor")} AS actor,
     {sql.text("e.metadata", "reason")} AS reason,
     {sql.text("e.metadata", "correlation_id")} AS correlation_id,
+    {sql.text("e.metadata", "principal")} AS principal,
     {sql.text("l.payload", "node")} AS node,
     {sql.redacted("e.payload")} AS redacted,
     {sql.uuid("e.command_id")} AS command_id,
@@ -135,6 +136,7 @@ SELECT c.kind, c.name, c.owner, c.request, c.token, c.permits,
     CASE WHEN c.granted IS NULL THEN CASE WHEN c.ended IS NULL THEN 'waits' ELSE 'left' END
         ELSE CASE WHEN c.ended IS NULL THEN 'holds' ELSE 'held' END END AS state,
     {sql.text("r.metadata", "actor")} AS actor,
+    {sql.text("r.metadata", "principal")} AS principal,
     {sql.time("r.recorded_at")} AS requested_at,
     {sql.time("g.recorded_at")} AS granted_at,
     {sql.time("x.recorded_at")} AS ended_at,
@@ -176,8 +178,8 @@ LEFT JOIN casty_events x ON x.entity = c.entity AND x.sequence = c.ended"""
 
 
 _HOLDERS: Final = """
-SELECT kind, name, owner, request, token, permits, actor, requested_at, granted_at, waited_us, granted_sequence,
-    kept_from, entity
+SELECT kind, name, owner, request, token, permits, actor, principal, requested_at, granted_at, waited_us,
+    granted_sequence, kept_from, entity
 FROM casty_claims
 WHERE state = 'holds'"""
 
@@ -201,6 +203,7 @@ SELECT n.kind, n.name,{_KEY},
     n.key AS stored_key, e.sequence,
     {sql.text("e.payload", "reason")} AS reason,
     {sql.text("e.metadata", "actor")} AS actor,
+    {sql.text("e.metadata", "principal")} AS principal,
     {sql.time("e.recorded_at")} AS recorded_at,
     NOT EXISTS (SELECT 1 FROM casty_retired_salts r WHERE r.entity = e.entity AND r.through <= e.sequence) AS finished,
     e.slot, e.position, e.entity, e.recorded_at AS recorded_at_us
@@ -218,6 +221,7 @@ SELECT n.kind, n.name,{_KEY},
     {sql.text("e.payload", "archive")} AS archive,
     {sql.text("e.payload", "archive_sha256")} AS archive_sha256,
     {sql.text("e.metadata", "actor")} AS actor,
+    {sql.text("e.metadata", "principal")} AS principal,
     {sql.time("e.recorded_at")} AS recorded_at,
     e.slot, e.position, e.entity, e.recorded_at AS recorded_at_us
 FROM (SELECT DISTINCT entity FROM casty_seals) s

@@ -9,10 +9,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Final
 
-from casty_es.errors import ConfigurationError, PeerError, PeerLostError, PeerRefusedError
+from casty_es.access import Token
+from casty_es.errors import PeerError, PeerLostError, PeerRefusedError
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, client_protocol
 from casty_es.transport.handshake import DialerHandshake, RefusingError
 from casty_es.transport.identity import Identity
+from casty_es.transport.keyring import Keyring, keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.link import SocketLink
 
@@ -42,17 +44,15 @@ class BaseDialer(ABC):
     ----------
     identity : Identity
         Who this process is.
-    secret : bytes
-        The cluster's secret.
+    secret : bytes | Token | Keyring
+        What this process proves itself by: the cluster's secret, a token, or all secrets that are valid.
     limits : Limits
         How long to try, how long to wait, what a link may hold.
     """
 
-    def __init__(self, identity: Identity, secret: bytes, limits: Limits | None = None) -> None:
-        if not secret:
-            raise ConfigurationError("The cluster secret is empty. Give the one of the nodes. Nothing was started.")
+    def __init__(self, identity: Identity, secret: bytes | Token | Keyring, limits: Limits | None = None) -> None:
         self._identity = identity
-        self._secret = secret
+        self._secret = keyring(secret)
         self._limits = limits or Limits()
         self._links: dict[str, SocketLink] = {}
         self._attempts: dict[str, asyncio.Task[SocketLink]] = {}

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from typing import Final
 
-from casty_es.errors import ConfigurationError, PeerRefusedError
+from casty_es.background import Errands
+from casty_es.errors import PeerRefusedError
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, server_protocol
-from casty_es.transport.handshake import ListenerHandshake, RefusingError, Session
+from casty_es.transport.handshake import ListenerHandshake, NotKnownError, RefusingError, Session
 from casty_es.transport.identity import Identity
 from casty_es.transport.incidents import Incident, Incidents
+from casty_es.transport.keyring import Keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.port import Service
 from casty_es.transport.served import ServedConnection
@@ -30,21 +33,18 @@ class Reception:
         Who gets the requests.
     identity : Identity
         Who this process is.
-    secret : bytes
-        The cluster's secret.
+    secret : bytes | Keyring
+        The cluster's secret, or all that is valid.
     limits : Limits
         What a connection may do.
     """
 
-    def __init__(self, service: Service, identity: Identity, secret: bytes, limits: Limits) -> None:
-        if not secret:
-            raise ConfigurationError(
-                "The cluster secret is empty. Give one, or leave secret= out. Nothing was started."
-            )
+    def __init__(self, service: Service, identity: Identity, secret: bytes | Keyring, limits: Limits) -> None:
         self._service = service
         self._identity = identity
-        self._secret = secret
+        self.keyring = Keyring((secret,)) if isinstance(secret, bytes) else secret
         self.limits = limits
+        self.errands = Errands()
         # Oldest first: a dictionary keeps its order.
         self._strangers: dict[_Stranger, None] = {}
         self._served: dict[str, ServedConnection] = {}
@@ -65,7 +65,7 @@ class Reception:
         """Make the channel of a new connection."""
         channel = Channel(server_protocol(self.limits), self.limits)
         channel.incidents = self.incidents
-        channel.greet(_Stranger(self, channel, ListenerHandshake(self._identity, self._secret, self.limits)))
+        channel.greet(_Stranger(self, channel, ListenerHandshake(self._identity, self.keyring, self.limits)))
         return channel
 
     def abandon_after_fork(self) -> None:
@@ -80,9 +80,17 @@ class Reception:
             stranger.refuse("came while the node closes")
         for served in list(self._served.values()):
             served.finish("is closing")
+        await self.errands.cancel()
         while self._channels:
             await asyncio.wait([channel.gone for channel in self._channels])
         self.incidents.close()
+
+    def review(self) -> None:
+        """End the connections of those who have proven themselves by what is not valid any more."""
+        for served in list(self._served.values()):
+            why = self.keyring.over(served.credential)
+            if why is not None:
+                served.revoke(why)
 
     def meet(self, stranger: _Stranger, channel: Channel) -> None:
         """Let a connection begin its handshake; an older stranger goes if there are too many."""
@@ -112,7 +120,7 @@ class Reception:
     def objection(self, channel: Channel, session: Session) -> str | None:
         """Tell why an authenticated connection is not served: for others, which are, there would be less room."""
         peer = session.peer
-        old = self._served.get(peer.process_id)
+        old = self._served.get(_served_as(session))
         if old is not None:
             if (old.peer.role, old.peer.node_id) == (peer.role, peer.node_id):
                 return None
@@ -126,7 +134,7 @@ class Reception:
 
     def welcome(self, channel: Channel, session: Session) -> None:
         """Serve an authenticated connection, the only one of its process from now on."""
-        process_id = session.peer.process_id
+        process_id = _served_as(session)
         old = self._served.pop(process_id, None)
         if old is not None:
             # Frames are handed on in the callback that reads them: after this line, none of the old one ever will be.
@@ -142,6 +150,12 @@ class Reception:
             del self._served[process_id]
 
 
+def _served_as(session: Session) -> str:
+    # The id is what the process itself says: a token's holder pushes nobody out but itself.
+    process_id, credential = session.peer.process_id, session.credential
+    return process_id if isinstance(credential, bytes) else f"{credential.id}:{process_id}"
+
+
 class _Stranger:
     """A connection in its handshake."""
 
@@ -150,6 +164,7 @@ class _Stranger:
         self._channel = channel
         self._handshake = handshake
         self._timer: asyncio.TimerHandle | None = None
+        self._asking = self._gone = False
         self._incident: Incident | None = None
 
     @property
@@ -172,13 +187,33 @@ class _Stranger:
 
     def received(self, message: bytes | bytearray) -> None:
         """Take the next step of the handshake."""
-        try:
-            answer, session = self._handshake.receive(bytes(message))
-        except PeerRefusedError as error:
-            if isinstance(error, RefusingError):
-                self._channel.send(error.refusal)
-            self.refuse(f"failed its handshake: {error}", Incident.REFUSED)
+        if self._asking:
+            self.refuse("went on before its proof was answered", Incident.REFUSED)
             return
+        try:
+            self._take(*self._handshake.receive(bytes(message)))
+        except NotKnownError as error:
+            reread = self._reception.keyring.reread
+            if reread is None:
+                self._refused(error)
+                return
+            self._asking = True
+            self._reception.errands.begin(self._again(bytes(message), reread), name="casty-credentials")
+        except PeerRefusedError as error:
+            self._refused(error)
+
+    async def _again(self, message: bytes, reread: Callable[[], Awaitable[None]]) -> None:
+        """Check a proof once more, after a look whether the journal has something new."""
+        await reread()
+        self._asking = False
+        if self._gone:
+            return
+        try:
+            self._take(*self._handshake.receive(message))
+        except PeerRefusedError as error:
+            self._refused(error)
+
+    def _take(self, answer: bytes, session: Session | None) -> None:
         objection = None if session is None else self._reception.objection(self._channel, session)
         if objection is not None:
             self.refuse(objection, Incident.CROWD)
@@ -188,11 +223,17 @@ class _Stranger:
             self._leave()
             self._reception.welcome(self._channel, session)
 
+    def _refused(self, error: PeerRefusedError) -> None:
+        if isinstance(error, RefusingError):
+            self._channel.send(error.refusal)
+        self.refuse(f"failed its handshake: {error}", Incident.REFUSED)
+
     def writable(self) -> None:
         """Nothing is kept back during a handshake."""
 
     def lost(self, reason: str) -> None:
         """Tell whoever looks after this node that somebody could not connect, and not that somebody only knocked."""
+        self._gone = True
         self._leave()
         text = f"the connection from {self._channel.peer} was not accepted: it {reason}"
         if self._incident is None and (self._reception.closed or not self._channel.heard):

@@ -9,9 +9,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from casty_es.access import Token
 from casty_es.transport.channel import Channel
 from casty_es.transport.dialer import BaseDialer
 from casty_es.transport.identity import Identity
+from casty_es.transport.keyring import Keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.listener import Reception
 from casty_es.transport.port import Service
@@ -46,7 +48,7 @@ class LoopbackNetwork:
         *,
         service: Service,
         identity: Identity,
-        secret: bytes,
+        secret: bytes | Keyring,
         limits: Limits | None = None,
     ) -> LoopbackListener:
         """Open an address; see ``websocket.listen``."""
@@ -58,7 +60,9 @@ class LoopbackNetwork:
         self._listening[host, port] = listener
         return listener
 
-    def dialer(self, *, identity: Identity, secret: bytes, limits: Limits | None = None) -> LoopbackDialer:
+    def dialer(
+        self, *, identity: Identity, secret: bytes | Token | Keyring, limits: Limits | None = None
+    ) -> LoopbackDialer:
         """Make a dialer of this network."""
         return LoopbackDialer(self, identity, secret, limits)
 
@@ -123,6 +127,10 @@ class LoopbackListener:
         """How often somebody tried what he may not, by kind."""
         return self.reception.incidents.counts
 
+    def review(self) -> None:
+        """End the connections of those who have proven themselves by what is not valid any more."""
+        self.reception.review()
+
     def serves(self, process_id: str) -> bool:
         """Tell whether a process has a connection."""
         return self.reception.serves(process_id)
@@ -136,7 +144,13 @@ class LoopbackListener:
 class LoopbackDialer(BaseDialer):
     """A ``Dialer`` to addresses in memory."""
 
-    def __init__(self, network: LoopbackNetwork, identity: Identity, secret: bytes, limits: Limits | None) -> None:
+    def __init__(
+        self,
+        network: LoopbackNetwork,
+        identity: Identity,
+        secret: bytes | Token | Keyring,
+        limits: Limits | None,
+    ) -> None:
         super().__init__(identity, secret, limits)
         self._network = network
 

@@ -6,12 +6,33 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeAlias
 
+import msgspec
+
+from casty_es.access import Grant
 from casty_es.transport.wire import Answer, Request
 
-__all__ = ["Dialer", "Link", "Listener", "Reply", "Service"]
+__all__ = ["Caller", "Dialer", "Link", "Listener", "Reply", "Service"]
 
 Reply: TypeAlias = Answer | Callable[[], Answer]
 """What a request is answered with. A function makes the answer as late as there is room for it: once."""
+
+
+class Caller(msgspec.Struct, frozen=True):
+    """The authenticated process at the other end of a connection.
+
+    Attributes
+    ----------
+    process : str
+        What it is called in the requests that it makes (``processes.py``).
+    principal : str
+        Who it has proven to be: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's secret.
+    grant : Grant | None
+        What it may do, if it has a token; ``None`` for whoever has the cluster's secret.
+    """
+
+    process: str
+    principal: str
+    grant: Grant | None = None
 
 
 class Link(Protocol):
@@ -102,10 +123,8 @@ class Service(Protocol):
         """Tell how many bytes the answer to a request may have about, or what it takes to make it."""
         ...
 
-    def serve(self, request: Request, answer: Callable[[Reply], None], process: str) -> None:
+    def serve(self, request: Request, answer: Callable[[Reply], None], caller: Caller) -> None:
         """Take a request in at once, without waiting; ``answer`` is called once, now or later.
-
-        ``process`` is what the authenticated process at the other end is called (``processes.py``).
 
         An exception raised here closes the connection: the request was not what it should be.
         """
@@ -127,6 +146,10 @@ class Listener(Protocol):
 
     def serves(self, process_id: str) -> bool:
         """Tell whether a process has an authenticated connection here, by its UUID in hexadecimal."""
+        ...
+
+    def review(self) -> None:
+        """End the connections of those who have proven themselves by what is not valid any more."""
         ...
 
     async def close(self) -> None:

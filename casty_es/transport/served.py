@@ -15,8 +15,9 @@ from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
 from casty_es.transport.handshake import Greeting, Session
+from casty_es.transport.keyring import Credential
 from casty_es.transport.limits import Limits
-from casty_es.transport.port import Reply, Service
+from casty_es.transport.port import Caller, Reply, Service
 from casty_es.transport.sealing import ForgedFrameError
 from casty_es.transport.wire import Answer, Ask, Failed, Request
 
@@ -55,7 +56,7 @@ class ServedConnection:
         self._session = session
         self._service = service
         self._limits = limits
-        self._process = called(session.peer.role, session.peer.process_id, session.peer.node_id)
+        self._caller = _caller(session)
         max_message = min(limits.max_frame_bytes, session.peer.max_frame_bytes) - FRAME_OVERHEAD
         self._batch_bytes = min(limits.batch_bytes, max_message)
         self._part_bytes = min(limits.part_bytes, max_message - PART_OVERHEAD)
@@ -83,10 +84,20 @@ class ServedConnection:
         """Where it is."""
         return self._channel.place
 
+    @property
+    def credential(self) -> Credential:
+        """What the process at the other end has proven itself by."""
+        return self._session.credential
+
     def discard(self, reason: str) -> None:
         """End the connection at once; nothing that it brought and that was not handed on yet will be."""
         self._closed = True
         self._channel.abort(reason)
+
+    def revoke(self, why: str) -> None:
+        """End the connection of who is not to be served any more, and tell whoever reads the log."""
+        logger.warning("closing the connection with %s: it %s", self._channel.peer, why)
+        self.discard(why)
 
     def finish(self, reason: str) -> None:
         """Send the answers that are there as far as the transport takes them, and close."""
@@ -157,7 +168,7 @@ class ServedConnection:
             weight = self._service.weight(request)
         self._open[number] = weight
         self._awaited += weight
-        self._service.serve(request, partial(self._answer, number), self._process)
+        self._service.serve(request, partial(self._answer, number), self._caller)
 
     def _answer(self, number: int, answer: Reply) -> None:
         if self._closed:
@@ -236,3 +247,11 @@ class ServedConnection:
         if not last:
             self._long.append(long)
         return message
+
+
+def _caller(session: Session) -> Caller:
+    peer, credential = session.peer, session.credential
+    process = called(peer.role, peer.process_id, peer.node_id)
+    if not isinstance(credential, bytes):
+        return Caller(process, f"token:{credential.name}", credential)
+    return Caller(process, f"node:{peer.node_id}" if peer.role == "node" else "secret")

@@ -10,10 +10,12 @@ from typing import cast
 
 import msgspec
 
+from casty_es.access import Token
 from casty_es.forking import let_go
 from casty_es.transport.channel import Channel
 from casty_es.transport.dialer import BaseDialer
 from casty_es.transport.identity import Identity
+from casty_es.transport.keyring import Keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.listener import Reception
 from casty_es.transport.port import Service
@@ -50,6 +52,10 @@ class WebSocketListener:
         """Tell whether a process has a connection."""
         return self._reception.serves(process_id)
 
+    def review(self) -> None:
+        """End the connections of those who have proven themselves by what is not valid any more."""
+        self._reception.review()
+
     def abandon_after_fork(self) -> None:
         """Let go of the parent's port and connections, in a forked child: nobody is to wait for an answer there."""
         for socket in self._server.sockets:
@@ -71,7 +77,7 @@ async def listen(
     *,
     service: Service,
     identity: Identity,
-    secret: bytes,
+    secret: bytes | Keyring,
     ssl: SSLContext | None = None,
     limits: Limits | None = None,
 ) -> WebSocketListener:
@@ -85,8 +91,8 @@ async def listen(
         Who gets the requests.
     identity : Identity
         Who this process is.
-    secret : bytes
-        The cluster's secret; who does not know it is not served.
+    secret : bytes | Keyring
+        The cluster's secret, or all that is valid; who does not know it is not served.
     ssl : SSLContext | None
         The server's certificate, for TLS.
     limits : Limits | None
@@ -97,7 +103,7 @@ async def listen(
     OSError
         The port cannot be opened.
     ConfigurationError
-        The secret is empty.
+        The secret has fewer than 16 bytes.
     """
     limits = _fitting(limits or Limits())
     reception = Reception(service, identity, secret, limits)
@@ -122,8 +128,8 @@ class WebSocketDialer(BaseDialer):
     ----------
     identity : Identity
         Who this process is.
-    secret : bytes
-        The cluster's secret.
+    secret : bytes | Token | Keyring
+        What this process proves itself by: the cluster's secret, a token, or all secrets that are valid.
     ssl : SSLContext | None
         Whom to trust, for TLS.
     limits : Limits | None
@@ -131,7 +137,12 @@ class WebSocketDialer(BaseDialer):
     """
 
     def __init__(
-        self, identity: Identity, secret: bytes, *, ssl: SSLContext | None = None, limits: Limits | None = None
+        self,
+        identity: Identity,
+        secret: bytes | Token | Keyring,
+        *,
+        ssl: SSLContext | None = None,
+        limits: Limits | None = None,
     ) -> None:
         super().__init__(identity, secret, limits)
         self._ssl = ssl

@@ -15,6 +15,7 @@ from casty_es.journal.remembered import Mark
 from casty_es.replay import HistoryPage, Positions, Then
 
 __all__ = [
+    "OLDEST_VERSION",
     "PROTOCOL_VERSION",
     "Answer",
     "Answered",
@@ -39,8 +40,11 @@ __all__ = [
     "Topology",
 ]
 
-PROTOCOL_VERSION: Final = 2
-"""2 since nodes ask each other what they remember. What version 1 does not have is left out in front of it."""
+PROTOCOL_VERSION: Final = 3
+"""3 since whoever dials proves first; 2 since nodes ask each other what they remember."""
+
+OLDEST_VERSION: Final = 3
+"""What is spoken at least: an older listener gives its name, and something to try secrets on, to whoever asks."""
 
 
 class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):

@@ -20,7 +20,7 @@ from casty_es import (
     audit_context,
     context,
 )
-from casty_es.context import MAX_SAID_BYTES, Said, checked, said, said_in
+from casty_es.context import MAX_SAID_BYTES, Recorded, checked, said, said_in, stamped
 from casty_es.domain.counter import Increment
 from casty_es.gateway import CommandContext, ShardEnvelope, StructureFactory
 from casty_es.journal.port import EntityName
@@ -127,7 +127,11 @@ def test_words_come_back(actor: str | None, reason: str | None, correlation_id: 
     """Given any printable words, when they are said, then the text in force reads back as they were, on any node."""
     with audit_context(actor=actor, reason=reason, correlation_id=correlation_id):
         text = said()
-    assert said_in(text) == Said(actor, reason, correlation_id)
+    assert said_in(text) == Recorded(actor, reason, correlation_id)
+    stamp = stamped(checked(text), "token:dashboard")
+    assert said_in(stamp) == Recorded(actor, reason, correlation_id, "token:dashboard")
+    with pytest.raises(InvalidArgumentError):  # what a node has written down is nothing that a sender may say
+        checked(stamp)
     assert checked(text) == text
 
 
@@ -139,6 +143,7 @@ def test_words_come_back(actor: str | None, reason: str | None, correlation_id: 
         "null",
         '"alice"',
         '{"actor":5}',
+        '{"actor":"a","principal":"token:other"}',
         '{"actor":""}',
         '{"actor":"a","command":"0"}',
         '{"actor":"a\\nb"}',

@@ -13,8 +13,10 @@ from casty_es import (
     ConfigurationError,
     Distributed,
     InvalidArgumentError,
+    InvalidTypeError,
     NotDoneError,
     PeerError,
+    SqlJournal,
     UsageError,
 )
 from casty_es.client import ClusterClient
@@ -157,7 +159,7 @@ async def test_a_barrier_of_a_client_needs_a_name(two: list[ClusteredActorSystem
 async def test_a_wrong_secret_is_refused(two: list[ClusteredActorSystem]) -> None:
     """The client is told that it is the secret, and the nodes go on."""
     with pytest.raises(PeerRefusedError, match="secret"):
-        async with client(two[0], secret=b"guessed"):
+        async with client(two[0], secret=b"guessed, all of it"):
             pass
     assert await two[1].distributed().counter("c").increment() == 1
 
@@ -184,13 +186,26 @@ async def test_a_contact_point_that_nobody_listens_at_is_named(two: list[Cluster
 def test_contact_points_are_hosts_and_ports(points: list[Any]) -> None:
     """Anything else is refused when the client is made."""
     with pytest.raises(InvalidArgumentError):
-        ClusterClient(contact_points=points, system_name="casty", secret=b"s")
+        ClusterClient(contact_points=points, system_name="casty", secret=b"s" * 16)
 
 
-def test_a_client_needs_a_secret() -> None:
-    """An empty one is refused when the client is made."""
-    with pytest.raises(InvalidArgumentError, match="secret"):
-        ClusterClient(contact_points=[("h", 1)], system_name="casty", secret=b"")
+@pytest.mark.parametrize("secret", [b"", b"sunshine7", b"fifteen bytes.."])
+def test_a_secret_that_can_be_guessed_is_refused(secret: bytes, journal_url: str) -> None:
+    """It is refused when the client or the node is made, with how long it must be."""
+    with pytest.raises(InvalidArgumentError, match="at least 16"):
+        ClusterClient(contact_points=[("h", 1)], system_name="casty", secret=secret)
+    with pytest.raises(InvalidArgumentError, match="at least 16"):
+        ClusteredActorSystem(journal=SqlJournal(journal_url), secret=secret)
+
+
+@pytest.mark.parametrize("secret", ["6a1f" * 16, 4711, 3.5, bytearray(32)])
+def test_a_secret_is_bytes(secret: Any, journal_url: str) -> None:
+    """Text or a number is refused when the client or the node is made; of a text it is said how to make bytes of it."""
+    hint = "fromhex" if isinstance(secret, str) else "must be bytes"
+    with pytest.raises(InvalidTypeError, match=hint):
+        ClusterClient(contact_points=[("h", 1)], system_name="casty", secret=secret)
+    with pytest.raises(InvalidTypeError, match=hint):
+        ClusteredActorSystem(journal=SqlJournal(journal_url), secret=secret)
 
 
 async def test_a_client_that_is_not_running_says_so(two: list[ClusteredActorSystem]) -> None:

@@ -5,7 +5,8 @@ A document is run from its top to its end, in a folder of its own:
 1. A Python block whose first line is ``# name.py`` is a file that later blocks use. Any other is run where it stands,
    with the names of ``examples.names``.
 2. Of the shell blocks, what starts with one of ``RUN`` is run; the rest installs or serves, which other tests do. A
-   command that ends in ``|| echo WORDS`` must fail, and its errors are part of what it prints.
+   command that ends in ``|| echo WORDS`` must fail, and its errors are part of what it prints. What is exported is
+   there for Python, too, and may be ``$(what a command prints)``. ``10.0.0.5:7400`` is the node of the Python blocks.
 3. A ``text`` block is what the block before it prints; ``...`` stands for anything.
 """
 
@@ -20,6 +21,7 @@ import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -27,6 +29,7 @@ from .documents import DOCUMENTS, ROOT, Block, blocks, title
 from .examples import names, run, run_doctest
 
 PLACEHOLDER = "postgresql://app:secret@localhost/shop"
+NODE = "10.0.0.5:7400"
 RUN = {
     "casty-es": [sys.executable, "-c", "from casty_es.cli import main; main()"],
     "alembic": [sys.executable, "-m", "alembic"],
@@ -46,6 +49,7 @@ class Reader:
         self._placeholder_url = placeholder_url
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
         self._environment.pop("CASTY_ES_DATABASE_URL", None)
+        self._exported: dict[str, str] = {}
         self._namespace: dict[str, Any] | None = None
         self._stack = AsyncExitStack()
         self._printed = ""
@@ -57,7 +61,13 @@ class Reader:
             same = doctest.OutputChecker().check_output(text, self._printed, doctest.ELLIPSIS)
             assert same, f"{block.where} says\n{text}\nand this is printed:\n{self._printed}"
         elif block.language == "sh":
+            if NODE in text:
+                text = text.replace(NODE, "{}:{}".format(*(await self._names())["address"]))
             for command in re.split(r"\n|&&", text):
+                if exported := re.fullmatch(r"export (\w+)=\$\((.+)\)", command):
+                    await self._type(shlex.split(exported[2]), block.where)
+                    self._export(exported[1], self._printed.rstrip("\n"))
+                    continue
                 words = shlex.split(command, comments=True)
                 fails = words.index("||") if "||" in words else None
                 await self._type(words[:fails], block.where, echo=None if fails is None else words[fails + 2 :])
@@ -66,20 +76,28 @@ class Reader:
         else:
             await self._execute(text, block.where)
 
-    async def _execute(self, text: str, where: str) -> None:
+    async def _names(self) -> dict[str, Any]:
         if self._namespace is None:
             self._namespace = await self._stack.enter_async_context(names(self._journal_url))
-        if ">>>" in text:
-            await run_doctest(text, self._namespace, where)
-        else:
-            self._printed = await run(text, self._namespace, where)
+        return self._namespace
+
+    async def _execute(self, text: str, where: str) -> None:
+        namespace = await self._names()
+        with patch.dict(os.environ, self._exported):
+            if ">>>" in text:
+                await run_doctest(text, namespace, where)
+            else:
+                self._printed = await run(text, namespace, where)
+
+    def _export(self, name: str, value: str) -> None:
+        self._environment[name] = self._exported[name] = value
 
     async def _type(self, words: list[str], where: str, *, echo: list[str] | None = None) -> None:
         if not words or words[0] in LEFT_OUT:
             return
         if words[0] == "export":
             name, _, value = words[1].partition("=")
-            self._environment[name] = value
+            self._export(name, value)
             return
         assert words[0] in RUN, f"{where}: {words[0]} is neither run nor left out on purpose"
         process = await asyncio.create_subprocess_exec(

@@ -11,12 +11,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from casty_es import ConfigurationError, InvalidArgumentError, SqlJournal, connect
+from casty_es import ClusterClient, ConfigurationError, InvalidArgumentError, SqlJournal, connect
+from casty_es.access import EVERYTHING, Scopes, Token
 from casty_es.audit.redaction import redact
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.audit.transfer import export_journal
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
+from casty_es.errors import PeerRefusedError
+from casty_es.journal.access import AccessTables
 from casty_es.journal.grants import PRIVILEGES, Roles, grants, refuse_sqlite
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.port import EntityName
@@ -24,6 +27,7 @@ from casty_es.journal.schema import VERSION_TABLE
 from casty_es.journal.tables import metadata
 from casty_es.journal.views import VIEWS
 from casty_es.names import encode_key
+from tests.cluster.nodes import client, nodes
 from tests.conftest import Granted, run_script
 
 Sql = Callable[..., list[tuple[Any, ...]]]
@@ -50,6 +54,9 @@ CHANGES = [
     "UPDATE casty_meta SET incarnation = 2",
     "UPDATE casty_meta SET maintenance = 1",
     "UPDATE casty_secrets SET value = ''",
+    "INSERT INTO casty_tokens SELECT * FROM casty_tokens",
+    "UPDATE casty_tokens SET scopes = '{\"write\":[]}'",
+    "DELETE FROM casty_tokens",
     "DROP VIEW casty_history",
     "SET session_replication_role = replica",
 ]
@@ -97,10 +104,46 @@ async def test_secret_can_be_withheld(
         await asyncio.to_thread(sql, application_journal_url, "SELECT * FROM casty_secrets")
 
 
+@pytest.mark.parametrize("role", ["application_journal_url", "maintenance_url"])
+async def test_only_the_owner_makes_tokens(role: str, granted_url: str, request: pytest.FixtureRequest) -> None:
+    """Given a token of the owner's, when another role checks it, it may; when it makes or revokes one, it may not."""
+    token = Token.make()
+    grant = token.grant("t", Scopes(read=(EVERYTHING,)), created_at=1)
+    owner, other = SqlJournal(granted_url), SqlJournal(request.getfixturevalue(role))
+    await owner.open()
+    await other.open()
+    try:
+        await AccessTables(owner).add(grant)
+        tables = AccessTables(other)
+        assert await tables.grants() == [grant]
+        assert await tables.secrets() == await AccessTables(owner).secrets()
+        for work in (tables.add(grant), tables.revoke("t", 2), tables.begin_rotation()):
+            with pytest.raises(ConfigurationError):
+                await work
+        assert await tables.grants() == [grant]
+    finally:
+        await other.close()
+        await owner.close()
+
+
+async def test_a_node_without_the_grant_on_tokens_accepts_none(
+    granted: Granted, granted_url: str, application_journal_url: str, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Given grants from before there were tokens, when a holder comes, then it is refused, and members are served."""
+    role = granted.roles["application"]
+    await asyncio.to_thread(sql, granted_url, f"REVOKE ALL ON casty_tokens FROM {role}")
+    async with nodes(application_journal_url, 2) as two, client(two[0]) as member:
+        with pytest.raises(PeerRefusedError, match="not one of this cluster"):
+            async with ClusterClient(contact_points=[tuple(two[0].self_node)], token=Token.make().text):
+                pass
+        assert await member.distributed().counter("c").increment() == 1
+    assert "may not read the tokens" in caplog.text
+
+
 def test_auditor_only_reads(auditor_url: str, sql: Sql) -> None:
     """Given every table and view, then an auditor reads it unless it holds secrets, and cannot write to it."""
     for relation in (*metadata.tables, VERSION_TABLE, *VIEWS):
-        if relation == "casty_secrets":
+        if relation in {"casty_secrets", "casty_tokens"}:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 sql(auditor_url, f"SELECT count(*) FROM {relation}")
         else:

@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable
 
+from casty_es.transport.port import Caller
 from casty_es.transport.websocket import Identity, listen
 from casty_es.transport.wire import Answer, Ask, Locate, Located, Request
 
@@ -21,7 +22,7 @@ class Locating:
         """Say that every answer is short."""
         return 0
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _caller: Caller) -> None:
         """Answer what can be answered."""
         if isinstance(request, Locate):
             answer(Located(request.slot, request.slot))

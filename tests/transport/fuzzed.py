@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from casty_es.transport import served
+from casty_es.transport.port import Caller
 from casty_es.transport.websocket import Identity, WebSocketListener, listen
 from casty_es.transport.wire import Answer, Ask, Locate, Located, Request
 
@@ -61,7 +62,7 @@ class Locating:
         """Say that every answer is short."""
         return 0
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _caller: Caller) -> None:
         """Answer what can be answered."""
         if isinstance(request, Locate):
             answer(Located(request.slot, request.slot))

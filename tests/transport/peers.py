@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -19,18 +19,23 @@ from casty_es.transport.handshake import DialerHandshake, ListenerHandshake, Ses
 from casty_es.transport.identity import Identity
 from casty_es.transport.limits import Limits
 from casty_es.transport.loopback import LoopbackListener, LoopbackNetwork
-from casty_es.transport.port import Listener
+from casty_es.transport.port import Caller, Listener
 from casty_es.transport.websocket import WebSocketDialer, WebSocketListener, listen
 from casty_es.transport.wire import Answer, Answered, Ask, FindShards, Locate, Located, Outcome, Request
 
 SECRET = b"the secret of the whole cluster!"
 
 
-def identity(node_id: str = "dialer", system: str = "shop", process_id: str | None = None) -> Identity:
+def identity(
+    node_id: str = "dialer",
+    system: str = "shop",
+    process_id: str | None = None,
+    role: Literal["node", "client"] = "node",
+) -> Identity:
     """Say who one is."""
     if process_id is None:
-        return Identity(system=system, node_id=node_id)
-    return Identity(system=system, node_id=node_id, process_id=process_id)
+        return Identity(system=system, node_id=node_id, role=role)
+    return Identity(system=system, node_id=node_id, process_id=process_id, role=role)
 
 
 def ask(key: str = "k", body: bytes = b"{}") -> Ask:
@@ -64,7 +69,7 @@ class Service:
         """Say how long the answer will be."""
         return int(request.name) if isinstance(request, FindShards) and request.name.isdecimal() else 0
 
-    def serve(self, request: Request, answer: Callable[[Answer], None], _process: str) -> None:
+    def serve(self, request: Request, answer: Callable[[Answer], None], _caller: Caller) -> None:
         """Do what the kind of the request says."""
         self.seen.append(request)
         match request:

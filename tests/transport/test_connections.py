@@ -173,9 +173,10 @@ async def test_an_impossible_address_is_refused(network: Network, address: str) 
         await network.dialer().link(address)
 
 
-async def test_an_empty_secret_is_refused(network: Network, service: Service) -> None:
-    """Given no secret, when somebody would listen or dial with it, then nothing starts."""
-    with pytest.raises(ConfigurationError, match="secret"):
-        await network.listen(service, secret=b"")
-    with pytest.raises(ConfigurationError, match="secret"):
-        network.dialer(secret=b"")
+async def test_a_short_secret_is_refused(network: Network, service: Service) -> None:
+    """Given no secret, or one that can be guessed, when somebody would listen or dial with it, then nothing starts."""
+    for secret in (b"", b"sunshine7", b"fifteen bytes.."):
+        with pytest.raises(ConfigurationError, match="at least 16 bytes"):
+            await network.listen(service, secret=secret)
+        with pytest.raises(ConfigurationError, match="at least 16 bytes"):
+            network.dialer(secret=secret)

@@ -124,7 +124,7 @@ async def ending(peer: RawPeer) -> AsyncIterator[RawPeer]:
 
 async def stranger(rng: random.Random, address: str) -> None:
     """Somebody without the secret sends one message where the handshake belongs."""
-    handshake = DialerHandshake(identity(rng.choice("abc")), b"a guess", Limits())
+    handshake = DialerHandshake(identity(rng.choice("abc")), b"a guess of 16 or more", Limits())
     async with ending(await RawPeer.connect(address)) as peer:
         match rng.randrange(7):
             case 0:

@@ -39,7 +39,7 @@ async def serving(
 @pytest.mark.parametrize(
     ("wrong", "text"),
     [
-        pytest.param({"secret": b"another"}, "secret=", id="secret"),
+        pytest.param({"secret": b"another secret, as long"}, "secret=", id="secret"),
         pytest.param({"identity": identity(system="bank")}, "'bank'", id="system"),
     ],
 )
@@ -60,7 +60,9 @@ async def test_a_stranger_is_refused(
 async def test_a_refused_dialer_does_not_try_again_at_once(network: Network, service: Service) -> None:
     """Given a refusal, when the same address is dialled again at once, then the same refusal comes without dialling."""
     address = address_of(await network.listen(service))
-    dialer = network.dialer(secret=b"another", limits=Limits(backoff_seconds=60.0, max_backoff_seconds=60.0))
+    dialer = network.dialer(
+        secret=b"another secret, as long", limits=Limits(backoff_seconds=60.0, max_backoff_seconds=60.0)
+    )
     with pytest.raises(PeerRefusedError, match="secret"):
         await dialer.link(address)
 
@@ -76,11 +78,11 @@ async def test_a_newer_dialer_is_told_both_versions(
     handshake = DialerHandshake(identity(), SECRET, Limits(), (7, 9))
     await peer.send(handshake.start())
 
-    with pytest.raises(PeerRefusedError, match=r"speaks versions 1 to 2 .* speaks versions 7 to 9"):
+    with pytest.raises(PeerRefusedError, match=r"speaks version 3 .* speaks versions 7 to 9"):
         handshake.receive(await peer.receive())
     await peer.ended()
     await peer.close()
-    assert "speaks versions 7 to 9 of the protocol, this process speaks versions 1 to 2" in caplog.text
+    assert "speaks versions 7 to 9 of the protocol, this process speaks version 3" in caplog.text
 
 
 async def test_an_older_listener_is_told_both_versions(sockets: Network) -> None:
@@ -99,10 +101,10 @@ async def test_an_older_listener_is_told_both_versions(sockets: Network) -> None
             await peer.ended()
 
     async with serving(handle) as address:
-        with pytest.raises(PeerRefusedError, match=r"speaks versions 7 to 9 .* speaks versions 1 to 2"):
+        with pytest.raises(PeerRefusedError, match=r"speaks versions 7 to 9 .* speaks version 3"):
             await sockets.dialer().link(address)
         await until(lambda: told)
-    assert "speaks versions 1 to 2 of the protocol, this process speaks versions 7 to 9" in told[0]
+    assert "speaks version 3 of the protocol, this process speaks versions 7 to 9" in told[0]
 
 
 async def test_who_says_nothing_has_to_go(sockets: Network, service: Service) -> None:

@@ -29,7 +29,7 @@ CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """What the program said of whoever caused an event; all ``None`` when it said nothing.
+    """What is known of whoever caused an event; all ``None`` when the node's own program did and said nothing.
 
     Attributes
     ----------
@@ -37,12 +37,15 @@ class Caller(msgspec.Struct, frozen=True):
         As they were given to ``audit_context``.
     redacted : bool
         What the program said was redacted later.
+    principal : str | None
+        Who was proven to have sent it; ``None`` for the node that wrote it.
     """
 
     actor: str | None = None
     reason: str | None = None
     correlation_id: str | None = None
     redacted: bool = False
+    principal: str | None = None
 
 
 class Claim(msgspec.Struct):
@@ -134,7 +137,7 @@ def caller_of(record: RecordedEvent) -> Caller:
             f"The metadata of the record at position {record.position} of slot {record.slot} is not what "
             f"audit_context writes: {error}. What was asked for is not told. Verify the journal with `casty-es verify`."
         ) from error
-    return Caller(said.actor, said.reason, said.correlation_id)
+    return Caller(said.actor, said.reason, said.correlation_id, principal=said.principal)
 
 
 def _opening(record: RecordedEvent) -> tuple[str, Claim] | None:
