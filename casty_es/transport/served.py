@@ -12,7 +12,7 @@ import msgspec
 
 from casty_es.processes import called
 from casty_es.transport.channel import Channel
-from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
+from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, Unreadable, encode, join, read_requests
 from casty_es.transport.handshake import Session
 from casty_es.transport.limits import Limits
 from casty_es.transport.port import Service
@@ -80,14 +80,17 @@ class ServedConnection:
     def received(self, message: bytes | bytearray) -> None:
         """Hand the requests of a frame to the service, in order."""
         try:
-            for number, request in decode_requests(self._session.opener.open(message)):
+            for number, request in read_requests(self._session.opener.open(message)):
                 if self._closed:
                     return
                 problem = self._admit(number)
                 if problem is not None:
                     self._channel.violated(problem)
                     return
-                self._service.serve(request, partial(self._answer, number), self._process)
+                if isinstance(request, Unreadable):
+                    self._answer(number, _refusal(request))
+                else:
+                    self._service.serve(request, partial(self._answer, number), self._process)
         except ForgedFrameError:
             self._channel.violated("sent a frame whose code does not fit")
         except msgspec.MsgspecError as error:
@@ -180,3 +183,7 @@ class ServedConnection:
         if not last:
             self._long.append(long)
         return message
+
+
+def _refusal(request: Unreadable) -> Failed:
+    return Failed("InvalidArgumentError", f"The request is not one that a node takes: {request.why}. Nothing was done.")
