@@ -4,13 +4,12 @@
    version. The names are in ``domain/catalog.py``; nothing that is read is ever imported, evaluated or unpickled.
 2. An older version is lifted, one version at a time, by the functions that ``upcasting.py`` has for it.
 3. What is not known is an ``EntityQuarantinedError``: never skipped, never deleted.
-4. A command travels as its class's name and JSON, a reply as one byte that says what it is and JSON. Both are looked up
-   in closed tables; a command that an owner gives only itself is in none.
+4. A command travels as its class's name and JSON (``commands.py`` reads it), a reply as one byte that says what it is
+   and JSON. Both are looked up in closed tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -18,17 +17,15 @@ import msgspec
 from casty_es.codec_errors import decode_error, encode_error
 from casty_es.domain.barrier import Round
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command, Concluded, Event, Internal, Kind, Query, Upkeep, Value
+from casty_es.domain.decider import Command, Concluded, Event, Kind, Upkeep, Value
 from casty_es.domain.lock import Holder
 from casty_es.domain.semaphore import Usage
-from casty_es.domain.upkeep import Redact, Seal
 from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
 from casty_es.redacted import redacted_digest
 from casty_es.upcasting import CLASSES, VERSIONS, lift_event, lift_state
 
 __all__ = [
     "concluded",
-    "decode_command",
     "decode_error",
     "decode_event",
     "decode_reply",
@@ -38,8 +35,6 @@ __all__ = [
     "encode_event",
     "encode_reply",
     "encode_state",
-    "is_query",
-    "is_upkeep",
     "upkeep_reply",
 ]
 
@@ -48,18 +43,6 @@ _DECODERS: Final = {(name, VERSIONS[name]): msgspec.json.Decoder(cls).decode for
 _STATES: Final = {kind.name: msgspec.json.Decoder(kind.snapshot).decode for kind in CATALOG.values()}
 
 
-def _sendable(kind: Kind[Any, Any, Any]) -> list[type[Command]]:
-    """Give the commands that may come from another process."""
-    return [Seal, *(cls for cls in kind.commands if not issubclass(cls, Internal))]
-
-
-_COMMANDS: Final[dict[str, dict[str, Callable[[bytes], Command]]]] = {
-    kind.name: {cls.__name__: msgspec.json.Decoder(cls).decode for cls in _sendable(kind)} for kind in CATALOG.values()
-}
-_QUERIES: Final = {
-    kind.name: {cls.__name__ for cls in _sendable(kind) if issubclass(cls, Query)} for kind in CATALOG.values()
-}
-_UPKEEP: Final = {Seal.__name__, Redact.__name__}
 # The reply of each type by its tag; the last is what a user's value is without its declared type.
 _REPLIES: Final[list[tuple[bytes, Any, tuple[type, ...]]]] = [
     (b"i", int, (int,)),
@@ -131,39 +114,6 @@ def decode_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> 
 def encode_command(command: Command) -> tuple[str, bytes]:
     """Give the name of a command's class, and the command as JSON."""
     return type(command).__name__, _encode(command)
-
-
-def decode_command(kind: str, name: str, body: bytes) -> Command:
-    """Give the command that another process sent for a structure of this kind.
-
-    Raises
-    ------
-    InvalidTypeError
-        The structure has no command of this name that may come from elsewhere.
-    InvalidValueError
-        The JSON does not have that command's shape.
-    """
-    decoder = _COMMANDS.get(kind, {}).get(name)
-    if decoder is None:
-        raise InvalidTypeError(f"There is no command {name[:80]!a} of a {kind[:80]!a} to be sent. Nothing was done.")
-    try:
-        if not body.isascii():
-            body.decode()  # a user's value is taken as it is, and what is no text could not be stored
-        return decoder(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidValueError(
-            f"A command {name!r} of a {kind} does not have that command's shape: {error}. Nothing was done."
-        ) from error
-
-
-def is_query(kind: str, name: str) -> bool:
-    """Tell whether a command that another process sent only reads."""
-    return name in _QUERIES.get(kind, ())
-
-
-def is_upkeep(name: str) -> bool:
-    """Tell whether a command that another process sent belongs to retention or redaction."""
-    return name in _UPKEEP
 
 
 def encode_reply(reply: object) -> bytes:

@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 
 from casty_es import errors
+from casty_es.bounds import Address, Name, Number, ShardsOrNone, SlotNumber
 from casty_es.errors import CastyError, ConflictError, NotOwnerError, OutcomeUnknownError, PeerLostError
 
 __all__ = ["decode_error", "encode_error"]
@@ -25,11 +26,11 @@ _CLASSES: Final[dict[str, type[CastyError]]] = {
 class _Owner(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a ``NotOwnerError`` knows."""
 
-    slot: int
-    node_id: str | None
-    address: str | None
-    epoch: int
-    shards: int
+    slot: SlotNumber
+    node_id: Name | None
+    address: Address | None
+    epoch: Number
+    shards: ShardsOrNone
 
 
 def _owner_detail(error: NotOwnerError) -> str:

@@ -17,7 +17,7 @@ MAX_SLOTS: Final = 8192
 
 
 # Of seconds and of bytes: beyond it clocks, timers and columns have no room.
-_LARGEST: Final = 10**9
+LARGEST_SETTING: Final = 10**9
 _OTHERS: Final = ("lock_class", "allow_network_filesystem")
 
 
@@ -110,9 +110,9 @@ def _number(settings: Settings, field: msgspec.structs.FieldInfo) -> float:
         number = int.__int__(value)  # of a subclass, the number and not what it makes of itself
     elif isinstance(value, float) and not whole:
         number = float.__float__(value)
-    if not 0 < number <= _LARGEST:
+    if not 0 < number <= LARGEST_SETTING:
         raise ConfigurationError(
             f"The setting {field.name} is {printed(value)}; it must be a positive, finite "
-            f"{'whole number' if whole else 'number'}, at most {_LARGEST}. Nothing was started."
+            f"{'whole number' if whole else 'number'}, at most {LARGEST_SETTING}. Nothing was started."
         )
     return number

@@ -17,8 +17,9 @@ The rules:
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Final, Generic, TypeVar, overload
 from uuid import UUID
 
 import msgspec
@@ -33,9 +34,9 @@ from casty_es.canonical import (
 )
 from casty_es.errors import InvalidTypeError, InvalidValueError
 from casty_es.respelling import respelled
-from casty_es.sameness import difference
+from casty_es.sameness import MAX_DIGITS, difference
 
-__all__ = ["MAX_VALUE_BYTES", "ValueCodec", "value_codec"]
+__all__ = ["MAX_VALUE_BYTES", "ValueCodec", "check_canonical", "check_readable", "value_codec"]
 
 V = TypeVar("V")
 
@@ -112,7 +113,7 @@ class ValueCodec(Generic[V]):
         """
         try:
             raw = self._write(value)
-            self._check_size(raw)
+            _check_size(raw, self.max_bytes)
             if type(value) is self._plain:
                 return raw
             back = self._decoder.decode(raw)
@@ -127,7 +128,7 @@ class ValueCodec(Generic[V]):
             raise self._refusal(value, f": {str(error) or type(error).__name__}") from error
         if problem:
             raise self._refusal(value, f": the value{problem}")
-        self._check_size(raw)
+        _check_size(raw, self.max_bytes)
         return raw
 
     def decode(self, raw: bytes | msgspec.Raw) -> V:
@@ -174,20 +175,90 @@ class ValueCodec(Generic[V]):
     def _write(self, value: object) -> bytes:
         return write_json(sorted_by_hand(value) if self._by_hand else value)
 
-    def _check_size(self, raw: bytes) -> None:
-        if len(raw) > self.max_bytes:
-            msg = (
-                f"the value takes {len(raw):,} bytes as JSON, the limit max_value_bytes is {self.max_bytes:,}. "
-                "Nothing was stored. Split the value, or raise max_value_bytes on every node."
-            )
-            raise InvalidValueError(msg)
-
     def _refusal(self, value: object, reason: str) -> InvalidValueError:
         return InvalidValueError(
             f"a value of {type_name(type(value))} cannot be stored as {type_name(self.declared_type)}{reason}. "
             "Nothing was stored. Give a value that JSON can carry, finite and of exactly the declared type, "
             "or declare another type."
         )
+
+
+def _check_size(raw: bytes, max_bytes: int) -> None:
+    if len(raw) > max_bytes:
+        msg = (
+            f"the value takes {len(raw):,} bytes as JSON, the limit max_value_bytes is {max_bytes:,}. "
+            "Nothing was stored. Split the value, or raise max_value_bytes on every node."
+        )
+        raise InvalidValueError(msg)
+
+
+def check_canonical(raw: bytes | msgspec.Raw, max_bytes: int) -> None:
+    """Refuse bytes of another process that :meth:`ValueCodec.encode` writes for no value of any type.
+
+    Parameters
+    ----------
+    max_bytes : int
+        The most bytes that one value may take.
+
+    Raises
+    ------
+    InvalidValueError
+        They are no JSON, not canonical, too long or too deep, or hold a number that nobody can read.
+
+    Examples
+    --------
+    >>> check_canonical(b'{"a":1,"b":[]}', 100)
+    """
+    text = bytes(raw)
+    if write_json(check_readable(text, max_bytes)) != text:
+        raise InvalidValueError(
+            "the value is not in canonical form: members sorted and each there once, no blanks, numbers as they are "
+            "written here. Nothing was stored."
+        )
+
+
+def check_readable(raw: bytes | msgspec.Raw, max_bytes: int) -> Any:
+    """Return what bytes of another process hold, if some type could read it.
+
+    Raises
+    ------
+    InvalidValueError
+        They are no JSON, too long or too deep, or hold a number that nobody can read.
+
+    Examples
+    --------
+    >>> check_readable(b'[1, 2]', 100)
+    [1, 2]
+    """
+    text = bytes(raw)
+    _check_size(text, max_bytes)
+    try:
+        value = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"the value cannot be read: {error}. Nothing was stored.") from error
+    if len(text) > MAX_DEPTH:  # a shorter one has no room for what is refused here
+        if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+            raise InvalidValueError(f"the value is nested deeper than {MAX_DEPTH} levels. Nothing was stored.")
+        if _MANY_DIGITS.search(text) and _MANY_DIGITS.search(_STRINGS.sub(b"", text)):
+            raise InvalidValueError(f"the value holds a number of more than {MAX_DIGITS:,} digits. Nothing was stored.")
+    return value
+
+
+def _depth(text: bytes) -> int:
+    """Return how deep JSON is nested, no further than one beyond the deepest that is allowed."""
+    brackets = _STRINGS.sub(b"", text).translate(_SQUARE, _NO_BRACKETS)
+    depth = 0
+    while brackets and depth <= MAX_DEPTH:
+        brackets = brackets.replace(b"[]", b"")
+        depth += 1
+    return depth
+
+
+# Neither goes back over what it has passed: a long value costs no more than its length.
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"')
+_MANY_DIGITS: Final = re.compile(rb"(?<![0-9])[0-9]{%d}" % (MAX_DIGITS + 1))
+_SQUARE: Final = bytes.maketrans(b"{}", b"[]")
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 
 
 @overload

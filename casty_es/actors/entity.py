@@ -9,9 +9,10 @@ from casty_es.actors.fingerprint import fingerprint
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
 from casty_es.codec import concluded, encode_event
-from casty_es.domain.decider import WAITING, Event, Kind, Query
+from casty_es.commands import has_warrant
+from casty_es.domain.decider import WAITING, Event, Kind, Query, Warranted
 from casty_es.domain.upkeep import Redact, Seal
-from casty_es.errors import NotDoneError
+from casty_es.errors import InvalidArgumentError, NotDoneError
 from casty_es.journal.port import EntityName
 
 __all__ = ["Entity", "Entry"]
@@ -123,6 +124,7 @@ class Entity:
         command = pending.command
         events: tuple[Event, ...]
         if type(command) is Seal:
+            self._check_warrant(command, pending.command_id)
             if command.through < self.salted_from:
                 raise NotDoneError("The entity was redacted meanwhile. Nothing was sealed, and nothing is to be cut.")
             events, reply = (command.sealed(),), None
@@ -135,6 +137,8 @@ class Entity:
             if reply is WAITING:
                 return None
             events = (concluded(reply),)
+        if type(command) is Redact:
+            self._check_warrant(command, pending.command_id)
         state = self.state
         encoded = []
         for event in events:
@@ -146,6 +150,14 @@ class Entity:
         self.state = state
         self.sequence += len(events)
         return entry
+
+    def _check_warrant(self, command: Warranted, command_id: bytes) -> None:
+        """Refuse what came from another process and was not made by maintenance; this one's own has no warrant."""
+        if command.warrant is not None and not has_warrant(command, self.salt, self.name, command_id):
+            raise InvalidArgumentError(
+                f"The warrant of a command {type(command).__name__!r} is not maintenance's. Nothing was done. Use "
+                f"`casty-es retention` or `casty-es redact` with access to the database."
+            )
 
     def _change_salt(self, entry: Entry) -> None:
         if not self.recorded:

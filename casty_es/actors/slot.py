@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Final
 
+from casty_es.bounds import POSITION_BITS
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, Head
 from casty_es.journal.remembered import Mark
 
 __all__ = ["Slot", "split_term", "term_of"]
-
-# A slot of 2**44 records is centuries old at full speed.
-_EPOCH_BITS: Final = 44
 
 # A proof that is on its way while more appends than this finish is simply asked again.
 _REMEMBERED_HEADS: Final = 64
@@ -92,9 +90,9 @@ def term_of(incarnation: int, epoch: int) -> int:
     >>> split_term(term_of(2, 17))
     (2, 17)
     """
-    return (incarnation << _EPOCH_BITS) + epoch
+    return (incarnation << POSITION_BITS) + epoch
 
 
 def split_term(term: int) -> tuple[int, int]:
     """Give the incarnation and the epoch of a term."""
-    return term >> _EPOCH_BITS, term & ((1 << _EPOCH_BITS) - 1)
+    return term >> POSITION_BITS, term & ((1 << POSITION_BITS) - 1)

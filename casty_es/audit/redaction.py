@@ -25,6 +25,7 @@ import msgspec
 from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
+from casty_es.bounds import MAX_REASON_BYTES
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import REDACTED, SEALED, Redact, Sealed
@@ -45,7 +46,6 @@ REDACTABLE: Final = tuple(name for name, kind in CATALOG.items() if Redact in ki
 
 _UPKEEP: Final = {SEALED, REDACTED}
 _PAGE: Final = 500
-_LONGEST_REASON: Final = 1_000
 
 
 class Redaction(msgspec.Struct, frozen=True):
@@ -130,7 +130,7 @@ async def redact(
             f"A {name.kind} holds no values of its users, so there is nothing to redact. Nothing was changed. Values "
             f"are held by: {', '.join(REDACTABLE)}."
         )
-    check_text(reason, "reason", _LONGEST_REASON)
+    check_text(reason, "reason", MAX_REASON_BYTES)
     async with journal.alone():
         [stored] = await journal.entities([name])
         if stored is None:
@@ -139,8 +139,10 @@ async def redact(
         log.refuse_missing(without_archives=without_archives)
         await Maintenance(journal).rehearse()
         _, last = await journal.bounds(stored.id)
-        if last != stored.salted_from and not await ask_entity(gateway, journal, name, Redact(reason), timeout=timeout):
-            raise NotDoneError(f"The owner of {_called(name)} did not redact it. Nothing was changed.")
+        if last != stored.salted_from:
+            salt = stored.salt or b""
+            if not await ask_entity(gateway, journal, name, Redact(reason), salt, timeout=timeout):
+                raise NotDoneError(f"The owner of {_called(name)} did not redact it. Nothing was changed.")
         return await _finish(journal, stored.id, archives, log)
 
 

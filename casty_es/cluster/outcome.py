@@ -22,7 +22,7 @@ from casty_es.cluster.membership import Membership
 from casty_es.codec import upkeep_reply
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
-from casty_es.errors import CastyError, NotOwnerError, Sent
+from casty_es.errors import CastyError, InvalidArgumentError, NotOwnerError, Sent
 from casty_es.journal.port import EventJournal
 from casty_es.replay import read_events
 from casty_es.transport.port import Dialer
@@ -130,6 +130,8 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
 
     Raises
     ------
+    InvalidArgumentError
+        The command was one of another kind of structure.
     JournalError
         The journal cannot be read.
     """
@@ -142,7 +144,12 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
         events = read_events(recorded)
         if isinstance(events[0], Upkeep):
             return CommandOutcome(CommandStatus.EXECUTED, _plain(upkeep_reply(events[0])))
-        return CommandOutcome(CommandStatus.EXECUTED, _plain(CATALOG[sent.kind].reply(None, events)))
+        kind = CATALOG[sent.kind]
+        if type(events[0]) not in kind.events.values():
+            raise InvalidArgumentError(
+                f"The command {command_id} was not one of a {sent.kind}. Ask with the error's command_id and sent."
+            )
+        return CommandOutcome(CommandStatus.EXECUTED, _plain(kind.reply(None, events)))
     if await journal.seals(sent.slot, after=after, limit=1):
         return CommandOutcome(CommandStatus.UNKNOWN)  # retention may have cut it
     return CommandOutcome(CommandStatus.NOT_EXECUTED if term > sent.term else CommandStatus.UNKNOWN)

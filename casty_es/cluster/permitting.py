@@ -13,7 +13,7 @@ import msgspec
 
 from casty_es import verdicts
 from casty_es.access import Grant
-from casty_es.codec import is_query, is_upkeep
+from casty_es.commands import is_query, is_upkeep
 from casty_es.errors import NotAllowedError
 from casty_es.transport.wire import (
     Ask,
@@ -36,7 +36,7 @@ def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
     scopes = grant.scopes
     match request:
         case Ask(kind=kind, name=name, command=command):
-            if is_upkeep(command):
+            if is_upkeep(kind, command):
                 return None if scopes.maintain else _error(grant, command, kind, name)
             reads = is_query(kind, command) and request.idempotency_key is None
             allowed = scopes.may_read(kind, name) if reads else scopes.may_write(kind, name)

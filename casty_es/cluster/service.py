@@ -14,24 +14,18 @@ from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
 from casty_es.background import Errands
+from casty_es.cluster.incoming import Incoming, entity_name
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
 from casty_es.cluster.permitting import refusal, without_details
-from casty_es.codec import decode_command, encode_error, encode_reply
+from casty_es.codec import encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked, stamped
 from casty_es.domain.catalog import CATALOG
-from casty_es.errors import (
-    CastyError,
-    InvalidArgumentError,
-    JournalUnavailableError,
-    NotOwnerError,
-    PeerLostError,
-    Sent,
-)
-from casty_es.journal.port import EntityName, EventJournal, Meta
-from casty_es.names import check_at_least_one
+from casty_es.domain.decider import Warranted
+from casty_es.errors import CastyError, JournalUnavailableError, NotOwnerError, PeerLostError, Sent
+from casty_es.journal.port import EventJournal, Meta
 from casty_es.processes import process_of
 from casty_es.replay import PAGE_BYTES, read_positions
 from casty_es.transport.port import Caller, Reply
@@ -107,6 +101,7 @@ class NodeService:
         self._journal = journal
         self._meta = meta
         self._settings = settings
+        self._incoming = Incoming(meta.slots, settings.max_value_bytes)
         self._loop = asyncio.get_running_loop()
         self._errands = Errands()
 
@@ -131,16 +126,17 @@ class NodeService:
         if caller.grant is not None and (refused := refusal(caller.grant, request)) is not None:
             answer(_failure(refused))
             return
-        match request:
-            case Ask():
-                try:
+        try:
+            self._incoming.check(request)
+            match request:
+                case Ask():
                     self._ask(request, answer, caller)
-                except CastyError as error:
-                    answer(_failure(error))
-            case Recall(slots=slots):
-                answer(self._recall(slots))
-            case _:
-                self._later(self._work(request, caller), answer)
+                case Recall(slots=slots):
+                    answer(self._recall(slots))
+                case _:
+                    self._later(self._work(request, caller), answer)
+        except CastyError as error:
+            answer(_failure(error))
 
     def _work(self, request: _Later, caller: Caller) -> Coroutine[Any, Any, Answer]:
         work: Coroutine[Any, Any, Answer]
@@ -164,13 +160,14 @@ class NodeService:
         return work
 
     def _ask(self, ask: Ask, answer: Callable[[Reply], None], caller: Caller) -> None:
-        slot = self._owner.slots[self._checked(ask.slot)]
+        command = self._incoming.command(ask)
         pending = self._owner.submit(
-            EntityName(ask.kind, ask.name, ask.key),
-            ask.shards,
-            decode_command(ask.kind, ask.command, ask.body),
+            entity_name(ask.kind, ask.name, ask.key),
+            # What maintenance works on is recorded; a warrant that is worth nothing must not record a structure.
+            0 if isinstance(command, Warranted) else ask.shards,
+            command,
             ask.command_id,
-            slot=slot,
+            slot=self._owner.slots[ask.slot],
             term=ask.term,
             local=ask.local,
             repeat_after=ask.repeat_after,
@@ -182,11 +179,11 @@ class NodeService:
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
 
     def _recall(self, slots: tuple[int, ...]) -> Answer:
-        marks = self._owner.comparing.own([slot for slot in slots if 0 <= slot < len(self._owner.slots)])
+        marks = self._owner.comparing.own(slots)
         return Recalled({slot: tuple(known) for slot, known in marks.items() if known})
 
     async def _locate(self, locate: Locate) -> Answer:
-        number = self._checked(locate.slot)
+        number = locate.slot
         slot = self._owner.slots[number]
         try:
             await self._owner.locate(slot, locate.mark)
@@ -214,25 +211,19 @@ class NodeService:
         return known if grant is None or grant.scopes.operate else without_details(known)
 
     async def _outcome(self, request: FindOutcome, *, ask_others: bool) -> Answer:
-        sent = Sent(request.kind, self._checked(request.slot), request.after, request.term)
+        sent = Sent(request.kind, request.slot, request.after, request.term)
         # A node has found out that this one holds the slot; a client asks any.
         outcome = await self._outcomes.find(UUID(bytes=request.command_id), sent, ask_others=ask_others)
         return Outcome(outcome.status.value, encode_reply(outcome.reply))
 
     async def _history(self, request: ReadHistory) -> Answer:
-        name = EntityName(request.kind, request.name, request.key)
-        limit = check_at_least_one(request.limit, "limit")
-        return await self._read.history(name, after=max(0, request.after), after_time=request.after_time, limit=limit)
+        name = entity_name(request.kind, request.name, request.key)
+        return await self._read.history(name, after=request.after, after_time=request.after_time, limit=request.limit)
 
     async def _past(self, request: ReadPast) -> Answer:
-        name = EntityName(request.kind, request.name, request.key)
-        query = decode_command(request.kind, request.command, request.body)
+        name = entity_name(request.kind, request.name, request.key)
+        query = self._incoming.command(request)
         return Answered(encode_reply(await self._read.answer(name, query, request.then)), 0)
-
-    def _checked(self, slot: int) -> int:
-        if not 0 <= slot < len(self._owner.slots):
-            raise InvalidArgumentError(f"There is no slot {slot}: this journal has {len(self._owner.slots)}.")
-        return slot
 
     def _later(self, work: Coroutine[Any, Any, Answer], answer: Callable[[Answer], None]) -> None:
         task = self._errands.begin(_finish(work, answer), name="casty-service")

@@ -16,6 +16,7 @@ from typing import Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap, HashTrieSet
 
+from casty_es.bounds import Count, Participant, RequestId
 from casty_es.domain import requests as requests_
 from casty_es.domain.decider import (
     WAITING,
@@ -38,9 +39,9 @@ from casty_es.errors import CastyError, ConfigurationError, DestroyedError, NotD
 
 
 class Arrive(Request, frozen=True, gc=False):
-    participant: str
-    request: str
-    expected: int
+    participant: Participant
+    request: RequestId
+    expected: Count
 
     def essence(self) -> Arrive:
         # A participant without a name of its own is called after its request.
@@ -49,11 +50,11 @@ class Arrive(Request, frozen=True, gc=False):
 
 
 class Withdraw(Harmless, frozen=True, gc=False):
-    request: str
+    request: RequestId
 
 
 class Renew(Harmless, frozen=True, gc=False):
-    requests: tuple[str, ...]
+    requests: tuple[RequestId, ...]
 
 
 class Expire(Internal, frozen=True, gc=False):

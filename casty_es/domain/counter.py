@@ -10,22 +10,26 @@ from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
+from casty_es.bounds import Amount
 from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep
 from casty_es.errors import BoundsError
 
 # Python refuses to parse integers of more than 4,300 digits (CVE-2020-10735); 4,000 leaves room.
 LIMIT: Final = 10**4000
+# From one end to the other; whatever is longer might be too long to be sent.
+_LONGEST_STEP: Final = 2 * LIMIT
+_LONGEST_STEP_DOWN: Final = -_LONGEST_STEP  # to negate 4,000 digits at each call would be felt
 
 
 # Commands
 
 
 class Increment(Command, frozen=True, gc=False):
-    amount: int
+    amount: Amount
 
 
 class Decrement(Command, frozen=True, gc=False):
-    amount: int
+    amount: Amount
 
 
 class Get(Query, frozen=True, gc=False):
@@ -108,6 +112,22 @@ def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bo
 
 def answer(state: State, command: CounterCommand) -> int | bool:
     return state.value if isinstance(command, Get) else False
+
+
+def check_step(amount: int) -> int:
+    """Return an amount that does not lead out of the bounds wherever the counter is.
+
+    Raises
+    ------
+    BoundsError
+        It does.
+    """
+    if _LONGEST_STEP_DOWN <= amount <= _LONGEST_STEP:
+        return amount
+    raise BoundsError(
+        "The amount would take the counter beyond plus or minus 10**4000, wherever it is. Nothing was done. Use a "
+        "smaller amount."
+    )
 
 
 def _within_bounds(value: int) -> int:

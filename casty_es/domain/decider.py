@@ -20,9 +20,11 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
+
+from casty_es.bounds import Digest, Name, RequestId, Unsaid
 
 __all__ = [
     "WAITING",
@@ -37,13 +39,18 @@ __all__ = [
     "Lift",
     "Query",
     "Request",
+    "TakenValue",
     "Upkeep",
     "Value",
     "Waiting",
+    "Warranted",
 ]
 
 Value: TypeAlias = msgspec.Raw
 """A user's value as canonical JSON bytes. The domain compares values and moves them; it never looks inside."""
+
+TakenValue: TypeAlias = Annotated[Value, msgspec.Meta(description="a value that stood in the journal before")]
+"""A value that goes back to where it was taken from; it may have been written by an older version."""
 
 
 class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
@@ -74,7 +81,7 @@ class Query(Command, frozen=True, gc=False):
 class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that may have to wait in line. It belongs to a process (``requests.py``)."""
 
-    process: str = ""
+    process: Unsaid = ""
 
     def made_by(self, process: str) -> Command:
         return msgspec.structs.replace(self, process=process)
@@ -83,8 +90,8 @@ class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
 class Claim(Request, frozen=True, gc=False):
     """A command that asks for something to hold. What its caller was told is true only for as long as it is held."""
 
-    owner: str
-    request: str
+    owner: Name
+    request: RequestId
 
     def essence(self) -> Command:
         return msgspec.structs.replace(self, owner="", request="", process="")
@@ -98,6 +105,22 @@ class Harmless(Command, frozen=True, gc=False):
 
 class Internal(Command, frozen=True, gc=False):
     """A command that only an owner gives itself. It is never taken from anybody else."""
+
+
+class Warranted(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """A command that only maintenance may give. From another process it is taken with a warrant only.
+
+    Attributes
+    ----------
+    warrant : str | None
+        What nobody can make who cannot read the journal (``commands.warrant``). Within the owner's own process there
+        need not be one.
+    """
+
+    warrant: Digest | None = None
+
+    def essence(self) -> Command:
+        return msgspec.structs.replace(self, warrant=None)
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):

@@ -20,6 +20,7 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap
 
+from casty_es.bounds import Name, RequestId
 from casty_es.domain import requests as requests_
 from casty_es.domain.decider import (
     WAITING,
@@ -52,20 +53,20 @@ class TryAcquire(Claim, frozen=True, gc=False):
 class Release(Command, frozen=True, gc=False):
     relieves: ClassVar[bool] = True
 
-    owner: str
-    request: str | None = None  # whose grant is meant, whoever holds it; without one, what the owner holds
+    owner: Name
+    request: RequestId | None = None  # whose grant is meant, whoever holds it; without one, what the owner holds
 
     def essence(self) -> Release:
         return Release("")
 
 
 class Withdraw(Harmless, frozen=True, gc=False):
-    request: str
+    request: RequestId
     keep_grant: bool
 
 
 class Renew(Harmless, frozen=True, gc=False):
-    requests: tuple[str, ...]
+    requests: tuple[RequestId, ...]
 
 
 class Expire(Internal, frozen=True, gc=False):

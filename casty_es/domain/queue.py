@@ -14,7 +14,8 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.bounds import RequestId
+from casty_es.domain.decider import Command, Event, Kind, Query, TakenValue, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
@@ -31,8 +32,8 @@ class Dequeue(Command, frozen=True, gc=False):
 class GiveBack(Command, frozen=True, gc=False):
     relieves: ClassVar[bool] = True
 
-    value: Value
-    taken: str  # the command id of the dequeue that took it
+    value: TakenValue
+    taken: RequestId  # the command id of the dequeue that took it
 
 
 class Peek(Query, frozen=True, gc=False):

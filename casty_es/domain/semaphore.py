@@ -16,6 +16,7 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieMap
 
+from casty_es.bounds import Count, Name, RequestId
 from casty_es.domain import requests as requests_
 from casty_es.domain.decider import (
     WAITING,
@@ -38,30 +39,32 @@ from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
 
 
 class Acquire(Claim, frozen=True, gc=False):
-    permits: int
+    permits: Count
 
 
 class TryAcquire(Claim, frozen=True, gc=False):
-    permits: int
+    permits: Count
 
 
 class Release(Command, frozen=True, gc=False):
     relieves: ClassVar[bool] = True
 
-    owner: str
-    request: str | None = None  # whose permit is meant, whoever holds it; without one, what the owner has held longest
+    owner: Name
+    request: RequestId | None = (
+        None  # whose permit is meant, whoever holds it; without one, what the owner has held longest
+    )
 
     def essence(self) -> Release:
         return Release("")
 
 
 class Withdraw(Harmless, frozen=True, gc=False):
-    request: str
+    request: RequestId
     keep_grant: bool
 
 
 class Renew(Harmless, frozen=True, gc=False):
-    requests: tuple[str, ...]
+    requests: tuple[RequestId, ...]
 
 
 class Expire(Internal, frozen=True, gc=False):

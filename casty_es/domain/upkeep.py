@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from casty_es.domain.decider import Command, Event, Lift, Upkeep
+from casty_es.bounds import Digest, FileName, Position, Reason
+from casty_es.domain.decider import Event, Lift, Upkeep, Warranted
 
 __all__ = ["REDACTED", "SEALED", "UPCASTERS", "Redact", "Redacted", "Seal", "Sealed"]
 
@@ -48,15 +49,15 @@ class Sealed(Upkeep, frozen=True, gc=False):
     archive_sha256: str
 
 
-class Seal(Command, frozen=True, gc=False):
+class Seal(Warranted, frozen=True, gc=False):
     """Record a seal; its fields are those of the event."""
 
-    through: int
-    events: int
-    rows: str
-    state: str
-    archive: str
-    archive_sha256: str
+    through: Position
+    events: Position
+    rows: Digest
+    state: Digest
+    archive: FileName
+    archive_sha256: Digest
 
     def sealed(self) -> Sealed:
         """Give the event."""
@@ -69,7 +70,7 @@ class Redacted(Event, frozen=True, gc=False):
     reason: str
 
 
-class Redact(Command, frozen=True, gc=False):
+class Redact(Warranted, frozen=True, gc=False):
     """Forget every value that the entity ever held."""
 
-    reason: str
+    reason: Reason

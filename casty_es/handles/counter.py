@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-from casty_es.domain.counter import LIMIT, Decrement, Destroy, Get, Increment
-from casty_es.errors import BoundsError
+from casty_es.domain.counter import Decrement, Destroy, Get, Increment, check_step
 from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
 __all__ = ["Counter"]
-
-# From one end to the other; whatever is longer might be too long to be sent.
-_LONGEST_STEP: Final = 2 * LIMIT
-_LONGEST_STEP_DOWN: Final = -_LONGEST_STEP  # to negate 4,000 digits at each call would be felt
 
 
 class Counter(EntityHandle):
@@ -154,10 +147,4 @@ class Counter(EntityHandle):
 
 
 def _step(amount: object) -> int:
-    step = amount if type(amount) is int else check_amount(amount)
-    if not _LONGEST_STEP_DOWN <= step <= _LONGEST_STEP:
-        raise BoundsError(
-            "The amount would take the counter beyond plus or minus 10**4000, wherever it is. Nothing was sent. Use a "
-            "smaller amount."
-        )
-    return step
+    return check_step(amount if type(amount) is int else check_amount(amount))

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from casty_es.bounds import Hash, Incarnation, Position
+
 __all__ = ["ClosedSlot", "Mark", "Remembered"]
 
 # Enough of a record's hash to tell two records apart. An accident makes them differ; nobody has to be kept from it.
@@ -31,9 +33,9 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
         The first 8 bytes of the hash of the record there; empty when that is not known.
     """
 
-    incarnation: int
-    position: int
-    hash: bytes = b""
+    incarnation: Incarnation
+    position: Position
+    hash: Hash = b""
 
     @staticmethod
     def of(incarnation: int, position: int, hash_: bytes) -> Mark:

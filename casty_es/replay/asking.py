@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from casty_es.bounds import Number
+from casty_es.config import MAX_SLOTS
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
@@ -32,16 +34,16 @@ class Then(msgspec.Struct, frozen=True, array_like=True):
     """
 
     time: Stored | None = None
-    position: Stored | None = None
-    sequence: Stored | None = None
-    journal: int = 0
+    position: Number | None = None
+    sequence: Number | None = None
+    journal: Number = 0
 
 
 class Positions(msgspec.Struct, frozen=True, array_like=True, tag=24):
     """How far every slot was committed at one moment, and when the journal was made."""
 
-    journal: int
-    positions: tuple[Stored, ...]
+    journal: Number
+    positions: Annotated[tuple[Number, ...], msgspec.Meta(max_length=MAX_SLOTS)]
 
 
 async def read_positions(journal: EventJournal) -> Positions:

@@ -9,7 +9,7 @@ import msgspec
 
 from casty_es.errors import OverloadedError, PeerLostError, PeerRefusedError
 from casty_es.transport.channel import Channel
-from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_answers, decode_whole, encode, join
+from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, Unreadable, encode, join, read_answers, read_whole
 from casty_es.transport.handshake import Session
 from casty_es.transport.limits import Limits
 from casty_es.transport.sealing import ForgedFrameError
@@ -103,7 +103,7 @@ class SocketLink:
     def received(self, message: bytes | bytearray) -> None:
         """Give the answers of a frame to those who asked."""
         try:
-            for number, answer in decode_answers(self._session.opener.open(message)):
+            for number, answer in read_answers(self._session.opener.open(message)):
                 if self._lost is not None:
                     return
                 self._deliver(number, answer)
@@ -136,6 +136,14 @@ class SocketLink:
     def _lost_error(self, *, sent: bool) -> PeerLostError:
         done = "What was asked may have reached it" if sent else "The request was not sent"
         return PeerLostError(f"{self._lost} {done}.", sent=sent)
+
+    def _unreadable(self, answer: Unreadable) -> PeerLostError:
+        """Return what is told of an answer that is none: the request arrived, and nobody knows what became of it."""
+        return PeerLostError(
+            f"The node {self.node_id!r} at {self._channel.peer} gave an answer that cannot be read: {answer.why}. What "
+            f"was asked has reached it.",
+            sent=True,
+        )
 
     def _send(self, number: int, message: bytes, future: asyncio.Future[Answer]) -> None:
         self._open[number] = future
@@ -186,11 +194,11 @@ class SocketLink:
         if self._backlog:
             self._advance()
 
-    def _deliver(self, number: int, answer: Answer | Part) -> None:
+    def _deliver(self, number: int, answer: Answer | Part | Unreadable) -> None:
         if isinstance(answer, Part):
             whole = self._assemble(number, answer)
             if whole is not None:
-                self._deliver(number, decode_whole(whole))
+                self._deliver(number, read_whole(whole))
             return
         future = self._open.pop(number, None)
         if future is None:
@@ -199,7 +207,10 @@ class SocketLink:
         self._credits += number & CREDIT
         # Otherwise its caller has gone; the answer only gives the credit back.
         if not future.done():
-            future.set_result(answer)
+            if isinstance(answer, Unreadable):
+                future.set_exception(self._unreadable(answer))
+            else:
+                future.set_result(answer)
 
     def _assemble(self, number: int, part: Part) -> bytearray | None:
         whole = self._parts.setdefault(number, bytearray())

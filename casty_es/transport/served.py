@@ -13,7 +13,7 @@ import msgspec
 
 from casty_es.processes import called
 from casty_es.transport.channel import Channel
-from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
+from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, Unreadable, encode, join, read_requests
 from casty_es.transport.handshake import Greeting, Session
 from casty_es.transport.keyring import Credential
 from casty_es.transport.limits import Limits
@@ -62,7 +62,7 @@ class ServedConnection:
         self._part_bytes = min(limits.part_bytes, max_message - PART_OVERHEAD)
         self._max_answer_bytes = min(limits.max_answer_bytes, session.peer.bound)
         self._most_bytes = limits.max_unsent_bytes
-        self._queue: deque[tuple[int, Request]] = deque()  # what is not served yet
+        self._queue: deque[tuple[int, Request | Unreadable]] = deque()  # what is not served yet
         self._open: dict[int, int] = {}  # the requests that are not answered, and the bytes that each is counted with
         self._awaited = 0  # these bytes together
         self._late: deque[tuple[int, Callable[[], Answer]]] = deque()  # what is answered when there is room
@@ -109,7 +109,7 @@ class ServedConnection:
     def received(self, message: bytes | bytearray) -> None:
         """Hand the requests of a frame to the service, in order."""
         try:
-            for number, request in decode_requests(self._session.opener.open(message)):
+            for number, request in read_requests(self._session.opener.open(message)):
                 if self._closed:
                     return
                 problem = self._admit(number, request)
@@ -141,7 +141,7 @@ class ServedConnection:
 
     # Inside.
 
-    def _admit(self, number: int, request: Request) -> str | None:
+    def _admit(self, number: int, request: Request | Unreadable) -> str | None:
         """Count a request in; tell what is wrong with it."""
         if number <= self._last:
             return f"sent request {number} after request {self._last}"
@@ -150,12 +150,15 @@ class ServedConnection:
             self._credited += 1
             if self._credited > self._limits.credits:
                 return f"has more than {self._limits.credits} requests with credit open"
-        elif self._service.needs_credit(request):
+        elif not isinstance(request, Unreadable) and self._service.needs_credit(request):
             return f"sent a {type(request).__name__} without the credit that it needs"
         return None
 
-    def _serve(self, number: int, request: Request) -> None:
-        """Hand a request to the service."""
+    def _serve(self, number: int, request: Request | Unreadable) -> None:
+        """Hand a request to the service, or refuse what is none."""
+        if isinstance(request, Unreadable):
+            self._send(number, _refusal(request))
+            return
         weight = 0
         if not number & CREDIT:  # it may stay for long, and is bounded by number
             if len(self._open) - self._credited >= self._limits.max_open:
@@ -255,3 +258,7 @@ def _caller(session: Session) -> Caller:
     if not isinstance(credential, bytes):
         return Caller(process, f"token:{credential.name}", credential)
     return Caller(process, f"node:{peer.node_id}" if peer.role == "node" else "secret")
+
+
+def _refusal(request: Unreadable) -> Failed:
+    return Failed("InvalidArgumentError", f"The request is not one that a node takes: {request.why}. Nothing was done.")

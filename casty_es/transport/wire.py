@@ -1,15 +1,35 @@
 """What nodes and clients say to each other: messages as msgpack arrays, many to a frame.
 
 Messages are data. A structure, a command or an error travels by a name that the receiver looks up in its own tables;
-values, and numbers that msgpack cannot hold, travel inside JSON bytes (``codec.py``).
+values, and numbers that msgpack cannot hold, travel inside JSON bytes (``codec.py``). Each field has its bounds here, a
+command's where it is defined; what bounds cannot say is checked in ``cluster/incoming.py``.
 """
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from casty_es.bounds import (
+    Address,
+    CommandId,
+    Count,
+    Hash,
+    IdempotencyKey,
+    Incarnation,
+    Kind,
+    Name,
+    Number,
+    Seconds,
+    SettingBytes,
+    SettingSeconds,
+    Shards,
+    ShardsOrNone,
+    SlotNumber,
+    SlotNumbers,
+    Slots,
+)
 from casty_es.journal.port import Stored
 from casty_es.journal.remembered import Mark
 from casty_es.replay import HistoryPage, Positions, Then
@@ -54,34 +74,34 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     slot's position that was known when the command was first sent.
     """
 
-    slot: int
-    term: int
-    kind: str
-    name: str
+    slot: SlotNumber
+    term: Number
+    kind: Kind
+    name: Name
     key: str
-    shards: int
-    command: str
+    shards: Shards
+    command: Kind
     body: bytes
-    command_id: bytes
-    seconds: float
+    command_id: CommandId
+    seconds: Seconds
     local: bool = False
-    repeat_after: Stored | None = None
-    idempotency_key: str | None = None
+    repeat_after: Number | None = None
+    idempotency_key: IdempotencyKey | None = None
     said: str | None = None
 
 
 class Locate(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
     """Ask who holds a slot, and say what is remembered of it. The node that is asked takes it if nobody does."""
 
-    slot: int
+    slot: SlotNumber
     mark: Mark | None = None
 
 
 class FindShards(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
     """Ask how many shards were recorded for a structure."""
 
-    kind: str
-    name: str
+    kind: Kind
+    name: Name
 
 
 class GetTopology(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
@@ -91,31 +111,31 @@ class GetTopology(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False)
 class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
     """Ask what became of a command that was sent under ``term`` at most, and first when the slot was at ``after``."""
 
-    kind: str
-    slot: int
-    after: Stored
-    term: int
-    command_id: bytes
+    kind: Kind
+    slot: SlotNumber
+    after: Number
+    term: Number
+    command_id: CommandId
 
 
 class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
     """Ask for an entity's next events behind a sequence, or behind the last one of a time."""
 
-    kind: str
-    name: str
+    kind: Kind
+    name: Name
     key: str
-    after: Stored
+    after: Number
     after_time: Stored | None
-    limit: int
+    limit: Count
 
 
 class ReadPast(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     """Ask a query of an entity's state as of then."""
 
-    kind: str
-    name: str
+    kind: Kind
+    name: Name
     key: str
-    command: str
+    command: Kind
     body: bytes
     then: Then
 
@@ -127,7 +147,7 @@ class ReadPositions(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=Fals
 class Recall(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
     """Ask a node what it remembers of these slots."""
 
-    slots: tuple[int, ...]
+    slots: SlotNumbers
 
 
 Request: TypeAlias = (
@@ -139,14 +159,14 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
     """The reply to a command, how far the slot's log is committed, and the hash of the record there as in a mark."""
 
     body: bytes
-    position: int
-    hash: bytes = b""
+    position: Number
+    hash: Hash = b""
 
 
 class Failed(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
     """The error that a command ended with, by its name in ``errors.py``."""
 
-    error: str
+    error: Kind
     message: str
     detail: str = ""
 
@@ -155,54 +175,54 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
     """Not the owner: see ``NotOwnerError``."""
 
     message: str
-    slot: int
-    node_id: str | None = None
-    address: str | None = None
-    epoch: int = 0
-    shards: int = 0
+    slot: SlotNumber
+    node_id: Name | None = None
+    address: Address | None = None
+    epoch: Number = 0
+    shards: ShardsOrNone = 0
 
 
 class Located(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
     """The node that was asked holds the slot under this term, and its log is committed up to this position."""
 
-    term: int
-    position: int
-    hash: bytes = b""
+    term: Number
+    position: Number
+    hash: Hash = b""
 
 
 class ShardsFound(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
     """The recorded number of shards, 0 for none."""
 
-    shards: int
+    shards: ShardsOrNone
 
 
 class NodeEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A living node. Without an address, nobody can dial it."""
 
-    node_id: str
-    address: str | None
+    node_id: Name
+    address: Address | None
     host: str
-    pid: int
-    started_at: int
+    pid: Number
+    started_at: Stored
 
 
 class SlotEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who holds a slot, as far as is known."""
 
-    slot: int
-    node_id: str
-    address: str | None
-    epoch: int
-    since: int
+    slot: SlotNumber
+    node_id: Name
+    address: Address | None
+    epoch: Number
+    since: Stored
 
 
 class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     """The cluster as a node sees it."""
 
-    slots: int
-    incarnation: int
-    lease_seconds: float
-    max_value_bytes: int
+    slots: Slots
+    incarnation: Incarnation
+    lease_seconds: SettingSeconds
+    max_value_bytes: SettingBytes
     nodes: tuple[NodeEntry, ...]
     owners: tuple[SlotEntry, ...]
 
@@ -210,14 +230,14 @@ class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
 class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
     """What became of a command: ``executed`` with its reply, ``not executed``, or still ``unknown``."""
 
-    status: str
+    status: Literal["executed", "not executed", "unknown"]
     body: bytes = b""
 
 
 class Recalled(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
     """What a node remembers, by slot; of a slot that is absent it remembers nothing."""
 
-    marks: dict[int, tuple[Mark, ...]]
+    marks: dict[SlotNumber, tuple[Mark, ...]]
 
 
 Answer: TypeAlias = (

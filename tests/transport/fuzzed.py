@@ -84,7 +84,7 @@ def look(listener: WebSocketListener) -> str:
 async def main() -> None:
     """Listen until the input ends."""
     logging.getLogger().addHandler(Noting())
-    served.decode_requests = counting(served.decode_requests)
+    served.read_requests = counting(served.read_requests)
     asyncio.get_running_loop().set_exception_handler(note)
     secret = sys.argv[1].encode()
     who = Identity(system="shop", node_id="fuzzed")

@@ -133,7 +133,7 @@ async def test_failed_proofs_are_counted_and_told_of_at_a_bounded_rate(
     listener = await network.listen(service)
     for _ in range(50):
         with pytest.raises(PeerRefusedError):
-            await network.dialer(secret=b"another").link(address_of(listener))
+            await network.dialer(secret=b"another secret of the cluster").link(address_of(listener))
 
     await until(lambda: listener.incidents.get("refused") == 50)
     told = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]

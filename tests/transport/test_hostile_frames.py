@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from casty_es.errors import PeerLostError
-from casty_es.transport.frames import Part, encode, join
+from casty_es.transport.frames import Part, encode, join, read_answers
 from casty_es.transport.limits import Limits
-from casty_es.transport.wire import Locate, Located, NodeEntry
+from casty_es.transport.wire import Failed, Locate, Located, NodeEntry
 from tests.transport.peers import Network, RawPeer, Service, address_of, ask, identity, until
 
 Attack = Callable[[RawPeer], Awaitable[None]]
@@ -97,32 +97,34 @@ BOTH_WAYS: list[tuple[str, Attack]] = [
     ("not an array", sealed(encode({"a": 1}))),
     ("no pair", sealed(encode([[2]]))),
     ("a triple", sealed(encode([[2, Locate(1), 3]]))),
-    ("no message", sealed(encode([[2, None]]))),
-    ("an unknown message", sealed(encode([[2, [99, 1]]]))),
-    ("an untagged message", sealed(encode([[2, NodeEntry("a", None, "h", 1, 2)]]))),
-    ("a name for a tag", sealed(encode([[2, ["os.system", "true"]]]))),
-    ("a wrong field", sealed(encode([[2, [2, "one"]]]))),
-    ("too few fields", sealed(encode([[2, [2]]]))),
     ("a float for a number", sealed(encode([[2.5, Locate(1)]]))),
     ("a negative number", sealed(encode([[-2, Locate(1)]]))),
     ("a huge number", sealed(encode([[2**63, Locate(1)]]))),
-    ("an extension", sealed(encode([[2, msgspec.msgpack.Ext(4, b"x")]]))),
     ("depth", sealed(b"\x91" * 100_000 + b"\x90")),
 ]
 TO_LISTENERS: list[tuple[str, Attack]] = [
-    ("an answer", sealed(encode([[2, Located(1, 1)]]))),
     ("the same number twice", sealed(join([PAIR, PAIR], 2))),
     ("too many with credit", sealed(join([encode((2 * n + 1, ask())) for n in range(1, 7)], 6))),
     ("no credit where one is needed", sealed(join([encode((2, Locate(1)))], 1))),
     ("too many in one frame", sealed(join([encode((2 * n + 1, Locate(1))) for n in range(1, 32_770)], 32_769))),
 ]
 TO_DIALERS: list[tuple[str, Attack]] = [
-    ("a request", sealed(join([PAIR], 1))),
     ("an answer to nothing", sealed(encode([[8, Located(1, 1)]]))),
     ("a part of nothing", sealed(encode([[8, Part(b"abc", 10)]]))),
     ("more parts than announced", sealed(encode([[2, Part(b"abc", 4)], [2, Part(b"abc", 4)]]))),
     ("a part too long", sealed(encode([[2, Part(bytes(200_000), 2**40)]]))),
-    ("parts of nonsense", sealed(encode([[2, Part(b"abc", 3, last=True)]]))),
+]
+# One message that is none, in a frame that is one.
+MESSAGES: list[tuple[str, object]] = [
+    ("nothing", None),
+    ("an unknown message", [99, 1]),
+    ("an untagged message", NodeEntry("a", None, "h", 1, 2)),
+    ("a name for a tag", ["os.system", "true"]),
+    ("a wrong field", [2, "one"]),
+    ("too few fields", [2]),
+    ("a field out of bounds", [2, -1]),
+    ("text that is none", msgspec.Raw(b"\x93\x03\xa1\xff\xa1a")),
+    ("an extension", msgspec.msgpack.Ext(4, b"x")),
 ]
 
 
@@ -171,3 +173,54 @@ async def test_a_dialer_survives(
         assert len(caplog.records) == 1
         assert await honest.request(Locate(7)) == Located(7, 7)
         await until(lambda: ended)
+
+
+@pytest.mark.parametrize(
+    "message", [pytest.param(one, id=name) for name, one in [*MESSAGES, ("an answer", Located(1, 1))]]
+)
+async def test_a_listener_refuses_one_message(sockets: Network, service: Service, message: object) -> None:
+    """Given a frame with a message that is none, when it comes, then that one is refused and those beside it served."""
+    peer = await RawPeer.authenticated(address_of(await sockets.listen(service)))
+    assert peer.session is not None
+    await peer.send_sealed(join([encode((2, Locate(1))), encode((4, message)), encode((6, Locate(3)))], 3))
+    answers: dict[int, object] = {}
+    while len(answers) < 3:
+        answers.update(read_answers(peer.session.opener.open(await peer.receive())))
+    await peer.close()
+
+    refusal = answers.pop(4)
+    assert isinstance(refusal, Failed)
+    assert (refusal.error, "Nothing was done." in refusal.message) == ("InvalidArgumentError", True)
+    assert answers == {2: Located(1, 1), 6: Located(3, 3)}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        pytest.param(one, id=name)
+        for name, one in [*MESSAGES, ("a request", Locate(1)), ("a part of nonsense", Part(b"abc", 3, last=True))]
+    ],
+)
+async def test_a_dialer_tells_who_asked(sockets: Network, message: object) -> None:
+    """Given an answer that is none, when it comes, then its caller is told, in doubt, and the link goes on."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = await RawPeer.accepted(reader, writer)
+        assert peer.session is not None
+        for number, answer in ((2, message), (4, Located(7, 7))):
+            await peer.receive()
+            await peer.send_sealed(join([encode((number, answer))], 1))
+        await peer.ended()
+        await peer.close()
+        ended.set()
+
+    ended = asyncio.Event()
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        link = await sockets.dialer().link("{}:{}".format(*server.sockets[0].getsockname()))
+        with pytest.raises(PeerLostError, match="an answer that cannot be read") as told:
+            await link.request(Locate(1), credit=False)
+        assert told.value.sent
+        assert await link.request(Locate(7), credit=False) == Located(7, 7)
+        await link.close()
+        await ended.wait()

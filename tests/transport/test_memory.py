@@ -19,7 +19,7 @@ from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key
 from casty_es.replay import Then
-from casty_es.transport.frames import decode_answers, encode, join
+from casty_es.transport.frames import encode, join, read_answers
 from casty_es.transport.limits import Limits
 from casty_es.transport.wire import Ask, GetTopology, Locate, Located, ReadHistory, ReadPast, Request
 from tests.transport.peers import RawPeer, identity
@@ -72,7 +72,7 @@ async def get_big(peer: RawPeer, url: str) -> Ask:
     slot = slot_of("map", "big", shard_of("map", "big", KEY, shards or 1), slots)
     await peer.send_sealed(join([encode((3, Locate(slot)))], 1))
     assert peer.session is not None
-    [(_, located)] = decode_answers(peer.session.opener.open(await peer.receive()))
+    [(_, located)] = read_answers(peer.session.opener.open(await peer.receive()))
     assert isinstance(located, Located)
     return Ask(slot, located.term, "map", "big", KEY, 1, *encode_command(map_entry.Get()), b"i" * 16, 60.0)
 

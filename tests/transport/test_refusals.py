@@ -168,7 +168,7 @@ async def test_nothing_is_decoded_before_the_handshake(
 ) -> None:
     """Given a stranger, when it sends anything but the handshake, then it has to go, and nothing was decoded."""
     decoded: list[object] = []
-    monkeypatch.setattr(served, "decode_requests", decoded.append)
+    monkeypatch.setattr(served, "read_requests", decoded.append)
     peer = await RawPeer.connect(address_of(await sockets.listen(service)))
     match early:
         case "text":

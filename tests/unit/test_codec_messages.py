@@ -14,7 +14,6 @@ from msgspec import Raw
 from casty_es import errors
 from casty_es.codec import (
     concluded,
-    decode_command,
     decode_error,
     decode_event,
     decode_reply,
@@ -24,12 +23,15 @@ from casty_es.codec import (
     encode_reply,
     upkeep_reply,
 )
+from casty_es.commands import decode_command
 from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore, upkeep
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Concluded, Internal
 from casty_es.errors import CastyError, InvalidTypeError, InvalidValueError
 
+R = "018f0c3a-0000-7000-8000-000000000001"
+SHA = "ab" * 32
 VALUE = Raw(b'{"a":[1,null,"\xc3\xa9"]}')
 
 COMMANDS = [
@@ -42,8 +44,8 @@ COMMANDS = [
     ("map", map_entry.Get()),
     ("map", map_entry.Delete()),
     ("map", map_entry.Contains()),
-    ("map", upkeep.Redact("é")),
-    ("counter", upkeep.Seal(9, 5, "ab", "cd", "a.jsonl.gz", "ef")),
+    ("map", upkeep.Redact("é", warrant=SHA)),
+    ("counter", upkeep.Seal(9, 5, SHA, SHA, "a.jsonl.gz", SHA, warrant=SHA)),
     ("set", set_.Add(VALUE)),
     ("set", set_.Remove(VALUE)),
     ("set", set_.Contains(VALUE)),
@@ -51,28 +53,28 @@ COMMANDS = [
     ("set", set_.Destroy()),
     ("queue", queue.Enqueue(VALUE)),
     ("queue", queue.Dequeue()),
-    ("queue", queue.GiveBack(VALUE, "c")),
+    ("queue", queue.GiveBack(VALUE, R)),
     ("queue", queue.Peek()),
     ("queue", queue.Size()),
     ("queue", queue.Destroy()),
-    ("lock", lock.Acquire("o", "r")),
-    ("lock", lock.TryAcquire("o", "r")),
+    ("lock", lock.Acquire("o", R)),
+    ("lock", lock.TryAcquire("o", R)),
     ("lock", lock.Release("o")),
-    ("lock", lock.Release("o", "r")),
-    ("lock", lock.Withdraw("r", True)),
-    ("lock", lock.Renew(("r", "é"))),
+    ("lock", lock.Release("o", R)),
+    ("lock", lock.Withdraw(R, True)),
+    ("lock", lock.Renew((R, R))),
     ("lock", lock.GetHolder()),
     ("lock", lock.Destroy()),
-    ("semaphore", semaphore.Acquire("o", "r", 3)),
-    ("semaphore", semaphore.TryAcquire("o", "r", 3)),
-    ("semaphore", semaphore.Release("o", "r")),
-    ("semaphore", semaphore.Withdraw("r", False)),
+    ("semaphore", semaphore.Acquire("o", R, 3)),
+    ("semaphore", semaphore.TryAcquire("o", R, 3)),
+    ("semaphore", semaphore.Release("o", R)),
+    ("semaphore", semaphore.Withdraw(R, False)),
     ("semaphore", semaphore.Renew(())),
     ("semaphore", semaphore.GetUsage()),
     ("semaphore", semaphore.Destroy()),
-    ("barrier", barrier.Arrive("p", "r", 2)),
-    ("barrier", barrier.Withdraw("r")),
-    ("barrier", barrier.Renew(("r",))),
+    ("barrier", barrier.Arrive("p", R, 2)),
+    ("barrier", barrier.Withdraw(R)),
+    ("barrier", barrier.Renew((R,))),
     ("barrier", barrier.GetRound()),
     ("barrier", barrier.Destroy()),
 ]
@@ -107,7 +109,7 @@ REPLIES: list[tuple[object, bytes]] = [
 def test_a_command_comes_back_equal(kind: str, command: Any) -> None:
     """Given a command, when it is written for a peer and read there, then it is the same."""
     name, body = encode_command(command)
-    read = decode_command(kind, name, body)
+    read = decode_command(kind, name, body, UUID(R).bytes)
     assert (type(read), read) == (type(command), command)
 
 

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from casty_es.canonical import MAX_DEPTH
 from casty_es.errors import InvalidTypeError, InvalidValueError
 from casty_es.sameness import MAX_DIGITS
-from casty_es.values import ValueCodec, value_codec
+from casty_es.values import MAX_VALUE_BYTES, ValueCodec, check_canonical, value_codec
 
 
 class Color(enum.Enum):
@@ -166,6 +166,7 @@ def test_every_value_of_its_declared_type_comes_back_equal(typed: tuple[Any, Any
     assert type(codec.decode(msgspec.Raw(raw))) is type(value)
     assert codec.encode(codec.decode(raw)) == raw
     assert b"\0" not in raw
+    check_canonical(raw, MAX_VALUE_BYTES)
     json.loads(raw.decode())
 
 
@@ -193,7 +194,9 @@ def test_every_value_of_its_declared_type_comes_back_equal(typed: tuple[Any, Any
 )
 def test_a_value_of_every_kind_of_type_comes_back_equal(declared: Any, value: Any) -> None:
     """Given a value of each supported kind, when it is encoded and decoded, then it is equal and of its type."""
-    back = value_codec(declared).decode(value_codec(declared).encode(value))
+    raw = value_codec(declared).encode(value)
+    check_canonical(raw, MAX_VALUE_BYTES)
+    back = value_codec(declared).decode(raw)
     assert back == value
     assert type(back) is type(value)
 
@@ -355,7 +358,9 @@ def test_a_value_at_the_limit_of_depth_is_taken() -> None:
     value: list[Any] = []
     for _ in range(MAX_DEPTH - 1):
         value = [value]
-    assert ValueCodec(Any).decode(ValueCodec(Any).encode(value)) == value
+    raw = ValueCodec(Any).encode(value)
+    check_canonical(raw, MAX_VALUE_BYTES)
+    assert ValueCodec(Any).decode(raw) == value
 
 
 def test_a_value_over_the_limit_of_bytes_is_refused_by_both_numbers() -> None:

@@ -262,7 +262,8 @@ class _Run:
         everything, rows = await sealed_rows(self._journal, cut)
         state = state_digest(entity.salt or b"", base.state)
         seal = Seal(through, cut.events, rows, state, archive, archive_sha256)
-        await ask_entity(self._gateway, self._journal, entity.entity_name, seal, timeout=_SEAL_SECONDS)
+        salt = entity.salt or b""
+        await ask_entity(self._gateway, self._journal, entity.entity_name, seal, salt, timeout=_SEAL_SECONDS)
         sequence = await self._sealed(cut, seal)
         named = [row._replace(sealed_by=sequence) for row in cut.rows]
         await self._maintenance.seal(entity.slot, named, sealed_by=sequence if everything else None)
