@@ -25,6 +25,10 @@ from casty_es.journal.views import FUNCTION, VIEWS, statements
 __all__ = ["SQLITE_OBJECTS", "Thing", "on_postgres", "on_sqlite", "plain", "view_queries"]
 
 
+_SQLITE: Final = sqlite.dialect()
+_POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # it has no annotations
+
+
 class Thing(NamedTuple):
     """An object of a database.
 
@@ -63,12 +67,11 @@ SQLITE_OBJECTS: Final = """
 
 def on_sqlite() -> dict[Thing, str]:
     """Give what the migrations make in an SQLite file, and how its catalog writes it."""
-    dialect = sqlite.dialect()
     with closing(sqlite3.connect(":memory:")) as connection:
         for table in metadata.sorted_tables:
-            connection.execute(str(CreateTable(table).compile(dialect=dialect)))
+            connection.execute(str(CreateTable(table).compile(dialect=_SQLITE)))
             for index in table.indexes:
-                connection.execute(str(CreateIndex(index).compile(dialect=dialect)))
+                connection.execute(str(CreateIndex(index).compile(dialect=_SQLITE)))
         for statement in (*SQLITE_TRIGGERS, *statements("sqlite")):
             connection.execute(statement)
         rows = connection.execute(SQLITE_OBJECTS).fetchall()
@@ -139,8 +142,7 @@ def view_queries() -> dict[str, str]:
 
 
 def _column(column: Column[object]) -> str:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # as above
-    type_, collate, collation = column.type.compile(dialect=dialect).partition(" COLLATE ")
+    type_, collate, collation = column.type.compile(dialect=_POSTGRES).partition(" COLLATE ")
     text = type_.lower() + (f" COLLATE {collation}" if collate else "")
     if column.server_default is not None:
         text += f" DEFAULT {column.server_default.arg}"  # type: ignore[attr-defined]  # it is text in all of them

@@ -85,7 +85,11 @@ async def verify(
         await done.load(source)
         for slot in set(chosen) & done.done.keys():
             report.add(done.done[slot])
-        left = [Job(slot, done.start(slot)) for slot in chosen if slot not in done.done]
+        as_it_was = await done.unchanged(source, chosen)
+        for result in as_it_was:
+            report.add(result)
+        known = done.done.keys() | {result.slot for result in as_it_was}
+        left = [Job(slot, done.start(slot)) for slot in chosen if slot not in known]
 
         def finished(result: SlotResult) -> None:
             done.finished(result)
