@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 import pytest
 from alembic import command
+from alembic.script import ScriptDirectory
 
 from casty_es.audit.verify import Finding, Wrong, verify
 from casty_es.journal.grants import Roles, grants
-from casty_es.journal.migrating import alembic_config, downgrade, head, upgrade
+from casty_es.journal.migrating import alembic_config, downgrade, upgrade
 from casty_es.journal.urls import postgres_dsn, sqlite_file
 from tests.conftest import Granted, postgres_database, run_script
 
@@ -24,7 +25,8 @@ from .surrounding_changes import ON_POSTGRES, ON_SQLITE
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
-REVISIONS = [f"{number:04d}" for number in range(1, int(head()) + 1)]
+SCRIPTS = ScriptDirectory.from_config(alembic_config("sqlite:///casty.db"))
+REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
 
 
 def found(url: str) -> list[str]:
