@@ -12,7 +12,15 @@ from typing import Final
 
 from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.audit.verify.surroundings_grants import check_grants
-from casty_es.audit.verify.surroundings_postgres import Path, changed_views, looking, schema_path, settings, there
+from casty_es.audit.verify.surroundings_postgres import (
+    Path,
+    changed_views,
+    looking,
+    quoted,
+    schema_path,
+    settings,
+    there,
+)
 from casty_es.journal.connecting import Connection
 from casty_es.journal.schema import VERSION_TABLE
 from casty_es.journal.sql import SqlJournal
@@ -67,15 +75,16 @@ async def _postgres(url: str) -> tuple[list[str], list[str]]:
         if path.schema is None:
             return ["No schema that this role's search_path names has a table casty_events."], []
         wrong = await _wrong_path(connection, path)
+        schema = await quoted(connection, path.schema)
         expected = {thing: text.replace('"', "") for thing, text in on_postgres().items()}
-        actual = {thing: text.replace('"', "") for thing, text in (await there(connection, path.schema)).items()}
+        actual = {thing: text.replace('"', "") for thing, text in (await there(connection, schema)).items()}
         wrong += _differences(expected, actual)
         wrong += [
             f"The setting {name} is given to sessions by the database or to a role: it turns the guards of records off."
             for name in await settings(connection)
         ]
-        granted, notes = await check_grants(connection, path.schema)
-        changed = await changed_views(connection, path.schema)
+        granted, notes = await check_grants(connection, schema)
+        changed = await changed_views(connection, schema)
         if changed is None:
             notes.append(
                 "What the views say was not compared: that takes temporary views, which this role may not make. Grant "
@@ -100,18 +109,16 @@ def _differences(expected: Mapping[Thing, str], actual: Mapping[Thing, str]) -> 
         if one.of == one.name or one.of not in whole
     ]
     wrong += [
-        f"The {one.text} was changed{_cut(actual[one], ', it is: ')}; the migrations make{_cut(text, ': ')}."
+        f"The {one.text} was changed{_cut(actual[one], ', it is: ')}. The migrations make {_cut(text) or 'it plain'}."
         for one, text in expected.items()
         if actual.get(one, text) != text
     ]
     return sorted(wrong)
 
 
-def _cut(text: str, before: str) -> str:
-    """Give as much of a definition as fits into a finding."""
-    if not text:
-        return " another"
-    return before + (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
+def _cut(text: str, before: str = "") -> str:
+    """Give as much of a definition as fits into a finding, behind some words, or nothing."""
+    return text and before + (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 async def _wrong_path(connection: Connection, path: Path) -> list[str]:
@@ -151,9 +158,9 @@ async def _copies(connection: Connection, schema: str, others: list[str]) -> boo
 async def _created_at(connection: Connection, schemas: list[str]) -> list[int | None]:
     made: list[int | None] = []
     for schema in schemas:
-        quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
-        readable = await connection.fetchval(_MAY_READ, schema, quoted)
-        made.append(await connection.fetchval(_CREATED_AT.format(schema=quoted)) if readable else None)
+        inside = await quoted(connection, schema)
+        readable = await connection.fetchval(_MAY_READ, schema, inside)
+        made.append(await connection.fetchval(_CREATED_AT.format(schema=inside)) if readable else None)
     return made
 
 

@@ -17,7 +17,7 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.journal.connecting import Connection, close_quietly, connect, said, translated
 from casty_es.journal.surroundings import Thing, plain, view_queries
 
-__all__ = ["Path", "changed_views", "looking", "schema_path", "settings", "there"]
+__all__ = ["Path", "changed_views", "looking", "quoted", "schema_path", "settings", "there"]
 
 # Asked before names mean the catalog's own: each name and operator has its schema.
 _PATH: Final = """
@@ -171,13 +171,18 @@ async def schema_path(connection: Connection) -> Path:
     return Path(setting, source, list(schemas), journals)
 
 
+async def quoted(connection: Connection, name: str) -> str:
+    """Give a name as statements write it."""
+    written: str = await connection.fetchval("SELECT quote_ident($1)", name)
+    return written
+
+
 async def there(connection: Connection, schema: str) -> dict[Thing, str]:
-    """Give what is in the schema of the journal, but what views say."""
-    quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
+    """Give what is in the schema of the journal, whose name is quoted, but not what views say."""
     things: dict[Thing, str] = {}
     for question in _EVERYTHING:
-        for kind, name, of, text in await connection.fetch(question, quoted):
-            own = text if kind == "function" else re.sub(rf"(?<![\w$\"]){re.escape(quoted)}\.", "", text)
+        for kind, name, of, text in await connection.fetch(question, schema):
+            own = text if kind == "function" else re.sub(rf"(?<![\w$\"]){re.escape(schema)}\.", "", text)
             things[Thing(kind, name, of)] = plain(own)
     return things
 
@@ -195,10 +200,9 @@ async def changed_views(connection: Connection, schema: str) -> list[str] | None
     """
     if not await connection.fetchval(_MAY_MAKE_VIEWS):
         return None
-    quoted = await connection.fetchval("SELECT quote_ident($1)", schema)
     changed = []
     for view, query in view_queries().items():
-        if await _differs(connection, quoted, view, query):
+        if await _differs(connection, schema, view, query):
             changed.append(view)
     return changed
 

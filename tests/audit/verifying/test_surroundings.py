@@ -123,6 +123,17 @@ def test_a_role_that_may_not_make_views(granted: Granted, granted_url: str, sql:
     assert any("views say was not compared" in note for note in report.notes)
 
 
+def test_a_schema_whose_name_needs_quotes(granted: Granted, granted_url: str, sql: Sql) -> None:
+    """Given a journal in a schema with any name, then nothing is found around it, and what was granted there is."""
+    sql(granted_url, 'ALTER SCHEMA public RENAME TO "A b.""c"')
+    url = in_schema(granted_url, "%22A%5C%20b.%22%22c%22")
+    assert found(url) == []
+
+    sql(granted_url, f'GRANT UPDATE ON "A b.""c".casty_events TO {granted.roles["application"]}')
+
+    assert_named(found(url), ["was granted UPDATE on casty_events"])
+
+
 def in_schema(url: str, schema: str) -> str:
     """Give the URL that names a schema."""
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"
