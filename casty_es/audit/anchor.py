@@ -18,6 +18,7 @@ import msgspec
 
 from casty_es.audit.signing import public_key_of, sign, signed_by
 from casty_es.errors import InvalidValueError
+from casty_es.journal.clock import database_clock
 from casty_es.journal.port import EventJournal
 
 __all__ = ["Anchor", "AnchoredSlot", "read_anchor", "take_anchor"]
@@ -39,13 +40,13 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes
     ----------
     taken_at : int
-        When, by the clock of whoever took it, in microseconds since 1970.
+        When, in microseconds since 1970, by the clock of whoever took it or the database's, whichever is behind.
     slots : int
         The journal's number of slots.
     created_at, incarnation : int
         When the journal was made, and how often an operator had accepted the loss of records, plus one.
     chains : tuple[AnchoredSlot, ...]
-        The slots that had records.
+        The slots that had records; the others had none.
     public_key, signature : str | None
         Hexadecimal; ``None`` in an anchor that nobody signed.
     """
@@ -92,6 +93,8 @@ async def take_anchor(journal: EventJournal, *, key: bytes | None = None) -> Anc
     ()
     """
     meta = await journal.open()
+    # Before the heads are read: what comes behind them was written later than this.
+    now = min(time.time_ns() // 1_000, await database_clock(journal))
     heads = await journal.heads(range(meta.slots))
     chains = []
     for slot, head in sorted(heads.items()):
@@ -105,7 +108,7 @@ async def take_anchor(journal: EventJournal, *, key: bytes | None = None) -> Anc
                 records[row[1]] = row[12].hex()
         records[head.position] = head.hash.hex()
         chains.append(AnchoredSlot(slot, tuple(sorted(one for one in records.items() if one[0] <= head.position))))
-    now, incarnation = time.time_ns() // 1_000, await journal.incarnation()
+    incarnation = await journal.incarnation()
     anchor = Anchor(_FORMAT, now, meta.slots, meta.created_at, incarnation, tuple(chains))
     if key is None:
         return anchor

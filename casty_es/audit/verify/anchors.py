@@ -1,14 +1,24 @@
-"""Whether a journal still has what its anchors name."""
+"""Whether a journal still has what its anchors name, and nothing behind it that says it was there before.
+
+An anchor knows when it was taken and where each slot ended then, also of those that had no record. What stands behind
+was written later, so its time cannot be long before. Times never go back within a slot, so the first record behind the
+anchor says it for all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
+from typing import Final
 
 from casty_es.audit.anchor import Anchor, AnchoredSlot
 from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.journal.port import EventJournal, Meta
 
 __all__ = ["check_anchor"]
+
+_BEHIND: Final = 3_600_000_000
+"""By how many microseconds a node's clock may be behind that of an anchor: nobody refuses one that is."""
 
 
 async def check_anchor(
@@ -29,17 +39,47 @@ async def check_anchor(
     if incarnation < anchor.incarnation:
         text = f"The journal's incarnation is {incarnation}, and it was {anchor.incarnation}. It never goes back."
         findings.append(Finding(None, None, None, Wrong.ANCHOR, text))
+    if anchor.created_at != meta.created_at:
+        text = (
+            "By casty_meta the journal was made at another time than the one of which the anchor was taken: it is "
+            "another journal, or its row was changed. A copy keeps that time."
+        )
+        findings.append(Finding(None, None, None, Wrong.ANCHOR, text))
     for chain in anchor.chains:
         if chain.slot in slots:
             finding = await _compared(journal, chain)
             if finding is not None:
                 findings.append(finding)
+    findings += await _dated_back(journal, anchor, slots)
     notes = []
+    if incarnation > anchor.incarnation:
+        notes.append(
+            f"Since an anchor was taken the journal's incarnation went from {anchor.incarnation} to {incarnation}: "
+            f"each time somebody accepted that records were lost."
+        )
     if anchor.signature is None:
         notes.append("An anchor is not signed: it is worth as much as the place where it was kept.")
-    if anchor.created_at != meta.created_at:
-        notes.append("An anchor was taken of a journal that was made at another time, so one is a copy of the other.")
     return findings, notes
+
+
+async def _dated_back(journal: EventJournal, anchor: Anchor, slots: Collection[int]) -> list[Finding]:
+    """Find slots whose first record behind the anchor has a time from long before it."""
+    ends = {chain.slot: chain.records[-1][0] for chain in anchor.chains if chain.records}
+    findings = []
+    for slot, head in sorted((await journal.heads(sorted(slots))).items()):
+        end = ends.get(slot, 0)
+        rows = await journal.rows(slot, after=end, limit=1) if head.position > end else []
+        for _, position, *_, recorded_at, _ in rows:
+            behind = anchor.taken_at - recorded_at
+            if behind > _BEHIND:
+                there = f"ended at position {end}" if end else "had no record"
+                text = (
+                    f"The slot {there} when the anchor was taken, and this record behind it is dated "
+                    f"{timedelta(seconds=behind // 1_000_000)} before that: it was dated back, or the clock of its "
+                    f"writer was behind by as much."
+                )
+                findings.append(Finding(slot, position, None, Wrong.ANCHOR, text))
+    return findings
 
 
 async def _compared(journal: EventJournal, chain: AnchoredSlot) -> Finding | None:

@@ -5,36 +5,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from casty_es.audit.verify.beside import Beside, directory_pages
 from casty_es.audit.verify.entities import ALIVE, DEAD, UNTOLD, Entities
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
+from casty_es.journal.sql import SqlJournal
 from casty_es.redacted import redacted_digest
 from casty_es.replay import events, state_at
 
 __all__ = ["check_directory"]
 
-_PAGE: Final = 1_000
 _REDACTED: Final = "entity.redacted"
 
 
-async def check_directory(journal: EventJournal, slot: int, slots: int, entities: Entities, result: SlotResult) -> None:
+# A page is every entity of its slot from the first to the last number.
+_EMPTY: Final = """
+    SELECT e.id FROM casty_entities e WHERE e.id BETWEEN {0}1 AND {0}2
+    AND NOT EXISTS (SELECT 1 FROM casty_events v WHERE v.entity = e.id)"""
+
+
+async def check_directory(
+    journal: EventJournal, slot: int, slots: int, entities: Entities, result: SlotResult, beside: Beside
+) -> None:
     """Check the directory of a slot that was walked through."""
-    after = 0
-    while page := await journal.slot_directory(slot, after=after, limit=_PAGE):
+    async for page in directory_pages(journal, slot):
+        beside.add_directory(page)
         result.entities += len(page)
         places = await _places(journal, page, slots)
+        empty = await _empty(journal, page, entities)
         for row, place in zip(page, places, strict=True):
-            text = _wrong_place(row, slot, place) or await _wrong_events(journal, row, entities)
+            text = _wrong_place(row, slot, place) or await _wrong_events(journal, row, entities, empty)
             if text is not None:
                 result.findings.append(Finding(slot, None, row.id, Wrong.DIRECTORY, text))
             elif row.salted_from:
                 await _check_redaction(journal, row, result)
             if len(result.findings) >= FINDINGS_PER_SLOT:
                 return
-        after = page[-1].id
+
+
+async def _empty(journal: EventJournal, page: Sequence[DirectoryRow], entities: Entities) -> set[int]:
+    """Give which entities of a page have no events, of those of which the walk met none."""
+    unmet = [row.id for row in page if entities.sequence(row.id) == 0]
+    if not unmet:
+        return set()
+    if not isinstance(journal, SqlJournal):
+        return {id_ for id_ in unmet if await journal.bounds(id_) == (0, 0)}
+    statement = _EMPTY.format("$" if journal.file is None else "?")
+    return {id_ for (id_,) in await journal.query(statement, unmet[0], unmet[-1])} & set(unmet)
 
 
 async def _places(journal: EventJournal, page: Sequence[DirectoryRow], slots: int) -> list[int | None]:
@@ -63,12 +83,12 @@ def _wrong_place(row: DirectoryRow, slot: int, place: int | None) -> str | None:
     return None
 
 
-async def _wrong_events(journal: EventJournal, row: DirectoryRow, entities: Entities) -> str | None:
+async def _wrong_events(journal: EventJournal, row: DirectoryRow, entities: Entities, empty: set[int]) -> str | None:
     sequence, alive = entities.sequence(row.id), entities.alive(row.id)
     if sequence and alive == UNTOLD:
         alive = await _alive(journal, row, sequence)
     if sequence == 0:
-        if await journal.bounds(row.id) == (0, 0) and await journal.entity_rows([row.id]):
+        if row.id in empty:
             return f"The directory has {row.kind} {row.name!r} {row.key!r}, which has no events."
     elif alive != UNTOLD and row.alive != (alive == ALIVE) and (await journal.bounds(row.id))[1] == sequence:
         again = await journal.entity_rows([row.id])

@@ -86,6 +86,8 @@ class SlotResult(msgspec.Struct):
         How many were not, because the installed code does not read their version.
     unfinished_redactions : int
         How many entities are being redacted, so that older snapshots may still be there.
+    beside : bytes
+        A digest over its seals and its directory; empty unless all of them were looked at.
     """
 
     slot: int
@@ -100,6 +102,7 @@ class SlotResult(msgspec.Struct):
     unread_snapshots: int = 0
     unfinished_redactions: int = 0
     findings: list[Finding] = []
+    beside: bytes = b""
 
 
 class Report(msgspec.Struct):

@@ -7,11 +7,13 @@ refused. Whoever can write it can say that a slot was done, so keep it where the
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from casty_es.audit.verify.beside import digests, structures_digest
 from casty_es.audit.verify.findings import SlotResult
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
@@ -28,6 +30,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     created_at: int
     complete: bool
     done: dict[int, SlotResult]
+    structures: bytes = b""  # a digest, of when it was begun
 
 
 class Progress:
@@ -46,17 +49,24 @@ class Progress:
         self._state = _State(_FORMAT, meta.slots, meta.created_at, complete=False, done={})
         self.done: dict[int, SlotResult] = {}
         self.starts: dict[int, Head] = {}
+        self._earlier: dict[int, SlotResult] = {}
 
     async def load(self, journal: EventJournal) -> None:
-        """Read the file, if it is there.
+        """Read the file, if it is there, and begin the next one.
 
         Raises
         ------
         ConfigurationError
             It is no such file, or one of another journal. Nothing was verified.
         """
-        if self._file is None or not self._file.exists():
+        if self._file is None:
             return
+        self._state.structures = await structures_digest(journal)
+        if self._file.exists():
+            await self._take_up(self._read(), journal)
+
+    def _read(self) -> _State:
+        assert self._file is not None  # noqa: S101 - asked by load
         try:
             state = msgspec.json.decode(self._file.read_bytes(), type=_State)
         except msgspec.MsgspecError as error:
@@ -65,12 +75,19 @@ class Progress:
             raise self._refused(f"its format is {state.format[:40]!r}, not {_FORMAT!r}")
         if (state.slots, state.created_at) != (self._state.slots, self._state.created_at):
             raise self._refused("it was written for another journal")
+        return state
+
+    async def _take_up(self, state: _State, journal: EventJournal) -> None:
+        """Check that what a file says fits the journal, and begin there."""
+        # The last record of each is still there, or it speaks of another journal, or of one that was changed since.
+        ends = {
+            (slot, result.position) for slot, result in state.done.items() if result.position and not result.findings
+        }
+        there = await journal.hashes(ends)
         for slot, result in state.done.items():
             if slot != result.slot or not 0 <= slot < state.slots:
                 raise self._refused(f"it speaks of a slot {slot} that is not there")
-            # Its last record is still there, or it speaks of another journal, or of one that was changed since.
-            there = await journal.rows(slot, after=result.position - 1, limit=1) if result.position else []
-            if not result.findings and result.position and not (there and there[0][12] == result.hash):
+            if (slot, result.position) in ends and there.get((slot, result.position)) != result.hash:
                 raise self._refused(
                     f"slot {slot} has no record with that hash at position {result.position}: if retention did not cut "
                     f"it, somebody changed the journal"
@@ -81,6 +98,8 @@ class Progress:
                 for slot, result in state.done.items()
                 if not result.findings
             }
+            if state.structures == self._state.structures:
+                self._earlier = state.done
         else:
             self.done = state.done
             self._state.done.update(state.done)
@@ -88,6 +107,20 @@ class Progress:
     def start(self, slot: int) -> Head:
         """Give the record behind which a slot is to be verified."""
         return self.starts.get(slot, EMPTY_SLOT)
+
+    async def unchanged(self, journal: EventJournal, slots: Collection[int]) -> list[SlotResult]:
+        """Give what is known of the slots that are, with all that stands beside them, as an earlier run found them."""
+        asked = sorted(self.starts.keys() & self._earlier.keys() & set(slots))
+        heads = await journal.heads(asked) if asked else {}
+        same = [self._earlier[slot] for slot, head in heads.items() if _as_it_was(self._earlier[slot], head)]
+        now = await digests(journal, [result.slot for result in same]) if same else {}
+        found = [
+            msgspec.structs.replace(result, records=0, snapshots=0, unread_snapshots=0)
+            for result in same
+            if result.beside == now[result.slot]
+        ]
+        self._state.done.update({result.slot: result for result in found})
+        return found
 
     def finished(self, result: SlotResult) -> None:
         """Note a slot that is done."""
@@ -113,3 +146,8 @@ class Progress:
             f"The file {self._file} cannot be taken up: {why}. Nothing was verified. Remove it, or name another, to "
             f"verify everything from the beginning."
         )
+
+
+def _as_it_was(earlier: SlotResult, head: Head) -> bool:
+    """Tell whether a slot ends where it did, and nothing that was under way then may have been finished since."""
+    return (head.position, head.hash) == (earlier.position, earlier.hash) and not earlier.unfinished_redactions

@@ -85,7 +85,11 @@ async def verify(
         await done.load(source)
         for slot in set(chosen) & done.done.keys():
             report.add(done.done[slot])
-        left = [Job(slot, done.start(slot)) for slot in chosen if slot not in done.done]
+        as_it_was = await done.unchanged(source, chosen)
+        for result in as_it_was:
+            report.add(result)
+        known = done.done.keys() | {result.slot for result in as_it_was}
+        left = [Job(slot, done.start(slot)) for slot in chosen if slot not in known]
 
         def finished(result: SlotResult) -> None:
             done.finished(result)
@@ -93,7 +97,9 @@ async def verify(
 
         async with _beside(source, meta) as database:
             await _walk(source, meta, left, processes, finished, progress or _tell_nobody)
-            report.findings += await database
+            findings, notes = await database
+        report.findings += findings
+        report.notes += notes
         if len(chosen) == meta.slots:
             done.complete()
         report.notes += await _ahead(source, chosen)
@@ -128,18 +134,18 @@ async def _walk(
 
 
 @contextlib.asynccontextmanager
-async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[list[Finding]]]:
+async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[tuple[list[Finding], list[str]]]]:
     """Check the database over a connection of its own, beside the walk."""
 
-    async def check() -> list[Finding]:
+    async def check() -> tuple[list[Finding], list[str]]:
         if not isinstance(journal, SqlJournal):
-            return []
+            return [], []
         async with opened(journal.url) as (own, _):
             assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
             try:
                 return await check_database(own, meta.slots)
             except JournalCorruptError as error:
-                return [Finding(None, None, None, Wrong.FILE, str(error))]
+                return [Finding(None, None, None, Wrong.FILE, str(error))], []
 
     task = asyncio.create_task(check(), name="casty-verify-database")
     try:

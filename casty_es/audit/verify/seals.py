@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from casty_es.audit.seals import packed, state_digest
+from casty_es.audit.verify.beside import Beside, seal_pages
 from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
 from casty_es.domain.upkeep import Sealed
 from casty_es.journal.port import EventJournal, SealRow
 
 __all__ = ["check_seals"]
 
-_PAGE: Final = 1_000
 _SEALED: Final = msgspec.json.Decoder(Sealed).decode
 
 
@@ -35,30 +35,33 @@ class _Group:
 
 
 async def check_seals(
-    journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], result: SlotResult
+    journal: EventJournal,
+    slot: int,
+    met: Mapping[tuple[int, int], tuple[Sealed, int]],
+    result: SlotResult,
+    beside: Beside,
 ) -> None:
     """Check all seal rows of a slot against the seals that the walk met."""
-    findings, cut = await _checked(journal, slot, met)
+    findings, cut = await _checked(journal, slot, met, beside)
     if findings:  # rows may have been given another seal while they were read; what is wrong stays so
-        again, cut = await _checked(journal, slot, met)
+        again, cut = await _checked(journal, slot, met, beside)
         findings = [finding for finding in again if finding in findings]
     result.findings += findings
     result.cut += cut
 
 
 async def _checked(
-    journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]]
+    journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], beside: Beside
 ) -> tuple[list[Finding], int]:
     """Give what is wrong with the seal rows of a slot, and how many records they stand for."""
     findings: list[Finding] = []
     cut = 0
     groups: dict[tuple[int, int], _Group] = {}
-    after = 0
-    while page := await journal.seals(slot, after=after, limit=_PAGE):
+    async for page in seal_pages(journal, slot):
+        beside.add(page)
         for row in page:
             group = groups.setdefault((row.entity, row.sealed_by), _Group(row.first))
             group.add(row)
-        after = page[-1].last
     newest: dict[int, tuple[Sealed, int]] = {}
     for (entity, sequence), group in groups.items():
         seal = met.get((entity, sequence)) or await _seal(journal, entity, sequence)

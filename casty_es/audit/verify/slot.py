@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from casty_es.audit.verify.beside import Beside
 from casty_es.audit.verify.byhand import ByHand
 from casty_es.audit.verify.directory import check_directory
 from casty_es.audit.verify.entities import Entities
@@ -73,8 +74,10 @@ async def verify_slot(
                 progress(walk.records - before)
         if len(result.findings) < FINDINGS_PER_SLOT:
             await check_later_snapshots(journal, entities, result)
-            await check_seals(journal, slot, by_hand.sealed, result)
-            await check_directory(journal, slot, slots, entities, result)
+            beside = Beside()
+            await check_seals(journal, slot, by_hand.sealed, result, beside)
+            await check_directory(journal, slot, slots, entities, result, beside)
+            result.beside = beside.digest
     except (JournalUnavailableError, JournalCorruptError) as error:
         if not _is_damage(error):
             raise

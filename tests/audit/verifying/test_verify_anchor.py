@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 import pytest
 
@@ -9,10 +11,21 @@ from casty_es.audit.anchor import Anchor, read_anchor, take_anchor
 from casty_es.audit.signing import new_key, public_key_of, public_key_pem, read_public_key
 from casty_es.audit.verify import Wrong, verify
 from casty_es.errors import InvalidValueError
-from casty_es.journal.port import RecordedEvent, record_hash
+from casty_es.journal.port import LEASE_ACQUIRED, Append, RecordedEvent, record_hash
 from casty_es.journal.sql import SqlJournal
 
 from .tampering import Tamperer
+
+HOUR: Final = 3_600_000_000
+
+OLD: Final = """
+{"chains":[{"records":[[1,"abababababababababababababababababababababababababababababababab"],
+[9,"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"]],"slot":3}],
+"created_at":1770000000000000,"format":"casty_es anchor 1","incarnation":1,
+"public_key":"a7bb4f63a5a9320db2040cc9e5b97f5a815774ada3824b202508e5efd6f9ac24",
+"signature":"fa587666eb0c747cc25d13ba44031119ad533ca3db6d0c3639489cc6fff65fe9\
+3be905df28231f747a0ffae4491ff8d4af4037b6803a9c9121ee68879f066c09",
+"slots":16,"taken_at":1780000000000000}"""
 
 
 async def anchored(url: str, key: bytes | None = None) -> Anchor:
@@ -118,3 +131,79 @@ def test_what_is_no_key(key: bytes) -> None:
         public_key_of(key)
     with pytest.raises(InvalidValueError, match="Nothing was done"):
         read_public_key(key)
+
+
+async def append_lease(url: str, slot: int, recorded_at: int) -> int:
+    """Append a record to a slot, as its next owner would, with a time; give its position."""
+    journal = SqlJournal(url)
+    await journal.open()
+    try:
+        head = (await journal.heads([slot]))[slot]
+        position = head.position + 1
+        row = (slot, position, position, None, None, LEASE_ACQUIRED, 1, "{}", None, None, None, recorded_at)
+        hash_ = record_hash(head.hash, RecordedEvent(*row, b""), b"")
+        await journal.append(Append([(slot, head.position, head.hash)], [(*row, hash_)]))
+    finally:
+        await journal.close()
+    return position
+
+
+@pytest.mark.parametrize(("hours", "wrong"), [(24 * 30, [Wrong.ANCHOR]), (2, [Wrong.ANCHOR]), (0.5, [])])
+async def test_a_record_dated_back_in_an_empty_slot(written_url: str, hours: float, wrong: list[Wrong]) -> None:
+    """Given an anchor, when a slot that was empty gets a record from long before, then the anchor names it."""
+    anchor = await anchored(written_url)
+    slot = next(iter(set(range(anchor.slots)) - {chain.slot for chain in anchor.chains}))
+    await append_lease(written_url, slot, anchor.taken_at - round(hours * HOUR))
+
+    without, with_anchor = await verify(written_url), await verify(written_url, anchors=[anchor])
+
+    assert without.findings == []
+    assert [one.wrong for one in with_anchor.findings] == wrong
+    assert [(one.slot, one.position) for one in with_anchor.findings] == [(slot, 1)] * len(wrong)
+
+
+async def test_a_record_dated_back_behind_others(written_url: str) -> None:
+    """Given an anchor of slots that rested for a month, when one gets a record from meanwhile, then it is named."""
+    anchor = await anchored(written_url)
+    rested = msgspec.structs.replace(anchor, taken_at=anchor.taken_at + 30 * 24 * HOUR)
+    head = anchor.chains[0].records[-1][0]
+    position = await append_lease(written_url, anchor.chains[0].slot, anchor.taken_at + 24 * HOUR)
+
+    report = await verify(written_url, anchors=[rested])
+
+    assert [(one.slot, one.position, one.wrong) for one in report.findings] == [
+        (anchor.chains[0].slot, position, Wrong.ANCHOR)
+    ]
+    assert f"ended at position {head}" in report.findings[0].text
+
+
+async def test_when_the_journal_was_made(tamperer: Tamperer) -> None:
+    """Given an anchor, when the row of casty_meta says that the journal is older or newer, then the anchor shows it."""
+    anchor = await anchored(tamperer.url)
+    await tamperer.run("UPDATE casty_meta SET created_at = created_at - 1")
+
+    assert (await verify(tamperer.url)).findings == []
+    assert [one.wrong for one in (await verify(tamperer.url, anchors=[anchor])).findings] == [Wrong.ANCHOR]
+
+
+async def test_an_incarnation_that_was_raised(tamperer: Tamperer) -> None:
+    """Given an anchor, when the incarnation was raised since, as by an accepted loss, then a note says by how much."""
+    anchor = await anchored(tamperer.url)
+    await tamperer.run("UPDATE casty_meta SET incarnation = 3")
+
+    report = await verify(tamperer.url, anchors=[anchor])
+
+    assert report.findings == []
+    assert any("went from 1 to 3" in note for note in report.notes)
+
+
+def test_an_anchor_of_the_first_release_is_read() -> None:
+    """Given a signed anchor that the first release wrote, then it is read, and its signature still fits."""
+    anchor = read_anchor(OLD, public_key=bytes.fromhex(anchor_key(OLD)))
+
+    assert [(chain.slot, len(chain.records)) for chain in anchor.chains] == [(3, 2)]
+
+
+def anchor_key(document: str) -> str:
+    """Give the key that an anchor says it was signed with."""
+    return str(msgspec.json.decode(document)["public_key"])

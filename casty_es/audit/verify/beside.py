@@ -1,0 +1,103 @@
+"""What stands beside the records of a slot, seals and directory, page by page, and a digest over all of it.
+
+A slot whose last record and whose digest are those of an earlier verification that found nothing is as it was then. So
+a verification that is taken up asks for as many pages as there are, and nothing of a single entity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from hashlib import sha256
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+import msgspec
+
+from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, SealRow
+from casty_es.journal.sql import SqlJournal
+
+__all__ = ["Beside", "digests", "directory_pages", "seal_pages", "structures_digest"]
+
+_PAGE: Final = 1_000
+_MANY: Final = 5_000
+_SEALS: Final = """
+    SELECT slot, first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
+    WHERE (slot, last) > ({0}1, {0}2) AND slot <= {0}3 ORDER BY slot, last LIMIT {0}4"""
+_DIRECTORY: Final = """
+    SELECT id, slot, kind, name, key, {1}, salt, salted_from FROM casty_entities
+    WHERE id > {0}1 AND id < {0}2 ORDER BY id LIMIT {0}3"""
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Beside:
+    """The digest, while pages are read."""
+
+    def __init__(self) -> None:
+        self._digest = sha256()
+
+    def add_directory(self, rows: Iterable[DirectoryRow]) -> None:
+        """Take entities into it, as the databases write them."""
+        self.add((*row[:5], int(row.alive), *row[6:]) for row in rows)
+
+    def add(self, rows: Iterable[Any]) -> None:
+        """Take rows into it; how they are paged makes no difference."""
+        self._digest.update(b"".join(map(_encode, rows)))
+
+    @property
+    def digest(self) -> bytes:
+        """What it is by now."""
+        return self._digest.digest()
+
+
+async def seal_pages(journal: EventJournal, slot: int) -> AsyncIterator[list[SealRow]]:
+    """Give the seals of a slot."""
+    after = 0
+    while page := await journal.seals(slot, after=after, limit=_PAGE):
+        yield page
+        after = page[-1].last
+
+
+async def directory_pages(journal: EventJournal, slot: int) -> AsyncIterator[list[DirectoryRow]]:
+    """Give the directory of a slot."""
+    after = 0
+    while page := await journal.slot_directory(slot, after=after, limit=_PAGE):
+        yield page
+        after = page[-1].id
+
+
+async def digests(journal: EventJournal, slots: Collection[int]) -> dict[int, bytes]:
+    """Give the digest over what stands beside the records of each of some slots now."""
+    made = {slot: Beside() for slot in slots}
+    if isinstance(journal, SqlJournal):
+        await _add_all(journal, made)
+    else:
+        for slot, one in made.items():
+            async for seals in seal_pages(journal, slot):
+                one.add(seals)
+            async for rows in directory_pages(journal, slot):
+                one.add_directory(rows)
+    return {slot: one.digest for slot, one in made.items()}
+
+
+async def _add_all(journal: SqlJournal, made: Mapping[int, Beside]) -> None:
+    """Read the slots together: they may have a few rows each, and there are thousands of them."""
+    sign, lowest, highest = "$" if journal.file is None else "?", min(made), max(made)
+    slot, last = lowest, 0
+    while found := await journal.query(_SEALS.format(sign), slot, last, highest, _MANY):
+        for slot, row in ((row[0], SealRow(*row[1:])) for row in found):
+            if slot in made:
+                made[slot].add([row])
+        last = found[-1][2]
+    after, until = (lowest << ENTITY_NUMBER_BITS) - 1, (highest + 1) << ENTITY_NUMBER_BITS
+    statement = _DIRECTORY.format(sign, "alive::int" if journal.file is None else "alive")
+    while page := await journal.query(statement, after, until, _MANY):
+        for slot, of in groupby(map(tuple, page), key=itemgetter(1)):
+            if slot in made:
+                made[slot].add(of)
+        after = page[-1][0]
+
+
+async def structures_digest(journal: EventJournal) -> bytes:
+    """Give a digest over the structures, whose numbers of shards say in which slot each entity belongs."""
+    return sha256(_encode(await journal.structure_rows())).digest()

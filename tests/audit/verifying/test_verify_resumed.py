@@ -1,0 +1,140 @@
+"""A verification that is taken up when nothing came since: few questions, and what it looked at is still found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from casty_es import InMemoryJournal, connect
+from casty_es.audit.verify import Report, Wrong, verify
+from casty_es.errors import ConfigurationError
+from casty_es.journal.postgres import PostgresBackend
+from casty_es.journal.sqlite import SqliteBackend
+
+from .journals import LongWriter
+from .tampering import Tamperer
+
+ENTITIES = 3_000
+PAGES = 8  # in which the entities are read
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the databases are asked, one after the other."""
+    questions: list[str] = []
+
+    def counted(backend: Any) -> None:
+        read = backend.read
+
+        async def noting(self: Any, statement: str, *parameters: object) -> Sequence[Sequence[Any]]:
+            questions.append(statement)
+            rows: Sequence[Sequence[Any]] = await read(self, statement, *parameters)
+            return rows
+
+        monkeypatch.setattr(backend, "read", noting)
+
+    counted(PostgresBackend)
+    counted(SqliteBackend)
+    return questions
+
+
+async def test_questions_are_not_asked_of_each_entity(journal_url: str, tmp_path: Path, asked: list[str]) -> None:
+    """Given thousands of entities, when nothing came since, a few questions are asked; when one did, a few more."""
+    file = tmp_path / "progress.json"
+    await LongWriter(journal_url, counters=ENTITIES).write(ENTITIES)
+    first = await verify(journal_url, resume=file)
+    full = len(asked)
+    asked.clear()
+
+    second = await verify(journal_url, resume=file)
+    resumed = len(asked)
+    async with connect(journal_url) as d:
+        await d.counter("hits-1").increment()
+    asked.clear()
+    third = await verify(journal_url, resume=file)
+
+    assert first.ok
+    assert (second.ok, second.records, second.entities) == (True, 0, ENTITIES)
+    assert (third.ok, third.entities) == (True, ENTITIES)
+    assert 0 < third.records <= 4
+    assert resumed <= 20 + PAGES
+    assert resumed < full / 10
+    assert len(asked) <= resumed + 30
+
+
+async def resumed(tamperer: Tamperer, file: Path, *statements: str) -> Report:
+    """Verify everything, change something, and take the verification up."""
+    assert (await verify(tamperer.url, resume=file)).ok
+    await tamperer.run(*statements)
+    return await verify(tamperer.url, resume=file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE casty_entities SET name = 'other' WHERE name = 'hits'",
+        "UPDATE casty_structures SET shards = shards + 1 WHERE name = 'users'",
+        "DELETE FROM casty_structures WHERE name = 'tags'",
+        (
+            "INSERT INTO casty_entities SELECT id + 900, slot, kind, 'new', key, alive, salt, 0 FROM casty_entities "
+            "WHERE name = 'hits'"
+        ),
+    ],
+)
+async def test_a_changed_directory_is_found(tamperer: Tamperer, tmp_path: Path, change: str) -> None:
+    """Given a complete verification, when what stands beside the records is changed, then taking it up finds it."""
+    report = await resumed(tamperer, tmp_path / "progress.json", change)
+
+    assert report.findings
+    assert {one.wrong for one in report.findings} <= {Wrong.DIRECTORY}
+
+
+async def test_a_seal_that_was_added_is_found(tamperer: Tamperer, tmp_path: Path) -> None:
+    """Given a complete verification, when a seal is forged, then taking it up finds it."""
+    place, hash_ = await tamperer.place("counter", "hits", 10), tamperer.bytes_as("00" * 32)
+    forged = f"{place.slot}, {place.position}, {place.position}, {place.entity}, {hash_}, {hash_}, 20"
+    report = await resumed(tamperer, tmp_path / "progress.json", f"INSERT INTO casty_seals VALUES ({forged})")
+
+    assert [(one.slot, one.wrong) for one in report.findings] == [(place.slot, Wrong.SEAL)]
+
+
+async def test_a_last_record_that_was_changed_is_told(tamperer: Tamperer, tmp_path: Path) -> None:
+    """Given a complete verification, when a slot's last record is another one, then it cannot be taken up."""
+    place = await tamperer.place("counter", "hits", 1)
+    last = await tamperer.last(place.slot)
+    with pytest.raises(ConfigurationError, match="somebody changed the journal"):
+        await resumed(
+            tamperer,
+            tmp_path / "progress.json",
+            f"UPDATE casty_events SET hash = {tamperer.bytes_as('11' * 32)} "
+            f"WHERE slot = {place.slot} AND position = {last}",
+        )
+
+
+async def test_a_file_of_an_earlier_version_is_taken_up(tamperer: Tamperer, tmp_path: Path) -> None:
+    """Given a file without digests, as earlier versions wrote it, then it is taken up and has them afterwards."""
+    file = tmp_path / "progress.json"
+    assert (await verify(tamperer.url, resume=file)).ok
+    state = msgspec.json.decode(file.read_bytes())
+    del state["structures"]
+    for result in state["done"].values():
+        del result["beside"]
+    file.write_bytes(msgspec.json.encode(state))
+
+    report = await verify(tamperer.url, resume=file)
+
+    assert (report.ok, report.records) == (True, 0)
+    assert msgspec.json.decode(file.read_bytes())["structures"]
+
+
+async def test_in_memory(tmp_path: Path) -> None:
+    """Given a journal in memory, when its verification is taken up, then nothing is walked again."""
+    journal, file = InMemoryJournal(slots=16), tmp_path / "progress.json"
+
+    first, second = await verify(journal, resume=file), await verify(journal, resume=file)
+
+    assert (first.ok, second.ok, second.slots) == (True, True, 16)
