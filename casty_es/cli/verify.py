@@ -12,7 +12,7 @@ import typer
 from casty_es.audit.anchor import Anchor, read_anchor
 from casty_es.audit.signing import read_public_key
 from casty_es.audit.verify import Finding, Report, verify
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import FOUND, Json, dumps
 from casty_es.cli.tables import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -21,8 +21,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
 __all__ = ["verify_command"]
-
-_FOUND: int = 1
 
 
 def verify_command(
@@ -66,7 +64,7 @@ def verify_command(
     else:
         _print(url, report, notes)
     if not report.ok:
-        raise typer.Exit(_FOUND)
+        raise typer.Exit(FOUND)
 
 
 def _content(file: Path) -> bytes:

@@ -181,7 +181,8 @@ class NodeService:
     async def _history(self, request: ReadHistory) -> Answer:
         name = EntityName(request.kind, request.name, request.key)
         limit = check_at_least_one(request.limit, "limit")
-        return await self._read.history(name, after=max(0, request.after), after_time=request.after_time, limit=limit)
+        page = await self._read.history(name, after=max(0, request.after), after_time=request.after_time, limit=limit)
+        return page.sendable()
 
     async def _past(self, request: ReadPast) -> Answer:
         name = EntityName(request.kind, request.name, request.key)

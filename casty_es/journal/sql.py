@@ -17,6 +17,7 @@ from casty_es.errors import (
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.closed import ClosedSlots
+from casty_es.journal.damaged import retired_salt_of, seal_of, snapshot_of
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -36,7 +37,18 @@ from casty_es.journal.port import (
     TailEvent,
 )
 from casty_es.journal.postgres import PostgresBackend
-from casty_es.journal.sql_rows import directory_of, events_of, meta_of
+from casty_es.journal.sql_rows import (
+    directory_of,
+    events_of,
+    heads_of,
+    incarnation_of,
+    meta_of,
+    node_of,
+    secret_of,
+    shards_of,
+    slot_of,
+    structure_of,
+)
 from casty_es.journal.sqlite import OpenFiles, SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 from casty_es.names import check_flag
@@ -135,7 +147,7 @@ class SqlJournal(ClosedSlots):
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
         """Give each slot's committed head."""
         rows = await self._opened().read(self._opened().statements.heads, list(slots))
-        return {**dict.fromkeys(slots, EMPTY_SLOT), **{row[0]: Head(*row[1:]) for row in rows}}
+        return {**dict.fromkeys(slots, EMPTY_SLOT), **heads_of(rows)}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
         """Give the highest number of an entity per slot."""
@@ -174,7 +186,7 @@ class SqlJournal(ClosedSlots):
 
     async def structure_rows(self) -> list[StructureRow]:
         """Give every structure."""
-        return [StructureRow(*row) for row in await self._opened().read(self._opened().statements.structure_rows)]
+        return [structure_of(row) for row in await self._opened().read(self._opened().statements.structure_rows)]
 
     async def bounds(self, entity: int) -> tuple[int, int]:
         """Give the first and the last sequence of an entity."""
@@ -184,29 +196,29 @@ class SqlJournal(ClosedSlots):
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
         """Give the newest snapshot at or before a sequence."""
         rows = await self._opened().read(self._opened().statements.snapshot_before, entity, sequence)
-        return StoredSnapshot(*rows[0]) if rows else None
+        return snapshot_of(rows[0]) if rows else None
 
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
         """Give a page of a slot's snapshots."""
         rows = await self._opened().read(self._opened().statements.slot_snapshots, slot, *after, limit)
-        return [(row[0], StoredSnapshot(*row[1:])) for row in rows]
+        return [(row[0], snapshot_of(row[1:])) for row in rows]
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
         """Give the sequences of snapshots."""
         rows = await self._opened().read(self._opened().statements.snapshot_sequences, list(entities))
-        return [(entity, sequence) for entity, sequence in rows]
+        return [(entity, sequence) for entity, sequence in rows if type(entity) is type(sequence) is int]
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
         """Give a page of a slot's seals."""
         rows = await self._opened().read(self._opened().statements.seals, slot, after, limit)
-        return [SealRow(*row) for row in rows]
+        return [seal_of(row) for row in rows]
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
         """Give the salts that were set aside."""
         rows = await self._opened().read(self._opened().statements.retired_salts, list(entities))
-        return [RetiredSalt(*row) for row in rows]
+        return [retired_salt_of(row) for row in rows]
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
         """Give a page of events for replay."""
@@ -311,7 +323,7 @@ class SqlJournal(ClosedSlots):
         columns = [list(column) for column in zip(*names, strict=True)]
         found: list[int | None] = [None] * len(names)
         for index, shards in await self._opened().read(self._opened().statements.structures, *columns):
-            found[index] = shards
+            found[index] = shards_of(shards)
         return found
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
@@ -329,11 +341,12 @@ class SqlJournal(ClosedSlots):
 
     async def nodes(self) -> list[NodeRow]:
         """Give the processes written down, the newest first."""
-        return [NodeRow(*row) for row in await self._opened().read(self._opened().statements.nodes)]
+        return [node_of(row) for row in await self._opened().read(self._opened().statements.nodes)]
 
     async def slot_rows(self) -> list[SlotRow]:
         """Give who holds which slot."""
-        return [SlotRow(*row) for row in await self._opened().read(self._opened().statements.slot_rows)]
+        rows = [slot_of(row) for row in await self._opened().read(self._opened().statements.slot_rows)]
+        return [row for row in rows if row.slot >= 0]
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
         """Write a node's name to the slots that it may have, in one statement."""
@@ -368,23 +381,18 @@ class SqlJournal(ClosedSlots):
                     "SELECT on that table, or give the secret with secret=."
                 ) from error
             raise
-        if not rows:
-            raise ConfigurationError(
-                "The journal has no cluster secret: casty_secrets has no row named 'cluster'. Nothing was started. "
-                "Insert one of 32 random bytes, or give the secret with secret=."
-            )
-        return bytes(rows[0][0])
+        return secret_of(rows)
 
     async def incarnation(self) -> int:
         """Give the incarnation as of now."""
         rows = await self._opened().read(self._opened().statements.meta)
-        return Meta(*rows[0]).incarnation
+        return meta_of(rows).incarnation
 
     async def raise_incarnation(self) -> int:
         """Raise the incarnation, and forget which slots were closed under the one before."""
         rows = await self._opened().write(self._opened().statements.raise_incarnation)
         await self.forget_closed_slots()
-        return int(rows[0][0])
+        return incarnation_of(rows[0][0])
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections, without a word. Opening makes new ones."""

@@ -32,6 +32,7 @@ from casty_es.errors import (
     UnsafeDurabilityError,
 )
 from casty_es.journal import sqlite_log
+from casty_es.journal.damaged import decoded_text
 from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at
 from casty_es.journal.sqlite_thread import Connection
@@ -61,6 +62,8 @@ _JUST_WRITTEN: Final = "What was written just now may be in the other file alone
 
 # After these nothing is known of what reached the disk.
 _DOUBTFUL: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
+
+_NOT_UTF8: Final = "Could not decode to UTF-8"
 
 _UPDATE_ALIVE: Final = "UPDATE casty_entities SET alive = ? WHERE id = ?"
 _RETIRE_SALT: Final = "INSERT INTO casty_retired_salts (entity, through, salt) VALUES (?, ?, ?)"
@@ -232,7 +235,17 @@ class SqliteBackend:
 
     def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
         sqlite = self._connect(self._reader)
-        rows = self._execute(self._reader, sqlite, statement, parameters)
+        try:
+            rows = self._execute(self._reader, sqlite, statement, parameters)
+        except JournalUnavailableError as error:
+            if _NOT_UTF8 not in str(error.__cause__):
+                raise
+            # Decoding by hand costs time, so it is done only where it is needed.
+            sqlite.text_factory = decoded_text
+            try:
+                rows = self._execute(self._reader, sqlite, statement, parameters)
+            finally:
+                sqlite.text_factory = str
         self._check(self._reader, "Nothing was written.")  # afterwards: what was read is what is at the path
         return rows
 
@@ -248,6 +261,11 @@ class SqliteBackend:
             return sqlite.execute(statement, [_parameter(value) for value in parameters]).fetchall()
         except sqlite3.Error as error:
             raise self._translated(connection, error) from error
+        except OverflowError as error:  # the driver's own: nothing was asked
+            raise JournalCorruptError(
+                f"The SQLite file {self._file} was to be asked for a number that no column holds: {error}. Nothing "
+                f"was written. Verify the journal with `casty-es verify`."
+            ) from error
 
     def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
         sqlite = self._ready(self._writer)

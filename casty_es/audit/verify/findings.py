@@ -29,6 +29,7 @@ class Wrong(StrEnum):
     TIME = "time"  # a record is older than the one before it
     REDACTION = "redaction"  # a value was replaced by its digest, or put back, and no redaction says so
     UNKNOWN = "unknown"  # the installed code cannot read an event
+    UNREADABLE = "unreadable"  # a record holds what no program writes and no reader can show
     SEAL = "seal"  # what is said of cut records is not what was sealed
     SNAPSHOT = "snapshot"  # a snapshot is not what the events before it give
     DIRECTORY = "directory"  # the directory names another entity, or says of one what its events do not say

@@ -9,8 +9,9 @@ from typing import Final
 import msgspec
 
 from casty_es.audit.seals import packed, state_digest
-from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
+from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.domain.upkeep import Sealed
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, SealRow
 
 __all__ = ["check_seals"]
@@ -40,8 +41,9 @@ async def check_seals(
     """Check all seal rows of a slot against the seals that the walk met."""
     findings, cut = await _checked(journal, slot, met)
     if findings:  # rows may have been given another seal while they were read; what is wrong stays so
+        before = set(findings)
         again, cut = await _checked(journal, slot, met)
-        findings = [finding for finding in again if finding in findings]
+        findings = [finding for finding in again if finding in before]
     result.findings += findings
     result.cut += cut
 
@@ -50,17 +52,15 @@ async def _checked(
     journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]]
 ) -> tuple[list[Finding], int]:
     """Give what is wrong with the seal rows of a slot, and how many records they stand for."""
-    findings: list[Finding] = []
+    groups, findings = await _groups(journal, slot)
     cut = 0
-    groups: dict[tuple[int, int], _Group] = {}
-    after = 0
-    while page := await journal.seals(slot, after=after, limit=_PAGE):
-        for row in page:
-            group = groups.setdefault((row.entity, row.sealed_by), _Group(row.first))
-            group.add(row)
-        after = page[-1].last
     newest: dict[int, tuple[Sealed, int]] = {}
-    for (entity, sequence), group in groups.items():
+    for number, ((entity, sequence), group) in enumerate(groups.items()):
+        if len(findings) >= FINDINGS_PER_SLOT:
+            # Each would cost a query; who forged so many rows is found by the first of them.
+            text = f"So much is wrong with cut records that {len(groups) - number} more groups were not looked at."
+            findings.append(Finding(slot, group.first, entity, Wrong.SEAL, text))
+            break
         seal = met.get((entity, sequence)) or await _seal(journal, entity, sequence)
         wrong = _wrong(seal and seal[0], group, sequence)
         if wrong is not None:
@@ -76,13 +76,29 @@ async def _checked(
     return findings, cut
 
 
+async def _groups(journal: EventJournal, slot: int) -> tuple[dict[tuple[int, int], _Group], list[Finding]]:
+    """Give the seal rows of a slot by the seal that they name, and what is wrong with single rows."""
+    groups: dict[tuple[int, int], _Group] = {}
+    findings: list[Finding] = []
+    after = 0
+    while page := await journal.seals(slot, after=after, limit=_PAGE):
+        for row in page:
+            damage = damage_of(row)
+            if damage is not None and len(findings) < FINDINGS_PER_SLOT:
+                text = f"This row of casty_seals is none that any program writes: {damage}."
+                findings.append(Finding(slot, row.first, row.entity, Wrong.SEAL, text))
+            groups.setdefault((row.entity, row.sealed_by), _Group(row.first)).add(row)
+        after = page[-1].last
+    return groups, findings
+
+
 async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:
     """Give a seal that was recorded while the walk was under way."""
     for event in await journal.history(entity, after=sequence - 1, limit=1):
         if event.sequence == sequence and event.type == "entity.sealed":
             try:
                 return _SEALED(event.payload), event.position
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 return None
     return None
 
