@@ -23,6 +23,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line on this process's arguments and exit with its code."""
-    from casty_es.cli.app import run  # noqa: PLC0415 - typer and rich are loaded only by those who use them
-
+    try:
+        from casty_es.cli.app import run  # noqa: PLC0415 - typer and rich are loaded only by those who use them
+    except KeyboardInterrupt:  # loading takes a while where the machine is busy
+        sys.exit(130)
     sys.exit(run(sys.argv[1:]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import os
@@ -94,7 +95,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = get_command(app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         return _INTERRUPTED
     except (OSError, SystemExit) as error:
         # The library's own are CastyErrors, so it is the output. Who reads a pipe may have gone, as `head` does; then
@@ -112,7 +113,8 @@ def _told(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, _UsageError):
         if as_json:
             return _failed("UsageError", error.format_message(), USAGE, as_json=True)
-        error.show()
+        with contextlib.suppress(OSError):  # where nobody reads what is wrong, the exit code still says it
+            error.show()
         return USAGE
     text, code = str(error), _code(error)
     if not isinstance(error, NotThereError | CastyError):

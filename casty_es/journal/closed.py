@@ -42,6 +42,10 @@ class ClosedSlots:
 
     file: Path | None
 
+    @property
+    def _slots(self) -> int:
+        raise NotImplementedError
+
     def _opened(self) -> Backend:
         raise NotImplementedError
 
@@ -61,7 +65,9 @@ class ClosedSlots:
                 "The journal's table casty_meta is empty. Nothing was done. Finish its import or copy, or restore its "
                 "row from a backup."
             )
-        return incarnation_of(rows[0][0]), [_closed(row[1:]) for row in rows if type(row[1]) is int]
+        return incarnation_of(rows[0][0]), [
+            _closed(row[1:]) for row in rows if type(row[1]) is int and 0 <= row[1] < self._slots
+        ]
 
     async def close_slot(self, closed: ClosedSlot) -> None:
         """Write down that a slot is closed."""

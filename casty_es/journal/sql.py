@@ -17,7 +17,7 @@ from casty_es.errors import (
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.closed import ClosedSlots
-from casty_es.journal.damaged import retired_salt_of, seal_of, snapshot_of
+from casty_es.journal.damaged import BEHIND_ALL, retired_salt_of, seal_of, snapshot_of
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -140,6 +140,10 @@ class SqlJournal(ClosedSlots):
             )
         return self._backend
 
+    @property
+    def _slots(self) -> int:
+        return 0 if self._meta is None else self._meta.slots
+
     async def append(self, append: Append) -> None:
         """Write an append durably, whole or not at all."""
         await self._opened().append(append)
@@ -182,6 +186,8 @@ class SqlJournal(ClosedSlots):
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
         """Give a page of a slot's entities."""
+        if after >= BEHIND_ALL:
+            return []
         return directory_of(await self._opened().read(self._opened().statements.slot_directory, slot, after, limit))
 
     async def structure_rows(self) -> list[StructureRow]:
@@ -202,6 +208,8 @@ class SqlJournal(ClosedSlots):
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
         """Give a page of a slot's snapshots."""
+        if max(after) >= BEHIND_ALL:
+            return []
         rows = await self._opened().read(self._opened().statements.slot_snapshots, slot, *after, limit)
         return [(row[0], snapshot_of(row[1:])) for row in rows]
 
@@ -212,6 +220,8 @@ class SqlJournal(ClosedSlots):
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
         """Give a page of a slot's seals."""
+        if after >= BEHIND_ALL:
+            return []
         rows = await self._opened().read(self._opened().statements.seals, slot, after, limit)
         return [seal_of(row) for row in rows]
 
@@ -233,10 +243,14 @@ class SqlJournal(ClosedSlots):
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot."""
+        if after >= BEHIND_ALL:  # what a database sorts there would come for ever
+            return []
         return events_of(await self._opened().read(self._opened().statements.records, slot, after, limit))
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
         """Give a page of a slot as plain rows."""
+        if after >= BEHIND_ALL:
+            return []
         rows = await self._opened().read(self._opened().statements.records, slot, after, limit)
         return cast("Sequence[EventRow]", rows)
 
@@ -296,6 +310,8 @@ class SqlJournal(ClosedSlots):
 
     async def history(self, entity: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of an entity's events."""
+        if after >= BEHIND_ALL:
+            return []
         return events_of(await self._opened().read(self._opened().statements.history, entity, after, limit))
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
@@ -346,7 +362,7 @@ class SqlJournal(ClosedSlots):
     async def slot_rows(self) -> list[SlotRow]:
         """Give who holds which slot."""
         rows = [slot_of(row) for row in await self._opened().read(self._opened().statements.slot_rows)]
-        return [row for row in rows if row.slot >= 0]
+        return [row for row in rows if 0 <= row.slot < self._slots]
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
         """Write a node's name to the slots that it may have, in one statement."""

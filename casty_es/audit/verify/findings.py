@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from casty_es.audit.verify.looked_at import LookedAt
+
 __all__ = ["FINDINGS_PER_SLOT", "NOT_SHOWN", "Finding", "Report", "SlotResult", "Wrong"]
 
 FINDINGS_PER_SLOT: Final = 25
@@ -117,6 +119,8 @@ class Report(msgspec.Struct):
         What is wrong, the first of each slot first.
     notes : list[str]
         What the verification cannot show, and why.
+    looked_at : LookedAt
+        Which journal it was.
     seconds : float
         How long it took.
     """
@@ -130,6 +134,7 @@ class Report(msgspec.Struct):
     unfinished_redactions: int = 0
     findings: list[Finding] = []
     notes: list[str] = []
+    looked_at: LookedAt = LookedAt()
     seconds: float = 0.0
 
     @property
@@ -156,3 +161,7 @@ class Report(msgspec.Struct):
         self.unread_snapshots += result.unread_snapshots
         self.unfinished_redactions += result.unfinished_redactions
         self.findings += result.findings
+        if len(result.findings) >= FINDINGS_PER_SLOT:
+            self.notes.append(
+                f"The walk of slot {result.slot} ended after {len(result.findings)} findings: there may be more."
+            )
