@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -117,8 +118,14 @@ def all_damages(database: str) -> Iterator[Damage]:
     for table in metadata.sorted_tables:
         for column in table.columns:
             for kind, value in values[_holds(column, database)].items():
-                if value is not None:
+                # SQLite's name for the number of a row holds nothing else than a number.
+                if value is not None and not (_is_row_number(column, database) and not value.lstrip("-").isdecimal()):
                     yield Damage(database, table.name, column.name, kind, value)
+
+
+def _is_row_number(column: Column[Any], database: str) -> bool:
+    keys = column.table.primary_key.columns
+    return database == "sqlite" and list(keys) == [column] and _holds(column, database) == "number"
 
 
 def _holds(column: Column[Any], database: str) -> str:
@@ -161,8 +168,9 @@ def _sqlite(url: str, damage: Damage) -> None:
         [(schema,)] = connection.execute(
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (damage.table,)
         ).fetchall()
-        loose = schema.replace(" NOT NULL", "").replace("STRICT", "").replace(f" {damage.column} INTEGER", f" {damage.column} BLOB")
-        loose = loose.replace(f"\t{damage.column} INTEGER", f"\t{damage.column} BLOB").replace(f"{damage.column} TEXT", f"{damage.column} BLOB")
+        loose = schema.replace(" NOT NULL", "").replace("STRICT", "")
+        if not _is_row_number(_table(damage).columns[damage.column], "sqlite"):
+            loose = re.sub(rf"\b{damage.column} (INTEGER|TEXT)", f"{damage.column} BLOB", loose)
         _rewrite(connection, damage.table, loose)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
         connection.execute("PRAGMA ignore_check_constraints = ON")
@@ -199,7 +207,9 @@ async def _postgres(url: str, damage: Damage) -> None:
             if damage.kind == "missing":
                 await connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
             bits = 31 if str(_table(damage).columns[column].type) == "INTEGER" else 62
-            value = damage.value if "{l" not in damage.value else damage.value.format(largest=2**bits - 1, least=-(2**bits))
+            value = (
+                damage.value if "{l" not in damage.value else damage.value.format(largest=2**bits - 1, least=-(2**bits))
+            )
             status = await connection.execute(f"UPDATE {table} SET {column} = {value} WHERE {_row(damage)}")
             assert status == "UPDATE 1", damage
     finally:
@@ -210,13 +220,14 @@ async def _other_type(connection: Any, damage: Damage) -> None:
     views = await connection.fetch("SELECT viewname FROM pg_views WHERE viewname LIKE 'casty_%'")
     for (view,) in views:
         await connection.execute(f"DROP VIEW IF EXISTS {view} CASCADE")
-    for name, sql in await connection.fetch(
-        "SELECT tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal",
+    for (name,) in await connection.fetch(
+        "SELECT tgname FROM pg_trigger WHERE tgrelid = $1::regclass AND NOT tgisinternal",
         damage.table,
     ):
         await connection.execute(f"DROP TRIGGER {name} ON {damage.table}")
     for (index,) in await connection.fetch(
-        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = $1::regclass AND indpred IS NOT NULL", damage.table
+        "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = $1::regclass AND indpred IS NOT NULL",
+        damage.table,
     ):
         await connection.execute(f"DROP INDEX {index}")
     await connection.execute(f"ALTER TABLE {damage.table} ALTER COLUMN {damage.column} DROP DEFAULT")

@@ -16,6 +16,13 @@ __all__ = ["ARCHIVES", "SLOTS", "write_full_journal"]
 SLOTS: Final = 4
 ARCHIVES: Final = "archives"
 
+_SET_ASIDE: Final = """
+    INSERT INTO casty_retired_salts (entity, through, salt)
+    SELECT id, salted_from, salt FROM casty_entities WHERE salted_from > 0"""
+_CLOSED: Final = """
+    INSERT INTO casty_closed_slots (slot, incarnation, position, hash, found, node_id, closed_at)
+    SELECT slot, 1, position, hash, 0, 'node-a', 1763380800000000 FROM casty_events WHERE position = 1 AND slot = 0"""
+
 
 async def write_full_journal(url: str, folder: Path) -> None:
     """Use every structure, cut some events, redact a set, and leave something in every table."""
@@ -58,20 +65,6 @@ async def _leave_traces(url: str) -> None:
     try:
         await journal.register_node(NodeRow("node-a", "host-a", 7, None, 1_763_380_800_000_000, 1_763_380_800_000_000))
         await journal.save_slots([SlotRow(0, "node-a", None, 1, 1_763_380_800_000_000)])
-        await journal.maintain(
-            [
-                (
-                    "INSERT INTO casty_retired_salts (entity, through, salt) SELECT id, salted_from, salt "
-                    "FROM casty_entities WHERE salted_from > 0",
-                    (),
-                ),
-                (
-                    "INSERT INTO casty_closed_slots (slot, incarnation, position, hash, found, node_id, closed_at) "
-                    "SELECT slot, 1, position, hash, 0, 'node-a', 1763380800000000 FROM casty_events "
-                    "WHERE position = 1 AND slot = 0",
-                    (),
-                ),
-            ]
-        )
+        await journal.maintain([(_SET_ASIDE, ()), (_CLOSED, ())])
     finally:
         await journal.close()
