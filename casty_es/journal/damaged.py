@@ -24,6 +24,7 @@ __all__ = [
     "DamagedSeal",
     "DamagedSnapshot",
     "NotUtf8",
+    "clamped",
     "damage_of",
     "decoded_text",
     "entity_of",
@@ -237,6 +238,11 @@ def decoded_text(raw: bytes) -> str:
         return NotUtf8(raw.decode(errors="surrogateescape"))
 
 
+def clamped(microseconds: int) -> int:
+    """Return a time, or the first or last that a calendar has."""
+    return min(max(microseconds, _FIRST), _LAST)
+
+
 def number_of(value: object, otherwise: int = 0) -> int:
     """Return a number that is nothing but a hint, and something else where it is none."""
     return value if type(value) is int else otherwise
@@ -288,7 +294,7 @@ def _instead(value: Any, column: _Column) -> Any:
     if column.of is str:
         return text_of(value)
     if column.time:
-        return 0 if type(value) is not int else _FIRST if value < _FIRST else _LAST
+        return clamped(number_of(value))
     if column.behind and value is not None:
         whole = isinstance(value, float | Decimal) and math.isfinite(value)
         return min(math.ceil(value), BEHIND_ALL) if whole else BEHIND_ALL

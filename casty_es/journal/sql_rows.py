@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalCorruptError, SchemaError
-from casty_es.journal.damaged import BEHIND_ALL, entity_of, event_of, number_of, text_of
+from casty_es.journal.damaged import BEHIND_ALL, clamped, entity_of, event_of, number_of, text_of
 from casty_es.journal.port import DirectoryRow, Head, Meta, NodeRow, RecordedEvent, SlotRow, StructureRow
 
 __all__ = [
@@ -69,13 +69,16 @@ def _damaged_meta(column: str, value: object, must: str) -> JournalCorruptError:
 
 
 def heads_of(rows: Sequence[Sequence[Any]]) -> dict[int, Head]:
-    """Return the heads of slots. One that is damaged stands behind all that can be read."""
+    """Return the heads of slots. One that is damaged stands behind all that can be read.
+
+    A time that no calendar has is brought into it, or whoever writes next would have to go on with such times.
+    """
     return {
         slot: Head(
             position if type(position) is int else BEHIND_ALL,
             hash_ if type(hash_) is bytes else b"",
             number_of(epoch),
-            number_of(time),
+            clamped(number_of(time)),
         )
         for slot, position, hash_, epoch, time in rows
     }

@@ -72,3 +72,10 @@ def journals(database_kind: str, request: pytest.FixtureRequest) -> Journals:
     """The journal of each database."""
     found: Journals = request.getfixturevalue(f"full_{database_kind}")
     return found
+
+
+@pytest.fixture
+def full_url(journals: Journals, tmp_path: Path) -> Iterator[str]:
+    """A copy of it."""
+    with journals.copied(tmp_path) as url:
+        yield url

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,7 +20,6 @@ from casty_es.journal.damaged import BEHIND_ALL, NotUtf8, damage_of, decoded_tex
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.tampering import Tamperer
 
-from .conftest import Journals
 from .damages import Damage, do_damage
 
 SOUND: Final = (0, 2, 1, 1, 1, "counter.incremented", 1, "{}", None, bytes(16), "key", 5, bytes(32))
@@ -69,80 +68,72 @@ def test_a_sound_row_is_no_damaged_one() -> None:
     assert not isinstance(record.payload, NotUtf8)
 
 
-async def test_shards_that_can_be_none_close_their_structure_alone(
-    journals: Journals, database_kind: str, tmp_path: Path
-) -> None:
+async def test_shards_that_can_be_none_close_their_structure_alone(full_url: str, database_kind: str) -> None:
     """A number of shards of 0 gives a typed error for its structure, in a running node too, and nothing else."""
-    with journals.copied(tmp_path) as url:
-        await asyncio.to_thread(do_damage, url, Damage(database_kind, "casty_structures", "shards", "nul", "0"))
-        async with connect(url) as d:
-            with pytest.raises(CastyError, match="shards"):
-                await d.map[str, dict]("users", timeout=5).get("alice")
-            assert await d.counter("hits").increment() == 31
+    await asyncio.to_thread(do_damage, full_url, Damage(database_kind, "casty_structures", "shards", "nul", "0"))
+    async with connect(full_url) as d:
+        with pytest.raises(CastyError, match="shards"):
+            await d.map[str, dict]("users", timeout=5).get("alice")
+        assert await d.counter("hits").increment() == 31
 
-        report = await verify(url)
-        assert Wrong.DIRECTORY in {finding.wrong for finding in report.findings}
+    report = await verify(full_url)
+    assert Wrong.DIRECTORY in {finding.wrong for finding in report.findings}
 
 
-async def test_a_running_node_closes_what_it_cannot_read_alone(
-    journals: Journals, database_kind: str, tmp_path: Path
-) -> None:
+async def test_a_running_node_closes_what_it_cannot_read_alone(full_url: str, database_kind: str) -> None:
     """A payload that is not JSON closes its entity, for nodes and clients, and nothing else."""
-    with journals.copied(tmp_path) as url:
-        await asyncio.to_thread(
-            do_damage, url, Damage(database_kind, "casty_events", "payload", "not json", "'not json'")
-        )
-        journal = SqlJournal(url)
-        secret = bytes(range(32))
-        async with ClusteredActorSystem(journal=journal, port=0, secret=secret) as system:
-            with pytest.raises(EntityQuarantinedError, match="sequence 2"):
-                await system.distributed().map[str, dict]("users").get("alice")
-            contact = system.self_node.host, system.self_node.port
-            async with ClusterClient(contact_points=[contact], secret=secret) as client:
-                users = client.distributed().map[str, dict]("users")
-                assert await users.get("bob") == {"number": 3}
-                told = [event.unreadable async for event in users.history("alice")]
-        assert [text is None for text in told] == [True, False, True, True]
+    await asyncio.to_thread(
+        do_damage, full_url, Damage(database_kind, "casty_events", "payload", "not json", "'not json'")
+    )
+    journal = SqlJournal(full_url)
+    secret = bytes(range(32))
+    async with ClusteredActorSystem(journal=journal, port=0, secret=secret) as system:
+        with pytest.raises(EntityQuarantinedError, match="sequence 2"):
+            await system.distributed().map[str, dict]("users").get("alice")
+        contact = system.self_node.host, system.self_node.port
+        async with ClusterClient(contact_points=[contact], secret=secret) as client:
+            users = client.distributed().map[str, dict]("users")
+            assert await users.get("bob") == {"number": 3}
+            told = [event.unreadable async for event in users.history("alice")]
+    assert [text is None for text in told] == [True, False, True, True]
 
 
-async def test_a_client_is_told_of_a_damaged_record(journals: Journals, tmp_path: Path) -> None:
+async def test_a_client_is_told_of_a_damaged_record(full_url: str) -> None:
     """What cannot go over the wire is told in its place."""
-    with journals.copied(tmp_path) as url:
-        await Tamperer(url).run(
-            "UPDATE casty_events SET recorded_at = 4611686018427387904 WHERE sequence = 2 AND entity = "
-            "(SELECT id FROM casty_entities WHERE key = 's:alice')"
-        )
-        secret = bytes(range(32))
-        async with ClusteredActorSystem(journal=SqlJournal(url), port=0, secret=secret) as system:
-            contact = system.self_node.host, system.self_node.port
-            async with ClusterClient(contact_points=[contact], secret=secret) as client:
-                users = client.distributed().map[str, dict]("users")
-                told = [(event.sequence, event.unreadable) async for event in users.history("alice")]
+    await Tamperer(full_url).run(
+        "UPDATE casty_events SET recorded_at = 4611686018427387904 WHERE sequence = 2 AND entity = "
+        "(SELECT id FROM casty_entities WHERE key = 's:alice')"
+    )
+    secret = bytes(range(32))
+    async with ClusteredActorSystem(journal=SqlJournal(full_url), port=0, secret=secret) as system:
+        contact = system.self_node.host, system.self_node.port
+        async with ClusterClient(contact_points=[contact], secret=secret) as client:
+            users = client.distributed().map[str, dict]("users")
+            told = [(event.sequence, event.unreadable) async for event in users.history("alice")]
     assert [sequence for sequence, _ in told] == [1, 2, 3, 4]
     assert [sequence for sequence, text in told if text is not None] == [2]
 
 
-async def test_the_library_raises_or_tells(journals: Journals, tmp_path: Path) -> None:
+async def test_the_library_raises_or_tells(full_url: str) -> None:
     """Without a list an unreadable record is a typed error that names its place; with one it is passed over."""
-    with journals.copied(tmp_path) as url:
-        await Tamperer(url).run(
-            "UPDATE casty_events SET payload = 'no' WHERE sequence = 1 AND entity = "
-            "(SELECT id FROM casty_entities WHERE kind = 'lock')"
-        )
-        async with _opened(url) as journal:
-            events = [event async for event in search(journal, Wanted(kind="lock", name="deploy"))]
-            assert [event.unreadable is None for event in events] == [False, True]
-            with pytest.raises(EntityQuarantinedError, match="sequence 1"):
-                await who_held(journal, "lock", "deploy", at=events[1].recorded_at)
-            unreadable: list[Any] = []
-            moment = await who_held(journal, "lock", "deploy", at=events[1].recorded_at, unreadable=unreadable)
-            assert moment is not None
-            assert {one.sequence for one in unreadable} == {1}
+    await Tamperer(full_url).run(
+        "UPDATE casty_events SET payload = 'no' WHERE sequence = 1 AND entity = "
+        "(SELECT id FROM casty_entities WHERE kind = 'lock')"
+    )
+    async with _opened(full_url) as journal:
+        events = [event async for event in search(journal, Wanted(kind="lock", name="deploy"))]
+        assert [event.unreadable is None for event in events] == [False, True]
+        with pytest.raises(EntityQuarantinedError, match="sequence 1"):
+            await who_held(journal, "lock", "deploy", at=events[1].recorded_at)
+        unreadable: list[Any] = []
+        moment = await who_held(journal, "lock", "deploy", at=events[1].recorded_at, unreadable=unreadable)
+        assert moment is not None
+        assert {one.sequence for one in unreadable} == {1}
 
 
 class _opened:  # noqa: N801 - a context manager
-    def __init__(self, url: str) -> None:
-        self._journal = SqlJournal(url)
+    def __init__(self, full_url: str) -> None:
+        self._journal = SqlJournal(full_url)
 
     async def __aenter__(self) -> SqlJournal:
         await self._journal.open()
@@ -153,7 +144,7 @@ class _opened:  # noqa: N801 - a context manager
 
 
 @pytest.mark.parametrize("shape", ["far", "behind", "seals", "here"])
-async def test_forged_seals_cost_no_minutes(shape: str, journals: Journals, tmp_path: Path) -> None:
+async def test_forged_seals_cost_no_minutes(shape: str, full_url: str) -> None:
     """Twenty thousand forged seals are a bounded number of findings, after a bounded time."""
     numbers = {
         "far": "i + 1, 1000000 + i, 1000000000 + i, 1",
@@ -162,45 +153,38 @@ async def test_forged_seals_cost_no_minutes(shape: str, journals: Journals, tmp_
         "here": "1, 1 + i, 5, i + 1",
     }[shape]
     first, last, entity, sealed_by = numbers.split(", ")
-    with journals.copied(tmp_path) as url:
-        tamperer = Tamperer(url)
-        zero = tamperer.bytes_as("00" * 32)
-        await tamperer.run(
-            "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) "
-            "INSERT INTO casty_seals (slot, first, last, entity, previous_hash, hash, sealed_by) "
-            f"SELECT 0, {first}, {last}, {entity}, {zero}, {zero}, {sealed_by} FROM n"
-        )
-        started = time.monotonic()
-        report = await verify(url, slots=[0])
-        assert time.monotonic() - started < 60
+    tamperer = Tamperer(full_url)
+    zero = tamperer.bytes_as("00" * 32)
+    await tamperer.run(
+        "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) "
+        "INSERT INTO casty_seals (slot, first, last, entity, previous_hash, hash, sealed_by) "
+        f"SELECT 0, {first}, {last}, {entity}, {zero}, {zero}, {sealed_by} FROM n"
+    )
+    started = time.monotonic()
+    report = await verify(full_url, slots=[0])
+    assert time.monotonic() - started < 60
     assert Wrong.SEAL in {finding.wrong for finding in report.findings}
     assert len(report.findings) < 60
     assert any("not looked at" in finding.text for finding in report.findings)
 
 
-def test_verify_says_what_it_looked_at(
-    journals: Journals, database_kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_verify_says_what_it_looked_at(full_url: str, database_kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The journal that was looked at is named."""
-    with journals.copied(tmp_path) as url:
-        capsys.readouterr()
-        assert run(["verify", "--processes", "1", "--json", "--url", url]) == 0
-        looked_at = json.loads(capsys.readouterr().out)["looked_at"]
-        assert run(["verify", "--processes", "1", "--url", url]) == 0
-        assert f"Looked at {looked_at['server']}, {looked_at['database']}" in capsys.readouterr().out
-        database = str(sqlite_file(url).resolve()) if database_kind == "sqlite" else url.rpartition("/")[2]
+    capsys.readouterr()
+    assert run(["verify", "--processes", "1", "--json", "--url", full_url]) == 0
+    looked_at = json.loads(capsys.readouterr().out)["looked_at"]
+    assert run(["verify", "--processes", "1", "--url", full_url]) == 0
+    assert f"Looked at {looked_at['server']}, {looked_at['database']}" in capsys.readouterr().out
+    database = str(sqlite_file(full_url).resolve()) if database_kind == "sqlite" else urlsplit(full_url).path[1:]
     assert looked_at["database"] == database
     assert looked_at["schema"] == {"sqlite": "main", "postgres": "public"}[database_kind]
     assert looked_at["role"]
     assert sum(looked_at["positions"].values()) > 0
 
 
-def test_an_emptied_meta_is_told_as_what_it_may_be(
-    journals: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_emptied_meta_is_told_as_what_it_may_be(full_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A journal whose one row of casty_meta was deleted is not only taken for an import that is not complete."""
-    with journals.copied(tmp_path) as url:
-        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-            runner.run(Tamperer(url).run("DELETE FROM casty_meta"))
-        assert run(["log", "--url", url]) == 3
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(Tamperer(full_url).run("DELETE FROM casty_meta"))
+    assert run(["log", "--url", full_url]) == 3
     assert "deleted" in capsys.readouterr().err
