@@ -59,7 +59,8 @@ _DENIED: Final = "42501"  # Postgres' insufficient_privilege
 
 # Of sequences that are numbers only: SQLite sorts everything else behind them.
 _BOUNDS: Final = """
-    SELECT min(sequence), max(sequence) FROM casty_events WHERE entity = {} AND sequence BETWEEN 1 AND 9223372036854775806"""
+    SELECT min(sequence), max(sequence) FROM casty_events
+    WHERE entity = {} AND sequence BETWEEN 1 AND 9223372036854775806"""
 
 # In a forked child: what belongs to the parent is kept, because letting it be collected would close it.
 _INHERITED: Final[list[Backend]] = []
