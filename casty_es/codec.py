@@ -20,7 +20,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command, Concluded, Event, Kind, Upkeep, Value
 from casty_es.domain.lock import Holder
 from casty_es.domain.semaphore import Usage
-from casty_es.errors import EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
+from casty_es.errors import CastyError, EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
 from casty_es.redacted import redacted_digest
 from casty_es.upcasting import CLASSES, VERSIONS, lift_event, lift_state
 
@@ -60,6 +60,9 @@ _REPLY_TAGS: Final = {cls: tag for tag, _, classes in _REPLIES for cls in classe
 _REPLY_DECODERS: Final = {tag[0]: msgspec.json.Decoder(type_).decode for tag, type_, _ in _REPLIES}
 _encode: Final = msgspec.json.Encoder().encode
 
+# What decoding raises for what is no JSON of the right shape, or no text at all: a database can hold anything.
+_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, TypeError, ValueError)
+
 
 def encode_event(event: Event) -> tuple[str, int, str]:
     """Give an event's stable name, the version of its payload, and the payload as JSON text."""
@@ -80,7 +83,9 @@ def decode_event(name: str, version: int, payload: str | bytes) -> Event:
     try:
         decoder = _DECODERS.get((name, version))
         return decoder(payload) if decoder is not None else _lifted(name, version, payload)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except _UNREADABLE as error:
+        if isinstance(error, CastyError):
+            raise
         if redacted_digest(payload) is not None:
             raise _redacted(name) from error
         raise EntityQuarantinedError(
@@ -105,7 +110,9 @@ def decode_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> 
         if version != kind.state_version:
             text = lift_state(kind, version, text)
         return kind.from_snapshot(_STATES[kind.name](text))
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (*_UNREADABLE, LookupError, AttributeError) as error:
+        if isinstance(error, CastyError):
+            raise
         raise EntityQuarantinedError(
             f"A snapshot of a {kind.name} does not have the state's shape: {error}."
         ) from error

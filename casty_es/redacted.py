@@ -27,7 +27,7 @@ def redacted_text(digest: bytes) -> str:
     return f'{{"redacted":"{digest.hex()}"}}'
 
 
-def redacted_digest(text: str | bytes) -> bytes | None:
+def redacted_digest(text: object) -> bytes | None:
     """Give the digest of what stood here, or ``None`` for a text that was not redacted.
 
     Examples
@@ -37,5 +37,8 @@ def redacted_digest(text: str | bytes) -> bytes | None:
     >>> redacted_digest("{}") is None
     True
     """
-    match = _TEXT.fullmatch(text if isinstance(text, str) else text.decode(errors="replace"))
+    if isinstance(text, bytes):
+        text = text.decode(errors="replace")
+    # A database may give something else for what was to be text.
+    match = _TEXT.fullmatch(text) if isinstance(text, str) else None
     return None if match is None else bytes.fromhex(match[1])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from casty_es.actors.entity import Entity, Entry
 from casty_es.actors.slot import Slot
-from casty_es.journal.chain import UNSALTED, digest, link
+from casty_es.errors import JournalCorruptError
+from casty_es.journal.chain import GENESIS, UNSALTED, digest, link
+from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.port import Append, EventRow, Head, SaltRow
 
 __all__ = ["Batch", "lease_row"]
@@ -112,7 +114,17 @@ def lease_row(slot: int, head: Head, payload: str, recorded_at: int, type_: str)
     """Give the record that makes its writer the owner of a slot whose head is ``head``. Its position is the epoch.
 
     Times of a slot never go back, whatever the clocks of the hosts that own it in turn say.
+
+    Raises
+    ------
+    JournalCorruptError
+        The head is none that a record can follow.
     """
+    if head.position >= BEHIND_ALL or len(head.hash) != len(GENESIS):
+        raise JournalCorruptError(
+            f"The last record of slot {slot} is none that any program writes, so nothing can follow it. Nothing was "
+            f"written. `casty-es verify` says what is wrong."
+        )
     position = head.position + 1
     recorded_at = max(recorded_at, head.recorded_at)
     hash_ = link(

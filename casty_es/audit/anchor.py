@@ -17,8 +17,10 @@ from typing import Final
 import msgspec
 
 from casty_es.audit.signing import public_key_of, sign, signed_by
-from casty_es.errors import InvalidValueError
+from casty_es.errors import InvalidValueError, JournalCorruptError
+from casty_es.journal.chain import GENESIS
 from casty_es.journal.clock import database_clock
+from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.port import EventJournal
 
 __all__ = ["Anchor", "AnchoredSlot", "read_anchor", "take_anchor"]
@@ -84,6 +86,8 @@ async def take_anchor(journal: EventJournal, *, key: bytes | None = None) -> Anc
         A key was given, and the package ``cryptography`` is not installed.
     InvalidValueError
         The key is none.
+    JournalCorruptError
+        The last record of a slot is damaged.
 
     Examples
     --------
@@ -100,12 +104,17 @@ async def take_anchor(journal: EventJournal, *, key: bytes | None = None) -> Anc
     for slot, head in sorted(heads.items()):
         if not head.position:
             continue
+        if head.position == BEHIND_ALL or len(head.hash) != len(GENESIS):
+            raise JournalCorruptError(
+                f"The last record of slot {slot} is none that any program writes, so nothing can be anchored to it. No "
+                f"anchor was taken. `casty-es verify` says what is wrong."
+            )
         records: dict[int, str] = {}
         for number in range(1, _CHECKPOINTS):
             wanted = head.position * number // _CHECKPOINTS
             # Where it was cut, the next one that is there.
-            for row in await journal.rows(slot, after=max(0, wanted - 1), limit=1):
-                records[row[1]] = row[12].hex()
+            for record in await journal.records(slot, after=max(0, wanted - 1), limit=1):
+                records[record.position] = record.hash.hex()
         records[head.position] = head.hash.hex()
         chains.append(AnchoredSlot(slot, tuple(sorted(one for one in records.items() if one[0] <= head.position))))
     incarnation = await journal.incarnation()

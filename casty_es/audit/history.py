@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -10,17 +9,17 @@ from uuid import UUID
 
 import msgspec
 
-from casty_es.context import said_in
 from casty_es.errors import InvalidArgumentError, UsageError
 from casty_es.gateway.port import EntityGateway, HistoryReader
+from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.port import EntityName, RecordedEvent
 from casty_es.names import check_at_least_one, check_sequence, decode_key
-from casty_es.redacted import redacted_digest
-from casty_es.replay import refuse_ahead_of_here
+from casty_es.replay import reading_of, refuse_ahead_of_here
 
 __all__ = ["HistoryEvent", "history_event", "history_of", "to_microseconds"]
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_UNREADABLE: Final = "?"
 _PAGE_EVENTS: Final = 1_000  # asked for at once; whoever answers may give fewer
 
 
@@ -52,6 +51,9 @@ class HistoryEvent(msgspec.Struct, frozen=True):
     principal : str | None
         Who was proven to have sent it: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's
         secret; only at the first event of a command. ``None`` when it came from the process of ``node`` itself.
+    unreadable : str | None
+        What of the record cannot be read, and why, in a journal that somebody changed. Then the other fields hold what
+        can be read, and a kind, name or type that cannot is ``?``.
     """
 
     kind: str
@@ -73,6 +75,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
     reason: str | None
     correlation_id: str | None
     principal: str | None = None
+    unreadable: str | None = None
 
 
 def to_microseconds(moment: datetime) -> int:
@@ -96,20 +99,21 @@ def to_microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
-def history_event(name: EntityName, record: RecordedEvent, node: str | None) -> HistoryEvent:
-    """Give a record as people read it."""
-    redacted = redacted_digest(record.payload) is not None
-    # Metadata that was redacted says nothing of anybody.
-    said = said_in(record.metadata)
+def history_event(name: EntityName | None, record: RecordedEvent, node: str | None) -> HistoryEvent:
+    """Give a record as people read it; without a name, the directory does not have its entity."""
+    reading = reading_of(record)
+    kind, called, key, nameless = _called(name, record)
+    why = [text for text in (reading.unreadable, nameless) if text is not None]
+    said = reading.said
     return HistoryEvent(
-        name.kind,
-        name.name,
-        decode_key(name.key) if name.kind == "map" else None,
-        record.sequence or 0,
-        record.type,
+        kind,
+        called,
+        key,
+        0 if record.sequence in (None, BEHIND_ALL) else record.sequence,
+        record.type or _UNREADABLE,
         record.version,
-        None if redacted else json.loads(record.payload),
-        redacted,
+        reading.payload,
+        reading.redacted,
         _EPOCH + timedelta(microseconds=record.recorded_at),
         record.slot,
         record.position,
@@ -121,7 +125,21 @@ def history_event(name: EntityName, record: RecordedEvent, node: str | None) -> 
         said.reason,
         said.correlation_id,
         said.principal,
+        ", ".join(why) or None,
     )
+
+
+def _called(name: EntityName | None, record: RecordedEvent) -> tuple[str, str, str | int | UUID | None, str | None]:
+    """Give kind, name and key of an entity, and what of them cannot be read."""
+    if name is None:
+        return _UNREADABLE, _UNREADABLE, None, f"the directory does not name its entity {record.entity}"
+    kind, called = name.kind or _UNREADABLE, name.name or _UNREADABLE
+    if name.kind != "map":
+        return kind, called, None, None
+    try:
+        return kind, called, decode_key(name.key), None
+    except InvalidArgumentError:
+        return kind, called, name.key, "its key in the directory is not one that a map has"
 
 
 async def history_of(

@@ -1,7 +1,7 @@
 """The rows of a journal as lines of JSON: what exports and archives are made of.
 
 1. Each line is one JSON object that says by ``row`` what it is: ``journal``, ``structure``, ``slot``, ``entity``,
-   ``snapshot``, ``seal``, ``salt``, ``event`` or ``end``.
+   ``snapshot``, ``seal``, ``salt``, ``event``, ``damaged`` or ``end``.
 2. Nothing is reinterpreted. Payloads, metadata and states are the texts that are hashed, as strings; hashes, salts and
    ids are hexadecimal; times are microseconds since 1970. So the same rows give the same bytes, whatever database they
    came from, and reading a line gives back the row.
@@ -20,6 +20,7 @@ from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, RetiredSalt, SealRow, StoredSnapshot, StructureRow
 
 __all__ = [
+    "DamagedLine",
     "EndLine",
     "EntityLine",
     "EventLine",
@@ -104,6 +105,27 @@ class EndLine(_Line, frozen=True, tag="end"):
 
     slots: _Int
     digest: _Hash
+
+
+class DamagedLine(_Line, frozen=True, tag="damaged"):
+    """A row that is none that any program writes, in its place: what it holds cannot be written down.
+
+    Attributes
+    ----------
+    of : str
+        What kind of row it is, as ``row`` of the others says.
+    slot : int
+        Where it stands.
+    number : int
+        Its position, or its id, as far as it has one.
+    why : str
+        What is wrong with it.
+    """
+
+    of: str
+    slot: int
+    number: int
+    why: str
 
 
 class EntityLine(_Line, frozen=True, tag="entity"):
@@ -224,7 +246,16 @@ class EventLine(_Line, frozen=True, tag="event"):
 
 
 Line: TypeAlias = (
-    JournalLine | StructureLine | SlotLine | EntityLine | SnapshotLine | SealLine | SaltLine | EventLine | EndLine
+    JournalLine
+    | StructureLine
+    | SlotLine
+    | EntityLine
+    | SnapshotLine
+    | SealLine
+    | SaltLine
+    | EventLine
+    | DamagedLine
+    | EndLine
 )
 
 _ENCODER: Final = msgspec.json.Encoder()

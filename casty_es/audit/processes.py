@@ -21,7 +21,11 @@ __all__ = ["Walked", "in_processes", "serve"]
 Walked: TypeAlias = Callable[[int], None]
 """Is told how many records were walked since it was told last."""
 
-_PROGRAM: Final = "import sys; sys.path[:0] = [{path!r}]; from {module} import work; work()"
+# Ctrl-C goes to all processes of a terminal: the one that asks ends, and with it this one, without a word of its own.
+_PROGRAM: Final = (
+    "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    "import sys; sys.path[:0] = [{path!r}]; from {module} import work; work()"
+)
 _LINE_BYTES: Final = 16 * 1024 * 1024  # findings make a long line
 
 

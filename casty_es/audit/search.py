@@ -15,11 +15,10 @@ from typing import Final
 import msgspec
 
 from casty_es.audit.history import HistoryEvent, history_event
-from casty_es.context import said_in
-from casty_es.errors import JournalCorruptError
 from casty_es.hashes import shard_of, slot_of
-from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, RecordedEvent
-from casty_es.replay import LeaseHolders, events, refuse_ahead, sequence_stamped
+from casty_es.journal.damaged import damage_of, lost_of
+from casty_es.journal.port import ENTITY_NUMBER_BITS, LEASE_ACQUIRED, EntityName, EventJournal, RecordedEvent
+from casty_es.replay import LeaseHolders, caller_in, events, refuse_ahead, sequence_stamped
 
 __all__ = ["Wanted", "follow", "search"]
 
@@ -129,8 +128,11 @@ class _Looking:
         if wanted.kind is not None and wanted.name is not None:
             [shards] = await self._journal.structures([(wanted.kind, wanted.name)])
             keyless = wanted.kind == "map" and wanted.key is None
-            numbers = range(shards or 0) if keyless else [shard_of(*self._entity(), shards)] if shards else []
-            among = {slot_of(wanted.kind, wanted.name, number, slots) for number in numbers}
+            if shards is None:  # nothing is there, or its record is gone or damaged: then it can be anywhere
+                among = set(range(slots))
+            else:
+                numbers = range(shards) if keyless else [shard_of(*self._entity(), shards)]
+                among = {slot_of(wanted.kind, wanted.name, number, slots) for number in numbers}
         else:
             among = set(range(slots))
         return sorted(among if wanted.slot is None else among & {wanted.slot})
@@ -225,27 +227,30 @@ class _Looking:
 
     async def _late(self, record: RecordedEvent) -> bool:
         until = self._wanted.until
-        if until is None or record.recorded_at <= until:
+        if until is None or record.recorded_at <= until or damage_of(record) is not None:
             return False
         await refuse_ahead(self._journal, record, until)
         return True
 
     def _is_wanted(self, record: RecordedEvent) -> bool:
         wanted = self._wanted
-        if record.entity is None or (wanted.types and record.type not in wanted.types):
+        lost = lost_of(record)
+        if record.entity is None and (not lost or record.type == LEASE_ACQUIRED):
             return False
-        if wanted.actor is not None and said_in(record.metadata).actor != wanted.actor:
+        if wanted.types and record.type not in wanted.types and "type" not in lost:
             return False
+        if wanted.actor is not None:
+            said, unreadable = caller_in(record)
+            if unreadable is None and said.actor != wanted.actor:
+                return False
         sequence = record.sequence or 0
         if sequence <= wanted.after_sequence or (
             wanted.until_sequence is not None and sequence > wanted.until_sequence
         ):
             return False
-        name = self._names.get(record.entity)
+        name = self._names.get(record.entity or 0)
         if name is None:
-            if wanted.kind is wanted.name is None:
-                return True  # told when it is shown
-            raise _nameless(record)
+            return True  # nobody can tell; that it has no name is told when it is shown
         return wanted.kind in {None, name.kind} and wanted.name in {None, name.name} and wanted.key in {None, name.key}
 
     async def _merged(self, streams: list[AsyncGenerator[RecordedEvent, None]]) -> AsyncIterator[HistoryEvent]:
@@ -253,16 +258,13 @@ class _Looking:
         heap: list[tuple[tuple[int, int, int], int, RecordedEvent]] = []
         try:
             for number, stream in enumerate(streams):
-                await _push(heap, number, stream)
+                await _push(heap, number, stream, 0)
             while heap:
-                _, number, record = heapq.heappop(heap)
-                entity = record.entity or 0
-                await self._learn([entity])
-                name = self._names.get(entity)
-                if name is None:
-                    raise _nameless(record)
+                (time, _, _), number, record = heapq.heappop(heap)
+                await self._learn([record.entity])
+                name = self._names.get(record.entity or 0)
                 yield history_event(name, record, await self._holders.node(record.slot, record.epoch))
-                await _push(heap, number, streams[number])
+                await _push(heap, number, streams[number], time)
         finally:
             for stream in streams:
                 await stream.aclose()
@@ -272,14 +274,10 @@ async def _push(
     heap: list[tuple[tuple[int, int, int], int, RecordedEvent]],
     number: int,
     stream: AsyncGenerator[RecordedEvent, None],
+    since: int,
 ) -> None:
     async for record in stream:
-        heapq.heappush(heap, ((record.recorded_at, record.slot, record.position), number, record))
+        # One without a time stands behind the one before it in its slot.
+        time = since if "time" in lost_of(record) else record.recorded_at
+        heapq.heappush(heap, ((time, record.slot, record.position), number, record))
         return
-
-
-def _nameless(record: RecordedEvent) -> JournalCorruptError:
-    return JournalCorruptError(
-        f"Slot {record.slot}, position {record.position}: the directory does not name the entity {record.entity}. "
-        f"Verify the journal with `casty-es verify`."
-    )

@@ -12,9 +12,11 @@ import msgspec
 
 from casty_es.errors import JournalCorruptError
 from casty_es.hashes import shard_of, slot_of
+from casty_es.journal.damaged import number_of, text_of
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.journal.sql import SqlJournal
+from casty_es.journal.sql_rows import shards_of
 from casty_es.replay import fitting_shards
 
 __all__ = ["Misrecorded", "find_misrecorded", "record_fitting"]
@@ -63,8 +65,11 @@ async def find_misrecorded(journal: SqlJournal, slots: int) -> list[Misrecorded]
     slots : int
         Its number of slots.
     """
-    found = [(kind, name, None) for kind, name in await journal.query(_UNRECORDED)]
-    found += [(row[0], row[1], row[2]) for row in await journal.query(_RECORDED) if _leads_elsewhere(row, slots)]
+    found: list[tuple[str, str, int | None]] = [
+        (text_of(kind), text_of(name), None) for kind, name in await journal.query(_UNRECORDED)
+    ]
+    rows = [(text_of(row[0]), text_of(row[1]), *row[2:]) for row in await journal.query(_RECORDED)]
+    found += [(row[0], row[1], number_of(row[2])) for row in rows if _leads_elsewhere(row, slots)]
     return [
         Misrecorded(kind, name, recorded, await fitting_shards(journal, kind, name, slots))
         for kind, name, recorded in found
@@ -73,9 +78,11 @@ async def find_misrecorded(journal: SqlJournal, slots: int) -> list[Misrecorded]
 
 def _leads_elsewhere(row: Sequence[object], slots: int) -> bool:
     kind, name, shards, *outermost = row
+    if shards_of(shards) is None:
+        return True
     for key, id_ in (outermost[:2], outermost[2:]):
         if isinstance(id_, int):  # else it has no entities
-            shard = shard_of(str(kind), str(name), str(key), int(str(shards)))
+            shard = shard_of(str(kind), str(name), text_of(key), int(str(shards)))
             if slot_of(str(kind), str(name), shard, slots) != id_ >> ENTITY_NUMBER_BITS:
                 return True
     return False

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from itertools import takewhile
+from pathlib import Path
 from typing import Final, cast
 
 import typer
@@ -36,19 +41,20 @@ from casty_es.cli import (
     verify,
     who,
 )
-from casty_es.cli.common import NotThereError, dumps
+from casty_es.cli.common import COULD_NOT, DONE, FOUND, USAGE, NotThereError, dumps
 from casty_es.cli.demo import command as demo
-from casty_es.errors import CastyError
+from casty_es.errors import CastyError, InvalidArgumentError, InvalidTypeError
+from casty_es.printing import printed
 
-__all__ = ["app", "run"]
+__all__ = ["TRACEBACK_VARIABLE", "app", "run"]
 
 # Click's class. Newer versions of typer carry click within themselves, and show this one only as a base of their own.
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 
-_FAILED: Final = 1
-_USAGE: Final = 2
-_NOT_THERE: Final = 3
 _INTERRUPTED: Final = 130  # what shells give for a command that SIGINT ended
+
+TRACEBACK_VARIABLE: Final = "CASTY_ES_TRACEBACK"
+"""Set to anything, it lets an error that nobody foresaw print where it came from."""
 
 app = typer.Typer(
     name="casty-es",
@@ -88,30 +94,76 @@ app.command("demo")(demo.demo)
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code. Errors become one line, or one JSON object, never a traceback."""
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
+    _ready_output()
     try:
         code = get_command(app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
-    except _UsageError as error:
-        if as_json:
-            return _failed("UsageError", error.format_message(), _USAGE, as_json=True)
-        error.show()
-        return _USAGE
-    except (NotThereError, CastyError) as error:
-        code = _NOT_THERE if isinstance(error, NotThereError) else _FAILED
-        return _failed(type(error).__name__, str(error), code, as_json=as_json)
-    except BrokenPipeError:
-        # Whoever read the output has gone, as `head` does. Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _FAILED
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         return _INTERRUPTED
-    return code if isinstance(code, int) else 0
+    except (OSError, SystemExit) as error:
+        # The library's own are CastyErrors, so it is the output. Who reads a pipe may have gone, as `head` does; then
+        # click and rich end the process.
+        if isinstance(error, CastyError):
+            return _told(error, as_json=as_json)
+        return _unwritten(error)
+    except Exception as error:  # noqa: BLE001 - a fault of ours is told like any other error
+        return _told(error, as_json=as_json)
+    return code if isinstance(code, int) else DONE
+
+
+def _told(error: Exception, *, as_json: bool) -> int:
+    """Tell an error; give its exit code."""
+    if isinstance(error, _UsageError):
+        if as_json:
+            return _failed("UsageError", error.format_message(), USAGE, as_json=True)
+        with contextlib.suppress(OSError):  # where nobody reads what is wrong, the exit code still says it
+            error.show()
+        return USAGE
+    text, code = str(error), _code(error)
+    if not isinstance(error, NotThereError | CastyError):
+        if os.environ.get(TRACEBACK_VARIABLE):
+            traceback.print_exception(error)
+        text = (
+            f"{printed(error)}: nobody foresaw this error, it is a fault of casty-es. What had been done by then is "
+            f"done. Please report it, with what {TRACEBACK_VARIABLE}=1 lets this command print."
+        )
+    return _failed(type(error).__name__, text, code, as_json=as_json)
+
+
+def _code(error: Exception) -> int:
+    if isinstance(error, NotThereError):
+        return FOUND
+    return USAGE if isinstance(error, InvalidArgumentError | InvalidTypeError) else COULD_NOT
+
+
+def _ready_output() -> None:
+    """Let nothing that is printed fail for what it is, and let a closed output be one that nobody reads."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - likewise
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _unwritten(error: OSError | SystemExit) -> int:
+    """Say that the output could not be written, and keep Python from trying once more when it flushes at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            typer.echo(f"casty-es: the output could not be written: {error}. What was done is done.", err=True)
+    return COULD_NOT
 
 
 def _failed(kind: str, message: str, code: int, *, as_json: bool) -> int:
     """Tell what went wrong; give the exit code back."""
-    if as_json:
-        typer.echo(dumps({"error": {"type": kind, "message": message}}))
-    else:
-        typer.echo(f"casty-es: {' '.join(message.split())}", err=True)
+    try:
+        if as_json:
+            typer.echo(dumps({"error": {"type": kind, "message": message}}))
+        else:
+            typer.echo(f"casty-es: {' '.join(message.split())}", err=True)
+    except (OSError, SystemExit) as error:
+        return _unwritten(error)
     return code

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from casty_es.audit.check_replay import Difference, ReplayReport, check_replay
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import FOUND, Json, dumps
 from casty_es.cli.tables import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -17,8 +17,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
 __all__ = ["check_replay_command"]
-
-_FOUND: Final = 1
 
 
 def check_replay_command(
@@ -46,7 +44,7 @@ def check_replay_command(
     else:
         _print(url, report)
     if not report.ok:
-        raise typer.Exit(_FOUND)
+        raise typer.Exit(FOUND)
 
 
 def _row(url: str, report: ReplayReport) -> dict[str, Any]:

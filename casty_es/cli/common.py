@@ -14,7 +14,11 @@ from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 
 __all__ = [
+    "COULD_NOT",
+    "DONE",
+    "FOUND",
     "NEGATIVE_NUMBERS",
+    "USAGE",
     "AsText",
     "Json",
     "KeyType",
@@ -31,6 +35,12 @@ __all__ = [
 # Otherwise the amount -5 would be taken for an option of that name.
 NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
 
+# What every command exits with; see casty_es/cli/__init__.py.
+DONE: Final = 0
+FOUND: Final = 1
+USAGE: Final = 2
+COULD_NOT: Final = 3
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, errors too.")]
 Name = Annotated[str, typer.Argument(help="The structure's name.", show_default=False)]
 Value = Annotated[str, typer.Argument(help="The value as JSON; with --text, as it stands.", show_default=False)]
@@ -38,7 +48,7 @@ AsText = Annotated[bool, typer.Option("--text", help="Take the value as a string
 
 
 class NotThereError(Exception):
-    """What was asked for is not there. Nothing is wrong with the journal; the exit code is 3."""
+    """What was asked for is not there. Nothing is wrong with the journal; the exit code is 1."""
 
 
 class KeyType(StrEnum):

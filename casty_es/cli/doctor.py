@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps
 from casty_es.cli.doctor_structures import examined as examined_structures
 from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table, short_time
@@ -69,7 +69,8 @@ def doctor(
         table.print()
         typer.echo("A node can start." if ok else "A node would not start, or could lose what it acknowledged.")
     if not ok:
-        raise typer.Exit(1)
+        # Where not even the database answered, nothing was looked at.
+        raise typer.Exit(COULD_NOT if [check.name for check in checks] == ["database"] else FOUND)
 
 
 def _status(check: Check) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from casty_es.audit.structures import Misrecorded, find_misrecorded, record_fitting
-from casty_es.cli.common import dumps
+from casty_es.cli.common import FOUND, dumps
 from casty_es.cli.reaching import inspect, living
 from casty_es.errors import CastyError, NotDoneError
 from casty_es.journal.sql import SqlJournal
@@ -15,8 +15,6 @@ from casty_es.journal.urls import shown
 from casty_es.leases.checks import Check
 
 __all__ = ["examined", "repaired"]
-
-_FAILED = 1
 
 
 async def examined(journal: SqlJournal, slots: int) -> Check:
@@ -52,7 +50,7 @@ def repaired(url: str, session_url: str | None, *, json: bool) -> None:
         if not done:
             typer.echo("Every structure is recorded as its entities are placed. Nothing was changed.")
     if not ok:
-        raise typer.Exit(_FAILED)
+        raise typer.Exit(FOUND)
 
 
 async def _repair(journal: SqlJournal, session_url: str | None) -> list[tuple[Misrecorded, str | None]]:

@@ -8,7 +8,7 @@ import typer
 
 from casty_es.audit.history import HistoryEvent
 from casty_es.audit.search import Wanted, follow, search
-from casty_es.cli.common import Json, KeyType, NotThereError, dumps, entity_name, parse_key
+from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key
 from casty_es.cli.reaching import inspect
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
@@ -60,29 +60,34 @@ def log(
     wanted = _wanted(one, kind, name, key, key_type, types or [], actor, slot, after, until)
     most = limit or (None if follow_on or json else _PAGE)
 
-    async def work(journal: SqlJournal) -> list[HistoryEvent]:
+    async def work(journal: SqlJournal) -> tuple[list[HistoryEvent], int]:
         if one is not None and not follow_on and (await journal.entities([one]))[0] is None:
             raise NotThereError(f"The journal has no events of {_called(one, key)}.")
         return await _print_or_collect(journal, wanted, most, follow_on=follow_on, json=json)
 
-    rows = inspect(url, work)
+    rows, unreadable = inspect(url, work)
     if not json and not follow_on:
         _print_table(rows, "journal" if one is None else _called(one, key), one, most)
+        if unreadable:
+            typer.echo(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
+    if unreadable:
+        raise typer.Exit(FOUND)
 
 
 async def _print_or_collect(
     journal: EventJournal, wanted: Wanted, limit: int | None, *, follow_on: bool, json: bool
-) -> list[HistoryEvent]:
-    """Print events as they come, or give them for a table."""
-    rows = []
+) -> tuple[list[HistoryEvent], int]:
+    """Print events as they come, or give them for a table; give also how many could not be read."""
+    rows, unreadable = [], 0
     async for event in (follow if follow_on else search)(journal, wanted, limit=limit):
+        unreadable += event.unreadable is not None
         if json:
             typer.echo(dumps(_row(event)))
         elif follow_on:
             typer.echo(_line(event))
         else:
             rows.append(event)
-    return rows
+    return rows, unreadable
 
 
 def _entity(text: str, key: str | None, key_type: KeyType) -> EntityName:
@@ -149,7 +154,7 @@ def _row(event: HistoryEvent) -> dict[str, Any]:
         "name": event.name,
         "key": event.key if event.key is None or isinstance(event.key, int) else str(event.key),
         "sequence": event.sequence,
-        "time": event.recorded_at.isoformat(timespec="microseconds"),
+        "time": _time(event),
         "type": event.type,
         "payload": event.payload,
         "redacted": event.redacted,
@@ -163,7 +168,15 @@ def _row(event: HistoryEvent) -> dict[str, Any]:
         "position": event.position,
         "epoch": event.epoch,
         "node": event.node,
+        "unreadable": event.unreadable,
     }
+
+
+def _time(event: HistoryEvent) -> str | None:
+    """Give an event's time; ``None`` for one that has none."""
+    if event.unreadable is not None and "its time" in event.unreadable:
+        return None
+    return event.recorded_at.isoformat(timespec="microseconds")
 
 
 def _entity_text(event: HistoryEvent) -> str:
@@ -171,6 +184,8 @@ def _entity_text(event: HistoryEvent) -> str:
 
 
 def _payload(event: HistoryEvent) -> str:
+    if event.unreadable is not None:
+        return f"(unreadable: {event.unreadable})"
     return "(redacted)" if event.redacted else dumps(event.payload)
 
 
@@ -178,8 +193,7 @@ def _line(event: HistoryEvent) -> str:
     """Give an event as one line, for whoever watches."""
     words = (("actor", event.actor), ("reason", event.reason), ("principal", event.principal))
     said = "".join(f" {what}={dumps(text)}" for what, text in words if text)
-    time = event.recorded_at.isoformat(timespec="microseconds")
-    return f"{time} {_entity_text(event)} {event.sequence} {event.type} {_payload(event)}{said}"
+    return f"{_time(event) or '?'} {_entity_text(event)} {event.sequence} {event.type} {_payload(event)}{said}"
 
 
 def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, limit: int | None) -> None:
@@ -190,7 +204,7 @@ def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, 
     for event in rows:
         cells = (
             event.sequence,
-            event.recorded_at.isoformat(timespec="microseconds"),
+            _time(event) or "?",
             event.type,
             _payload(event),
             event.actor,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from casty_es.cli.common import (
+    FOUND,
     NEGATIVE_NUMBERS,
     AsText,
     Json,
@@ -21,6 +22,7 @@ from casty_es.cli.common import (
 )
 from casty_es.cli.reaching import change, inspect, read
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
+from casty_es.errors import InvalidArgumentError
 from casty_es.handles.distributed import Distributed
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name, decode_key
@@ -92,16 +94,29 @@ def keys(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Print a map's keys, one on a line; with --json, one JSON array (a UUID as its text)."""
     check_name(name)
 
-    async def work(journal: SqlJournal) -> list[Any]:
+    async def work(journal: SqlJournal) -> tuple[list[Any], list[str]]:
         found: list[Any] = []
+        unreadable: list[str] = []
         after = ""
         while page := await journal.keys("map", name, after=after, limit=_PAGE_KEYS):
-            found.extend(decode_key(text) for text in page)
+            for text in page:
+                try:
+                    found.append(decode_key(text))
+                except InvalidArgumentError:
+                    unreadable.append(text)
             after = page[-1]
-        return found
+        return found, unreadable
 
-    found = inspect(url, work)
+    found, unreadable = inspect(url, work)
     if json:
-        show({"keys": [key if isinstance(key, str | int) else str(key) for key in found]}, "", json=True)
+        keys = [key if isinstance(key, str | int) else str(key) for key in found]
+        show({"keys": keys, "unreadable": unreadable}, "", json=True)
     elif found:
         typer.echo("\n".join(map(str, found)))
+    if unreadable:
+        typer.echo(
+            f"casty-es: {len(unreadable)} keys are not ones that a map has, such as {unreadable[0][:80]!a}: `casty-es "
+            f"verify` says what is wrong.",
+            err=True,
+        )
+        raise typer.Exit(FOUND)

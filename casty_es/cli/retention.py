@@ -17,7 +17,7 @@ from casty_es.audit.retention import (
     run_retention,
     set_retention,
 )
-from casty_es.cli.common import Json, Name, dumps, show
+from casty_es.cli.common import FOUND, Json, Name, dumps, show
 from casty_es.cli.reaching import change, inspect
 from casty_es.cli.tables import Table
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
@@ -26,8 +26,6 @@ from casty_es.handles.distributed import Distributed
 from casty_es.journal.sql import SqlJournal
 
 app = typer.Typer(help="Say how long events are kept, and move older ones into archives.", no_args_is_help=True)
-
-_WRONG = 1
 
 
 @app.command("set")
@@ -126,4 +124,4 @@ def check(
             for text in wrong:
                 typer.echo(f"  {text}")
     if any(found.values()):
-        raise typer.Exit(_WRONG)
+        raise typer.Exit(FOUND)

@@ -7,15 +7,16 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from casty_es.cli.common import Json, KeyType, Name, dumps, entity_name
+from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name
 from casty_es.cli.reaching import inspect
+from casty_es.cli.spans import unreadable_rows
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.times import At, microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import Then, state_then
+from casty_es.replay import Then, Unreadable, state_then, told_unreadable
 
 __all__ = ["show"]
 
@@ -41,8 +42,10 @@ def show(
     entity = entity_name(kind, name, key, key_type)
     moment = None if at is None else microseconds(parse_time(at))
 
+    unreadable: list[Unreadable] = []
+
     async def work(journal: SqlJournal) -> tuple[Any, int]:
-        return await state_then(journal, entity, Then(time=moment, sequence=sequence))
+        return await state_then(journal, entity, Then(time=moment, sequence=sequence), unreadable)
 
     state, reached = inspect(url, work)
     found = CATALOG[kind]
@@ -56,10 +59,20 @@ def show(
         "sequence": reached,
         "exists": found.exists(state),
         "state": plain,
+        "unreadable": unreadable_rows(unreadable),
     }
     if json:
         typer.echo(dumps(shown))
-        return
+    else:
+        _print(shown, moment)
+        for one in unreadable:
+            typer.echo(f"{told_unreadable(one)} What came after it is not in the state above.")
+    if unreadable:
+        raise typer.Exit(FOUND)
+
+
+def _print(shown: dict[str, Any], moment: int | None) -> None:
+    kind, name, key, reached, plain = (shown[what] for what in ("kind", "name", "key", "sequence", "state"))
     called = f"{kind}/{name}" + ("" if key is None else f" {key}")
     when = f"after its event {reached}" if moment is None else f"at {short_time(moment)}, after its event {reached}"
     table = Table(f"{called} {when}", ("what", "value"))

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from casty_es.audit.forensics import Caller, Claim, Job
-from casty_es.cli.common import dumps
-from casty_es.cli.tables import iso_time, short_time
+import msgspec
+import typer
 
-__all__ = ["UNKNOWN", "UNKNOWN_NOTE", "caller_text", "claim_row", "duration", "job_row", "plain", "time_text"]
+from casty_es.audit.forensics import Caller, Claim, Job
+from casty_es.cli.common import FOUND, dumps
+from casty_es.cli.tables import iso_time, short_time
+from casty_es.replay import Unreadable, told_unreadable
+
+__all__ = [
+    "UNKNOWN",
+    "UNKNOWN_NOTE",
+    "caller_text",
+    "claim_row",
+    "duration",
+    "job_row",
+    "plain",
+    "tell_unreadable",
+    "time_text",
+    "unreadable_rows",
+]
 
 UNKNOWN: Final = "?"
 UNKNOWN_NOTE: Final = "?: the event was cut by retention, or lies further back than was looked."
@@ -52,6 +68,28 @@ def job_row(job: Job) -> dict[str, Any]:
         "ending": job.ending,
         "place": job.place,
     }
+
+
+def unreadable_rows(unreadable: Iterable[Unreadable]) -> list[dict[str, Any]]:
+    """Give records that cannot be read for programs; each once, however often it was looked at."""
+    return [msgspec.structs.asdict(one) for one in dict.fromkeys(unreadable)]
+
+
+def tell_unreadable(unreadable: Sequence[Unreadable], *, json: bool, lines: bool = False) -> None:
+    """Say which records could not be read, and exit with that being found; do nothing if all could.
+
+    Parameters
+    ----------
+    lines : bool
+        With ``json``, whether the output is lines, so that each record is one more of them.
+    """
+    for one, row in zip(dict.fromkeys(unreadable), unreadable_rows(unreadable), strict=True):
+        if not json:
+            typer.echo(told_unreadable(one))
+        elif lines:
+            typer.echo(dumps({"unreadable": row}))
+    if unreadable:
+        raise typer.Exit(FOUND)
 
 
 def caller_text(caller: Caller | None) -> str:

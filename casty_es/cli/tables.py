@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from casty_es.journal.damaged import in_calendar
+
 __all__ = ["Table", "iso_time", "short_time"]
 
 # Where the output is no terminal nobody's lines wrap, so a cell may be long.
@@ -52,10 +54,14 @@ class Table:
 
 
 def iso_time(microseconds: int) -> str:
-    """Give microseconds since 1970 as programs want them."""
+    """Give microseconds since 1970 as programs want them; a time that no calendar has stays a number."""
+    if not in_calendar(microseconds):
+        return str(microseconds)
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
 
 
 def short_time(microseconds: int) -> str:
-    """Give microseconds since 1970 as people want them: to the second, in UTC."""
+    """Give microseconds since 1970 as people want them: to the second, in UTC; as a number if no calendar has it."""
+    if not in_calendar(microseconds):
+        return str(microseconds)
     return f"{_EPOCH + timedelta(microseconds=microseconds):%Y-%m-%d %H:%M:%S}Z"

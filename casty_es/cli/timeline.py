@@ -15,7 +15,7 @@ from casty_es.audit.forensics import Claim, Job, queue_timeline, timeline
 from casty_es.cli.chart import Bar, draw
 from casty_es.cli.common import Json, Name, NotThereError, dumps
 from casty_es.cli.reaching import inspect
-from casty_es.cli.spans import UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain
+from casty_es.cli.spans import UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain, tell_unreadable
 from casty_es.cli.tables import short_time
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -23,6 +23,7 @@ from casty_es.cli.who import KINDS, Kind
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name
+from casty_es.replay import Unreadable
 
 __all__ = ["timeline_command"]
 
@@ -58,9 +59,11 @@ def timeline_command(
     if first >= last:
         raise typer.BadParameter(f"--from {first} is not before --to {last}. Nothing was read.")
 
+    unreadable: list[Unreadable] = []
+
     async def work(journal: SqlJournal) -> tuple[list[Claim | Job], bool]:
         rows: list[Claim | Job] = []
-        async with aclosing(_spans(journal, kind, name, first, last)) as spans:
+        async with aclosing(_spans(journal, kind, name, first, last, unreadable)) as spans:
             async for span in spans:
                 if json:
                     typer.echo(dumps(job_row(span) if isinstance(span, Job) else claim_row(span)))
@@ -75,19 +78,20 @@ def timeline_command(
         _print(f"{kind}/{name}", rows, microseconds(first), microseconds(last), in_ascii=in_ascii)
         if more:
             typer.echo(f"There are more: give --limit, or another --from than {first.isoformat()}.")
+    tell_unreadable(unreadable, json=json, lines=True)
 
 
 async def _spans(
-    journal: EventJournal, kind: str, name: str, start: datetime, end: datetime
+    journal: EventJournal, kind: str, name: str, start: datetime, end: datetime, unreadable: list[Unreadable]
 ) -> AsyncGenerator[Claim | Job, None]:
     [stored] = await journal.entities([EntityName(kind, check_name(name), "")])
     if stored is None:
         raise NotThereError(f"The journal has no events of {kind}/{name}.")
     if kind == "queue":
-        async for job in queue_timeline(journal, name, start, end):
+        async for job in queue_timeline(journal, name, start, end, unreadable=unreadable):
             yield job
     else:
-        async for claim in timeline(journal, kind, name, start, end):
+        async for claim in timeline(journal, kind, name, start, end, unreadable=unreadable):
             yield claim
 
 

@@ -48,8 +48,8 @@ def parse_time(text: str, *, now: datetime | None = None) -> datetime:
         if ":" in moment and "-" not in moment.split(":")[0]:
             clock = time.fromisoformat(moment)
             # Today where the clock is: in its zone if it has one, else here.
-            return _aware(datetime.combine(now.astimezone(clock.tzinfo).date(), clock))
-        return _aware(datetime.fromisoformat(moment))
+            return _checked(datetime.combine(now.astimezone(clock.tzinfo).date(), clock))
+        return _checked(datetime.fromisoformat(moment))
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text[:80]!r} is not a time. Nothing was read. Write it as {_FORMS}.") from None
 
@@ -76,6 +76,14 @@ def from_microseconds(moment: int) -> datetime:
     return _EPOCH + timedelta(microseconds=moment)
 
 
-def _aware(moment: datetime) -> datetime:
-    """Take a moment without a zone for local time."""
-    return moment if moment.tzinfo is not None else moment.astimezone()
+def _checked(moment: datetime) -> datetime:
+    """Take a moment without a zone for local time.
+
+    Raises
+    ------
+    OverflowError
+        In UTC it lies in a year that no calendar of ours has.
+    """
+    aware = moment if moment.tzinfo is not None else moment.astimezone()
+    aware.astimezone(UTC)
+    return aware

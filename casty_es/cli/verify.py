@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 
 from casty_es.audit.anchor import Anchor, read_anchor
 from casty_es.audit.signing import read_public_key
-from casty_es.audit.verify import Finding, Report, verify
-from casty_es.cli.common import Json, dumps
+from casty_es.audit.verify import Finding, Report, Wrong, verify
+from casty_es.cli.common import FOUND, Json, dumps
 from casty_es.cli.tables import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -22,7 +24,7 @@ from casty_es.journal.urls import shown
 
 __all__ = ["verify_command"]
 
-_FOUND: int = 1
+_SHOWN: Final = 20  # of each kind of finding: who reads more of one kind learns nothing new
 
 
 def verify_command(
@@ -66,7 +68,7 @@ def verify_command(
     else:
         _print(url, report, notes)
     if not report.ok:
-        raise typer.Exit(_FOUND)
+        raise typer.Exit(FOUND)
 
 
 def _content(file: Path) -> bytes:
@@ -97,6 +99,7 @@ def _row(url: str, report: Report, notes: list[str]) -> dict[str, Any]:
         "snapshots": report.snapshots,
         "seconds": round(report.seconds, 3),
         "records_per_second": round(report.records_per_second),
+        "looked_at": msgspec.to_builtins(report.looked_at, str_keys=True),
         "findings": [_finding(finding) for finding in report.findings],
         "notes": notes,
     }
@@ -115,9 +118,16 @@ def _finding(finding: Finding) -> dict[str, Any]:
 def _print(url: str, report: Report, notes: list[str]) -> None:
     if report.findings:
         table = Table(shown(url), ("slot>", "position>", "entity>", "wrong", "what was found"))
+        kinds: Counter[Wrong] = Counter()
         for one in report.findings:
-            table.add(one.slot, one.position, one.entity, one.wrong.value, one.text, style="red")
+            kinds[one.wrong] += 1
+            if kinds[one.wrong] <= _SHOWN:
+                table.add(one.slot, one.position, one.entity, one.wrong.value, one.text, style="red")
         table.print()
+        for wrong, count in kinds.items():
+            if count > _SHOWN:
+                typer.echo(f"Of {wrong.value} there are {count - _SHOWN} more; --json prints all.")
+    typer.echo(report.looked_at.text)
     typer.echo(
         f"{report.records:,} records in {report.slots} slots, {report.snapshots:,} snapshots and {report.entities:,} "
         f"entities were looked at, {report.cut:,} records are cut under seals."

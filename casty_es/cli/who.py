@@ -12,12 +12,24 @@ import typer
 from casty_es.audit.forensics import CLAIM_KINDS, Claim, Job, Moment, find_job, find_job_by_sequence, who_held
 from casty_es.cli.common import AsText, Json, Name, NotThereError, dumps, parse_value
 from casty_es.cli.reaching import inspect
-from casty_es.cli.spans import UNKNOWN, UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain, time_text
+from casty_es.cli.spans import (
+    UNKNOWN,
+    UNKNOWN_NOTE,
+    caller_text,
+    claim_row,
+    duration,
+    job_row,
+    plain,
+    tell_unreadable,
+    time_text,
+    unreadable_rows,
+)
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.times import At, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
+from casty_es.replay import Unreadable
 
 __all__ = ["KINDS", "Kind", "who"]
 
@@ -62,16 +74,19 @@ def who(
     if job is not None or sequence is not None:
         raise typer.BadParameter(f"A {kind} has no jobs. Leave out --job and --sequence. Nothing was read.")
 
+    unreadable: list[Unreadable] = []
+
     async def work(journal: SqlJournal) -> Moment | None:
-        return await who_held(journal, kind, name, at=moment)
+        return await who_held(journal, kind, name, at=moment, unreadable=unreadable)
 
     told = inspect(url, work)
     if told is None:
         raise NotThereError(f"The journal has no events of {kind}/{name}.")
     if json:
-        typer.echo(dumps(_row(kind, name, told)))
+        typer.echo(dumps(_row(kind, name, told) | {"unreadable": unreadable_rows(unreadable)}))
     else:
         _print(kind, name, told)
+    tell_unreadable(unreadable, json=json)
 
 
 def _row(kind: str, name: str, told: Moment) -> dict[str, Any]:
@@ -161,30 +176,40 @@ async def _job(
         ("value", "enqueued", "by", "place then>", "waited", "left", "how", "by", "place>", "sequence>"),
     )
     count: Counter[str] = Counter()
-    async for job in _jobs(journal, name, wanted, sequence, at):
+    unreadable: list[Unreadable] = []
+    async for job in _jobs(journal, name, wanted, sequence, at, unreadable):
         count[job.ending or "in line"] += 1
         if json:
             typer.echo(dumps(job_row(job)))
         elif count.total() <= _ROWS:
             table.add(*_job_cells(job))
-    if not count:
+    if not count and not unreadable:
         raise NotThereError(f"The journal knows no such job of queue/{name}: {called}.")
     if json:
+        tell_unreadable(unreadable, json=True, lines=True)
         return
     table.print()
     if count.total() > _ROWS:
         typer.echo(f"These are the first {_ROWS}; --json prints all.")
     typer.echo(f"{count.total()} in all: " + ", ".join(f"{number} {what}" for what, number in count.items()) + ".")
+    tell_unreadable(unreadable, json=False)
 
 
 async def _jobs(
-    journal: EventJournal, name: str, wanted: tuple[Any] | None, sequence: int | None, at: datetime | None
+    journal: EventJournal,
+    name: str,
+    wanted: tuple[Any] | None,
+    sequence: int | None,
+    at: datetime | None,
+    unreadable: list[Unreadable],
 ) -> AsyncIterator[Job]:
     if wanted is not None:
-        async for job in find_job(journal, name, wanted[0], at=at):
+        async for job in find_job(journal, name, wanted[0], at=at, unreadable=unreadable):
             yield job
-    elif sequence is not None and (one := await find_job_by_sequence(journal, name, sequence, at=at)) is not None:
-        yield one
+    elif sequence is not None:
+        one = await find_job_by_sequence(journal, name, sequence, at=at, unreadable=unreadable)
+        if one is not None:
+            yield one
 
 
 def _job_cells(job: Job) -> tuple[object, ...]:

@@ -218,7 +218,9 @@ class NodeService:
 
     async def _history(self, request: ReadHistory) -> Answer:
         name = entity_name(request.kind, request.name, request.key)
-        return await self._read.history(name, after=request.after, after_time=request.after_time, limit=request.limit)
+        after, limit = request.after, request.limit
+        page = await self._read.history(name, after=after, after_time=request.after_time, limit=limit)
+        return page.sendable()
 
     async def _past(self, request: ReadPast) -> Answer:
         name = entity_name(request.kind, request.name, request.key)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from casty_es.errors import SchemaError
 from casty_es.journal.backend import Backend
+from casty_es.journal.damaged import BEHIND_ALL, number_of, text_of
 from casty_es.journal.remembered import ClosedSlot, Mark
+from casty_es.journal.sql_rows import incarnation_of
 
 __all__ = ["FORGET_CLOSED_SLOTS", "ClosedSlots"]
 
@@ -44,6 +46,10 @@ class ClosedSlots(ABC):
 
     file: Path | None
 
+    @property
+    @abstractmethod
+    def _slots(self) -> int: ...
+
     @abstractmethod
     def _opened(self) -> Backend: ...
 
@@ -53,15 +59,18 @@ class ClosedSlots(ABC):
             return {}
         columns = [list(column) for column in zip(*places, strict=True)]
         rows = await self._opened().read(self._either(_HASHES_SQLITE, _HASHES_POSTGRES), *columns)
-        return {(slot, position): bytes(hash_) for slot, position, hash_ in rows}
+        return {(slot, position): hash_ if type(hash_) is bytes else b"" for slot, position, hash_ in rows}
 
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
         """Return the incarnation as of now, and the closed slots."""
         rows = await self._opened().read(_CLOSED)
         if not rows:
-            raise SchemaError("The journal's table casty_meta is empty. Nothing was done. Finish its import or copy.")
-        return rows[0][0], [
-            ClosedSlot(row[1], Mark(row[2], row[3], bytes(row[4])), *row[5:]) for row in rows if row[1] is not None
+            raise SchemaError(
+                "The journal's table casty_meta is empty. Nothing was done. Finish its import or copy, or restore its "
+                "row from a backup."
+            )
+        return incarnation_of(rows[0][0]), [
+            _closed(row[1:]) for row in rows if type(row[1]) is int and 0 <= row[1] < self._slots
         ]
 
     async def close_slot(self, closed: ClosedSlot) -> None:
@@ -74,3 +83,14 @@ class ClosedSlots(ABC):
 
     def _either(self, sqlite: str, postgres: str) -> str:
         return postgres if self.file is None else sqlite
+
+
+def _closed(row: Sequence[Any]) -> ClosedSlot:
+    """Return a closed slot. What is damaged in it keeps it closed: nobody can tell any more what it has lost."""
+    slot, incarnation, position, hash_, found, node_id, closed_at = row
+    mark = Mark(
+        number_of(incarnation, BEHIND_ALL),
+        number_of(position, BEHIND_ALL),
+        hash_ if type(hash_) is bytes else b"",
+    )
+    return ClosedSlot(slot, mark, number_of(found), text_of(node_id), number_of(closed_at))

@@ -18,6 +18,7 @@ from casty_es.errors import (
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.closed import FORGET_CLOSED_SLOTS, ClosedSlots
+from casty_es.journal.damaged import BEHIND_ALL, number_of, retired_salt_of, seal_of, snapshot_of
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -37,7 +38,18 @@ from casty_es.journal.port import (
     TailEvent,
 )
 from casty_es.journal.postgres import PostgresBackend
-from casty_es.journal.sql_rows import directory_of, events_of, meta_of
+from casty_es.journal.sql_rows import (
+    directory_of,
+    events_of,
+    heads_of,
+    incarnation_of,
+    meta_of,
+    node_of,
+    secret_of,
+    shards_of,
+    slot_of,
+    structure_of,
+)
 from casty_es.journal.sqlite import OpenFiles, SqliteBackend
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 from casty_es.names import check_flag
@@ -45,6 +57,11 @@ from casty_es.names import check_flag
 __all__ = ["SqlJournal"]
 
 _DENIED: Final = "42501"  # Postgres' insufficient_privilege
+
+# Of sequences that are numbers only: SQLite sorts everything else behind them.
+_BOUNDS: Final = """
+    SELECT min(sequence), max(sequence) FROM casty_events
+    WHERE entity = {} AND sequence BETWEEN 1 AND 9223372036854775806"""
 
 # In a forked child: what belongs to the parent is kept, because letting it be collected would close it.
 _INHERITED: Final[list[Backend]] = []
@@ -129,6 +146,10 @@ class SqlJournal(ClosedSlots):
             )
         return self._backend
 
+    @property
+    def _slots(self) -> int:
+        return 0 if self._meta is None else self._meta.slots
+
     async def append(self, append: Append) -> None:
         """Write an append durably, whole or not at all."""
         await self._opened().append(append)
@@ -136,7 +157,7 @@ class SqlJournal(ClosedSlots):
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
         """Give each slot's committed head."""
         rows = await self._opened().read(self._opened().statements.heads, list(slots))
-        return {**dict.fromkeys(slots, EMPTY_SLOT), **{row[0]: Head(*row[1:]) for row in rows}}
+        return {**dict.fromkeys(slots, EMPTY_SLOT), **heads_of(rows)}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
         """Give the highest number of an entity per slot."""
@@ -171,43 +192,51 @@ class SqlJournal(ClosedSlots):
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
         """Give a page of a slot's entities."""
+        if after >= BEHIND_ALL:
+            return []
         return directory_of(await self._opened().read(self._opened().statements.slot_directory, slot, after, limit))
 
     async def structure_rows(self) -> list[StructureRow]:
         """Give every structure."""
-        return [StructureRow(*row) for row in await self._opened().read(self._opened().statements.structure_rows)]
+        return [structure_of(row) for row in await self._opened().read(self._opened().statements.structure_rows)]
 
     async def bounds(self, entity: int) -> tuple[int, int]:
         """Give the first and the last sequence of an entity."""
         [(first, last)] = await self._opened().read(self._opened().statements.bounds, entity)
-        return first or 0, last or 0
+        if first is not None and not type(first) is type(last) is int:
+            [(first, last)] = await self._opened().read(_BOUNDS.format("?1" if self.file else "$1"), entity)
+        return number_of(first), number_of(last)
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
         """Give the newest snapshot at or before a sequence."""
         rows = await self._opened().read(self._opened().statements.snapshot_before, entity, sequence)
-        return StoredSnapshot(*rows[0]) if rows else None
+        return snapshot_of(rows[0]) if rows else None
 
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
         """Give a page of a slot's snapshots."""
+        if max(after) >= BEHIND_ALL:
+            return []
         rows = await self._opened().read(self._opened().statements.slot_snapshots, slot, *after, limit)
-        return [(row[0], StoredSnapshot(*row[1:])) for row in rows]
+        return [(row[0], snapshot_of(row[1:])) for row in rows]
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
         """Give the sequences of snapshots."""
         rows = await self._opened().read(self._opened().statements.snapshot_sequences, list(entities))
-        return [(entity, sequence) for entity, sequence in rows]
+        return [(entity, sequence) for entity, sequence in rows if type(entity) is type(sequence) is int]
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
         """Give a page of a slot's seals."""
+        if after >= BEHIND_ALL:
+            return []
         rows = await self._opened().read(self._opened().statements.seals, slot, after, limit)
-        return [SealRow(*row) for row in rows]
+        return [seal_of(row) for row in rows]
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
         """Give the salts that were set aside."""
         rows = await self._opened().read(self._opened().statements.retired_salts, list(entities))
-        return [RetiredSalt(*row) for row in rows]
+        return [retired_salt_of(row) for row in rows]
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
         """Give a page of events for replay."""
@@ -222,10 +251,14 @@ class SqlJournal(ClosedSlots):
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         """Give a page of a slot."""
+        if after >= BEHIND_ALL:  # what a database sorts there would come for ever
+            return []
         return events_of(await self._opened().read(self._opened().statements.records, slot, after, limit))
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
         """Give a page of a slot as plain rows."""
+        if after >= BEHIND_ALL:
+            return []
         rows = await self._opened().read(self._opened().statements.records, slot, after, limit)
         return cast("Sequence[EventRow]", rows)
 
@@ -287,6 +320,8 @@ class SqlJournal(ClosedSlots):
         self, entity: int, *, after: int = 0, limit: int = 1_000, most_bytes: int | None = None
     ) -> list[RecordedEvent]:
         """Return a page of an entity's events."""
+        if after >= BEHIND_ALL:
+            return []
         backend = self._opened()
         if most_bytes is None:
             return events_of(await backend.read(backend.statements.history, entity, after, limit))
@@ -317,7 +352,7 @@ class SqlJournal(ClosedSlots):
         columns = [list(column) for column in zip(*names, strict=True)]
         found: list[int | None] = [None] * len(names)
         for index, shards in await self._opened().read(self._opened().statements.structures, *columns):
-            found[index] = shards
+            found[index] = shards_of(shards)
         return found
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
@@ -335,11 +370,12 @@ class SqlJournal(ClosedSlots):
 
     async def nodes(self) -> list[NodeRow]:
         """Give the processes written down, the newest first."""
-        return [NodeRow(*row) for row in await self._opened().read(self._opened().statements.nodes)]
+        return [node_of(row) for row in await self._opened().read(self._opened().statements.nodes)]
 
     async def slot_rows(self) -> list[SlotRow]:
         """Give who holds which slot."""
-        return [SlotRow(*row) for row in await self._opened().read(self._opened().statements.slot_rows)]
+        rows = [slot_of(row) for row in await self._opened().read(self._opened().statements.slot_rows)]
+        return [row for row in rows if 0 <= row.slot < self._slots]
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
         """Write a node's name to the slots that it may have, in one statement."""
@@ -374,12 +410,7 @@ class SqlJournal(ClosedSlots):
                     "SELECT on that table, or give the secret with secret=."
                 ) from error
             raise
-        if not rows:
-            raise ConfigurationError(
-                "The journal has no cluster secret: casty_secrets has no row named 'cluster'. Nothing was started. "
-                "Insert one of 32 random bytes, or give the secret with secret=."
-            )
-        return bytes(rows[0][0])
+        return secret_of(rows)
 
     async def incarnation(self) -> int:
         """Give the incarnation as of now."""
@@ -389,7 +420,7 @@ class SqlJournal(ClosedSlots):
         """Raise the incarnation, and forget which slots were closed under the one before, both or neither."""
         steps = [(statement, ()) for statement in (self._opened().statements.raise_incarnation, FORGET_CLOSED_SLOTS)]
         raised, _ = await self._opened().maintain(steps)
-        return int(raised[0][0])
+        return incarnation_of(raised[0][0])
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's connections, without a word. Opening makes new ones."""

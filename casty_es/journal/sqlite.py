@@ -32,6 +32,7 @@ from casty_es.errors import (
     UnsafeDurabilityError,
 )
 from casty_es.journal import sqlite_log
+from casty_es.journal.damaged import decoded_text
 from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at, is_at
 from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
@@ -65,6 +66,8 @@ _STEP_IN_DOUBT: Final = "The step may have been written, as a whole or not at al
 
 # After these nothing is known of what reached the disk.
 _DOUBTFUL: Final = ("SQLITE_IOERR", "SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_CANTOPEN", "SQLITE_PROTOCOL")
+
+_NOT_UTF8: Final = "Could not decode to UTF-8"
 
 _UPDATE_ALIVE: Final = "UPDATE casty_entities SET alive = ? WHERE id = ?"
 _RETIRE_SALT: Final = "INSERT INTO casty_retired_salts (entity, through, salt) VALUES (?, ?, ?)"
@@ -249,7 +252,17 @@ class SqliteBackend:
 
     def _read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
         sqlite = self._connect(self._reader)
-        rows = self._execute(self._reader, sqlite, statement, parameters)
+        try:
+            rows = self._execute(self._reader, sqlite, statement, parameters)
+        except JournalUnavailableError as error:
+            if _NOT_UTF8 not in str(error.__cause__):
+                raise
+            # Decoding by hand costs time, so it is done only where it is needed.
+            sqlite.text_factory = decoded_text
+            try:
+                rows = self._execute(self._reader, sqlite, statement, parameters)
+            finally:
+                sqlite.text_factory = str
         self._check(self._reader, "Nothing was written.")  # afterwards: what was read is what is at the path
         return rows
 
@@ -268,6 +281,11 @@ class SqliteBackend:
     ) -> list[Any]:
         try:
             return sqlite.execute(statement, [_parameter(value) for value in parameters]).fetchall()
+        except OverflowError as error:  # the driver's own: nothing was asked
+            raise JournalCorruptError(
+                f"The SQLite file {self._file} was to be asked for a number that no column holds: {error}. Nothing "
+                f"was written. Verify the journal with `casty-es verify`."
+            ) from error
         except Exception as error:  # besides SQLite's own: what it cannot store
             raise self._translated(connection, error, in_doubt) from error
 

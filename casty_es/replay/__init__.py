@@ -7,18 +7,34 @@ from casty_es.replay.asking import Positions, Then, answer_then, read_positions,
 from casty_es.replay.history import PAGE_BYTES, events, sequence_at_position, sequence_at_time, sequence_stamped
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.placing import fitting_shards
-from casty_es.replay.reading import place_of, placed, read_event, read_events, unfoldable
-from casty_es.replay.state import base_at, committed_state, state_at
+from casty_es.replay.reading import (
+    Reading,
+    Unreadable,
+    caller_in,
+    place_of,
+    placed,
+    read_event,
+    read_events,
+    reading_of,
+    refuse_damaged,
+    told_unreadable,
+    unfoldable,
+    unreadable_content,
+)
+from casty_es.replay.state import base_at, committed_state, state_at, state_so_far
 
 __all__ = [
     "PAGE_BYTES",
     "HistoryPage",
     "LeaseHolders",
     "Positions",
+    "Reading",
     "SlotAhead",
     "Then",
+    "Unreadable",
     "answer_then",
     "base_at",
+    "caller_in",
     "committed_state",
     "events",
     "fitting_shards",
@@ -28,14 +44,19 @@ __all__ = [
     "read_event",
     "read_events",
     "read_positions",
+    "reading_of",
     "refuse_ahead",
     "refuse_ahead_of_here",
+    "refuse_damaged",
     "sequence_at_position",
     "sequence_at_time",
     "sequence_stamped",
     "slots_ahead",
     "state_at",
+    "state_so_far",
     "state_then",
     "told_ahead",
+    "told_unreadable",
     "unfoldable",
+    "unreadable_content",
 ]

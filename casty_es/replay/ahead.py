@@ -78,13 +78,14 @@ async def _ahead(journal: EventJournal, slot: int, last: int, newest: int, now: 
     low, high, told_until = 0, last, 0  # nothing up to low is ahead, the first record from high on is
     while low + 1 < high:
         middle = (low + high) // 2
-        [record] = await journal.records(slot, after=middle - 1, limit=1)
-        if record.recorded_at > now + _TOLERANCE:
+        records = await journal.records(slot, after=middle - 1, limit=1)
+        if not records or records[0].recorded_at > now + _TOLERANCE:
             high = middle  # what is missing in between was cut
         else:
-            low, told_until = record.position, record.recorded_at
-    [first] = await journal.records(slot, after=low, limit=1)
-    return SlotAhead(slot, first.position, (newest - now) / _SECOND, told_until)
+            low, told_until = max(middle, records[0].position), records[0].recorded_at
+    records = await journal.records(slot, after=low, limit=1)
+    first = records[0].position if records else last
+    return SlotAhead(slot, first, (newest - now) / _SECOND, told_until)
 
 
 async def refuse_ahead(journal: EventJournal, left_out: RecordedEvent, moment: int) -> None:

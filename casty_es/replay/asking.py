@@ -13,7 +13,8 @@ from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.journal.port import EntityName, EventJournal, Stored
 from casty_es.replay.history import sequence_at_position, sequence_at_time
-from casty_es.replay.state import state_at
+from casty_es.replay.reading import Unreadable
+from casty_es.replay.state import state_at, state_so_far
 
 __all__ = ["Positions", "Then", "answer_then", "read_positions", "sequence_then", "state_then"]
 
@@ -71,8 +72,17 @@ async def answer_then(journal: EventJournal, name: EntityName, query: object, th
     return CATALOG[name.kind].answer(state, query)
 
 
-async def state_then(journal: EventJournal, name: EntityName, then: Then) -> tuple[Any, int]:
-    """Give an entity's state at a point of its log, and the sequence that it is the state of."""
+async def state_then(
+    journal: EventJournal, name: EntityName, then: Then, unreadable: list[Unreadable] | None = None
+) -> tuple[Any, int]:
+    """Give an entity's state at a point of its log, and the sequence that it is the state of.
+
+    Parameters
+    ----------
+    unreadable : list[Unreadable] | None
+        Is given the first event on the way that cannot be read; the state is then the one before it. Without it that
+        is an error.
+    """
     if then.journal and then.journal != (await journal.open()).created_at:
         raise InvalidArgumentError("The cursor is of another journal. Nothing was read. Take one with d.cursor().")
     kind = CATALOG[name.kind]
@@ -82,6 +92,8 @@ async def state_then(journal: EventJournal, name: EntityName, then: Then) -> tup
             raise InvalidArgumentError(f"The {name.kind} {name.name!r} has no events. Nothing was read.")
         return kind.initial, 0
     sequence = await sequence_then(journal, stored.id, then)
+    if unreadable is not None:
+        return await state_so_far(journal, stored.id, kind, sequence, unreadable)
     return await state_at(journal, stored.id, kind, sequence), sequence
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import msgspec
 
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
 from casty_es.replay.history import archived, sequence_stamped
 
 __all__ = ["HistoryPage", "LeaseHolders", "history_page"]
 
 _PAGE_EVENTS: Final = 200
+_LAST_POSITION: Final = 2**63 - 1
 _PAGE_BYTES: Final = 1_048_576  # of payloads; the last event goes beyond it, by as much as a value may be long
 
 
@@ -20,6 +23,10 @@ class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=23):
 
     records: tuple[RecordedEvent, ...] = ()
     nodes: dict[int, str] = {}
+
+    def sendable(self) -> HistoryPage:
+        """Return the page as it can go to another process: of a damaged record, its payload says what is wrong."""
+        return HistoryPage(tuple(map(_sendable, self.records)), self.nodes)
 
 
 class _Lease(msgspec.Struct):
@@ -45,10 +52,13 @@ class LeaseHolders:
         """Give the node that held the slot under this epoch; ``None`` if the journal does not say."""
         if (slot, epoch) in self._known:
             return self._known[slot, epoch]
-        records = await self._journal.records(slot, after=epoch - 1, limit=1)
         name = None
-        if records and records[0].position == epoch:
-            name = msgspec.json.decode(records[0].payload, type=_Lease).node
+        if 0 < epoch <= _LAST_POSITION:
+            records = await self._journal.records(slot, after=epoch - 1, limit=1)
+            if records and records[0].position == epoch:
+                # One that cannot be read says nothing; it is `verify` that names it.
+                with contextlib.suppress(msgspec.MsgspecError, RecursionError, ValueError):
+                    name = msgspec.json.decode(records[0].payload, type=_Lease).node
         if len(self._known) >= self._MOST:
             self._known.clear()
         self._known[slot, epoch] = name
@@ -90,3 +100,11 @@ async def history_page(
             if node is not None:
                 nodes[record.epoch] = node
     return HistoryPage(tuple(records), nodes)
+
+
+def _sendable(record: RecordedEvent) -> RecordedEvent:
+    damage = damage_of(record)
+    if damage is None:
+        return record
+    fields = msgspec.structs.astuple(record)[: len(RecordedEvent.__struct_fields__)]
+    return msgspec.structs.replace(RecordedEvent(*fields), payload=damage, metadata=None)

@@ -10,9 +10,9 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal
-from casty_es.replay.reading import unfoldable
+from casty_es.replay.reading import Unreadable, unfoldable
 
-__all__ = ["base_at", "committed_state", "state_at"]
+__all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
 
 _LOG: Final = logging.getLogger("casty_es.replay")
 
@@ -33,14 +33,54 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
     JournalCorruptError
         An event is missing.
     """
+    state, _ = await _state_twice(journal, entity, kind, sequence, None)
+    return state
+
+
+async def state_so_far(
+    journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int, unreadable: list[Unreadable]
+) -> tuple[Any, int]:
+    """Give the state after the event of this sequence, or before the first event that cannot be read.
+
+    Parameters
+    ----------
+    unreadable : list[Unreadable]
+        Is given the record that cannot be read.
+
+    Returns
+    -------
+    tuple[Any, int]
+        The state, and the sequence that it is the state of.
+
+    Raises
+    ------
+    ArchivedError, RedactedError, EntityQuarantinedError, JournalCorruptError
+        As :func:`state_at` does for anything else than an event.
+    """
+    return await _state_twice(journal, entity, kind, sequence, unreadable)
+
+
+async def _state_twice(
+    journal: EventJournal,
+    entity: int,
+    kind: Kind[Any, Any, Any],
+    sequence: int,
+    unreadable: list[Unreadable] | None,
+) -> tuple[Any, int]:
     try:
-        return await _state_at(journal, entity, kind, sequence)
+        return await _state_at(journal, entity, kind, sequence, unreadable)
     except (ArchivedError, RedactedError, JournalCorruptError):
         # It may have been cut or redacted between its snapshot and its events. What stays so is told.
-        return await _state_at(journal, entity, kind, sequence)
+        return await _state_at(journal, entity, kind, sequence, unreadable)
 
 
-async def _state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> Any:
+async def _state_at(
+    journal: EventJournal,
+    entity: int,
+    kind: Kind[Any, Any, Any],
+    sequence: int,
+    unreadable: list[Unreadable] | None,
+) -> tuple[Any, int]:
     state, reached = await base_at(journal, entity, kind, sequence)
     while reached < sequence:
         page = await journal.tails({entity: reached}, limit=min(sequence - reached, _PAGE_EVENTS))
@@ -50,11 +90,15 @@ async def _state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any
             try:
                 state = kind.evolve(state, decode_event(type_, version, payload))
             except Exception as error:
-                raise await unfoldable(journal, entity, number, error) from error
+                if unreadable is None or isinstance(error, RedactedError):
+                    raise await unfoldable(journal, entity, number, error) from error
+                records = await journal.history(entity, after=number - 1, limit=1)
+                unreadable += [Unreadable.of(record, str(error) or repr(error)) for record in records]
+                return state, reached
             reached = number
         if not page:
             raise await _missing(journal, entity, reached + 1)
-    return state
+    return state, reached
 
 
 async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> tuple[Any, int]:

@@ -79,7 +79,7 @@ async def test_every_kind(d: Distributed, journal_url: str, capsys: pytest.Captu
         (["counter", "a", "--key", "k"], 2),
         (["counter", "a", "--at", "soon"], 2),
         (["counter", "a", "--at", "12:00", "--sequence", "1"], 2),
-        (["counter", "a", "--sequence", "1"], 1),
+        (["counter", "a", "--sequence", "1"], 2),
     ],
 )
 def test_unusable_options(

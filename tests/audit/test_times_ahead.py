@@ -103,8 +103,8 @@ async def test_the_command_line(written: Written, capsys: pytest.CaptureFixture[
         assert await asyncio.to_thread(run, [*arguments, "--url", written.url]) == code
         return "".join(capsys.readouterr())
 
-    assert place in await called("show", "counter", "hits", "--at", "now", code=1)
-    assert place in await called("log", "counter/hits", "--until", "now", code=1)
+    assert place in await called("show", "counter", "hits", "--at", "now", code=3)
+    assert place in await called("log", "counter/hits", "--until", "now", code=3)
     assert "counter.incremented" in await called("log", "counter/hits", code=0)
     checks = {one["name"]: one for one in json.loads(await called("doctor", "--json", code=0))["checks"]}
     assert checks["times in the journal"]["status"] == "warn"

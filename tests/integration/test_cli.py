@@ -105,7 +105,7 @@ def test_map(cli: Cli) -> None:
     # and a deleted one is not
     assert cli("map", "delete", "users", "alice") == {"deleted": True}
     assert cli("map", "delete", "users", "alice") == {"deleted": False}
-    assert "alice" in cli("map", "get", "users", "alice", code=3)["error"]["message"]
+    assert "alice" in cli("map", "get", "users", "alice", code=1)["error"]["message"]
     assert "alice" not in cli("map", "keys", "users")["keys"]
 
 
@@ -139,8 +139,8 @@ def test_queue(cli: Cli) -> None:
     assert cli("queue", "dequeue", "jobs") == {"value": -5}
 
     # and then there is nothing
-    assert cli("queue", "peek", "jobs", code=3)["error"]["type"] == "NotThereError"
-    assert cli("queue", "dequeue", "jobs", code=3)["error"]["type"] == "NotThereError"
+    assert cli("queue", "peek", "jobs", code=1)["error"]["type"] == "NotThereError"
+    assert cli("queue", "dequeue", "jobs", code=1)["error"]["type"] == "NotThereError"
     assert cli("queue", "destroy", "jobs") == {"destroyed": True}
 
 
@@ -209,7 +209,7 @@ def test_db(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     # given an empty database
     assert run(["db", "current", "--json", "--url", database_url]) == 0
     assert json.loads(capsys.readouterr().out)["revision"] is None
-    assert run(["db", "check", "--json", "--url", database_url]) == 1
+    assert run(["db", "check", "--json", "--url", database_url]) == 3
     assert json.loads(capsys.readouterr().out)["error"]["type"] == "SchemaError"
 
     # when it is upgraded twice
@@ -222,7 +222,7 @@ def test_db(database_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["db", "check", "--url", database_url]) == 0
     assert run(["counter", "increment", "hits", "--url", database_url]) == 0
     capsys.readouterr()
-    assert run(["db", "upgrade", "--slots", "9", "--json", "--url", database_url]) == 1
+    assert run(["db", "upgrade", "--slots", "9", "--json", "--url", database_url]) == 3
     assert "8 slots" in json.loads(capsys.readouterr().out)["error"]["message"]
 
 

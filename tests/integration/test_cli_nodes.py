@@ -157,7 +157,7 @@ def test_a_port_that_is_taken(sqlite_journal_url: str, cli: Cli) -> None:
         port = str(server.getsockname()[1])
 
         # when a node is to listen there
-        error = cli("node", "--port", port, "--url", sqlite_journal_url, code=1)["error"]
+        error = cli("node", "--port", port, "--url", sqlite_journal_url, code=3)["error"]
 
     # then it does not start
     assert error["type"] == "ConfigurationError"
@@ -171,7 +171,7 @@ def test_two_nodes_with_one_name(journal_url: str, start: Run, cli: Cli) -> None
     node = start(journal_url, "--node-id", "same")
 
     # when another of its name is started, then it is not
-    error = cli("node", "--node-id", "same", "--url", journal_url, code=1)["error"]
+    error = cli("node", "--node-id", "same", "--url", journal_url, code=3)["error"]
     assert error["type"] == "NodeInUseError"
     assert f"process {node.process.pid}" in error["message"]
 
@@ -282,9 +282,9 @@ def test_commands_without_a_database(journal_url: str, start: Run, cli: Cli, mon
         (("--node", "ADDRESS"), 2, "UsageError"),
         (("--node", "ADDRESS", "--secret", "not hex"), 2, "UsageError"),
         (("--node", "nowhere", "--secret", "00"), 2, "UsageError"),
-        (("--node", "ADDRESS", "--secret", "00" * 32), 1, "PeerRefusedError"),
-        (("--node", "ADDRESS", "--secret", "SECRET", "--system", "other"), 1, "PeerRefusedError"),
-        (("--node", "127.0.0.1:1", "--secret", "SECRET"), 1, "PeerLostError"),
+        (("--node", "ADDRESS", "--secret", "00" * 32), 3, "PeerRefusedError"),
+        (("--node", "ADDRESS", "--secret", "SECRET", "--system", "other"), 3, "PeerRefusedError"),
+        (("--node", "127.0.0.1:1", "--secret", "SECRET"), 3, "PeerLostError"),
     ],
 )
 def test_a_node_that_cannot_be_asked(
@@ -308,7 +308,7 @@ def test_a_system_of_another_name(sqlite_journal_url: str, start: Run, cli: Cli)
     start(sqlite_journal_url, "--name", "shop")
 
     # when a command does not say so, then it is refused
-    error = cli("counter", "increment", "hits", "--url", sqlite_journal_url, code=1)["error"]
+    error = cli("counter", "increment", "hits", "--url", sqlite_journal_url, code=3)["error"]
     assert error["type"] == "PeerRefusedError"
     assert "shop" in error["message"]
 
@@ -400,7 +400,7 @@ def test_a_journal_without_a_secret(sqlite_journal_url: str, sql: Callable[..., 
     sql(sqlite_journal_url, "DELETE FROM casty_secrets")
 
     # when it is asked for, then that is told
-    assert cli("secret", "--url", sqlite_journal_url, code=1)["error"]["type"] == "ConfigurationError"
+    assert cli("secret", "--url", sqlite_journal_url, code=3)["error"]["type"] == "ConfigurationError"
 
 
 def test_accepting_a_loss(journal_url: str, cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:

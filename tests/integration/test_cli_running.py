@@ -158,7 +158,7 @@ def test_a_lock_that_does_not_come_free_in_time(sqlite_journal_url: str, tmp_pat
             other = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
 
             # then its command did not run
-            assert other.returncode == 1
+            assert other.returncode == 3
             assert len(other.stderr.splitlines()) == 1
             assert not (tmp_path / "ran").exists()
 

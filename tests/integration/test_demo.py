@@ -191,7 +191,7 @@ def test_a_folder_with_a_journal_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "casty.db").write_bytes(b"mine")
 
     # when the demo is to run there
-    assert run(["demo", "--folder", str(tmp_path)]) == 1
+    assert run(["demo", "--folder", str(tmp_path)]) == 2
 
     # then it does not
     assert "is there already" in capsys.readouterr().err

@@ -25,8 +25,8 @@ def first_difference(stored: str, folded: str) -> str:
     """
     try:
         found = _compared(msgspec.json.decode(stored), msgspec.json.decode(folded), "")
-    except (msgspec.MsgspecError, RecursionError):
-        found = None
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return "the stored text is not JSON that can be read"
     if found is None:
         pairs = zip(stored.encode(), folded.encode(), strict=False)
         same = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(stored), len(folded)))

@@ -19,6 +19,7 @@ from casty_es.audit.check_replay.folding import Passed, Stream, fold
 from casty_es.codec import decode_state, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import EntityQuarantinedError
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
 from casty_es.upcasting import state_readable
 
@@ -80,7 +81,10 @@ class _Check:
         streams: dict[int, Stream] = {}
         for row in rows:
             self.result.entities += 1
-            if row.kind in CATALOG:
+            damage = damage_of(row)
+            if damage is not None:
+                await self._tell(row, None, Problem.QUARANTINED, f"Its row in the directory cannot be read: {damage}.")
+            elif row.kind in CATALOG:
                 stream = streams[row.id] = Stream(row, CATALOG[row.kind], due.get(row.id, ()))
                 if stream.next == stream.sequence:  # where it begins after a redaction
                     await self._compare([stream.passed()])
@@ -168,6 +172,10 @@ class _Check:
             if stored is None or stored.sequence != sequence:
                 continue
             text = stored.state
+            damage = damage_of(stored)
+            if damage is not None:
+                await self._differs(stream, sequence, f"The snapshot cannot be read: {damage}.")
+                continue
             if stored.version != stream.kind.state_version:
                 if not state_readable(stream.kind, stored.version):
                     self.result.unread_snapshots += 1

@@ -14,15 +14,14 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.context import said_in
 from casty_es.domain import barrier, lock, semaphore
 from casty_es.domain.decider import Event
-from casty_es.errors import JournalCorruptError
+from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.journal.port import RecordedEvent
 from casty_es.redacted import redacted_digest
-from casty_es.replay import read_event
+from casty_es.replay import Unreadable, caller_in, read_event
 
-__all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of"]
+__all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of", "event_of"]
 
 CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
 """The structures that can be held or waited for."""
@@ -118,8 +117,13 @@ ENDS_OF_ALL: Final[dict[type[Event], str]] = {
 """How an event ends every request that is there."""
 
 
-def caller_of(record: RecordedEvent) -> Caller:
+def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Caller:
     """Give what an event's metadata says of its caller.
+
+    Parameters
+    ----------
+    unreadable : list[Unreadable] | None
+        Is given the record, if its metadata is nothing that the library writes. Without it that is an error.
 
     Raises
     ------
@@ -130,31 +134,36 @@ def caller_of(record: RecordedEvent) -> Caller:
         return Caller()
     if redacted_digest(record.metadata) is not None:
         return Caller(redacted=True)
-    try:
-        said = said_in(record.metadata)
-    except msgspec.DecodeError as error:
-        raise JournalCorruptError(
-            f"The metadata of the record at position {record.position} of slot {record.slot} is not what "
-            f"audit_context writes: {error}. What was asked for is not told. Verify the journal with `casty-es verify`."
-        ) from error
+    said, wrong = caller_in(record)
+    if wrong is not None:
+        if unreadable is None:
+            raise JournalCorruptError(
+                f"The record at position {record.position} of slot {record.slot} cannot be read: {wrong}. What was "
+                f"asked for is not told. Verify the journal with `casty-es verify`."
+            )
+        unreadable.append(Unreadable.of(record, f"{wrong}."))
     return Caller(said.actor, said.reason, said.correlation_id, principal=said.principal)
 
 
-def _opening(record: RecordedEvent) -> tuple[str, Claim] | None:
-    """Give the request that an event begins, or grants without saying when it was asked for; else ``None``."""
-    event: Any = read_event(record)
-    at, sequence = record.recorded_at, record.sequence
-    if isinstance(event, _ASKED):
-        return event.request, Claim(event.owner, event.request, at, sequence, asked_by=caller_of(record))
-    if isinstance(event, _GRANTED):
-        claim = Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=caller_of(record))
-        return event.request, claim
-    if isinstance(event, barrier.Arrived):
-        claim = Claim(
-            event.participant, event.request, at, sequence, round=event.generation, asked_by=caller_of(record)
-        )
-        return event.request, claim
-    return None
+def event_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Event | None:
+    """Give the event of a record; ``None`` for one that cannot be read, which the list is given.
+
+    Raises
+    ------
+    EntityQuarantinedError
+        The installed code cannot read it, and there is no list.
+    RedactedError
+        Its payload was redacted.
+    """
+    try:
+        return read_event(record)
+    except RedactedError:
+        raise
+    except EntityQuarantinedError as error:
+        if unreadable is None:
+            raise
+        unreadable.append(Unreadable.of(record, str(error)))
+        return None
 
 
 class Tracker:
@@ -164,33 +173,51 @@ class Tracker:
     ----------
     claims : dict[str, Claim]
         The requests that wait or hold now, by their id.
+    unreadable : list[Unreadable] | None
+        Is given what cannot be read; without it that is an error.
     """
 
-    def __init__(self, claims: dict[str, Claim]) -> None:
+    def __init__(self, claims: dict[str, Claim], unreadable: list[Unreadable] | None = None) -> None:
         self.claims = claims
+        self._unreadable = unreadable
 
     def take(self, record: RecordedEvent) -> Iterator[Claim]:
         """Take the next event; give the requests that end with it, in their order."""
-        event: Any = read_event(record)
+        event: Any = event_of(record, self._unreadable)
         cls = type(event)
         if cls in ENDINGS:
             claim = self.claims.pop(event.request, None)
             if claim is not None:
-                yield _ended(claim, record, ENDINGS[cls])
+                yield self._ended(claim, record, ENDINGS[cls])
         elif cls in ENDS_OF_ALL:
             claims, self.claims = self.claims, {}
             for claim in claims.values():
-                yield _ended(claim, record, ENDS_OF_ALL[cls])
+                yield self._ended(claim, record, ENDS_OF_ALL[cls])
         elif isinstance(event, _GRANTED) and event.request in self.claims:
             waiter = self.claims[event.request]
             waiter.granted_at, waiter.token = record.recorded_at, event.token
         else:
-            begun = _opening(record)
-            if begun is not None:
-                self.claims[begun[0]] = begun[1]
+            claim = self._opening(event, record)
+            if claim is not None:
+                self.claims[claim.request] = claim
 
+    def _opening(self, event: Any, record: RecordedEvent) -> Claim | None:
+        """Give the request that an event begins, or grants without saying when it was asked for; else ``None``."""
+        at, sequence = record.recorded_at, record.sequence
+        if isinstance(event, _ASKED):
+            return Claim(event.owner, event.request, at, sequence, asked_by=self._caller(record))
+        if isinstance(event, _GRANTED):
+            by = self._caller(record)
+            return Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=by)
+        if isinstance(event, barrier.Arrived):
+            by, number = self._caller(record), event.generation
+            return Claim(event.participant, event.request, at, sequence, round=number, asked_by=by)
+        return None
 
-def _ended(claim: Claim, record: RecordedEvent, ending: str) -> Claim:
-    claim.ended_at, claim.ended_sequence, claim.ending = record.recorded_at, record.sequence, ending
-    claim.ended_by = caller_of(record)
-    return claim
+    def _ended(self, claim: Claim, record: RecordedEvent, ending: str) -> Claim:
+        claim.ended_at, claim.ended_sequence, claim.ending = record.recorded_at, record.sequence, ending
+        claim.ended_by = self._caller(record)
+        return claim
+
+    def _caller(self, record: RecordedEvent) -> Caller:
+        return caller_of(record, self._unreadable)

@@ -7,7 +7,7 @@ length of the log.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
-from casty_es.replay import events, refuse_ahead, sequence_at_time, state_at
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far
 
 __all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
 
@@ -73,7 +73,9 @@ async def find_entity(journal: EventJournal, kind: str, name: str, kinds: tuple[
     return None if stored is None else stored.id
 
 
-async def who_held(journal: EventJournal, kind: str, name: str, *, at: datetime) -> Moment | None:
+async def who_held(
+    journal: EventJournal, kind: str, name: str, *, at: datetime, unreadable: list[Unreadable] | None = None
+) -> Moment | None:
     """Tell who held a structure at a moment, since and until when, and who waited.
 
     Parameters
@@ -86,6 +88,9 @@ async def who_held(journal: EventJournal, kind: str, name: str, *, at: datetime)
         The structure's name.
     at : datetime
         The moment, with a time zone.
+    unreadable : list[Unreadable] | None
+        Is given the records of the structure that cannot be read; what they would have said is missing in the answer.
+        Without it they are an error.
 
     Returns
     -------
@@ -98,6 +103,8 @@ async def who_held(journal: EventJournal, kind: str, name: str, *, at: datetime)
         The kind cannot be held, or the moment has no zone.
     ArchivedError
         The events of that moment were cut.
+    EntityQuarantinedError
+        An event cannot be read.
 
     Examples
     --------
@@ -116,9 +123,8 @@ async def who_held(journal: EventJournal, kind: str, name: str, *, at: datetime)
     if entity is None:
         return None
     sequence = await sequence_at_time(journal, entity, moment)
-    state = await state_at(journal, entity, CATALOG[kind], sequence)
-    holders, waiters = await _claims(journal, entity, kind, state, sequence)
-    tracker = Tracker({claim.request: claim for claim in (*holders, *waiters)})
+    state, tracker = await _tracker(journal, entity, kind, sequence, unreadable)
+    holders, waiters = _split(tracker.claims.values(), kind)
     left = set(tracker.claims)
     async for record in events(journal, entity, after=sequence):
         if not left:
@@ -134,12 +140,20 @@ async def who_held(journal: EventJournal, kind: str, name: str, *, at: datetime)
     )
 
 
-async def timeline(journal: EventJournal, kind: str, name: str, start: datetime, end: datetime) -> AsyncIterator[Claim]:
+async def timeline(
+    journal: EventJournal,
+    kind: str,
+    name: str,
+    start: datetime,
+    end: datetime,
+    *,
+    unreadable: list[Unreadable] | None = None,
+) -> AsyncIterator[Claim]:
     """Give every request that waited or held between two moments, as it ends; those that had not ended come last.
 
     Parameters
     ----------
-    journal, kind, name
+    journal, kind, name, unreadable
         As for :func:`who_held`.
     start, end : datetime
         The moments, with a time zone; events at ``end`` belong to it.
@@ -156,9 +170,7 @@ async def timeline(journal: EventJournal, kind: str, name: str, start: datetime,
     if entity is None:
         return
     sequence = await sequence_at_time(journal, entity, first)
-    state = await state_at(journal, entity, CATALOG[kind], sequence)
-    holders, waiters = await _claims(journal, entity, kind, state, sequence)
-    tracker = Tracker({claim.request: claim for claim in (*holders, *waiters)})
+    _, tracker = await _tracker(journal, entity, kind, sequence, unreadable)
     async for record in events(journal, entity, after=sequence):
         if record.recorded_at > last:
             await refuse_ahead(journal, record, last)
@@ -169,9 +181,35 @@ async def timeline(journal: EventJournal, kind: str, name: str, start: datetime,
         yield claim
 
 
+async def _tracker(
+    journal: EventJournal, entity: int, kind: str, sequence: int, unreadable: list[Unreadable] | None
+) -> tuple[Any, Tracker]:
+    """Give the state at a sequence, and who holds and waits then; what cannot be read on the way is passed over."""
+    reached = sequence
+    if unreadable is None:
+        state = await state_at(journal, entity, CATALOG[kind], sequence)
+    else:
+        state, reached = await state_so_far(journal, entity, CATALOG[kind], sequence, unreadable)
+    claims = await _claims(journal, entity, kind, state, reached, unreadable)
+    tracker = Tracker({claim.request: claim for claim in claims}, unreadable)
+    if reached < sequence:
+        async for record in events(journal, entity, after=reached, until=sequence):
+            for _ in tracker.take(record):
+                pass  # it had ended by then
+    return state, tracker
+
+
+def _split(claims: Iterable[Claim], kind: str) -> tuple[list[Claim], list[Claim]]:
+    """Give those who hold and those who wait."""
+    both = list(claims)
+    if kind == "barrier":
+        return [], both
+    return [one for one in both if one.token is not None], [one for one in both if one.token is None]
+
+
 async def _claims(
-    journal: EventJournal, entity: int, kind: str, state: Any, sequence: int
-) -> tuple[list[Claim], list[Claim]]:
+    journal: EventJournal, entity: int, kind: str, state: Any, sequence: int, unreadable: list[Unreadable] | None
+) -> list[Claim]:
     """Give those who hold and those who wait in a state, with what the events until then say of them."""
     if kind == "lock":
         held = [] if state.holder is None else [(state.holder.request, state.holder)]
@@ -180,5 +218,5 @@ async def _claims(
     holders = [Claim(holder.owner, request, token=holder.token) for request, holder in held]
     number = state.generation if kind == "barrier" else None
     waiters = [Claim(owner, request, round=number) for request, owner in state.line.items()]
-    await find_beginnings(journal, entity, holders, waiters, sequence)
-    return holders, waiters
+    await find_beginnings(journal, entity, holders, waiters, sequence, unreadable)
+    return [*holders, *waiters]

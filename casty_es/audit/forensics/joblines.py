@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.forensics.claims import Caller, caller_of
+from casty_es.audit.forensics.claims import Caller, caller_of, event_of
 from casty_es.domain import queue
-from casty_es.errors import RedactedError
+from casty_es.errors import EntityQuarantinedError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.redacted import redacted_digest
-from casty_es.replay import events, read_event, state_at
+from casty_es.replay import Unreadable, events, state_at
 
 __all__ = ["COMING", "Job", "JobLine", "line_at", "text_of"]
 
@@ -76,18 +76,23 @@ class JobLine:
         How many items stand in line at first, of which nothing is kept.
     every : bool
         Whether a job that was in line at first matters too, when it leaves.
+    unreadable : list[Unreadable] | None
+        Is given what cannot be read; without it that is an error.
     """
 
-    def __init__(self, length: int = 0, *, every: bool = False) -> None:
+    def __init__(self, length: int = 0, *, every: bool = False, unreadable: list[Unreadable] | None = None) -> None:
+        self._unreadable = unreadable
         self._front, self._back = 0, length  # the items that are in line have the numbers behind front, up to back
         self._jobs: deque[tuple[int, Job]] = deque()
         self._every = every
 
     @classmethod
-    async def looking_back(cls, journal: EventJournal, entity: int, sequence: int) -> JobLine:
+    async def looking_back(
+        cls, journal: EventJournal, entity: int, sequence: int, unreadable: list[Unreadable] | None = None
+    ) -> JobLine:
         """Give the line as of a sequence, with all its jobs as far as the events that brought them are found."""
         length = await line_at(journal, entity, sequence)
-        line = cls(length, every=True)
+        line = cls(length, every=True, unreadable=unreadable)
         first, _ = await journal.bounds(entity)
         lowest = max(first, sequence - _MOST_EVENTS_BACK + 1)
         # Back in time an enqueued item leaves at the end, and one given back at the front, where those stand that were
@@ -102,16 +107,16 @@ class JobLine:
                     taken -= 1
                 elif record.type == _GIVEN_BACK and front < back:
                     front += 1
-                    line._jobs.insert(front - 1, (front, _job(record)))
+                    line._jobs.insert(front - 1, (front, line._job(record)))
                 elif record.type == _ENQUEUED and front < back:
-                    line._jobs.insert(front, (back, _job(record)))
+                    line._jobs.insert(front, (back, line._job(record)))
                     back -= 1
             sequence = low - 1
         return line
 
     def job_of(self, record: RecordedEvent) -> Job:
         """Give the job that an event brings to the line."""
-        job = _job(record)
+        job = self._job(record)
         job.place_then = 1 if record.type == _GIVEN_BACK else self._back - self._front + 1
         return job
 
@@ -135,12 +140,12 @@ class JobLine:
         if record.type == _DEQUEUED:
             self._front += 1
             if self._jobs and self._jobs[0][0] == self._front:
-                yield _left(self._jobs.popleft()[1], record, "dequeued")
+                yield self._left(self._jobs.popleft()[1], record, "dequeued")
             elif self._every:
-                yield _left(Job(value=text_of(record)), record, "dequeued")
+                yield self._left(Job(value=text_of(record, self._unreadable)), record, "dequeued")
         elif record.type in _ENDS_OF_ALL:
             for _, job in self._all():
-                yield _left(job, record, _ENDS_OF_ALL[record.type])
+                yield self._left(job, record, _ENDS_OF_ALL[record.type])
             self._front = self._back
             self._jobs.clear()
 
@@ -149,6 +154,15 @@ class JobLine:
         for number, job in self._all():
             job.place = number - self._front
             yield job
+
+    def _job(self, record: RecordedEvent) -> Job:
+        text, caller = text_of(record, self._unreadable), caller_of(record, self._unreadable)
+        return Job(text, record.recorded_at, record.sequence, caller)
+
+    def _left(self, job: Job, record: RecordedEvent, ending: str) -> Job:
+        job.left_at, job.left_sequence, job.ending = record.recorded_at, record.sequence, ending
+        job.left_by = caller_of(record, self._unreadable)
+        return job
 
     def _all(self) -> Iterator[tuple[int, Job]]:
         number = self._front
@@ -167,12 +181,12 @@ async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
 
     Raises
     ------
-    RedactedError
-        The values were redacted and the first events cut, so nobody can count any more.
+    EntityQuarantinedError
+        The values were redacted, or cannot be read, and the first events cut: nobody can count any more.
     """
     try:
         state: Any = await state_at(journal, entity, queue.QUEUE, sequence)
-    except RedactedError:
+    except EntityQuarantinedError:  # redacted, or not to be read: the types of the events are enough to count
         first, _ = await journal.bounds(entity)
         if first > 1:
             raise
@@ -187,19 +201,9 @@ async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
     return length
 
 
-def text_of(record: RecordedEvent) -> str | None:
-    """Give the item of an event as JSON text; ``None`` when it was redacted."""
+def text_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> str | None:
+    """Give the item of an event as JSON text; ``None`` when it was redacted, or cannot be read."""
     if redacted_digest(record.payload) is not None:
         return None
-    event: Any = read_event(record)
-    return bytes(event.value).decode()
-
-
-def _job(record: RecordedEvent) -> Job:
-    return Job(text_of(record), record.recorded_at, record.sequence, caller_of(record))
-
-
-def _left(job: Job, record: RecordedEvent, ending: str) -> Job:
-    job.left_at, job.left_sequence, job.ending = record.recorded_at, record.sequence, ending
-    job.left_by = caller_of(record)
-    return job
+    event: Any = event_of(record, unreadable)
+    return None if event is None else bytes(event.value).decode(errors="replace")

@@ -16,10 +16,10 @@ from casty_es.audit.forensics.holders import find_entity, span
 from casty_es.audit.forensics.joblines import COMING, Job, JobLine, line_at, text_of
 from casty_es.audit.history import to_microseconds
 from casty_es.domain import queue
-from casty_es.errors import ArchivedError, InvalidArgumentError
+from casty_es.errors import ArchivedError, InvalidArgumentError, JournalCorruptError
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
-from casty_es.replay import events, refuse_ahead, sequence_at_time, state_at
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at
 from casty_es.values import ValueCodec
 
 __all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
@@ -27,7 +27,14 @@ __all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
 _QUEUE: Final = ("queue",)
 
 
-async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime | None = None) -> AsyncIterator[Job]:
+async def find_job(
+    journal: EventJournal,
+    name: str,
+    value: Any,
+    *,
+    at: datetime | None = None,
+    unreadable: list[Unreadable] | None = None,
+) -> AsyncIterator[Job]:
     """Give every time that a value was in a queue: those that left as they left, then those that are in line.
 
     Parameters
@@ -40,6 +47,9 @@ async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime
         The value, equal as the queue takes values to be equal: by its canonical JSON.
     at : datetime | None
         As of this moment, with a time zone; now when it is not given.
+    unreadable : list[Unreadable] | None
+        Is given the records of the queue that cannot be read; what they would have said is missing in the answer.
+        Without it they are an error.
 
     Raises
     ------
@@ -63,7 +73,7 @@ async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime
     until = None if at is None else await sequence_at_time(journal, entity, to_microseconds(at))
     wanted = bytes(ValueCodec(Any).encode(value)).decode()
     first, _ = await journal.bounds(entity)
-    line = JobLine()
+    line = JobLine(unreadable=unreadable)
     if first > 1:
         # What stood in line at a cut came before it, nobody can say when.
         state: Any = await state_at(journal, entity, queue.QUEUE, first - 1)
@@ -72,7 +82,7 @@ async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime
             line.came_before(Job(value=text) if text == wanted else None)
     async for record in events(journal, entity, after=max(first - 1, 0), until=until):
         if record.type in COMING:
-            line.came(record, line.job_of(record) if text_of(record) == wanted else None)
+            line.came(record, line.job_of(record) if text_of(record, unreadable) == wanted else None)
         else:
             for job in line.take(record):
                 yield job
@@ -81,13 +91,18 @@ async def find_job(journal: EventJournal, name: str, value: Any, *, at: datetime
 
 
 async def find_job_by_sequence(
-    journal: EventJournal, name: str, sequence: int, *, at: datetime | None = None
+    journal: EventJournal,
+    name: str,
+    sequence: int,
+    *,
+    at: datetime | None = None,
+    unreadable: list[Unreadable] | None = None,
 ) -> Job | None:
     """Tell what became of the job that one event of a queue enqueued.
 
     Parameters
     ----------
-    journal, name, at
+    journal, name, at, unreadable
         As for :func:`find_job`.
     sequence : int
         The event's sequence in the queue's log.
@@ -114,10 +129,13 @@ async def find_job_by_sequence(
         raise ArchivedError(f"The events up to sequence {first - 1} were cut by retention. Nothing was read.")
     if sequence > last or (until is not None and sequence > until):
         return None
-    [record] = await journal.history(entity, after=sequence - 1, limit=1)
+    found = await journal.history(entity, after=sequence - 1, limit=1)
+    if not found or found[0].sequence != sequence:
+        raise JournalCorruptError(f"Event {sequence} of the queue is missing. Verify it with `casty-es verify`.")
+    record = found[0]
     if record.type not in COMING:
         raise InvalidArgumentError(f"Event {sequence} of the queue is {record.type}: it enqueued nothing.")
-    line = JobLine(await line_at(journal, entity, sequence - 1))
+    line = JobLine(await line_at(journal, entity, sequence - 1), unreadable=unreadable)
     line.came(record, line.job_of(record))
     async for later in events(journal, entity, after=sequence, until=until):
         for job in line.take(later):
@@ -127,12 +145,19 @@ async def find_job_by_sequence(
     return next(line.rest())
 
 
-async def queue_timeline(journal: EventJournal, name: str, start: datetime, end: datetime) -> AsyncIterator[Job]:
+async def queue_timeline(
+    journal: EventJournal,
+    name: str,
+    start: datetime,
+    end: datetime,
+    *,
+    unreadable: list[Unreadable] | None = None,
+) -> AsyncIterator[Job]:
     """Give every job that was in line between two moments, as it leaves; those that had not left come last.
 
     Parameters
     ----------
-    journal, name
+    journal, name, unreadable
         As for :func:`find_job`.
     start, end : datetime
         The moments, with a time zone; events at ``end`` belong to it.
@@ -149,7 +174,7 @@ async def queue_timeline(journal: EventJournal, name: str, start: datetime, end:
     if entity is None:
         return
     sequence = await sequence_at_time(journal, entity, first)
-    line = await JobLine.looking_back(journal, entity, sequence)
+    line = await JobLine.looking_back(journal, entity, sequence, unreadable)
     async for record in events(journal, entity, after=sequence):
         if record.recorded_at > last:
             await refuse_ahead(journal, record, last)

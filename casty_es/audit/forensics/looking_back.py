@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.forensics.claims import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of
+from casty_es.audit.forensics.claims import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, event_of
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
-from casty_es.replay import read_event
+from casty_es.replay import Unreadable
 
 __all__ = ["MOST_EVENTS_BACK", "find_beginnings"]
 
@@ -34,14 +34,19 @@ class _Sought(msgspec.Struct):
     latest: int
     grant: RecordedEvent | None = None
 
-    def settle(self) -> None:
+    def settle(self, unreadable: list[Unreadable] | None) -> None:
         """Take the grant for the first event; what waits without one stays unknown."""
         if self.grant is not None:
-            _began(self.claim, self.grant)
+            _began(self.claim, self.grant, unreadable)
 
 
 async def find_beginnings(
-    journal: EventJournal, entity: int, holders: Sequence[Claim], waiters: Sequence[Claim], sequence: int
+    journal: EventJournal,
+    entity: int,
+    holders: Sequence[Claim],
+    waiters: Sequence[Claim],
+    sequence: int,
+    unreadable: list[Unreadable] | None = None,
 ) -> None:
     """Fill in when each request was granted and asked for, and by whom; what was cut or lies too far back stays open.
 
@@ -49,6 +54,8 @@ async def find_beginnings(
     ----------
     sequence : int
         Where the claims were taken from the state.
+    unreadable : list[Unreadable] | None
+        Is given what cannot be read; without it that is an error.
 
     Raises
     ------
@@ -64,30 +71,36 @@ async def find_beginnings(
         grant = await _event(journal, entity, token)
         claim.granted_at = grant.recorded_at
         if grant.command_id is not None and grant.command_id == _id_of(claim.request):
-            _began(claim, grant)  # by its own command: it never waited
+            _began(claim, grant, unreadable)  # by its own command: it never waited
         else:
             sought[claim.request] = _Sought(claim, token - 1, grant)
-    await _go_back(journal, entity, sought, first)
+    await _go_back(journal, entity, sought, first, unreadable)
 
 
-async def _go_back(journal: EventJournal, entity: int, sought: dict[str, _Sought], first: int) -> None:
+async def _go_back(
+    journal: EventJournal,
+    entity: int,
+    sought: dict[str, _Sought],
+    first: int,
+    unreadable: list[Unreadable] | None,
+) -> None:
     high = max((one.latest for one in sought.values()), default=0)
     while sought and high >= first:
         low = max(first, high - _PAGE_EVENTS + 1)
         for record in reversed(await journal.history(entity, after=low - 1, limit=high - low + 1)):
-            _look_at(record, sought)
+            _look_at(record, sought, unreadable)
         if low > 1:
             sought = {request: one for request, one in sought.items() if one.latest - low < MOST_EVENTS_BACK}
         # What is sought only further back need not be looked for in between.
         high = min(low - 1, max((one.latest for one in sought.values()), default=0))
     if first == 1:
         for one in sought.values():
-            one.settle()
+            one.settle(unreadable)
 
 
-def _look_at(record: RecordedEvent, sought: dict[str, _Sought]) -> None:
+def _look_at(record: RecordedEvent, sought: dict[str, _Sought], unreadable: list[Unreadable] | None) -> None:
     """Look whether an event begins one of the requests, or ends an older one of the same id."""
-    event: Any = read_event(record)
+    event: Any = event_of(record, unreadable)
     if type(event) in ENDS_OF_ALL:
         over = [request for request, one in sought.items() if one.latest >= (record.sequence or 0)]
     else:
@@ -98,13 +111,14 @@ def _look_at(record: RecordedEvent, sought: dict[str, _Sought]) -> None:
             continue
         del sought[request]
         if isinstance(event, OPENINGS):
-            _began(one.claim, record)
+            _began(one.claim, record, unreadable)
         else:
-            one.settle()
+            one.settle(unreadable)
 
 
-def _began(claim: Claim, record: RecordedEvent) -> None:
-    claim.asked_at, claim.asked_sequence, claim.asked_by = record.recorded_at, record.sequence, caller_of(record)
+def _began(claim: Claim, record: RecordedEvent, unreadable: list[Unreadable] | None) -> None:
+    claim.asked_at, claim.asked_sequence = record.recorded_at, record.sequence
+    claim.asked_by = caller_of(record, unreadable)
 
 
 async def _event(journal: EventJournal, entity: int, sequence: int) -> RecordedEvent:

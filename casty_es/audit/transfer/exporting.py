@@ -178,7 +178,8 @@ class _Export:
         await asyncio.to_thread(self._writer.finish)
         self._progress.remove()
         place = state.written.place
-        return TransferReport(place.slots, place.records, place.entities, place.snapshots, place.seals, resumed=resumed)
+        counts = place.slots, place.records, place.entities, place.snapshots, place.seals
+        return TransferReport(*counts, resumed=resumed, damaged=place.damaged)
 
     async def _write(self, source: Source, state: State) -> None:
         slot, place = state.written.place.slot, state.written.place

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from casty_es.audit.lines import (
+    DamagedLine,
     EndLine,
     EntityLine,
     EventLine,
@@ -26,7 +27,7 @@ from casty_es.audit.lines import (
 from casty_es.audit.transfer.checking import SlotChain, refused
 from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT
 from casty_es.audit.transfer.report import TransferReport
-from casty_es.errors import ConfigurationError, InvalidValueError
+from casty_es.errors import ConfigurationError, InvalidValueError, JournalCorruptError
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, EventRow, Head, Meta
 from casty_es.journal.restoring import Restored, Restoring
 from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, MAX_NAME_BYTES
@@ -42,7 +43,7 @@ _SEALS: Final = 1_000
 _SALTS: Final = 1_000  # of one entity; each is what a redaction left that was never finished
 
 _Row: TypeAlias = EntityLine | SaltLine | SealLine | SnapshotLine
-_OtherLine: TypeAlias = JournalLine | StructureLine | SlotLine | EndLine | _Row
+_OtherLine: TypeAlias = JournalLine | StructureLine | SlotLine | EndLine | DamagedLine | _Row
 
 # In which order kinds of lines stand in a slot; a salt stands behind its entity.
 _RANK: Final[dict[type[Any], int]] = {
@@ -133,6 +134,12 @@ class Filling:
                 await self._take_slot(number, line)
             case EndLine():
                 await self._take_end(number, line)
+            case DamagedLine():
+                raise JournalCorruptError(
+                    f"Line {number}: the journal that was read is damaged, so no journal can be made of it: "
+                    f"{line.of}, slot {line.slot}, {line.number}: {line.why}. It and what comes behind it was not "
+                    f"written. Restore that row, or the journal, from a backup."
+                )
             case _:
                 self._take_row(number, line)
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from casty_es.audit.lines import (
+    DamagedLine,
     EndLine,
     EntityLine,
     EventLine,
@@ -47,6 +48,7 @@ _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "seals": SealLine,
     "events": EventLine,
     "snapshots": SnapshotLine,
+    "damaged": DamagedLine,
     "end": EndLine,
 }
 _NAMES: Final = {type_: name for name, type_ in _TABLES.items()}
@@ -54,6 +56,7 @@ _NULLABLE: Final = {"keep", "salt", "metadata", "command_id", "idempotency_key"}
 _TEXTS: Final = {
     *("format", "digest", "kind", "name", "key", "keep", "salt", "previous_hash", "hash"),
     *("type", "payload", "metadata", "command_id", "idempotency_key", "state"),
+    *("of", "why"),
 }
 
 

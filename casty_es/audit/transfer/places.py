@@ -67,6 +67,8 @@ class Place(msgspec.Struct, frozen=True):
         See ``after_line``.
     records, entities, snapshots, seals : int
         How many there were.
+    damaged : int
+        How many rows could not be written down.
     """
 
     slot: int = -1
@@ -81,6 +83,7 @@ class Place(msgspec.Struct, frozen=True):
     entities: int = 0
     snapshots: int = 0
     seals: int = 0
+    damaged: int = 0
 
 
 class Cut(msgspec.Struct, frozen=True):

@@ -18,6 +18,9 @@ class TransferReport(msgspec.Struct):
         How long this run took.
     resumed : bool
         Whether it went on where another one had ended.
+    damaged : int
+        How many rows an export could not write down, because they are none that any program writes. Each has a line
+        that says so, and such an export cannot be imported.
     """
 
     slots: int = 0
@@ -27,3 +30,4 @@ class TransferReport(msgspec.Struct):
     seals: int = 0
     seconds: float = 0.0
     resumed: bool = False
+    damaged: int = 0

@@ -11,19 +11,38 @@ reads it can check every event with what came before.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
-from casty_es.audit.lines import EntityLine, Line, SaltLine, SealLine, SnapshotLine, event_line
+from casty_es.audit.lines import (
+    DamagedLine,
+    EntityLine,
+    Line,
+    SaltLine,
+    SealLine,
+    SnapshotLine,
+    decode_line,
+    encode_line,
+    event_line,
+)
 from casty_es.audit.seals import packed
 from casty_es.audit.transfer.places import Filter, Page, Place, Section
 from casty_es.domain.catalog import CATALOG
-from casty_es.errors import CastyError
+from casty_es.errors import CastyError, InvalidValueError
 from casty_es.journal.chain import UNSALTED
-from casty_es.journal.port import DirectoryRow, EventJournal, EventRow, RetiredSalt
+from casty_es.journal.damaged import damage_of
+from casty_es.journal.port import (
+    DirectoryRow,
+    EventJournal,
+    EventRow,
+    RecordedEvent,
+    RetiredSalt,
+    SealRow,
+    StoredSnapshot,
+)
 from casty_es.replay import state_at
 
 __all__ = ["SlotReader"]
@@ -98,13 +117,13 @@ class SlotReader:
 
     async def _scan(self) -> None:
         """Look at what was appended after the position."""
-        while rows := await self._journal.rows(self._slot, after=self._scanned, limit=_PAGE):
+        while rows := await self._journal.records(self._slot, after=self._scanned, limit=_PAGE):
             for row in rows:
-                if row[3] is not None and row[4] is not None:
-                    self._later.setdefault(row[3], row[4])
-                if row[5] in _UPKEEP and self._wanted is None:
+                if row.entity is not None and row.sequence is not None:
+                    self._later.setdefault(row.entity, row.sequence)
+                if row.type in _UPKEEP and self._wanted is None:
                     self.moved = True
-            self._scanned = rows[-1][1]
+            self._scanned = rows[-1].position
 
     async def _entities(self, place: Place) -> AsyncGenerator[Page, None]:
         while rows := await self._journal.slot_directory(self._slot, after=place.after[0], limit=_PAGE):
@@ -115,13 +134,14 @@ class SlotReader:
                 then = await self._then(row)
                 if then is None or not self._is_wanted(row):
                     continue
-                lines.append(EntityLine.of(then))
-                lines += [SaltLine.of(salt) for salt in salts.get(row.id, ())]
+                lines.append(_entity_line(then))
+                lines += [_salt_line(salt, self._slot) for salt in salts.get(row.id, ())]
             place = msgspec.structs.replace(
                 place,
                 after=(rows[-1].id, 0),
                 retired=(*place.retired, *salts),
                 entities=place.entities + sum(isinstance(line, EntityLine) for line in lines),
+                damaged=place.damaged + _damaged(lines),
             )
             yield Page(lines, place)
 
@@ -168,51 +188,107 @@ class SlotReader:
 
     async def _seals(self, place: Place) -> AsyncGenerator[Page, None]:
         while rows := await self._journal.seals(self._slot, after=place.after[0], limit=_PAGE):
-            place = msgspec.structs.replace(place, after=(rows[-1].last, 0), seals=place.seals + len(rows))
-            yield Page([SealLine.of(self._slot, row) for row in rows], place)
+            lines = [_seal_line(self._slot, row) for row in rows]
+            damaged = _damaged(lines)
+            place = msgspec.structs.replace(
+                place,
+                after=(rows[-1].last, 0),
+                seals=place.seals + len(rows) - damaged,
+                damaged=place.damaged + damaged,
+            )
+            yield Page(lines, place)
 
     async def _events(self, place: Place) -> AsyncGenerator[Page, None]:
         while place.after[0] < self._position:
             limit = min(place.events, self._position - place.after[0])
-            rows = await self._journal.rows(self._slot, after=place.after[0], limit=limit)
-            if rows and rows[-1][1] > self._position:  # some before were cut
-                rows = [row for row in rows if row[1] <= self._position]
+            rows = await self._journal.records(self._slot, after=place.after[0], limit=limit)
+            if rows and rows[-1].position > self._position:  # some before were cut
+                rows = [row for row in rows if row.position <= self._position]
             if not rows:
                 return
-            lines: list[Line] = [event_line(row) for row in rows if self._wanted is None or self._event_wanted(row)]
+            lines = [_event_line(row) for row in rows if self._wanted is None or self._event_wanted(row)]
+            damaged = _damaged(lines)
             place = msgspec.structs.replace(
-                place, after=(rows[-1][1], 0), records=place.records + len(lines), events=_next_page(place.events, rows)
+                place,
+                after=(rows[-1].position, 0),
+                records=place.records + len(lines) - damaged,
+                damaged=place.damaged + damaged,
+                events=_next_page(place.events, rows),
             )
             yield Page(lines, place)
 
-    def _event_wanted(self, row: EventRow) -> bool:
+    def _event_wanted(self, row: RecordedEvent) -> bool:
         wanted = self._wanted
         assert wanted is not None  # noqa: S101 - asked before
-        if self._chosen is not None and row[3] not in self._chosen:
+        if damage_of(row) is not None:
+            return True  # nobody can tell
+        if self._chosen is not None and row.entity not in self._chosen:
             return False
         if (wanted.kind is not None or wanted.name is not None) and self._chosen is None:
             return False
-        return (wanted.after is None or row[11] > wanted.after) and (wanted.until is None or row[11] <= wanted.until)
+        time = row.recorded_at
+        return (wanted.after is None or time > wanted.after) and (wanted.until is None or time <= wanted.until)
 
     async def _snapshots(self, place: Place) -> AsyncGenerator[Page, None]:
         # One by one: a state is as large as all that it is of.
         while rows := await self._journal.slot_snapshots(self._slot, after=place.after, limit=1):
             await self._scan()
-            lines: list[Line] = [
-                SnapshotLine.of(entity, row)
+            lines = [
+                _snapshot_line(self._slot, entity, row)
                 for entity, row in rows
                 if entity not in self._later or row.sequence < self._later[entity]
             ]
-            after, snapshots = (rows[-1][0], rows[-1][1].sequence), place.snapshots + len(lines)
-            place = msgspec.structs.replace(place, after=after, snapshots=snapshots)
+            after, damaged = (rows[-1][0], rows[-1][1].sequence), _damaged(lines)
+            snapshots = place.snapshots + len(lines) - damaged
+            place = msgspec.structs.replace(place, after=after, snapshots=snapshots, damaged=place.damaged + damaged)
             yield Page(lines, place)
 
 
-def _next_page(events: int, rows: Sequence[EventRow]) -> int:
+def _next_page(events: int, rows: Sequence[RecordedEvent]) -> int:
     """Return how many events to ask for next: as many as have a page's characters, if they are like the last ones."""
-    found = sum(len(row[7]) + len(row[8] or "") for row in rows)
+    found = sum(len(row.payload) + len(row.metadata or "") for row in rows)
     return max(1, min(_PAGE, events * _GROWTH, len(rows) * _PAGE_CHARACTERS // max(found, 1)))
 
 
 def _next(place: Place, section: int) -> Place:
     return msgspec.structs.replace(place, section=section, after=(0, 0))
+
+
+# A row that cannot be written down has a line in its place that says so. Numbers that no program writes can be
+# written, and not be read again: so they stand in such a line too.
+
+
+def _event_line(row: RecordedEvent) -> Line:
+    damage = damage_of(row)
+    if damage is not None:
+        return DamagedLine("event", row.slot, row.position, damage)
+    return event_line(cast("EventRow", msgspec.structs.astuple(row)))
+
+
+def _entity_line(row: DirectoryRow) -> Line:
+    return _checked(EntityLine.of(row), "entity", row.slot, row.id, damage_of(row))
+
+
+def _salt_line(row: RetiredSalt, slot: int) -> Line:
+    return _checked(SaltLine.of(row), "salt", slot, row.entity, damage_of(row))
+
+
+def _seal_line(slot: int, row: SealRow) -> Line:
+    return _checked(SealLine.of(slot, row), "seal", slot, row.last, damage_of(row))
+
+
+def _snapshot_line(slot: int, entity: int, row: StoredSnapshot) -> Line:
+    return _checked(SnapshotLine.of(entity, row), "snapshot", slot, entity, damage_of(row))
+
+
+def _checked(line: Line, of: str, slot: int, number: int, damage: str | None) -> Line:
+    if damage is None:
+        try:
+            decode_line(encode_line(line))
+        except InvalidValueError as error:
+            damage = str(error.__cause__)
+    return line if damage is None else DamagedLine(of, slot, number, damage)
+
+
+def _damaged(lines: Iterable[Line]) -> int:
+    return sum(isinstance(line, DamagedLine) for line in lines)

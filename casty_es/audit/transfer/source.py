@@ -6,10 +6,10 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from casty_es.audit.lines import EndLine, JournalLine, Line, SlotLine, StructureLine, after_line
+from casty_es.audit.lines import DamagedLine, EndLine, JournalLine, Line, SlotLine, StructureLine, after_line
 from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT, Cut, Filter, Page, Place, Section
 from casty_es.audit.transfer.slot import SlotReader
-from casty_es.journal.port import EventJournal
+from casty_es.journal.port import EventJournal, StructureRow
 
 __all__ = ["MovedError", "Source", "take_cut"]
 
@@ -69,11 +69,12 @@ class Source:
         if place.slot < 0:
             lines: list[Line] = [self.cut.journal]
             lines += [
-                StructureLine(*row)
+                _structure_line(row)
                 for row in await self._journal.structure_rows()
                 if wanted is None or (wanted.kind in {None, row.kind} and wanted.name in {None, row.name})
             ]
-            place = Place(slot=0, digest=_digested(place.digest, lines))
+            damaged = sum(isinstance(line, DamagedLine) for line in lines)
+            place = Place(slot=0, digest=_digested(place.digest, lines), damaged=damaged)
             yield Page(lines, place)
         for slot in self.cut.heads:
             if slot < place.slot:
@@ -104,6 +105,12 @@ class Source:
             yield page
         if reader.moved:
             raise MovedError(slot)
+
+
+def _structure_line(row: StructureRow) -> Line:
+    if row.shards:
+        return StructureLine(*row)
+    return DamagedLine("structure", 0, 0, f"the {row.kind} {row.name!a} is not recorded with a number of shards")
 
 
 def _digested(digest: bytes, lines: list[Line]) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
+from casty_es.audit.verify.looked_at import LookedAt
 from casty_es.audit.verify.running import verify
 
-__all__ = ["NOT_SHOWN", "Finding", "Report", "SlotResult", "Wrong", "verify"]
+__all__ = ["NOT_SHOWN", "Finding", "LookedAt", "Report", "SlotResult", "Wrong", "verify"]

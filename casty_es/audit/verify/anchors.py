@@ -13,6 +13,7 @@ from typing import Final
 
 from casty_es.audit.anchor import Anchor, AnchoredSlot
 from casty_es.audit.verify.findings import Finding, Wrong
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, Meta
 
 __all__ = ["check_anchor"]
@@ -86,9 +87,9 @@ async def _compared(journal: EventJournal, chain: AnchoredSlot) -> Finding | Non
     """Give the first record of a slot that is not the one of the anchor."""
     good = 0
     for position, hash_ in chain.records:
-        found = await journal.rows(chain.slot, after=position - 1, limit=1)
-        if found and found[0][1] == position:
-            if found[0][12].hex() == hash_:
+        found = await journal.records(chain.slot, after=position - 1, limit=1)
+        if found and found[0].position == position:
+            if found[0].hash.hex() == hash_ and damage_of(found[0]) is None:
                 good = position
                 continue
             text = (

@@ -16,8 +16,10 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import Sealed
 from casty_es.errors import CastyError, JournalError
 from casty_es.journal.chain import UNSALTED
+from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of, lost_of
 from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow, record_hash
 from casty_es.redacted import redacted_digest
+from casty_es.replay import unreadable_content
 from casty_es.upcasting import readable
 
 __all__ = ["ByHand"]
@@ -43,6 +45,7 @@ class ByHand:
         self._seals: list[SealRow] = []  # what comes next, the next one last
         self._cut_until = 0
         self._cut_hash = b""
+        self._nobody: set[int] = set()  # entities of seals that the directory does not have
         self._lost = False  # whether records are missing, so that sequences may have gaps
         self.sealed: dict[tuple[int, int], tuple[Sealed, int]] = {}
 
@@ -52,13 +55,20 @@ class ByHand:
 
     async def look(self, row: EventRow) -> None:
         """Look at a record, and go on behind it."""
-        walk, record = self._walk, RecordedEvent(*row)
+        walk, record = self._walk, event_of(row)
+        if record.position == BEHIND_ALL:
+            self._find_damage(record)
+            walk.position = BEHIND_ALL
+            return
         if record.position > walk.position + 1 or record.position >= walk.seal_at:
             await self.cross(record.position)
         if record.position <= self._cut_until:
             # It was sealed, and retention has not come to cutting it yet, or not to all of the run.
             if record.position == self._cut_until and record.hash != self._cut_hash:
                 self._find(record, Wrong.ALTERED, "This record was sealed with another hash.")
+            return
+        if damage_of(record) is not None:
+            self._pass(record)
             return
         if record.entity is None:
             self._check_lease(record)
@@ -68,6 +78,23 @@ class ByHand:
             self._find(record, Wrong.TIME, "This record is older than the one before it.")
         walk.position, walk.hash = record.position, record.hash
         walk.recorded_at = max(walk.recorded_at, record.recorded_at)
+
+    def _pass(self, record: RecordedEvent) -> None:
+        """Go on behind a record that is none."""
+        walk = self._walk
+        self._find_damage(record)
+        walk.position, walk.hash = record.position, None if "hash" in lost_of(record) else record.hash
+        self._lost = True  # of its entity nobody can tell
+        entity = self._entities.known.get(record.entity)
+        if entity is not None:
+            entity.folding, entity.alive = None, UNTOLD
+            if "sequence" not in lost_of(record):
+                entity.sequence = max(entity.sequence, record.sequence or 0)
+
+    def _find_damage(self, record: RecordedEvent) -> None:
+        position = None if record.position == BEHIND_ALL else record.position
+        text = f"This record is none that any program writes: {damage_of(record)}."
+        self._findings.append(Finding(record.slot, position, record.entity, Wrong.UNREADABLE, text))
 
     async def cross(self, position: int) -> None:
         """Go up to a position over what was cut, and over what is missing without a seal."""
@@ -93,8 +120,10 @@ class ByHand:
         if seal.first == walk.position + 1 and walk.hash is not None and seal.previous_hash != walk.hash:
             text = "The records that were cut here do not follow the record before them."
             self._findings.append(Finding(walk.slot, seal.first, seal.entity, Wrong.SEAL, text))
-        if seal.entity not in self._entities.known:
+        if seal.entity not in self._entities.known and seal.entity not in self._nobody:
             await self._entities.get_to_know([seal.entity])
+            if seal.entity not in self._entities.known:
+                self._nobody.add(seal.entity)
         entity = self._entities.known.get(seal.entity)
         if entity is not None:
             entity.sequence += seal.last - walk.position
@@ -136,7 +165,7 @@ class ByHand:
             entity = self._entities.known[id_]
             again = await self._journal.rows(record.slot, after=record.position - 1, limit=1)
             if again and again[0][1] == record.position:
-                record = RecordedEvent(*again[0])
+                record = event_of(again[0])
             if not self._fits(record, entity, await self._salt(record, entity)):
                 self._find(record, Wrong.ALTERED, _ALTERED)
                 entity.folding = None
@@ -177,6 +206,11 @@ class ByHand:
             entity.folding = None
             return
         self._note(record, entity)
+        unreadable = unreadable_content(record.type, record.version, record.payload, record.metadata)
+        if unreadable is not None:
+            self._find(record, Wrong.UNREADABLE, f"This record is the one that was written here. {unreadable}")
+            entity.folding = None
+            return
         if entity.folding is not None:
             await self._fold(record, sequence, entity, entity.folding)
 
@@ -190,8 +224,8 @@ class ByHand:
         if record.type == "entity.sealed":
             try:
                 sealed = _DECODE_SEALED(record.payload)
-            except msgspec.MsgspecError as error:
-                self._find(record, Wrong.UNKNOWN, f"This seal cannot be read: {error}.")
+            except (msgspec.MsgspecError, RecursionError) as error:
+                self._find(record, Wrong.UNREADABLE, f"This seal cannot be read: {error}.")
             else:
                 self.sealed[entity.row.id, record.sequence or 0] = sealed, record.position
 
@@ -241,7 +275,7 @@ class ByHand:
         try:
             name = None if entity is None else entity.row.entity_name
             return record_hash(self._walk.hash, record, salt, name) == record.hash
-        except (struct.error, TypeError, ValueError):  # no owner ever wrote numbers like these
+        except (struct.error, TypeError, ValueError, OverflowError):  # no owner ever wrote numbers like these
             return False
 
     def _find(self, record: RecordedEvent, wrong: Wrong, text: str) -> None:

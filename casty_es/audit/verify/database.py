@@ -25,6 +25,7 @@ __all__ = ["check_database"]
 _STRAYS: Final = """
     SELECT 'records', slot FROM (SELECT slot FROM casty_events WHERE slot >= {slots} LIMIT 1) a
     UNION ALL SELECT 'entities', slot FROM (SELECT slot FROM casty_entities WHERE id >= {slots} * 4294967296 LIMIT 1) b
+    UNION ALL SELECT 'records', slot FROM (SELECT slot FROM casty_events WHERE slot < 0 LIMIT 1) e
     UNION ALL SELECT 'entities', slot FROM (SELECT slot FROM casty_entities WHERE id < 0 LIMIT 1) d
     UNION ALL SELECT 'seals', slot FROM (SELECT slot FROM casty_seals WHERE slot >= {slots} LIMIT 1) c"""
 
@@ -53,16 +54,29 @@ async def check_database(journal: SqlJournal, slots: int) -> tuple[list[Finding]
     findings, notes = await check_surroundings(journal)
     for what, slot in await journal.query(_STRAYS.format(slots=slots)):
         text = f"There are {what} in slot {slot}, and the journal has {slots} slots: no program ever reads them."
-        findings.append(Finding(slot, None, None, Wrong.ALTERED, text))
+        findings.append(Finding(slot if type(slot) is int else None, None, None, Wrong.ALTERED, text))
     if [tuple(row) for row in await journal.query(_ALGORITHM)] != [(_HASH,)]:
         text = f"casty_meta.hash_algorithm is not {_HASH!r}, by which the chain is computed."
         findings.append(Finding(None, None, None, Wrong.GUARD, text))
     for entity, through in await journal.query(_STRAY_SALTS):
         text = f"A salt is set aside as if event {through} had redacted the entity, and it did not."
         findings.append(Finding(None, None, entity, Wrong.REDACTION, text))
+    findings += await _stray_snapshots(journal)
+    if journal.file is not None:
+        findings += await _elsewhere(journal.file)
+        findings += await _damage(journal.file)
+    return findings, notes
+
+
+async def _stray_snapshots(journal: SqlJournal) -> list[Finding]:
+    """Find snapshots of entities that are not there, and of events that cannot be."""
+    findings: list[Finding] = []
     entity = sequence = _LEAST
     while page := await journal.query(_STRAY_SNAPSHOTS.format(entity=entity, sequence=sequence)):
         for entity, sequence, known in page:
+            if type(entity) is not int or type(sequence) is not int:
+                text = "A row of casty_snapshots is none that any program writes: its entity or sequence is no number."
+                return [*findings, Finding(None, None, None, Wrong.SNAPSHOT, text)]  # behind it stands nothing else
             if not known:
                 text = f"There is a snapshot at event {sequence} of an entity that the directory does not have."
                 findings.append(Finding(None, None, entity, Wrong.SNAPSHOT, text))
@@ -71,10 +85,7 @@ async def check_database(journal: SqlJournal, slots: int) -> tuple[list[Finding]
                 findings.append(Finding(entity >> ENTITY_NUMBER_BITS, None, entity, Wrong.SNAPSHOT, text))
         if len(findings) >= FINDINGS_PER_SLOT:
             break
-    if journal.file is not None:
-        findings += await _elsewhere(journal.file)
-        findings += await _damage(journal.file)
-    return findings, notes
+    return findings
 
 
 async def _elsewhere(file: Path) -> list[Finding]:

@@ -11,6 +11,7 @@ from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResul
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
 from casty_es.hashes import shard_of, slot_of
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.redacted import redacted_digest
@@ -37,7 +38,9 @@ async def check_directory(
         places = await _places(journal, page, slots)
         empty = await _empty(journal, page, entities)
         for row, place in zip(page, places, strict=True):
-            text = _wrong_place(row, slot, place) or await _wrong_events(journal, row, entities, empty)
+            text = (
+                _wrong_row(row) or _wrong_place(row, slot, place) or await _wrong_events(journal, row, entities, empty)
+            )
             if text is not None:
                 result.findings.append(Finding(slot, None, row.id, Wrong.DIRECTORY, text))
             elif row.salted_from:
@@ -67,6 +70,11 @@ async def _places(journal: EventJournal, page: Sequence[DirectoryRow], slots: in
         place = None if count is None else shard_of(row.kind, row.name, row.key, count)
         places.append(None if place is None else slot_of(row.kind, row.name, place, slots))
     return places
+
+
+def _wrong_row(row: DirectoryRow) -> str | None:
+    damage = damage_of(row)
+    return None if damage is None else f"This row of the directory is none that any program writes: {damage}."
 
 
 def _wrong_place(row: DirectoryRow, slot: int, place: int | None) -> str | None:

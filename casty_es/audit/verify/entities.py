@@ -122,15 +122,16 @@ class Entities:
 
     async def load(self, rows: Sequence[EventRow]) -> None:
         """Get to know the entities of a page."""
-        unknown = {row[3] for row in rows} - self.known.keys() - {None}
+        # What is no number is no entity: it is looked at by hand.
+        unknown = {id_ for row in rows if type(id_ := row[3]) is int} - self.known.keys()
         if unknown:
             first: dict[int, int] = {}
             if self._resumed_at:
                 for row in rows:
                     id_, sequence = row[3], row[4]
-                    if id_ is not None and id_ in unknown and sequence is not None:
+                    if id_ is not None and id_ in unknown and type(sequence) is int:
                         first.setdefault(id_, sequence)
-            await self.get_to_know([id_ for id_ in unknown if id_ is not None], first)
+            await self.get_to_know(unknown, first)
 
     async def get_to_know(self, ids: Iterable[int], first: dict[int, int] | None = None) -> None:
         """Read entities, also such as are known: their rows may have changed."""

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from casty_es.audit.verify.looked_at import LookedAt
+
 __all__ = ["FINDINGS_PER_SLOT", "NOT_SHOWN", "Finding", "Report", "SlotResult", "Wrong"]
 
 FINDINGS_PER_SLOT: Final = 25
@@ -29,6 +31,7 @@ class Wrong(StrEnum):
     TIME = "time"  # a record is older than the one before it
     REDACTION = "redaction"  # a value was replaced by its digest, or put back, and no redaction says so
     UNKNOWN = "unknown"  # the installed code cannot read an event
+    UNREADABLE = "unreadable"  # a record holds what no program writes and no reader can show
     SEAL = "seal"  # what is said of cut records is not what was sealed
     SNAPSHOT = "snapshot"  # a snapshot is not what the events before it give
     DIRECTORY = "directory"  # the directory names another entity, or says of one what its events do not say
@@ -119,6 +122,8 @@ class Report(msgspec.Struct):
         What is wrong, the first of each slot first.
     notes : list[str]
         What the verification cannot show, and why.
+    looked_at : LookedAt
+        Which journal it was.
     seconds : float
         How long it took.
     """
@@ -132,6 +137,7 @@ class Report(msgspec.Struct):
     unfinished_redactions: int = 0
     findings: list[Finding] = []
     notes: list[str] = []
+    looked_at: LookedAt = msgspec.field(default_factory=LookedAt)
     seconds: float = 0.0
 
     @property
@@ -158,3 +164,9 @@ class Report(msgspec.Struct):
         self.unread_snapshots += result.unread_snapshots
         self.unfinished_redactions += result.unfinished_redactions
         self.findings += result.findings
+        if result.position:
+            self.looked_at.positions[result.slot] = result.position
+        if len(result.findings) >= FINDINGS_PER_SLOT:
+            self.notes.append(
+                f"The walk of slot {result.slot} ended after {len(result.findings)} findings: there may be more."
+            )

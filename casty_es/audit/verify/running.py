@@ -13,6 +13,7 @@ from casty_es.audit.opening import chosen_slots, opened
 from casty_es.audit.verify.anchors import check_anchor
 from casty_es.audit.verify.database import check_database
 from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
+from casty_es.audit.verify.looked_at import look_at
 from casty_es.audit.verify.progress import Progress
 from casty_es.audit.verify.slot import verify_slot
 from casty_es.audit.verify.workers import Job, in_processes
@@ -80,7 +81,7 @@ async def verify(
     started = time.perf_counter()
     async with opened(journal) as (source, meta):
         chosen = chosen_slots(slots, meta, source, processes, "verified")
-        report = Report()
+        report = Report(looked_at=await look_at(source, meta))
         done = Progress(resume, meta)
         await done.load(source)
         for slot in set(chosen) & done.done.keys():

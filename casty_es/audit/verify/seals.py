@@ -10,8 +10,9 @@ import msgspec
 
 from casty_es.audit.seals import packed, state_digest
 from casty_es.audit.verify.beside import Beside, seal_pages
-from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
+from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.domain.upkeep import Sealed
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, SealRow
 
 __all__ = ["check_seals"]
@@ -44,8 +45,9 @@ async def check_seals(
     """Check all seal rows of a slot against the seals that the walk met."""
     findings, cut = await _checked(journal, slot, met, beside)
     if findings:  # rows may have been given another seal while they were read; what is wrong stays so
+        before = set(findings)
         again, cut = await _checked(journal, slot, met, beside)
-        findings = [finding for finding in again if finding in findings]
+        findings = [finding for finding in again if finding in before]
     result.findings += findings
     result.cut += cut
 
@@ -54,16 +56,15 @@ async def _checked(
     journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], beside: Beside
 ) -> tuple[list[Finding], int]:
     """Give what is wrong with the seal rows of a slot, and how many records they stand for."""
-    findings: list[Finding] = []
+    groups, findings = await _groups(journal, slot, beside)
     cut = 0
-    groups: dict[tuple[int, int], _Group] = {}
-    async for page in seal_pages(journal, slot):
-        beside.add(page)
-        for row in page:
-            group = groups.setdefault((row.entity, row.sealed_by), _Group(row.first))
-            group.add(row)
     newest: dict[int, tuple[Sealed, int]] = {}
-    for (entity, sequence), group in groups.items():
+    for number, ((entity, sequence), group) in enumerate(groups.items()):
+        if len(findings) >= FINDINGS_PER_SLOT:
+            # Each would cost a query; who forged so many rows is found by the first of them.
+            text = f"So much is wrong with cut records that {len(groups) - number} more groups were not looked at."
+            findings.append(Finding(slot, group.first, entity, Wrong.SEAL, text))
+            break
         seal = met.get((entity, sequence)) or await _seal(journal, entity, sequence)
         wrong = _wrong(seal and seal[0], group, sequence)
         if wrong is not None:
@@ -79,13 +80,30 @@ async def _checked(
     return findings, cut
 
 
+async def _groups(
+    journal: EventJournal, slot: int, beside: Beside
+) -> tuple[dict[tuple[int, int], _Group], list[Finding]]:
+    """Give the seal rows of a slot by the seal that they name, and what is wrong with single rows."""
+    groups: dict[tuple[int, int], _Group] = {}
+    findings: list[Finding] = []
+    async for page in seal_pages(journal, slot):
+        beside.add(page)
+        for row in page:
+            damage = damage_of(row)
+            if damage is not None and len(findings) < FINDINGS_PER_SLOT:
+                text = f"This row of casty_seals is none that any program writes: {damage}."
+                findings.append(Finding(slot, row.first, row.entity, Wrong.SEAL, text))
+            groups.setdefault((row.entity, row.sealed_by), _Group(row.first)).add(row)
+    return groups, findings
+
+
 async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:
     """Give a seal that was recorded while the walk was under way."""
     for event in await journal.history(entity, after=sequence - 1, limit=1):
         if event.sequence == sequence and event.type == "entity.sealed":
             try:
                 return _SEALED(event.payload), event.position
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 return None
     return None
 
@@ -110,7 +128,7 @@ async def _wrong_base(journal: EventJournal, entity: int, sealed: Sealed) -> str
         return f"The events up to {sealed.through} were cut, and no snapshot stands in their place."
     if state_digest(rows[0].salt or b"", base.state) != sealed.state:
         return f"The snapshot at event {sealed.through}, behind which events were cut, is not the one that was sealed."
-    older = (await journal.snapshot_sequences([entity]))[0][1]
+    older = min((number for _, number in await journal.snapshot_sequences([entity])), default=sealed.through)
     if older < sealed.through:
         # Retention takes them together with the events; nobody could tell whether it is what they gave.
         return f"There is a snapshot at event {older}, and the events up to {sealed.through} were cut."

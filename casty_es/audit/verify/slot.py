@@ -19,6 +19,7 @@ from casty_es.audit.verify.seals import check_seals
 from casty_es.audit.verify.snapshots import check_later_snapshots, check_snapshots
 from casty_es.audit.verify.walk import Walk
 from casty_es.errors import JournalCorruptError, JournalUnavailableError
+from casty_es.journal.damaged import BEHIND_ALL, event_of
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head
 
 __all__ = ["verify_slot"]
@@ -60,7 +61,8 @@ async def verify_slot(
         while walk.position < head.position and len(result.findings) < FINDINGS_PER_SLOT:
             rows = await pages.after(walk.position)
             if not rows:
-                await by_hand.cross(head.position + 1)
+                if head.position != BEHIND_ALL:
+                    await by_hand.cross(head.position + 1)
                 break
             await entities.load(rows)
             before = walk.records
@@ -112,10 +114,10 @@ class _Pages:
             if ahead is not None:
                 await asyncio.gather(ahead[1], return_exceptions=True)
             rows = await self._read(position)
-        if rows and rows[-1][1] > self.last:
-            rows = [row for row in rows if row[1] <= self.last]
-        elif self._read_ahead and rows and rows[-1][1] < self.last:
-            last = rows[-1][1]
+        last = _position(rows[-1]) if rows else 0
+        if last > self.last:
+            rows = [row for row in rows if _position(row) <= self.last]
+        elif self._read_ahead and rows and last < self.last:
             self._next = last, asyncio.create_task(self._read(last))
             await asyncio.sleep(0)  # so that the question is on its way before the page is walked over
         return rows
@@ -138,13 +140,18 @@ class _Pages:
                 if not one:
                     return rows
                 rows += one
-                position = one[0][1]
+                position = _position(one[0])
             return rows
 
     async def close(self) -> None:
         """Let go of the page that was asked for."""
         if self._next is not None:
             await asyncio.gather(self._next[1], return_exceptions=True)
+
+
+def _position(row: EventRow) -> int:
+    """Give a record's position; what is none stands where the database sorts it."""
+    return row[1] if type(row[1]) is int else event_of(row).position
 
 
 def _is_damage(error: Exception) -> bool:

@@ -6,12 +6,13 @@ from hashlib import sha256
 from typing import Any
 
 from casty_es.audit.verify.entities import Entities
-from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
+from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.audit.verify.walk import Walk
 from casty_es.codec import decode_state, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.errors import EntityQuarantinedError
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, StoredSnapshot
 from casty_es.upcasting import state_readable
 
@@ -25,6 +26,11 @@ async def check_snapshots(journal: EventJournal, walk: Walk, result: SlotResult)
         if stored is None or stored.sequence != due.sequence:
             continue
         kind = CATALOG[due.kind]
+        damage = damage_of(stored)
+        if damage is not None:
+            text = f"The snapshot at event {due.sequence} is none that any program writes: {damage}."
+            result.findings.append(Finding(walk.slot, due.position, due.entity, Wrong.SNAPSHOT, text))
+            continue
         if not 1 <= stored.version <= kind.state_version:
             text = (
                 f"The snapshot at event {due.sequence} has version {stored.version}, which no code before has written."
@@ -57,6 +63,8 @@ async def check_later_snapshots(journal: EventJournal, entities: Entities, resul
         if id_ is None or known.folding is None or known.folding.next <= known.sequence:
             continue
         _, last = await journal.bounds(id_)
+        if len(result.findings) >= FINDINGS_PER_SLOT:
+            return
         if known.folding.next > last:
             text = f"There is a snapshot at event {known.folding.next}, and the entity has {last} events."
             result.findings.append(Finding(result.slot, None, id_, Wrong.SNAPSHOT, text))

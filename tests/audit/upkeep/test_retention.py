@@ -464,6 +464,6 @@ def test_the_command(journal_url: str, folder: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out == f"3 events of 1 entities were cut.\nThey are in {file}.\n"
     assert run(["retention", "check", str(file), *url]) == 0
     assert run(["verify", *url]) == 0
-    assert run(["retention", "set", "counter", "hits", "--keep", "soon", *url]) == 1
+    assert run(["retention", "set", "counter", "hits", "--keep", "soon", *url]) == 2
     assert run(["retention", "show", "--json", *url]) == 0
     assert '"keep": "2"' in capsys.readouterr().out

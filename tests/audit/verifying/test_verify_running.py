@@ -96,7 +96,7 @@ def test_the_commands(written_url: str, tmp_path: Path, capsys: pytest.CaptureFi
     public.write_text(capsys.readouterr().out)
     assert key.stat().st_mode & 0o777 == 0o600
     assert run(["anchor", "--key", str(key), "--out", str(out), *at]) == 0
-    assert run(["anchor", "--key", str(key), "--out", str(out), *at]) == 1  # it is there already
+    assert run(["anchor", "--key", str(key), "--out", str(out), *at]) == 2  # it is there already
     capsys.readouterr()
     assert run(["verify", "--anchor", str(out), "--public-key", str(public), "--processes", "1", *at]) == 0
     assert "Nothing is wrong." in capsys.readouterr().out

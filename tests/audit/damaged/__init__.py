@@ -1,0 +1,1 @@
+"""Every command on journals of which one field was damaged."""

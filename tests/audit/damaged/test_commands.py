@@ -1,0 +1,153 @@
+"""Every command on every damaged journal: no traceback, no hang, the right exit code, and the rest is still shown.
+
+A sample runs by default. ``-m long`` runs every command of the command line on every damage.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from casty_es.journal.tables import metadata
+
+from .commands import CHANGING, READING, Done, run_command
+from .conftest import Journals
+from .damages import Damage, all_damages, do_damage
+
+_LONGEST_SECONDS: Final = 60.0
+_EVERY: Final = 41  # of the damages, in the sample
+
+# In the sample each damage meets these.
+_SAMPLED: Final = (
+    "log --json",
+    "show map users --key alice --json",
+    "who queue jobs --job 3",
+    "timeline lock deploy",
+    "verify --processes 1 --json",
+    "check-replay --processes 1",
+    "export {folder}/whole.jsonl",
+    "map keys users",
+    "slots --json",
+    "doctor",
+    "anchor",
+)
+
+# What nobody can tell to be wrong, or what says nothing of the records: `verify` may be silent, as
+# docs/howto/verify-a-journal.md says.
+_HINTS: Final = ("casty_slots", "casty_nodes", "casty_closed_slots", "casty_secrets")
+_SILENT: Final = {
+    ("casty_structures", "keep"),
+    ("casty_snapshots", "recorded_at"),
+    ("casty_snapshots", "version"),
+    ("casty_meta", "created_at"),
+    ("casty_meta", "incarnation"),
+    *((table, column.name) for table in _HINTS for column in metadata.tables[table].columns),
+}
+
+
+def _sample(database: str) -> Iterator[Damage]:
+    yield from list(all_damages(database))[_EVERY // 2 :: _EVERY]
+
+
+def _places(done: Done) -> set[tuple[int, int]]:
+    rows = [json.loads(line) for line in done.out.splitlines()]
+    return {(row["slot"], row["position"]) for row in rows if "slot" in row}
+
+
+def _check(done: Done, damage: Damage) -> None:
+    """Check what must be true of every command."""
+    told = f"{damage}: casty-es {done.command} -> {done.code}\n{done.out[-2000:]}\n{done.err[-2000:]}"
+    assert "Traceback" not in done.out + done.err, told
+    assert "nobody foresaw" not in done.out + done.err, told
+    assert done.seconds < _LONGEST_SECONDS, told
+    assert done.code in {0, 1, 3}, told
+    assert done.code != 3 or done.err.strip() or '"error"' in done.out, told
+
+
+def _check_verify(done: Done, damage: Damage) -> None:
+    """Check that a verification names the damage, or says why it could not look."""
+    if done.code == 3:
+        assert damage.table == "casty_meta" or damage.value.startswith("TYPE"), f"{damage}: {done.err}{done.out}"
+    elif (damage.table, damage.column) not in _SILENT and not _changes_nothing(damage):
+        assert done.code == 1, f"{damage}: {done.out[-2000:]}"
+
+
+def _changes_nothing(damage: Damage) -> bool:
+    """Whether what stood there means the same: 0 where 0 may be, and types that hold the same numbers."""
+    same = {("casty_meta", "maintenance", "nul"), ("casty_entities", "salted_from", "nul")}
+    return (damage.table, damage.column, damage.kind) in same or damage.value.startswith("TYPE")
+
+
+def _check_log(done: Done, damage: Damage, before: set[tuple[int, int]]) -> None:
+    """Check that every record is shown that was shown before, but for one that is somewhere else now."""
+    if done.code == 3:
+        assert damage.table == "casty_meta" or damage.value.startswith("TYPE"), f"{damage}: {done.err}{done.out}"
+        return
+    lost = before - _places(done)
+    moved = damage.table == "casty_events" and damage.column in {"slot", "position", "entity"}
+    assert len(lost) <= (1 if moved else 0), f"{damage}: {sorted(lost)}"
+
+
+def _run_all(damages: list[Damage], commands: tuple[str, ...], journals: Journals, folder: Path) -> list[Done]:
+    kept: dict[str, Any] = {"anchor": journals.anchor, "archive": journals.archive}
+    with journals.copied(_new(folder / "sound")) as url:
+        sound = [run_command(command, url, _new(folder / "sound-out"), **kept) for command in commands]
+    before = next((_places(done) for done in sound if done.command == "log --json"), set())
+    ran = []
+    for number, damage in enumerate(damages):
+        with journals.copied(_new(folder / f"{number}")) as url:
+            do_damage(url, damage)
+            for command in commands:
+                done = run_command(command, url, _new(folder / f"{number}-out"), **kept)
+                _check(done, damage)
+                if done.command == "log --json":
+                    _check_log(done, damage, before)
+                elif done.command == "verify --processes 1 --json":
+                    _check_verify(done, damage)
+                ran.append(done)
+    return ran
+
+
+def _new(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_nothing_is_wrong_with_the_journal(journals: Journals, tmp_path: Path) -> None:
+    """Before it is damaged, every command that looks finds nothing."""
+    with journals.copied(tmp_path) as url:
+        for command in READING:
+            done = run_command(command, url, tmp_path, anchor=journals.anchor, archive=journals.archive)
+            assert done.code == 0, f"{command}: {done.out}{done.err}"
+
+
+@pytest.mark.timeout(600)
+def test_some_damages(database_kind: str, journals: Journals, tmp_path: Path) -> None:
+    """A sample of damages, and the commands that read most."""
+    damages = list(_sample(database_kind))
+    ran = _run_all(damages, _SAMPLED, journals, tmp_path)
+    assert len(ran) == len(damages) * len(_SAMPLED) > 0
+
+
+def test_there_are_enough_damages() -> None:
+    """Each column of each table is damaged in each way that its database can be made to hold."""
+    for database in ("sqlite", "postgres"):
+        damages = list(all_damages(database))
+        assert len(damages) >= 300
+        assert {(one.table, one.column) for one in damages} == {
+            (table.name, column.name) for table in metadata.sorted_tables for column in table.columns
+        }
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("table", [table.name for table in metadata.sorted_tables])
+def test_all_damages(table: str, database_kind: str, journals: Journals, tmp_path: Path) -> None:
+    """Every damage of a table, and every command."""
+    damages = [one for one in all_damages(database_kind) if one.table == table]
+    ran = _run_all(damages, READING + CHANGING, journals, tmp_path)
+    assert len(ran) == len(damages) * len(READING + CHANGING) > 0

@@ -1,0 +1,190 @@
+"""Rows that no program writes: read all the same, and marked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from casty_es import ClusterClient, ClusteredActorSystem, SqlJournal, connect
+from casty_es.audit.forensics import who_held
+from casty_es.audit.search import Wanted, search
+from casty_es.audit.verify import Wrong, verify
+from casty_es.cli.app import run
+from casty_es.errors import CastyError, EntityQuarantinedError
+from casty_es.journal.damaged import BEHIND_ALL, NotUtf8, damage_of, decoded_text, event_of
+from casty_es.journal.urls import sqlite_file
+from tests.audit.verifying.tampering import Tamperer
+
+from .damages import Damage, do_damage
+
+SOUND: Final = (0, 2, 1, 1, 1, "counter.incremented", 1, "{}", None, bytes(16), "key", 5, bytes(32))
+
+
+def with_field(number: int, value: Any) -> tuple[Any, ...]:
+    """Give the sound row with another value."""
+    return (*SOUND[:number], value, *SOUND[number + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("number", "value", "told", "instead"),
+    [
+        (1, "text", "its position is not a whole number", BEHIND_ALL),
+        (1, 1.5, "its position is not a whole number", 2),
+        (3, None, None, None),
+        (5, None, "its type is missing", ""),
+        (7, b"{}", "its payload is not text", ""),
+        (7, decoded_text(b'{"a":"\xff"}'), "its payload is not UTF-8", '{"a":"\\xff"}'),
+        (9, b"short", "its command id has 5 bytes, not 16", None),
+        (11, 2**62, f"its time is {2**62} microseconds from 1970, which no calendar has", 253_402_300_799_999_999),
+        (
+            11,
+            -(2**63),
+            f"its time is {-(2**63)} microseconds from 1970, which no calendar has",
+            -62_135_596_800_000_000,
+        ),
+        (12, b"", "its hash has 0 bytes, not 32", bytes(32)),
+    ],
+)
+def test_each_field(number: int, value: Any, told: str | None, instead: Any) -> None:
+    """A field that no program writes gets another value of its type, and is named."""
+    # given a row with one wrong field, when it is read
+    record = event_of(with_field(number, value))
+
+    # then the field has its type, and the others what they had
+    assert damage_of(record) == told
+    assert getattr(record, record.__struct_fields__[number]) == instead
+    assert record.idempotency_key == "key"
+
+
+def test_a_sound_row_is_no_damaged_one() -> None:
+    """A row that some program wrote is read as it is."""
+    record = event_of(SOUND)
+    assert damage_of(record) is None
+    assert not isinstance(record.payload, NotUtf8)
+
+
+async def test_shards_that_can_be_none_close_their_structure_alone(full_url: str, database_kind: str) -> None:
+    """A number of shards of 0 gives a typed error for its structure, in a running node too, and nothing else."""
+    await asyncio.to_thread(do_damage, full_url, Damage(database_kind, "casty_structures", "shards", "nul", "0"))
+    async with connect(full_url) as d:
+        with pytest.raises(CastyError, match="shards"):
+            await d.map[str, dict]("users", timeout=5).get("alice")
+        assert await d.counter("hits").increment() == 31
+
+    report = await verify(full_url)
+    assert Wrong.DIRECTORY in {finding.wrong for finding in report.findings}
+
+
+async def test_a_running_node_closes_what_it_cannot_read_alone(full_url: str, database_kind: str) -> None:
+    """A payload that is not JSON closes its entity, for nodes and clients, and nothing else."""
+    await asyncio.to_thread(
+        do_damage, full_url, Damage(database_kind, "casty_events", "payload", "not json", "'not json'")
+    )
+    journal = SqlJournal(full_url)
+    secret = bytes(range(32))
+    async with ClusteredActorSystem(journal=journal, port=0, secret=secret) as system:
+        with pytest.raises(EntityQuarantinedError, match="sequence 2"):
+            await system.distributed().map[str, dict]("users").get("alice")
+        contact = system.self_node.host, system.self_node.port
+        async with ClusterClient(contact_points=[contact], secret=secret) as client:
+            users = client.distributed().map[str, dict]("users")
+            assert await users.get("bob") == {"number": 3}
+            told = [event.unreadable async for event in users.history("alice")]
+    assert [text is None for text in told] == [True, False, True, True]
+
+
+async def test_a_client_is_told_of_a_damaged_record(full_url: str) -> None:
+    """What cannot go over the wire is told in its place."""
+    await Tamperer(full_url).run(
+        "UPDATE casty_events SET recorded_at = 4611686018427387904 WHERE sequence = 2 AND entity = "
+        "(SELECT id FROM casty_entities WHERE key = 's:alice')"
+    )
+    secret = bytes(range(32))
+    async with ClusteredActorSystem(journal=SqlJournal(full_url), port=0, secret=secret) as system:
+        contact = system.self_node.host, system.self_node.port
+        async with ClusterClient(contact_points=[contact], secret=secret) as client:
+            users = client.distributed().map[str, dict]("users")
+            told = [(event.sequence, event.unreadable) async for event in users.history("alice")]
+    assert [sequence for sequence, _ in told] == [1, 2, 3, 4]
+    assert [sequence for sequence, text in told if text is not None] == [2]
+
+
+async def test_the_library_raises_or_tells(full_url: str) -> None:
+    """Without a list an unreadable record is a typed error that names its place; with one it is passed over."""
+    await Tamperer(full_url).run(
+        "UPDATE casty_events SET payload = 'no' WHERE sequence = 1 AND entity = "
+        "(SELECT id FROM casty_entities WHERE kind = 'lock')"
+    )
+    async with _opened(full_url) as journal:
+        events = [event async for event in search(journal, Wanted(kind="lock", name="deploy"))]
+        assert [event.unreadable is None for event in events] == [False, True]
+        with pytest.raises(EntityQuarantinedError, match="sequence 1"):
+            await who_held(journal, "lock", "deploy", at=events[1].recorded_at)
+        unreadable: list[Any] = []
+        moment = await who_held(journal, "lock", "deploy", at=events[1].recorded_at, unreadable=unreadable)
+        assert moment is not None
+        assert {one.sequence for one in unreadable} == {1}
+
+
+class _opened:  # noqa: N801 - a context manager
+    def __init__(self, full_url: str) -> None:
+        self._journal = SqlJournal(full_url)
+
+    async def __aenter__(self) -> SqlJournal:
+        await self._journal.open()
+        return self._journal
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._journal.close()
+
+
+@pytest.mark.parametrize("shape", ["far", "behind", "seals", "here"])
+async def test_forged_seals_cost_no_minutes(shape: str, full_url: str) -> None:
+    """Twenty thousand forged seals are a bounded number of findings, after a bounded time."""
+    numbers = {
+        "far": "i + 1, 1000000 + i, 1000000000 + i, 1",
+        "behind": "1000000 + i, 1000000 + i, 5, i + 1",
+        "seals": "1, 1000000 + i, 5, i + 1",
+        "here": "1, 1 + i, 5, i + 1",
+    }[shape]
+    first, last, entity, sealed_by = numbers.split(", ")
+    tamperer = Tamperer(full_url)
+    zero = tamperer.bytes_as("00" * 32)
+    await tamperer.run(
+        "WITH RECURSIVE n (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 19999) "
+        "INSERT INTO casty_seals (slot, first, last, entity, previous_hash, hash, sealed_by) "
+        f"SELECT 0, {first}, {last}, {entity}, {zero}, {zero}, {sealed_by} FROM n"
+    )
+    started = time.monotonic()
+    report = await verify(full_url, slots=[0])
+    assert time.monotonic() - started < 60
+    assert Wrong.SEAL in {finding.wrong for finding in report.findings}
+    assert len(report.findings) < 60
+    assert any("not looked at" in finding.text for finding in report.findings)
+
+
+def test_verify_says_what_it_looked_at(full_url: str, database_kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The journal that was looked at is named."""
+    capsys.readouterr()
+    assert run(["verify", "--processes", "1", "--json", "--url", full_url]) == 0
+    looked_at = json.loads(capsys.readouterr().out)["looked_at"]
+    assert run(["verify", "--processes", "1", "--url", full_url]) == 0
+    assert f"Looked at {looked_at['server']}, {looked_at['database']}" in capsys.readouterr().out
+    database = str(sqlite_file(full_url).resolve()) if database_kind == "sqlite" else urlsplit(full_url).path[1:]
+    assert looked_at["database"] == database
+    assert looked_at["schema"] == {"sqlite": "main", "postgres": "public"}[database_kind]
+    assert looked_at["role"]
+    assert sum(looked_at["positions"].values()) > 0
+
+
+def test_an_emptied_meta_is_told_as_what_it_may_be(full_url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A journal whose one row of casty_meta was deleted is not only taken for an import that is not complete."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(Tamperer(full_url).run("DELETE FROM casty_meta"))
+    assert run(["log", "--url", full_url]) == 3
+    assert "deleted" in capsys.readouterr().err
