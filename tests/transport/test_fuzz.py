@@ -106,7 +106,7 @@ def content(rng: random.Random) -> bytes:
     requests = [Locate(3), FindShards("map", "users"), GetTopology(), ask("k" * rng.randrange(40))]
     requests.append(FindOutcome("map", 1, 2, 3, rng.randbytes(16)))
     chosen = rng.choices(requests, k=rng.randint(1, 5))
-    return join([encode((2 * number, request)) for number, request in enumerate(chosen, 1)], len(chosen))
+    return join([encode((2 * number + 1, request)) for number, request in enumerate(chosen, 1)], len(chosen))
 
 
 @asynccontextmanager

@@ -182,16 +182,16 @@ async def test_a_listener_refuses_one_message(sockets: Network, service: Service
     """Given a frame with a message that is none, when it comes, then that one is refused and those beside it served."""
     peer = await RawPeer.authenticated(address_of(await sockets.listen(service)))
     assert peer.session is not None
-    await peer.send_sealed(join([encode((2, Locate(1))), encode((4, message)), encode((6, Locate(3)))], 3))
+    await peer.send_sealed(join([encode((3, Locate(1))), encode((5, message)), encode((7, Locate(3)))], 3))
     answers: dict[int, object] = {}
     while len(answers) < 3:
         answers.update(read_answers(peer.session.opener.open(await peer.receive())))
     await peer.close()
 
-    refusal = answers.pop(4)
+    refusal = answers.pop(5)
     assert isinstance(refusal, Failed)
     assert (refusal.error, "Nothing was done." in refusal.message) == ("InvalidArgumentError", True)
-    assert answers == {2: Located(1, 1), 6: Located(3, 3)}
+    assert answers == {3: Located(1, 1), 7: Located(3, 3)}
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ class Member:
                     more = False
                     break
                 number = self._number = number + 1
-                await peer.send_sealed(join([encode((2 * number, message))], 1))
+                await peer.send_sealed(join([encode((2 * number + 1, message))], 1))
             if answered == number - first:
                 continue
             for which, answer in read_answers(peer.session.opener.open(await peer.receive())):
