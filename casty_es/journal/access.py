@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.access import Grant, Scopes, check_secrets
-from casty_es.errors import ConfigurationError, InvalidArgumentError, JournalUnavailableError
+from casty_es.access import Grant, check_secrets, check_token_name
+from casty_es.errors import CastyError, ConfigurationError, InvalidArgumentError, JournalUnavailableError
+from casty_es.journal.damaged import in_calendar
 from casty_es.journal.sql import SqlJournal
 
 __all__ = ["AccessTables"]
@@ -51,9 +52,9 @@ class AccessTables:
         Raises
         ------
         ConfigurationError
-            There is none, this role may not read it, or it can be guessed.
+            There is none, it is none, this role may not read it, or it can be guessed.
         """
-        rows = {name: bytes(value) for name, value in await self._read(_SECRETS, "the cluster's secret")}
+        rows = {name: _secret(name, value) for name, value in await self._read(_SECRETS, "the cluster's secret")}
         if "cluster" not in rows:
             raise ConfigurationError(
                 "The journal has no cluster secret: casty_secrets has no row named 'cluster'. Nothing was started. "
@@ -73,7 +74,7 @@ class AccessTables:
         for row in await self._read(_TOKENS, "the tokens"):
             try:
                 found.append(_grant(row))
-            except (msgspec.MsgspecError, ValueError, TypeError) as error:
+            except (CastyError, msgspec.MsgspecError, RecursionError, ValueError, TypeError) as error:
                 _LOG.warning("The row %r of casty_tokens is no token and lets nobody in: %s", row[0], error)
         return found
 
@@ -117,7 +118,7 @@ class AccessTables:
             (_NEXT, secrets.token_bytes(_SECRET_BYTES)),
         )
         select = (f"SELECT value FROM casty_secrets WHERE name = {s}1", (_NEXT,))
-        return bytes((await self._journal.maintain([insert, select]))[1][0][0])
+        return _secret(_NEXT, (await self._journal.maintain([insert, select]))[1][0][0])
 
     async def end_rotation(self, *, keep_new: bool) -> None:
         """Let one secret go: the old one, or the new one if that was not wanted after all.
@@ -149,9 +150,23 @@ class AccessTables:
             ) from error
 
 
+def _secret(name: str, value: object) -> bytes:
+    if type(value) is not bytes:
+        raise ConfigurationError(
+            f"The secret {name!r} in casty_secrets is not bytes. Nothing was done. Replace it by 32 random bytes while "
+            f"no node runs, or give the secret with secret=."
+        )
+    return value
+
+
 def _grant(row: Sequence[Any]) -> Grant:
-    id_, name, scopes, stored_key, server_key, created_at, ends_at, revoked_at = row
-    keys = bytes(stored_key), bytes(server_key)
-    if {len(key) for key in keys} != {_DIGEST_BYTES}:
+    """Return what a row says, if every field of it is what it must be."""
+    fields = dict(zip(Grant.__struct_fields__, row, strict=True))
+    fields["scopes"] = msgspec.json.decode(fields["scopes"])
+    grant = msgspec.convert(fields, Grant, builtin_types=(bytes,))
+    check_token_name(grant.name)
+    if {len(key) for key in (grant.stored_key, grant.server_key)} != {_DIGEST_BYTES}:
         raise ValueError("its digests do not have 32 bytes")
-    return Grant(id_, name, msgspec.json.decode(scopes, type=Scopes), *keys, created_at, ends_at, revoked_at)
+    if not all(time is None or in_calendar(time) for time in (grant.created_at, grant.ends_at, grant.revoked_at)):
+        raise ValueError("no calendar has its times")
+    return grant

@@ -13,7 +13,7 @@ from typing import Final
 
 from casty_es.audit.anchor import Anchor, AnchoredSlot
 from casty_es.audit.verify.findings import Finding, Wrong
-from casty_es.journal.damaged import damage_of
+from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, Meta
 
 __all__ = ["check_anchor"]
@@ -69,17 +69,17 @@ async def _dated_back(journal: EventJournal, anchor: Anchor, slots: Collection[i
     findings = []
     for slot, head in sorted((await journal.heads(sorted(slots))).items()):
         end = ends.get(slot, 0)
-        rows = await journal.rows(slot, after=end, limit=1) if head.position > end else []
-        for _, position, *_, recorded_at, _ in rows:
-            behind = anchor.taken_at - recorded_at
-            if behind > _BEHIND:
+        records = await journal.records(slot, after=end, limit=1) if head.position > end else []
+        for record in records:
+            behind = anchor.taken_at - record.recorded_at
+            if behind > _BEHIND and "time" not in lost_of(record):  # the walk says that it has none
                 there = f"ended at position {end}" if end else "had no record"
                 text = (
                     f"The slot {there} when the anchor was taken, and this record behind it is dated "
                     f"{timedelta(seconds=behind // 1_000_000)} before that: it was dated back, or the clock of its "
                     f"writer was behind by as much."
                 )
-                findings.append(Finding(slot, position, None, Wrong.ANCHOR, text))
+                findings.append(Finding(slot, record.position, None, Wrong.ANCHOR, text))
     return findings
 
 

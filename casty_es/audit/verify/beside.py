@@ -42,12 +42,19 @@ class Beside:
 
     def add(self, rows: Iterable[Any]) -> None:
         """Take rows into it; how they are paged makes no difference."""
-        self._digest.update(b"".join(map(_encode, rows)))
+        self._digest.update(b"".join(map(_encoded, rows)))
 
     @property
     def digest(self) -> bytes:
         """What it is by now."""
         return self._digest.digest()
+
+
+def _encoded(row: Any) -> bytes:
+    try:
+        return _encode(row)
+    except (TypeError, ValueError, OverflowError):  # no program wrote it, so no earlier digest is to be met again
+        return ascii(row).encode()
 
 
 async def seal_pages(journal: EventJournal, slot: int) -> AsyncIterator[list[SealRow]]:

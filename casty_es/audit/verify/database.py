@@ -37,7 +37,7 @@ _LEAST: Final = -(2**63) + 1
 
 _STRAY_SALTS: Final = """
     SELECT r.entity, r.through FROM casty_retired_salts r LEFT JOIN casty_entities e ON e.id = r.entity
-    WHERE e.id IS NULL OR e.salted_from < r.through ORDER BY r.entity, r.through LIMIT 25"""
+    WHERE e.id IS NULL OR e.salted_from < r.through OR r.through < 1 ORDER BY r.entity, r.through LIMIT 25"""
 _HASH: Final = "sha256"
 _ALGORITHM: Final = "SELECT hash_algorithm FROM casty_meta WHERE id = 1"
 
@@ -59,8 +59,8 @@ async def check_database(journal: SqlJournal, slots: int) -> tuple[list[Finding]
         text = f"casty_meta.hash_algorithm is not {_HASH!r}, by which the chain is computed."
         findings.append(Finding(None, None, None, Wrong.GUARD, text))
     for entity, through in await journal.query(_STRAY_SALTS):
-        text = f"A salt is set aside as if event {through} had redacted the entity, and it did not."
-        findings.append(Finding(None, None, entity, Wrong.REDACTION, text))
+        text = f"A salt is set aside as if event {through!a} had redacted the entity, and it did not."
+        findings.append(Finding(None, None, entity if type(entity) is int else None, Wrong.REDACTION, text))
     findings += await _stray_snapshots(journal)
     if journal.file is not None:
         findings += await _elsewhere(journal.file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +38,7 @@ READING: Final = (
     "timeline queue jobs --json",
     "verify --processes 1 --json",
     "verify --processes 1 --anchor {anchor}",
+    "verify --processes 1 --json --resume {resume}",
     "check-replay --processes 1",
     "export {folder}/whole.jsonl",
     "export --kind map --from 2026-01-01 {folder}/some.jsonl.gz",
@@ -46,6 +48,7 @@ READING: Final = (
     "slots --json",
     "doctor",
     "secret",
+    "token list",
     "db check",
     "db current",
     "anchor",
@@ -86,9 +89,10 @@ class Done(NamedTuple):
     seconds: float
 
 
-def run_command(command: str, url: str, folder: Path, *, anchor: Path, archive: Path) -> Done:
+def run_command(command: str, url: str, folder: Path, *, anchor: Path, archive: Path, verified: Path) -> Done:
     """Run a command on a journal, in this process."""
-    words = command.format(url=url, folder=folder, anchor=anchor, archive=archive).split()
+    resume = shutil.copyfile(verified, folder / "taken-up.json")
+    words = command.format(url=url, folder=folder, anchor=anchor, archive=archive, resume=resume).split()
     arguments: Sequence[str] = words if "{url}" in command else [*words, "--url", url]
     out, err = io.StringIO(), io.StringIO()
     started = time.monotonic()

@@ -21,20 +21,23 @@ from .journals import ARCHIVES, SLOTS, write_full_journal
 
 
 class Journals(NamedTuple):
-    """Copies of a journal, and what was kept of it: an anchor, and an archive of what was cut."""
+    """Copies of a journal, and what was kept of it: an anchor, an archive of what was cut, and a verification."""
 
     copied: Callable[[Path], AbstractContextManager[str]]
     anchor: Path
     archive: Path
+    verified: Path
 
 
-def _kept(url: str, folder: Path) -> tuple[Path, Path]:
+def _kept(url: str, folder: Path) -> tuple[Path, Path, Path]:
     upgrade(url, slots=SLOTS)
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(write_full_journal(url, folder))
     anchor = folder / "anchor.json"
     assert run(["anchor", "--out", str(anchor), "--url", url]) == 0
-    return anchor, next((folder / ARCHIVES).iterdir())
+    verified = folder / "verified.json"
+    assert run(["verify", "--processes", "1", "--resume", str(verified), "--url", url]) == 0
+    return anchor, next((folder / ARCHIVES).iterdir()), verified
 
 
 @pytest.fixture(scope="session")

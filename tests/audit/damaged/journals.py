@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Final
 
 from casty_es import Settings, SqlJournal, connect
+from casty_es.access import EVERYTHING, Scopes, Token
 from casty_es.audit.redaction import redact
 from casty_es.audit.retention import parse_keep, run_retention, set_retention
 from casty_es.context import audit_context
+from casty_es.journal.access import AccessTables
 from casty_es.journal.port import EntityName, NodeRow, SlotRow
 
 __all__ = ["ARCHIVES", "SLOTS", "write_full_journal"]
@@ -66,5 +68,7 @@ async def _leave_traces(url: str) -> None:
         await journal.register_node(NodeRow("node-a", "host-a", 7, None, 1_763_380_800_000_000, 1_763_380_800_000_000))
         await journal.save_slots([SlotRow(0, "node-a", None, 1, 1_763_380_800_000_000)])
         await journal.maintain([(_SET_ASIDE, ()), (_CLOSED, ())])
+        token = Token.make().grant("reader", Scopes(read=(EVERYTHING,)), created_at=1_763_380_800_000_000)
+        await AccessTables(journal).add(token)
     finally:
         await journal.close()

@@ -28,6 +28,7 @@ _SAMPLED: Final = (
     "who queue jobs --job 3",
     "timeline lock deploy",
     "verify --processes 1 --json",
+    "verify --processes 1 --json --anchor {anchor} --resume {resume}",
     "check-replay --processes 1",
     "export {folder}/whole.jsonl",
     "map keys users",
@@ -38,7 +39,7 @@ _SAMPLED: Final = (
 
 # What nobody can tell to be wrong, or what says nothing of the records: `verify` may be silent, as
 # docs/howto/verify-a-journal.md says.
-_HINTS: Final = ("casty_slots", "casty_nodes", "casty_closed_slots", "casty_secrets")
+_HINTS: Final = ("casty_slots", "casty_nodes", "casty_closed_slots", "casty_secrets", "casty_tokens")
 _SILENT: Final = {
     ("casty_structures", "keep"),
     ("casty_snapshots", "recorded_at"),
@@ -93,7 +94,7 @@ def _check_log(done: Done, damage: Damage, before: set[tuple[int, int]]) -> None
 
 
 def _run_all(damages: list[Damage], commands: tuple[str, ...], journals: Journals, folder: Path) -> list[Done]:
-    kept: dict[str, Any] = {"anchor": journals.anchor, "archive": journals.archive}
+    kept: dict[str, Any] = {name: value for name, value in journals._asdict().items() if name != "copied"}
     with journals.copied(_new(folder / "sound")) as url:
         sound = [run_command(command, url, _new(folder / "sound-out"), **kept) for command in commands]
     before = next((_places(done) for done in sound if done.command == "log --json"), set())
@@ -121,7 +122,9 @@ def test_nothing_is_wrong_with_the_journal(journals: Journals, tmp_path: Path) -
     """Before it is damaged, every command that looks finds nothing."""
     with journals.copied(tmp_path) as url:
         for command in READING:
-            done = run_command(command, url, tmp_path, anchor=journals.anchor, archive=journals.archive)
+            done = run_command(
+                command, url, tmp_path, anchor=journals.anchor, archive=journals.archive, verified=journals.verified
+            )
             assert done.code == 0, f"{command}: {done.out}{done.err}"
 
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import time
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 
 from casty_es import ClusterClient, ClusteredActorSystem, SqlJournal, connect
+from casty_es.audit.anchor import Anchor, AnchoredSlot, take_anchor
 from casty_es.audit.forensics import who_held
 from casty_es.audit.search import Wanted, search
 from casty_es.audit.verify import Wrong, verify
 from casty_es.cli.app import run
-from casty_es.errors import CastyError, EntityQuarantinedError
+from casty_es.errors import CastyError, ConfigurationError, EntityQuarantinedError
+from casty_es.journal.access import AccessTables
 from casty_es.journal.damaged import BEHIND_ALL, NotUtf8, damage_of, decoded_text, event_of
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.tampering import Tamperer
 
+from .conftest import Journals
 from .damages import Damage, do_damage
 
 SOUND: Final = (0, 2, 1, 1, 1, "counter.incremented", 1, "{}", None, bytes(16), "key", 5, bytes(32))
@@ -188,3 +194,102 @@ def test_an_emptied_meta_is_told_as_what_it_may_be(full_url: str, capsys: pytest
         runner.run(Tamperer(full_url).run("DELETE FROM casty_meta"))
     assert run(["log", "--url", full_url]) == 3
     assert "deleted" in capsys.readouterr().err
+
+
+def test_times_behind_an_anchor_that_are_none(full_sqlite: Journals, tmp_path: Path) -> None:
+    """A record behind an anchor whose time is none has no time before it: the walk names it."""
+    # given an anchor of a slot that ends before a record, and no number as that record's time
+    with full_sqlite.copied(tmp_path) as url:
+        earlier = asyncio.run(_anchor_before_the_damaged(url))
+        do_damage(url, Damage("sqlite", "casty_events", "recorded_at", "not json", "'not json'"))
+
+        # when it is verified with the anchor, then nothing is said of when it was written
+        found = asyncio.run(verify(url, anchors=[earlier])).findings
+        assert found
+        assert Wrong.ANCHOR not in {one.wrong for one in found}
+
+
+async def _anchor_before_the_damaged(url: str) -> Anchor:
+    journal = SqlJournal(url)
+    try:
+        anchor = await take_anchor(journal)
+        [(slot, position)] = await journal.query(
+            "SELECT slot, position FROM casty_events WHERE sequence = 2 AND entity IN (SELECT id FROM casty_entities "
+            "WHERE key = 's:alice')"
+        )
+        hashes = await journal.hashes([(slot, position - 1)])
+    finally:
+        await journal.close()
+    before = AnchoredSlot(slot, ((position - 1, hashes[slot, position - 1].hex()),))
+    chains = [one for one in anchor.chains if one.slot != slot]
+    return msgspec.structs.replace(anchor, chains=(*chains, before))
+
+
+def test_a_verification_is_taken_up_over_a_text_that_is_not_utf_8(full_sqlite: Journals, tmp_path: Path) -> None:
+    """Nothing came since an earlier verification, and the directory holds what no digest can be made of."""
+    # given a verification that found nothing, and a name that is no text since
+    with full_sqlite.copied(tmp_path) as url:
+        verified = shutil.copyfile(full_sqlite.verified, tmp_path / "taken-up.json")
+        do_damage(url, Damage("sqlite", "casty_entities", "name", "not utf-8", "CAST(X'FFFE41' AS TEXT)"))
+
+        # when it is taken up, then the row is found
+        found = asyncio.run(verify(url, resume=verified)).findings
+        assert "its name is not UTF-8" in " ".join(one.text for one in found)
+
+
+@pytest.mark.parametrize("value", ["X'00'", "CAST(X'FFFE41' AS TEXT)"])
+def test_a_salt_of_no_entity_is_told(
+    full_sqlite: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    """What stands where the number of an entity must be is none, and the finding can be printed."""
+    with full_sqlite.copied(tmp_path) as url:
+        do_damage(url, Damage("sqlite", "casty_retired_salts", "entity", "deep", value))
+
+        assert run(["verify", "--processes", "1", "--json", "--url", url]) == 1
+        found = json.loads(capsys.readouterr().out)["findings"]
+        assert (None, "redaction") in {(one["entity"], one["wrong"]) for one in found}
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("name", "CAST(X'FFFE41' AS TEXT)"),
+        ("scopes", "'[['"),
+        ("created_at", str(2**62)),
+        ("ends_at", "'never'"),
+        ("revoked_at", "CAST(X'FFFE41' AS TEXT)"),
+    ],
+)
+def test_a_token_that_is_none_lets_nobody_in(
+    full_sqlite: Journals,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    column: str,
+    value: str,
+) -> None:
+    """A row that no program writes is left out, and said to be."""
+    with full_sqlite.copied(tmp_path) as url:
+        do_damage(url, Damage("sqlite", "casty_tokens", column, "damaged", value))
+
+        assert run(["token", "list", "--json", "--url", url]) == 0
+        assert json.loads(capsys.readouterr().out) == {"tokens": []}
+        assert "is no token and lets nobody in" in caplog.text
+
+
+def test_a_secret_that_is_no_bytes_is_refused(full_sqlite: Journals, tmp_path: Path) -> None:
+    """A number is no secret of as many zeros."""
+    with full_sqlite.copied(tmp_path) as url:
+        do_damage(url, Damage("sqlite", "casty_secrets", "value", "wrong type", "CAST(32 AS INTEGER)"))
+
+        with pytest.raises(ConfigurationError, match="is not bytes"):
+            asyncio.run(_secrets(url))
+
+
+async def _secrets(url: str) -> tuple[bytes, ...]:
+    journal = SqlJournal(url)
+    try:
+        await journal.open()
+        return await AccessTables(journal).secrets()
+    finally:
+        await journal.close()
