@@ -8,7 +8,7 @@ import typer
 
 from casty_es.audit.history import HistoryEvent
 from casty_es.audit.search import Wanted, follow, search
-from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key
+from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
 from casty_es.cli.reaching import inspect
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
@@ -69,7 +69,7 @@ def log(
     if not json and not follow_on:
         _print_table(rows, "journal" if one is None else _called(one, key), one, most)
         if unreadable:
-            typer.echo(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
+            say(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
     if unreadable:
         raise typer.Exit(FOUND)
 
@@ -82,9 +82,9 @@ async def _print_or_collect(
     async for event in (follow if follow_on else search)(journal, wanted, limit=limit):
         unreadable += event.unreadable is not None
         if json:
-            typer.echo(dumps(_row(event)))
+            say(dumps(_row(event)))
         elif follow_on:
-            typer.echo(_line(event))
+            say(_line(event))
         else:
             rows.append(event)
     return rows, unreadable
@@ -217,4 +217,4 @@ def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, 
     if rows and len(rows) == limit:
         last = rows[-1]
         start = last.sequence if one is not None else last.recorded_at.isoformat(timespec="microseconds")
-        typer.echo(f"There may be more: add --after {start}")
+        say(f"There may be more: add --after {start}")
