@@ -25,18 +25,20 @@ import msgspec
 from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
+from casty_es.audit.seals import decode_sealed
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.upkeep import REDACTED, SEALED, Redact, Sealed
-from casty_es.errors import InvalidArgumentError, NotDoneError
+from casty_es.domain.upkeep import REDACTED, SEALED, Redact
+from casty_es.errors import InvalidArgumentError, JournalCorruptError, NotDoneError
 from casty_es.gateway.port import EntityGateway
 from casty_es.journal.chain import UNSALTED, digest
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.maintenance import Maintenance, Value
-from casty_es.journal.port import EntityName, RecordedEvent, StoredSnapshot
+from casty_es.journal.port import DirectoryRow, EntityName, RecordedEvent, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_text
 from casty_es.redacted import UNPROVEN, redacted_digest, redacted_text
-from casty_es.replay import events
+from casty_es.replay import events, refuse_damaged
 
 __all__ = ["REDACTABLE", "Redaction", "finish_redactions", "redact"]
 
@@ -194,8 +196,8 @@ class _Log(msgspec.Struct):
         ]
         for file in archives:  # one that cannot be read is refused before anything is changed
             told += await asyncio.to_thread(_told_in, file, entity)
-        named = {msgspec.json.decode(text, type=Sealed).archive for type_, _, text in told if type_ == SEALED}
-        [row] = await journal.entity_rows([entity])
+        named = {decode_sealed(text).archive for type_, _, text in told if type_ == SEALED}
+        row = await _row(journal, entity)
         redactions = sorted({sequence for type_, sequence, _ in told if type_ == REDACTED})
         return cls(_called(row.entity_name), redactions, tuple(sorted(named - {file.name for file in archives})))
 
@@ -216,9 +218,20 @@ def _told_in(file: Path, entity: int) -> list[tuple[str, int, str]]:
     ]
 
 
+async def _row(journal: SqlJournal, entity: int) -> DirectoryRow:
+    """Give an entity's row in the directory."""
+    for row in await journal.entity_rows([entity]):
+        if damage_of(row) is None:
+            return row
+    raise JournalCorruptError(
+        f"A salt was set aside for the entity {entity}, as a redaction does, and the directory has no such row, or one "
+        f"that no program writes. Nothing was changed of it. `casty-es verify` says what is wrong."
+    )
+
+
 async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], log: _Log) -> Redaction:
     maintenance = Maintenance(journal)
-    [row] = await journal.entity_rows([entity])
+    row = await _row(journal, entity)
     salts = await journal.retired_salts([entity])
     forgetting = _Forgetting(entity, row.salted_from, {salt.through: salt.salt for salt in salts}, log.redactions)
     count = 0
@@ -227,6 +240,7 @@ async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], lo
         await maintenance.replace_states(entity, _nothing(row.kind, through), time.time_ns() // 1_000)
         values: list[Value] = []
         async for event in events(journal, entity, until=through):
+            refuse_damaged(event, "the rest of this redaction")
             value = forgetting.value(event)
             if value is not None:
                 values.append(value)

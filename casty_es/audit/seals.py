@@ -15,11 +15,16 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
+import msgspec
+
+from casty_es.domain.upkeep import Sealed
+from casty_es.errors import JournalCorruptError
 from casty_es.journal.chain import digest
 from casty_es.journal.port import SealRow
 
-__all__ = ["packed", "rows_digest", "state_digest"]
+__all__ = ["decode_sealed", "packed", "rows_digest", "state_digest"]
 
+_decode: Final = msgspec.json.Decoder(Sealed).decode
 _ROW: Final = struct.Struct(">qqq32s32s")
 
 
@@ -40,6 +45,22 @@ def rows_digest(rows: Iterable[SealRow]) -> str:
     for row in rows:
         whole.update(packed(row))
     return whole.hexdigest()
+
+
+def decode_sealed(payload: str) -> Sealed:
+    """Give what an ``entity.sealed`` event says.
+
+    Raises
+    ------
+    JournalCorruptError
+        It does not say what the library writes. Nothing was done.
+    """
+    try:
+        return _decode(payload)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise JournalCorruptError(
+            f"A seal of records that were cut cannot be read: {error}. Nothing was done. `casty-es verify` says where."
+        ) from error
 
 
 def packed(row: SealRow) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, TypeVar
 
 import typer
 
+from casty_es.errors import JournalCorruptError
+from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.sql import SqlJournal
 
 __all__ = ["Processes", "Slots", "parse_slots", "walked"]
@@ -41,16 +43,25 @@ def walked(
         journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
         meta = await journal.open()
         try:
-            heads = await journal.heads(range(meta.slots) if slots is None else slots)
+            total = await _positions(journal, range(meta.slots) if slots is None else slots)
             console = Console(stderr=True)
             columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
             with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-                task = bar.add_task(doing, total=sum(head.position for head in heads.values()))
+                task = bar.add_task(doing, total=total)
                 return await work(journal, lambda records: bar.advance(task, records))
         finally:
             await journal.close()
 
     return asyncio.run(main())
+
+
+async def _positions(journal: SqlJournal, slots: Sequence[int]) -> int | None:
+    """Give how many positions there are; ``None`` where a damaged file does not say: whoever walks finds that out."""
+    try:
+        heads = await journal.heads(slots)
+    except JournalCorruptError:
+        return None
+    return sum(head.position for head in heads.values() if head.position != BEHIND_ALL)
 
 
 def parse_slots(text: str | None) -> list[int] | None:

@@ -17,7 +17,7 @@ from casty_es.errors import (
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
 from casty_es.journal.closed import ClosedSlots
-from casty_es.journal.damaged import BEHIND_ALL, retired_salt_of, seal_of, snapshot_of
+from casty_es.journal.damaged import BEHIND_ALL, number_of, retired_salt_of, seal_of, snapshot_of
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -56,6 +56,11 @@ from casty_es.names import check_flag
 __all__ = ["SqlJournal"]
 
 _DENIED: Final = "42501"  # Postgres' insufficient_privilege
+
+# Of sequences that are numbers only: SQLite sorts everything else behind them.
+_BOUNDS: Final = """
+    SELECT min(sequence), max(sequence) FROM casty_events
+    WHERE entity = {} AND sequence BETWEEN 1 AND 9223372036854775806"""
 
 # In a forked child: what belongs to the parent is kept, because letting it be collected would close it.
 _INHERITED: Final[list[Backend]] = []
@@ -197,7 +202,9 @@ class SqlJournal(ClosedSlots):
     async def bounds(self, entity: int) -> tuple[int, int]:
         """Give the first and the last sequence of an entity."""
         [(first, last)] = await self._opened().read(self._opened().statements.bounds, entity)
-        return first or 0, last or 0
+        if first is not None and not type(first) is type(last) is int:
+            [(first, last)] = await self._opened().read(_BOUNDS.format("?1" if self.file else "$1"), entity)
+        return number_of(first), number_of(last)
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
         """Give the newest snapshot at or before a sequence."""

@@ -14,7 +14,7 @@ import msgspec
 from casty_es.codec import decode_event
 from casty_es.context import Said, said_in
 from casty_es.domain.decider import Event
-from casty_es.errors import EntityQuarantinedError, RedactedError
+from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.redacted import redacted_digest
@@ -28,6 +28,7 @@ __all__ = [
     "read_event",
     "read_events",
     "reading_of",
+    "refuse_damaged",
     "told_unreadable",
     "unfoldable",
     "unreadable_content",
@@ -139,6 +140,27 @@ def unreadable_content(type_: str, version: int, payload: str, metadata: str | N
     except _ERRORS as error:
         return f"Its metadata is not what audit_context writes: {_short(error)}."
     return None
+
+
+def refuse_damaged(record: RecordedEvent, what: str) -> None:
+    """Refuse to write a record anew, or elsewhere, that is none: what it held would be lost.
+
+    Parameters
+    ----------
+    what : str
+        What is not done, for the message.
+
+    Raises
+    ------
+    JournalCorruptError
+        It is none that any program writes.
+    """
+    damage = damage_of(record)
+    if damage is not None:
+        raise JournalCorruptError(
+            f"The record at {place_of(record)} is none that any program writes: {damage}. Nothing was done of {what}. "
+            f"`casty-es verify` says what is wrong."
+        )
 
 
 def told_unreadable(one: Unreadable) -> str:

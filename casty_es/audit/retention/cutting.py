@@ -66,8 +66,10 @@ async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: i
         return None
     if isinstance(keep, timedelta):
         cutoff = now - int(keep.total_seconds()) * _SECOND
-        [oldest] = await journal.history(entity.id, after=first - 1, limit=1)
-        through = 0 if oldest.recorded_at > cutoff else await sequence_stamped(journal, entity.id, cutoff)
+        oldest = await journal.history(entity.id, after=first - 1, limit=1)
+        through = (
+            0 if not oldest or oldest[0].recorded_at > cutoff else await sequence_stamped(journal, entity.id, cutoff)
+        )
     else:
         through = last - keep
     limited = min(through, last - 1) > first - 1 + EVENTS_PER_SEAL

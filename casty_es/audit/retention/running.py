@@ -30,10 +30,10 @@ from casty_es.audit.lines import event_line
 from casty_es.audit.retention.cutting import Cut, Runs, plan_cut, sealed_rows
 from casty_es.audit.retention.policy import Keep, policies
 from casty_es.audit.retention.settling import settle_archives
-from casty_es.audit.seals import state_digest
+from casty_es.audit.seals import decode_sealed, state_digest
 from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.upkeep import SEALED, Seal, Sealed
+from casty_es.domain.upkeep import SEALED, Seal
 from casty_es.errors import (
     InvalidArgumentError,
     InvalidValueError,
@@ -44,7 +44,7 @@ from casty_es.journal.clock import database_clock
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import events, read_event, slots_ahead, state_at, told_ahead
+from casty_es.replay import events, read_event, refuse_damaged, slots_ahead, state_at, told_ahead
 
 __all__ = ["Retained", "run_retention"]
 
@@ -209,7 +209,7 @@ class _Run:
                 f"Seal rows of the {entity.kind} {entity.name!r} name its event {sequence}, which is no seal. Nothing "
                 f"was cut. Verify the journal with `casty-es verify`."
             )
-        through = msgspec.json.decode(found[0].payload, type=Sealed).through
+        through = decode_sealed(found[0].payload).through
         if (await self._journal.bounds(entity.id))[0] <= through:
             await self._delete(entity, through)
 
@@ -243,6 +243,7 @@ class _Run:
                 writer.entity(cut.entity)
                 runs = Runs(self._journal, cut.entity)
                 async for event in events(self._journal, cut.entity.id, after=cut.first - 1, until=cut.through):
+                    refuse_damaged(event, "this cut")
                     row = cast("EventRow", msgspec.structs.astuple(event))
                     writer.event(event_line(row))
                     written.update(event.hash)
@@ -276,8 +277,10 @@ class _Run:
         else:
             # From the event before, so that a snapshot that stands here is not believed but compared.
             state = await state_at(self._journal, entity.id, kind, cut.through - 1)
-            [last] = await self._journal.history(entity.id, after=cut.through - 1, limit=1)
-            text = encode_state(kind, kind.evolve(state, read_event(last)))
+            page = await self._journal.history(entity.id, after=cut.through - 1, limit=1)
+            for last in page:
+                state = kind.evolve(state, read_event(last))
+            text = encode_state(kind, state)
             base = StoredSnapshot(cut.through, text, kind.state_version)
             await self._journal.save_snapshot(entity.id, base, cut.rows[-1].hash, time.time_ns() // 1_000)
         there = await self._journal.snapshot_before(entity.id, cut.through)
@@ -296,7 +299,7 @@ class _Run:
         while last > cut.through:
             page = await self._journal.history(cut.entity.id, after=max(cut.through, last - _PAGE), limit=_PAGE)
             for event in reversed(page):
-                if event.type == SEALED and msgspec.json.decode(event.payload, type=Sealed) == wanted:
+                if event.type == SEALED and decode_sealed(event.payload) == wanted:
                     return event.sequence or 0
             last -= _PAGE
         raise JournalCorruptError(

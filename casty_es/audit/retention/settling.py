@@ -10,11 +10,10 @@ import asyncio
 from itertools import groupby
 from pathlib import Path
 
-import msgspec
-
 from casty_es.audit.archive import Changeable, closed, opened, read_archive, rewrite_archive
 from casty_es.audit.lines import EntityLine
-from casty_es.domain.upkeep import SEALED, Sealed
+from casty_es.audit.seals import decode_sealed
+from casty_es.domain.upkeep import SEALED
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.sql import SqlJournal
 
@@ -50,6 +49,6 @@ async def _was_cut(journal: SqlJournal, entity: int, archive: str) -> bool:
     """Tell whether rows of an entity name a seal that names this archive."""
     for sequence in await Maintenance(journal).seal_sequences(entity):
         for event in await journal.history(entity, after=sequence - 1, limit=1):
-            if event.type == SEALED and msgspec.json.decode(event.payload, type=Sealed).archive == archive:
+            if event.type == SEALED and decode_sealed(event.payload).archive == archive:
                 return True
     return False

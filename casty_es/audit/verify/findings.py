@@ -134,7 +134,7 @@ class Report(msgspec.Struct):
     unfinished_redactions: int = 0
     findings: list[Finding] = []
     notes: list[str] = []
-    looked_at: LookedAt = LookedAt()
+    looked_at: LookedAt = msgspec.field(default_factory=LookedAt)
     seconds: float = 0.0
 
     @property
@@ -161,6 +161,8 @@ class Report(msgspec.Struct):
         self.unread_snapshots += result.unread_snapshots
         self.unfinished_redactions += result.unfinished_redactions
         self.findings += result.findings
+        if result.position:
+            self.looked_at.positions[result.slot] = result.position
         if len(result.findings) >= FINDINGS_PER_SLOT:
             self.notes.append(
                 f"The walk of slot {result.slot} ended after {len(result.findings)} findings: there may be more."

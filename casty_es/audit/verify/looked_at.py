@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import sqlite3
-from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -21,7 +20,7 @@ _POSTGRES: Final = """
             WHERE c.oid = to_regclass('casty_events'))"""
 
 
-class LookedAt(msgspec.Struct, frozen=True):
+class LookedAt(msgspec.Struct):
     """Which journal was looked at.
 
     Attributes
@@ -36,7 +35,7 @@ class LookedAt(msgspec.Struct, frozen=True):
         What tells the journal from others: when it was made, in microseconds since 1970, its number of slots and its
         incarnation. A copy has the same.
     positions : dict[int, int]
-        By slot, the last position when the verification began; slots without records are left out.
+        By slot, the last position that was looked at; slots without records are left out.
     """
 
     server: str = ""
@@ -56,23 +55,16 @@ class LookedAt(msgspec.Struct, frozen=True):
         )
 
 
-async def look_at(journal: EventJournal, meta: Meta, positions: Mapping[int, int]) -> LookedAt:
-    """Return which journal it is.
-
-    Parameters
-    ----------
-    positions : Mapping[int, int]
-        By slot, the last position.
-    """
+async def look_at(journal: EventJournal, meta: Meta) -> LookedAt:
+    """Return which journal it is; how far it was looked at is not known yet."""
     called = f"{meta.created_at}/{meta.slots}/{meta.incarnation}"
-    there = {slot: position for slot, position in sorted(positions.items()) if position}
     if not isinstance(journal, SqlJournal):
-        return LookedAt("a journal in memory", journal=called, positions=there)
+        return LookedAt("a journal in memory", journal=called)
     if journal.file is not None:
         file = str(journal.file.resolve())
-        return LookedAt(f"SQLite {sqlite3.sqlite_version}", file, "main", _user(), called, there)
+        return LookedAt(f"SQLite {sqlite3.sqlite_version}", file, "main", _user(), called)
     [(server, database, role, schema)] = await journal.query(_POSTGRES)
-    return LookedAt(server, database, schema or "none", role, called, there)
+    return LookedAt(server, database, schema or "none", role, called)
 
 
 def _user() -> str:

@@ -81,9 +81,7 @@ async def verify(
     started = time.perf_counter()
     async with opened(journal) as (source, meta):
         chosen = chosen_slots(slots, meta, source, processes, "verified")
-        heads = await source.heads(chosen)
-        positions = {slot: head.position for slot, head in heads.items()}
-        report = Report(looked_at=await look_at(source, meta, positions))
+        report = Report(looked_at=await look_at(source, meta))
         done = Progress(resume, meta)
         await done.load(source)
         for slot in set(chosen) & done.done.keys():

@@ -123,7 +123,7 @@ async def _wrong_base(journal: EventJournal, entity: int, sealed: Sealed) -> str
         return f"The events up to {sealed.through} were cut, and no snapshot stands in their place."
     if state_digest(rows[0].salt or b"", base.state) != sealed.state:
         return f"The snapshot at event {sealed.through}, behind which events were cut, is not the one that was sealed."
-    older = (await journal.snapshot_sequences([entity]))[0][1]
+    older = min((number for _, number in await journal.snapshot_sequences([entity])), default=sealed.through)
     if older < sealed.through:
         # Retention takes them together with the events; nobody could tell whether it is what they gave.
         return f"There is a snapshot at event {older}, and the events up to {sealed.through} were cut."

@@ -197,7 +197,8 @@ async def _postgres(url: str, damage: Damage) -> None:
             await connection.execute("SET LOCAL session_replication_role = replica")
             await connection.execute("SET LOCAL casty_es.maintenance = 'on'")
             for name, definition in await connection.fetch(
-                "SELECT conname, contype FROM pg_constraint WHERE conrelid = $1::regclass", table
+                "SELECT conname, contype FROM pg_constraint WHERE conrelid = $1::regclass ORDER BY contype = 'p' DESC",
+                table,
             ):
                 if definition == b"c" or damage.kind == "missing":
                     await connection.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
