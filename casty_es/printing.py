@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Final
 
-__all__ = ["printed", "visible"]
+__all__ = ["log_of", "printed", "visible"]
 
 _LONGEST: Final = 80
 
@@ -75,3 +76,37 @@ def printed(thing: object) -> str:
     except Exception:  # noqa: BLE001 - of a class of the caller's, or a number that Python will not print
         return f"<{type(thing).__name__}>"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+class _Visible:
+    """What a log's message is given in place of an argument."""
+
+    __slots__ = ("_thing",)
+
+    def __init__(self, thing: object) -> None:
+        self._thing = thing
+
+    def __str__(self) -> str:
+        return visible(str(self._thing))
+
+    def __repr__(self) -> str:
+        return visible(repr(self._thing))
+
+
+def log_of(name: str) -> logging.Logger:
+    """Return a logger whose messages are one line each, whatever the names and the errors in them hold.
+
+    Parameters
+    ----------
+    name : str
+        Where it stands among the loggers.
+    """
+    logger = logging.getLogger(name)
+    logger.addFilter(_shown)
+    return logger
+
+
+def _shown(record: logging.LogRecord) -> bool:
+    if isinstance(record.args, tuple):  # numbers stay what they are, for %d
+        record.args = tuple(one if isinstance(one, int | float) else _Visible(one) for one in record.args)
+    return True

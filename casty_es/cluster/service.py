@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias, assert_never
@@ -22,6 +21,7 @@ from casty_es.context import checked
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError, NotOwnerError, Sent
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.names import check_at_least_one
+from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.replay import read_positions
 from casty_es.transport.wire import (
@@ -48,7 +48,7 @@ from casty_es.transport.wire import (
 
 __all__ = ["NodeService"]
 
-_LOG: Final = logging.getLogger("casty_es.service")
+_LOG: Final = log_of("casty_es.service")
 
 # What is answered after something was looked up.
 _Later: TypeAlias = Locate | FindShards | GetTopology | FindOutcome | ReadHistory | ReadPast | ReadPositions

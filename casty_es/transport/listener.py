@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 from casty_es.errors import ConfigurationError, PeerRefusedError
+from casty_es.printing import log_of
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, server_protocol
 from casty_es.transport.handshake import ListenerHandshake, RefusingError, Session
 from casty_es.transport.identity import Identity
@@ -16,7 +16,7 @@ from casty_es.transport.served import ServedConnection
 
 __all__ = ["Reception"]
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 
 
 class Reception:

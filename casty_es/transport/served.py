@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from functools import partial
 from typing import Final
 
 import msgspec
 
+from casty_es.printing import log_of
 from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, decode_requests, encode, join
@@ -21,7 +21,7 @@ from casty_es.transport.wire import Answer, Failed
 
 __all__ = ["ServedConnection"]
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 
 # A part's number, tag, length and flag, with their headers.
 PART_OVERHEAD: Final = 64
