@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -34,12 +33,13 @@ from casty_es.errors import (
 from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
 from casty_es.journal.remembered import Mark
 from casty_es.leases.port import LeaseManager, LeaseSession
+from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.runtime import Runtime
 
 __all__ = ["SlotLeases"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 _ATTEMPTS: Final = 50
 

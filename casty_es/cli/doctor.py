@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps
+from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps, say
 from casty_es.cli.doctor_structures import examined as examined_structures
 from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table, short_time
@@ -60,14 +60,14 @@ def doctor(
             {"name": check.name, "status": _status(check), "found": check.found, "advice": _advice(check)}
             for check in checks
         ]
-        typer.echo(dumps({"url": shown(url), "ok": ok, "checks": rows}))
+        say(dumps({"url": shown(url), "ok": ok, "checks": rows}))
     else:
         table = Table(shown(url), ("", "check", "found", "what to do"))
         for check in checks:
             status = _status(check)
             table.add(status, check.name, check.found, _advice(check), style=_STYLES[status] if status != "ok" else "")
         table.print()
-        typer.echo("A node can start." if ok else "A node would not start, or could lose what it acknowledged.")
+        say("A node can start." if ok else "A node would not start, or could lose what it acknowledged.")
     if not ok:
         # Where not even the database answered, nothing was looked at.
         raise typer.Exit(COULD_NOT if [check.name for check in checks] == ["database"] else FOUND)

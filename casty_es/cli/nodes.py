@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.reaching import living
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.where import Where, split_address, takes_where
@@ -52,7 +52,7 @@ def nodes(*, where: Where, json: Json = False) -> None:
     found = asyncio.run(_look(where))
     held = Counter(slot.node_id for slot in found.slots)
     if json:
-        typer.echo(dumps({"nodes": [_node(row, found, held[row.node_id]) for row in found.nodes]}))
+        say(dumps({"nodes": [_node(row, found, held[row.node_id]) for row in found.nodes]}))
         return
     table = Table("nodes", ("node id", "address", "host", "pid>", "since", "slots>", "alive", "answers"))
     for row in found.nodes:
@@ -62,7 +62,7 @@ def nodes(*, where: Where, json: Json = False) -> None:
         table.add(row.node_id, row.address, row.host, row.pid, since, held[row.node_id], *words, style=style)
     if found.nodes:
         table.print()
-    typer.echo(_summary(found))
+    say(_summary(found))
 
 
 @takes_where
@@ -78,7 +78,7 @@ def slots(
     found = asyncio.run(_look(where))
     rows = [row for row in found.slots if row.node_id.startswith(owner or "")]
     if json:
-        typer.echo(dumps({"slots": [_slot(row, found) for row in rows]}))
+        say(dumps({"slots": [_slot(row, found) for row in rows]}))
         return
     table = Table("slots", ("slot>", "owner", "epoch>", "address", "since", ""))
     for row in rows:
@@ -88,8 +88,8 @@ def slots(
     if rows:
         table.print()
     orphans = sum(row.node_id not in found.alive for row in rows)
-    typer.echo(f"Slots with an owner written down: {len(rows)}; with one that is gone: {orphans}.")
-    typer.echo(_summary(found))
+    say(f"Slots with an owner written down: {len(rows)}; with one that is gone: {orphans}.")
+    say(_summary(found))
 
 
 def _node(row: NodeRow, found: Cluster, held: int) -> dict[str, Any]:
