@@ -21,7 +21,7 @@ from casty_es.replay import events
 
 __all__ = ["fits", "linked_events", "salt_at", "unexplained"]
 
-_PAGE: Final = 1_000
+_PAGE: Final = 200  # with the records beside them three times as many, which may be large
 
 _REMEDY: Final = (
     "Nothing of its entity was changed by this step. Verify the journal with `casty-es verify`, and restore the record "

@@ -88,7 +88,7 @@ async def _sealed_state(journal: SqlJournal, entity: DirectoryRow, through: int)
     seals = await Maintenance(journal).seal_sequences(entity.id)
     base = await journal.snapshot_before(entity.id, through)
     if seals and base is not None and base.sequence == through:
-        _, sealed = await proven_seal(journal, entity, seals[-1])
+        sealed = await proven_seal(journal, entity, seals[-1])
         if (sealed.through, sealed.state) == (through, state_digest(entity.salt or b"", base.state)):
             return decode_state(CATALOG[entity.kind], base.version, base.state)
     raise JournalCorruptError(

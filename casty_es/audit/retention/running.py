@@ -32,7 +32,7 @@ from casty_es.audit.links import linked_events
 from casty_es.audit.retention.cutting import Cut, Runs, plan_cut, sealed_rows
 from casty_es.audit.retention.folding import Folded, wrong_snapshot
 from casty_es.audit.retention.policy import Keep, policies
-from casty_es.audit.retention.proving import proven_seal, refuse_other_rows
+from casty_es.audit.retention.proving import unfinished_cut
 from casty_es.audit.retention.settling import settle_archives
 from casty_es.audit.seals import state_digest
 from casty_es.codec import encode_state
@@ -206,13 +206,8 @@ class _Run:
 
     async def finish(self, entity: DirectoryRow) -> None:
         """Delete what an interrupted run had sealed and not deleted."""
-        seals = await self._maintenance.seal_sequences(entity.id)
-        if not seals:
-            return
-        sequence, sealed = await proven_seal(self._journal, entity, seals[-1])
-        if (await self._journal.bounds(entity.id))[0] <= sealed.through:
-            await refuse_other_rows(self._maintenance, entity, sequence, sealed)
-            await self._delete(entity, sealed.through)
+        if through := await unfinished_cut(self._journal, entity):
+            await self._delete(entity, through)
 
     async def cut_all(self, batch: list[tuple[Cut, Keep]]) -> None:
         """Make these cuts, and those that are left of entities of which one seal does not cover all."""

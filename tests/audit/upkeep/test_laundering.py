@@ -224,6 +224,22 @@ async def test_a_seal_that_says_more_than_it_sealed(
     assert (await journal.bounds(written.id))[0] == 1
 
 
+async def test_rows_of_a_seal_that_was_never_written(
+    journal_url: str, system: ClusteredActorSystem, journal: SqlJournal, folder: Path, written: StoredEntity
+) -> None:
+    """Given a forged row that says that events were sealed, when retention runs, then it does not cut by it."""
+    third = await event(journal, written.id, 3)
+    zeros = Tamperer(journal_url).bytes_as("00" * 32)
+    await Tamperer(journal_url).run(
+        f"INSERT INTO casty_seals VALUES ({third.slot}, 2, {third.position}, {written.id}, {zeros}, {zeros}, 3)"
+    )
+
+    with pytest.raises(JournalCorruptError, match="name its event 3, which is no seal"):
+        await run_retention(system, journal, folder, pace=0)
+
+    assert await journal.bounds(written.id) == (1, 6)
+
+
 async def test_an_interrupted_redaction_is_looked_at_before_it_is_finished(
     journal_url: str, system: ClusteredActorSystem, journal: SqlJournal, written: StoredEntity, crashing: Crashing
 ) -> None:
