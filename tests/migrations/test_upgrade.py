@@ -164,7 +164,7 @@ def test_newer_schema_is_refused(journal_url: str, tmp_path: Path) -> None:
         schema.check(journal_url)
     with pytest.raises(SchemaError, match="revision 0007, which is newer"):
         migrating.upgrade(journal_url)
-    assert schema.current(journal_url) == "0006"
+    assert schema.current(journal_url) == "0007"
 
 
 def test_missing_schema_names_the_command(database_url: str) -> None:
