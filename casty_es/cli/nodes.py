@@ -18,6 +18,7 @@ from casty_es.cluster.topology import Topology
 from casty_es.errors import PeerError
 from casty_es.journal.port import NodeRow, SlotRow
 from casty_es.journal.sql import SqlJournal
+from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
 
 __all__ = ["nodes", "slots"]
 
@@ -38,12 +39,15 @@ class Cluster(msgspec.Struct):
         Whose lease session lives.
     answers : set[str]
         Who answers at the address that is written down.
+    strangers : list[Stranger]
+        Who holds locks of slots and is no node, if the database was asked.
     """
 
     nodes: list[NodeRow]
     slots: list[SlotRow]
     alive: set[str]
     answers: set[str]
+    strangers: list[Stranger] = []
 
 
 @takes_where
@@ -52,7 +56,8 @@ def nodes(*, where: Where, json: Json = False) -> None:
     found = asyncio.run(_look(where))
     held = Counter(slot.node_id for slot in found.slots)
     if json:
-        say(dumps({"nodes": [_node(row, found, held[row.node_id]) for row in found.nodes]}))
+        rows = [_node(row, found, held[row.node_id]) for row in found.nodes]
+        say(dumps({"nodes": rows, "strangers": [one._asdict() for one in found.strangers]}))
         return
     table = Table("nodes", ("node id", "address", "host", "pid>", "since", "slots>", "alive", "answers"))
     for row in found.nodes:
@@ -63,6 +68,8 @@ def nodes(*, where: Where, json: Json = False) -> None:
     if found.nodes:
         table.print()
     say(_summary(found))
+    if found.strangers:
+        say(f"Locks of slots are held by others than nodes: {told_strangers(found.strangers)}.")
 
 
 @takes_where
@@ -144,11 +151,13 @@ async def _look(where: Where) -> Cluster:
         answered = {}
         if rows:
             answered = await _dial_all(rows, where, where.secret or await journal.secret())
+        strangers = await strangers_of(journal)
         if answered:
-            return _cluster(rows, next(iter(answered.values())), answered)
+            found = _cluster(rows, next(iter(answered.values())), answered)
+            return msgspec.structs.replace(found, strangers=strangers)
         # Alive and unreachable from here, or gone: their lease sessions tell.
         alive = await living(journal, rows, where.session_url) if rows or written else set()
-        return Cluster(rows, written, alive, set())
+        return Cluster(rows, written, alive, set(), strangers)
     finally:
         await journal.close()
 

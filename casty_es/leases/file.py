@@ -156,6 +156,10 @@ class FileLeaseSession:
                 finally:
                     lock.release()
 
+    async def strangers(self) -> dict[int, str]:
+        """Tell who holds slots and is no node: nobody can."""
+        return {}
+
     async def close(self) -> None:
         """Forget the slots and unlock the file."""
         lost = not self.lost.cancel()
