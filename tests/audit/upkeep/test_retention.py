@@ -195,6 +195,7 @@ async def test_a_crash_at_any_step(
     assert archived | set(range(first, last + 1)) == set(range(1, last + 1))
 
 
+@pytest.mark.timeout(300)  # what goes on meanwhile is more the longer it takes
 async def test_beside_traffic(
     journal_url: str, system: ClusteredActorSystem, journal: SqlJournal, folder: Path
 ) -> None:
@@ -231,8 +232,8 @@ async def test_beside_traffic(
 async def test_more_than_one_seal(system: ClusteredActorSystem, journal: SqlJournal, folder: Path) -> None:
     """Given more events than one seal covers, when they are cut in one run, then by as many seals as it takes."""
     hits = system.distributed().counter("hits")
-    for _ in range(11):
-        await asyncio.gather(*(hits.increment() for _ in range(1_000)))
+    for _ in range(44):  # each is to be done in five seconds, also on a slow machine
+        await asyncio.gather(*(hits.increment() for _ in range(250)))
     await set_retention(journal, "counter", "hits", 10)
 
     done = await run_retention(system, journal, folder, pace=0)
