@@ -14,6 +14,7 @@ import typer
 
 from casty_es.certificates import client_tls, node_tls
 from casty_es.client import ClusterClient
+from casty_es.errors import ConfigurationError
 from casty_es.journal.schema import URL_VARIABLE
 
 __all__ = [
@@ -241,10 +242,13 @@ def given_tls(
         if require_certificate:
             raise typer.BadParameter("--tls-require-cert needs --tls-cert, --tls-key and --tls-ca. Nothing was done.")
         return None, None
-    outward = client_tls(authority, certificate, key)
-    if certificate is None or key is None:
-        return outward, None
-    return outward, node_tls(certificate, key, authority=authority, require_certificate=require_certificate)
+    try:
+        outward = client_tls(authority, certificate, key)
+        if certificate is None or key is None:
+            return outward, None
+        return outward, node_tls(certificate, key, authority=authority, require_certificate=require_certificate)
+    except ConfigurationError as error:
+        raise typer.BadParameter(str(error)) from None  # options that name what cannot be used are wrong usage
 
 
 def _bytes(secret: str) -> bytes:

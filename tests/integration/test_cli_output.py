@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from casty_es import SqlJournal
 from casty_es.cli.app import run
+from casty_es.journal.access import AccessTables
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.journals import LongWriter
 from tests.conftest import run_sql
@@ -102,10 +102,10 @@ def test_an_error_that_nobody_foresaw(
 ) -> None:
     """A fault of ours is one line too, and says how to get more."""
 
-    async def broken(_: SqlJournal) -> bytes:
+    async def broken(_: AccessTables) -> tuple[bytes, ...]:
         raise KeyError("nobody knows")
 
-    monkeypatch.setattr(SqlJournal, "secret", broken)
+    monkeypatch.setattr(AccessTables, "secrets", broken)
     assert run(["secret", "--url", sqlite_journal_url]) == 3
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
