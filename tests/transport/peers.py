@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Literal, Self
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -148,10 +148,11 @@ class RawPeer:
         near = None if local is None else (local, 0)
         reader, writer = await asyncio.open_connection(host, int(port), local_addr=near)
         peer = cls(reader, writer, ClientProtocol(parse_uri("ws://raw/"), max_size=None))
-        peer.protocol.send_request(peer.protocol.connect())
-        await peer.push()
-        while peer.protocol.state is State.CONNECTING:
-            await peer.pull()
+        async with peer.closed_on_failure():
+            peer.protocol.send_request(peer.protocol.connect())
+            await peer.push()
+            while peer.protocol.state is State.CONNECTING:
+                await peer.pull()
         return peer
 
     @classmethod
@@ -162,10 +163,11 @@ class RawPeer:
         peer = await cls.connect(address, local=local)
         handshake = DialerHandshake(who or identity("raw"), secret, Limits())
         message: bytes | None = handshake.start()
-        while peer.session is None:
-            if message is not None:
-                await peer.send(message)
-            message, peer.session = handshake.receive(await peer.receive())
+        async with peer.closed_on_failure():
+            while peer.session is None:
+                if message is not None:
+                    await peer.send(message)
+                message, peer.session = handshake.receive(await peer.receive())
         return peer
 
     @classmethod
@@ -173,10 +175,26 @@ class RawPeer:
         """Do the listener's part up to the end of the handshake."""
         peer = cls(reader, writer, ServerProtocol(max_size=None))
         handshake = ListenerHandshake(identity("raw"), SECRET, Limits())
-        while peer.session is None:
-            message, peer.session = handshake.receive(await peer.receive())
-            await peer.send(message)
+        async with peer.closed_on_failure():
+            while peer.session is None:
+                message, peer.session = handshake.receive(await peer.receive())
+                await peer.send(message)
         return peer
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @asynccontextmanager
+    async def closed_on_failure(self) -> AsyncIterator[None]:
+        """Hang up if this fails: a socket that is left open fails whatever test runs while it is collected."""
+        try:
+            yield
+        except BaseException:
+            await self.close()
+            raise
 
     async def push(self) -> None:
         """Send what the protocol wants to send, and wait until there is room for more."""

@@ -22,11 +22,12 @@ from casty_es.replay import Then
 from casty_es.transport.frames import encode, join, read_answers
 from casty_es.transport.limits import Limits
 from casty_es.transport.wire import Ask, GetTopology, Locate, Located, ReadHistory, ReadPast, Request
+from tests.memory import most_memory
 from tests.transport.peers import RawPeer, identity
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the unit of ru_maxrss differs between systems")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the most memory of another process")
 
-CEILING_KIB = 200 * 1024
+CEILING = 200 * 2**20
 REQUESTS = Limits().credits
 KEY = encode_key("k")
 
@@ -39,12 +40,9 @@ class Watched:
         self.address = address
         self.secret = secret
 
-    async def peak(self) -> int:
-        """Return the most memory that it ever had, in KiB."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(b"\n")
-        return int(await self._process.stdout.readline())
+    def peak(self) -> int:
+        """Return the most memory that it ever had, in bytes."""
+        return most_memory(self._process.pid)
 
 
 @pytest_asyncio.fixture
@@ -87,33 +85,31 @@ async def test_who_asks_for_much_and_reads_nothing_costs_little(
     node: Watched, sqlite_journal_url: str, what: str
 ) -> None:
     """Given a peer that uses all its credits and reads no answer, when it has asked, then the node stays small."""
-    peer = await RawPeer.authenticated(node.address, identity("raw"), node.secret)
-    request: Request = {"history": HISTORY, "past": PAST, "topology": GetTopology()}.get(what) or await get_big(
-        peer, sqlite_journal_url
-    )
+    async with await RawPeer.authenticated(node.address, identity("raw"), node.secret) as peer:
+        request: Request = {"history": HISTORY, "past": PAST, "topology": GetTopology()}.get(what) or await get_big(
+            peer, sqlite_journal_url
+        )
 
-    def numbered(n: int) -> bytes:
-        fresh = {"command_id": n.to_bytes(16, "big")} if isinstance(request, Ask) else {}
-        return encode((2 * n + 1, msgspec.structs.replace(request, **fresh)))
+        def numbered(n: int) -> bytes:
+            fresh = {"command_id": n.to_bytes(16, "big")} if isinstance(request, Ask) else {}
+            return encode((2 * n + 1, msgspec.structs.replace(request, **fresh)))
 
-    await peer.send_sealed(join([numbered(n) for n in range(2, 2 + REQUESTS)], REQUESTS))
-    # For as long as the node waits for it to read; meanwhile another one is served.
-    async with ClusterClient(
-        contact_points=[split_address(node.address)], system_name="shop", secret=node.secret
-    ) as client:
-        hits = client.distributed().counter("hits")
-        until = asyncio.get_running_loop().time() + 2 * Limits().silence_seconds
-        while asyncio.get_running_loop().time() < until:
-            await hits.get()
-    assert await node.peak() < CEILING_KIB
-    await peer.close()
+        await peer.send_sealed(join([numbered(n) for n in range(2, 2 + REQUESTS)], REQUESTS))
+        # For as long as the node waits for it to read; meanwhile another one is served.
+        async with ClusterClient(
+            contact_points=[split_address(node.address)], system_name="shop", secret=node.secret
+        ) as client:
+            hits = client.distributed().counter("hits")
+            until = asyncio.get_running_loop().time() + 2 * Limits().silence_seconds
+            while asyncio.get_running_loop().time() < until:
+                await hits.get()
+        assert node.peak() < CEILING
 
 
 async def test_history_without_credit_is_not_read(node: Watched) -> None:
     """Given a peer that says that its questions need no credit, when it sends 2,500, then it has to go."""
-    peer = await RawPeer.authenticated(node.address, identity("raw"), node.secret)
-    await peer.send_sealed(join([encode((2 * n, HISTORY)) for n in range(1, 2_501)], 2_500))
+    async with await RawPeer.authenticated(node.address, identity("raw"), node.secret) as peer:
+        await peer.send_sealed(join([encode((2 * n, HISTORY)) for n in range(1, 2_501)], 2_500))
 
-    assert "credit" in await peer.ended()
-    assert await node.peak() < CEILING_KIB
-    await peer.close()
+        assert "credit" in await peer.ended()
+        assert node.peak() < CEILING

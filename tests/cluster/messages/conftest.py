@@ -37,16 +37,16 @@ class Victim(NamedTuple):
     port: int
     secret: bytes
 
-    async def look(self) -> dict[str, Any]:
-        """Ask it what it sees of itself."""
-        return await asyncio.to_thread(self._look)
+    async def problems(self) -> list[str]:
+        """Ask it what it logged as errors."""
+        return await asyncio.to_thread(self._problems)
 
-    def _look(self) -> dict[str, Any]:
+    def _problems(self) -> list[str]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         print(file=self.process.stdin, flush=True)
-        seen: dict[str, Any] = json.loads(self.process.stdout.readline())
-        return seen
+        problems: list[str] = json.loads(self.process.stdout.readline())
+        return problems
 
     def client(self) -> ClusterClient:
         """Make an honest client."""
@@ -130,11 +130,8 @@ class Member:
 async def member(victim: Victim) -> AsyncIterator[Member]:
     """Connect to the node."""
     who = Identity(system="casty", node_id="a member")
-    peer = await RawPeer.authenticated(f"{victim.host}:{victim.port}", who, victim.secret)
-    try:
+    async with await RawPeer.authenticated(f"{victim.host}:{victim.port}", who, victim.secret) as peer:
         yield Member(peer)
-    finally:
-        await peer.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The node that is attacked: its own process, so that its memory can be looked at.
 
-It prints its host, its port and its cluster's secret. For every line of its input it prints one JSON object: how much
-memory it has at most had (bytes), and everything that was logged as an error.
+It prints its host, its port and its cluster's secret. For every line of its input it prints a JSON array of everything
+that was logged as an error.
 """
 
 from __future__ import annotations
@@ -10,9 +10,6 @@ import asyncio
 import json
 import logging
 import sys
-from pathlib import Path
-
-import psutil
 
 from casty_es import ClusteredActorSystem, SqlJournal
 
@@ -28,15 +25,6 @@ class Noting(logging.Handler):
             problems.append(self.format(record))
 
 
-def most_memory() -> int:
-    """Give the most memory that this process has had; getrusage would count what its parent had, too."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        return int(psutil.Process().memory_info().rss)
-    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-    return int(line.split()[1]) * 1_024
-
-
 async def main() -> None:
     """Run until the input ends."""
     logging.getLogger().addHandler(Noting())
@@ -44,7 +32,7 @@ async def main() -> None:
     async with ClusteredActorSystem(journal=journal) as system:
         print(*system.self_node, (await journal.secret()).hex(), flush=True)  # noqa: T201 - how the test learns it
         while await asyncio.to_thread(sys.stdin.readline):
-            print(json.dumps({"rss": most_memory(), "problems": problems}), flush=True)  # noqa: T201 - likewise
+            print(json.dumps(problems), flush=True)  # noqa: T201 - likewise
 
 
 if __name__ == "__main__":

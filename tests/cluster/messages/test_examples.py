@@ -106,7 +106,7 @@ async def test_messages_that_did_harm(
         assert await client.distributed().map[str, int]("victim").get("k") == 1
     expected = {what: refusal for what, (*_, refusal) in EXAMPLES.items()}
     assert told == expected | dict.fromkeys(QUESTIONS, "InvalidArgumentError")
-    assert (await victim.look())["problems"] == []
+    assert await victim.problems() == []
 
 
 async def test_a_wrong_term_is_refused(victim: Victim) -> None:
