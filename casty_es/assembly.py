@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import AsyncExitStack
 from typing import Final
 
@@ -28,13 +27,14 @@ from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.memory import ProcessLeaseManager
 from casty_es.leases.port import LeaseManager
 from casty_es.leases.postgres import PostgresLeaseManager
+from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer, Link, Listener
 
 __all__ = ["NoDialer", "NodeParts", "lease_manager"]
 
-_LOG: Final = logging.getLogger("casty_es.node")
+_LOG: Final = log_of("casty_es.node")
 
 
 class NodeParts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from ssl import SSLContext
 from types import TracebackType
@@ -26,6 +25,7 @@ from casty_es.handles.renewals import close_handles
 from casty_es.journal.port import EntityName
 from casty_es.journal.remembered import Remembered
 from casty_es.names import MAX_NODE_NAME_BYTES, check_text
+from casty_es.printing import log_of
 from casty_es.replay import HistoryPage, Positions, Then
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport import wire
@@ -37,7 +37,7 @@ __all__ = ["ClusterClient"]
 
 A = TypeVar("A", bound=wire.Answer)
 
-_LOG: Final = logging.getLogger("casty_es.client")
+_LOG: Final = log_of("casty_es.client")
 
 
 class ClusterClient:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import weakref
 from collections.abc import Callable
@@ -30,6 +29,7 @@ from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import MAX_NODE_NAME_BYTES, check_at_least_one, check_text, check_timeout
+from casty_es.printing import log_of
 from casty_es.replay import HistoryPage, Positions, Then, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
@@ -39,7 +39,7 @@ from casty_es.transport.websocket import WebSocketDialer, listen
 
 __all__ = ["ClusteredActorSystem", "NodeAddress"]
 
-_LOG: Final = logging.getLogger("casty_es.node")
+_LOG: Final = log_of("casty_es.node")
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from hypothesis import settings
 
 from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 POSTGRES_VARIABLE = "CASTY_ES_TEST_POSTGRES_URL"
+
+settings.register_profile("any load", deadline=None)  # how long an example takes says what else the machine does
+settings.load_profile("any load")
 
 
 def run_sql(url: str, *statements: str) -> list[tuple[Any, ...]]:

@@ -16,7 +16,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -33,12 +32,13 @@ from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredEntity
+from casty_es.printing import log_of
 from casty_es.replay import base_at, fitting_shards, place_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Activator"]
 
-_LOG: Final = logging.getLogger("casty_es.activation")
+_LOG: Final = log_of("casty_es.activation")
 
 # Folding a page of this many events takes about five milliseconds, which the event loop can spare.
 _PAGE_EVENTS: Final = 2_000

@@ -9,7 +9,6 @@ this host's is noticed with the next record and not with the next question.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -17,13 +16,14 @@ from typing import Final, TypeVar
 from casty_es.errors import ClockAheadError
 from casty_es.journal.clock import database_clock
 from casty_es.journal.port import EventJournal
+from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
 __all__ = ["CheckedClock"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("casty_es.clock")
+_LOG: Final = log_of("casty_es.clock")
 
 _MICROSECONDS: Final = 1_000_000
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # one that also runs while the machine sleeps

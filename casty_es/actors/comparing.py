@@ -10,18 +10,18 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
 from casty_es.errors import CastyError, JournalRegressedError
 from casty_es.journal.port import EventJournal, Head
 from casty_es.journal.remembered import ClosedSlot, Mark, Remembered
+from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Comparing", "Marks"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 Marks: TypeAlias = dict[int, set[Mark]]
 

@@ -11,17 +11,17 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from casty_es.errors import CastyError
 from casty_es.leases.port import LeaseSession
+from casty_es.printing import log_of
 from casty_es.processes import process_of
 
 __all__ = ["Deaths"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # Opening a session takes some ten milliseconds; a busy machine, or a server that has just come back, takes longer.
 _COME_BACK_SECONDS: Final = 1.0

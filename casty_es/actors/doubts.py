@@ -8,16 +8,16 @@ later ones doubles; a committed command ends the count.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from collections.abc import Iterable
 from typing import Final
 
 from casty_es.actors.slot import Slot
+from casty_es.printing import log_of
 
 __all__ = ["Doubts", "pause_after_doubts"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # One is an accident, and so is a second one over the connection that replaced the first.
 _AT_ONCE: Final = 2

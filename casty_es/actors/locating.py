@@ -81,7 +81,7 @@ class Locating:
         if not slot.epoch:
             if self._comparing.closed(slot.number):  # unless its loss was accepted meanwhile
                 await self._leases.vouch(slot)
-            raise self._refusals.of(slot)
+            raise self._refusals.untaken(slot, None if self._closing() else await self._leases.stranger(slot))
 
     async def look(self) -> int:
         """Give up what other nodes have closed, and everything once a loss was accepted; give the incarnation."""

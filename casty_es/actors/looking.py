@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
@@ -24,11 +23,12 @@ from casty_es.actors.slot import Slot
 from casty_es.background import Errands
 from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.printing import log_of
 from casty_es.verdicts import behind_another, left_the_line
 
 __all__ = ["Looks"]
 
-_LOG: Final = logging.getLogger("casty_es.repeats")
+_LOG: Final = log_of("casty_es.repeats")
 
 
 class Looks:

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Final
 
@@ -20,10 +19,11 @@ from casty_es.actors.slot import Slot
 from casty_es.actors.waiters import Waiters
 from casty_es.background import Errands
 from casty_es.domain.decider import Command
+from casty_es.printing import log_of
 
 __all__ = ["Mourning"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 
 class Mourning:

@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
@@ -44,12 +43,13 @@ from casty_es.errors import CastyError
 from casty_es.journal.port import EntityName, EventJournal, Meta
 from casty_es.journal.remembered import Remembered
 from casty_es.leases.port import LeaseManager
+from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, closed, not_taken_in
 
 __all__ = ["Owner"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # How many of the least recently used entities are looked at, at most, to find one that may leave memory.
 _EVICTION_TRIES: Final = 16

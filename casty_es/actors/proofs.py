@@ -8,7 +8,6 @@ next.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -17,13 +16,14 @@ from casty_es.actors.slot import Slot
 from casty_es.background import Errands
 from casty_es.errors import JournalError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, Head
+from casty_es.printing import log_of
 
 if TYPE_CHECKING:
     from casty_es.actors.slot_leases import SlotLeases
 
 __all__ = ["Prover"]
 
-_LOG: Final = logging.getLogger("casty_es.proofs")
+_LOG: Final = log_of("casty_es.proofs")
 
 
 class _Claim(NamedTuple):

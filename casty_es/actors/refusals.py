@@ -42,6 +42,19 @@ class Refusals:
             shards=shards,
         )
 
+    def untaken(self, slot: Slot, stranger: str | None) -> NotOwnerError:
+        """Give the refusal of whoever asks for a slot that could not be taken; ``stranger`` holds it and is no node."""
+        node_id, address = self._successors.get(slot, (None, None))
+        text = f"Slot {slot.number} could not be taken by node {self._node_id}, because its lock is held by "
+        if stranger is None:
+            text += "another session. Nothing was written."
+        else:
+            text += (
+                f"{stranger}. Nothing was written. End that session with pg_terminate_backend, and let only roles of "
+                f"your own connect to the database."
+            )
+        return NotOwnerError(text, slot=slot.number, node_id=node_id, address=address)
+
     def unowned(self, slot: Slot) -> NotOwnerError:
         """Give the refusal of a question that only the slot's owner can answer, where nobody was asked to be it."""
         return NotOwnerError(

@@ -13,7 +13,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -34,14 +33,16 @@ from casty_es.errors import (
 from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
 from casty_es.journal.remembered import Mark
 from casty_es.leases.port import LeaseManager, LeaseSession
+from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.runtime import Runtime
 
 __all__ = ["SlotLeases"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 _ATTEMPTS: Final = 50
+_STRANGERS_SECONDS: Final = 1.0  # so many callers that wait for slots ask once
 
 
 class SlotLeases:
@@ -90,6 +91,8 @@ class SlotLeases:
         self.doubts = Doubts()
         self.comparing = comparing
         self.address: str | None = None
+        self._strangers: tuple[float, dict[int, str]] = (0.0, {})
+        self._looking = asyncio.Lock()
 
     async def session(self) -> LeaseSession:
         """Give the node's lease session, opening one if there is none.
@@ -255,6 +258,22 @@ class SlotLeases:
     def stands(self) -> bool:
         """Tell whether the lease session is known to have lasted until now, so that nobody can have taken the slots."""
         return self._session is not None and self._session.stands()
+
+    async def stranger(self, slot: Slot) -> str | None:
+        """Tell who holds a slot that could not be taken and is no node, as of a second ago or less.
+
+        Raises
+        ------
+        JournalUnavailableError
+            It cannot be found out.
+        """
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            until, strangers = self._strangers
+            if now >= until:
+                strangers = await (await self.session()).strangers()
+                self._strangers = now + _STRANGERS_SECONDS, strangers
+            return strangers.get(slot.number)
 
     async def vouch(self, slot: Slot, mark: Mark | None = None) -> None:
         """Compare a slot with what whoever asks for it remembers, and with what this process does.

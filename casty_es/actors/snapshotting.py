@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -11,6 +10,7 @@ from casty_es.background import Errands
 from casty_es.codec import encode_state
 from casty_es.errors import JournalError
 from casty_es.journal.port import EventJournal, StoredSnapshot
+from casty_es.printing import log_of
 
 if TYPE_CHECKING:
     from casty_es.actors.entity import Entity
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Snapshotter", "snapshot_due", "snapshot_worth_writing"]
 
-_LOG: Final = logging.getLogger("casty_es.snapshots")
+_LOG: Final = log_of("casty_es.snapshots")
 
 # A snapshot may be at most this many times as long as the events it spares the next replay.
 _BYTES_PER_EVENT_BYTE: Final = 2

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any, Final
@@ -24,11 +23,12 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Effects
 from casty_es.domain.requests import QUARTERS, NoteUnheard, Standing
 from casty_es.journal.port import EntityName
+from casty_es.printing import log_of
 from casty_es.verdicts import left_the_line
 
 __all__ = ["Waiters"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # An expiry that the journal refused is tried again after this long.
 _RETRY_SECONDS: Final = 1.0

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -42,6 +41,7 @@ from casty_es.errors import (
     JournalUnavailableError,
 )
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+from casty_es.printing import log_of
 from casty_es.verdicts import Evidence, not_written, unsettled
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ __all__ = ["Writer"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("casty_es.writer")
+_LOG: Final = log_of("casty_es.writer")
 
 _FIRST_PAUSE_SECONDS: Final = 0.05
 # How long a server that is away is waited for is the journal's to say; this is for one that answers with an error.

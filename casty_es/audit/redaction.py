@@ -25,6 +25,7 @@ import msgspec
 from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
+from casty_es.audit.links import linked_events
 from casty_es.audit.seals import decode_sealed
 from casty_es.bounds import MAX_REASON_BYTES
 from casty_es.codec import encode_state
@@ -111,6 +112,9 @@ async def redact(
     ------
     InvalidArgumentError
         The kind holds no values, the journal has nothing of the entity, or an archive is missing. Nothing was changed.
+    JournalCorruptError
+        An event of the entity, or one beside it, is not the one that was written; the error names the first such
+        position. Nothing was changed.
     NotDoneError, OutcomeUnknownError
         The owner did not answer in time. Call it again.
     ConfigurationError
@@ -137,6 +141,7 @@ async def redact(
         [stored] = await journal.entities([name])
         if stored is None:
             raise InvalidArgumentError(f"The journal has nothing of {_called(name)}. Nothing was changed.")
+        await _refuse_changed(journal, stored.id)
         log = await _Log.read(journal, stored.id, archives)
         log.refuse_missing(without_archives=without_archives)
         await Maintenance(journal).rehearse()
@@ -157,6 +162,8 @@ async def finish_redactions(
     ------
     InvalidArgumentError
         An archive is missing. Nothing was changed of the entity that it belongs to.
+    JournalCorruptError
+        An event is not the one that was written. Nothing was changed of its entity.
 
     Examples
     --------
@@ -167,10 +174,17 @@ async def finish_redactions(
     done: list[Redaction] = []
     async with journal.alone():
         for entity in await Maintenance(journal).unfinished():
+            await _refuse_changed(journal, entity)
             log = await _Log.read(journal, entity, archives)
             log.refuse_missing(without_archives=without_archives)
             done.append(await _finish(journal, entity, archives, log))
     return done
+
+
+async def _refuse_changed(journal: SqlJournal, entity: int) -> None:
+    """Refuse an entity with an event that is not the one that was written: afterwards nobody could see what it was."""
+    async for _ in linked_events(journal, entity):
+        pass
 
 
 class _Log(msgspec.Struct):

@@ -1,24 +1,28 @@
 """Looking through a whole journal for events, in the order of their times.
 
-1. Every slot is in order, so slots are merged: of each one a page is in memory, however long it is.
+1. Every slot is in order, so slots are merged: of each one a page is in memory, however long it is. So it is backwards.
 2. The first record after a moment is found by halving, because times within a slot never go back.
 3. What is not wanted is dropped before it is merged. One entity, or a few, are read by themselves.
+4. A page ends at a place, which is a time, a slot and a position, and the next one begins behind it in every slot.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from casty_es.audit.history import HistoryEvent, history_event
+from casty_es.audit.paging import Place, last_until, place_in, timed
+from casty_es.errors import ArchivedError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, LEASE_ACQUIRED, EntityName, EventJournal, RecordedEvent
-from casty_es.replay import LeaseHolders, caller_in, events, refuse_ahead, sequence_stamped
+from casty_es.replay import LeaseHolders, caller_in, events, refuse_ahead, sequence_at_position, sequence_stamped
 
 __all__ = ["Wanted", "follow", "search"]
 
@@ -27,6 +31,10 @@ _LARGEST_PAGE: Final = 1_000
 _SMALLEST_PAGE: Final = 8
 _FEW_ENTITIES: Final = 32
 _NAMES_IN_MEMORY: Final = 50_000
+_ENTITY_PAGE: Final = 200
+
+# Records with the times that they are listed by.
+_Stream: TypeAlias = AsyncGenerator[tuple[int, RecordedEvent], None]
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -60,7 +68,14 @@ class Wanted(msgspec.Struct, frozen=True):
     until: int | None = None
 
 
-async def search(journal: EventJournal, wanted: Wanted, *, limit: int | None = None) -> AsyncIterator[HistoryEvent]:
+async def search(
+    journal: EventJournal,
+    wanted: Wanted,
+    *,
+    limit: int | None = None,
+    behind: str | None = None,
+    newest_first: bool = False,
+) -> AsyncIterator[HistoryEvent]:
     """Give the events that are wanted and committed now, by time; those of one time by slot and position.
 
     Parameters
@@ -69,22 +84,42 @@ async def search(journal: EventJournal, wanted: Wanted, *, limit: int | None = N
         An open journal; no node has to run.
     limit : int | None
         How many at most.
+    behind : str | None
+        Where a page ended, by :func:`casty_es.audit.paging.page_token`: what comes behind it in the same order. No
+        event is left out or comes twice, however many have one time.
+    newest_first : bool
+        Begin with the newest.
+
+    Raises
+    ------
+    InvalidArgumentError
+        ``behind`` is not such a token, or one of another journal.
 
     Examples
     --------
+    >>> from casty_es.audit.paging import page_token
     >>> from casty_es.audit.search import Wanted, search
-    >>> await d.counter("seen").increment()
-    1
-    >>> [event.type async for event in search(journal, Wanted(kind="counter", name="seen"))]
-    ['counter.incremented']
+    >>> seen = Wanted(kind="counter", name="seen")
+    >>> [await d.counter("seen").increment() for _ in range(3)]
+    [1, 2, 3]
+    >>> page = [event async for event in search(journal, seen, limit=2)]
+    >>> [event.sequence async for event in search(journal, seen, behind=page_token(page[-1]))]
+    [3]
+    >>> [event.sequence async for event in search(journal, seen, newest_first=True)]
+    [3, 2, 1]
     """
-    looking = _Looking(journal, wanted)
-    async for event in looking.until(await looking.heads(), limit):
+    looking = _Looking(journal, wanted, newest_first=newest_first)
+    async for event in looking.until(await looking.heads(), limit, behind):
         yield event
 
 
 async def follow(
-    journal: EventJournal, wanted: Wanted, *, limit: int | None = None, seconds: float = 0.5
+    journal: EventJournal,
+    wanted: Wanted,
+    *,
+    limit: int | None = None,
+    behind: str | None = None,
+    seconds: float = 0.5,
 ) -> AsyncIterator[HistoryEvent]:
     """Give the events that are wanted, those that are committed later too, until the caller has enough.
 
@@ -92,12 +127,19 @@ async def follow(
     ----------
     limit : int | None
         How many of the older events at most: the later ones come after them whatever was left out.
+    behind : str | None
+        Where to begin, as for :func:`search`.
     seconds : float
         How long to wait between two looks.
+
+    Raises
+    ------
+    InvalidArgumentError
+        ``behind`` is not such a token, or one of another journal.
     """
     looking = _Looking(journal, wanted)
     heads = await looking.heads()
-    async for event in looking.until(heads, limit):
+    async for event in looking.until(heads, limit, behind):
         yield event
     while True:
         reached, heads = heads, await looking.heads()
@@ -111,9 +153,10 @@ async def follow(
 class _Looking:
     """One search: its journal, its filter, and the names that it has met."""
 
-    def __init__(self, journal: EventJournal, wanted: Wanted) -> None:
+    def __init__(self, journal: EventJournal, wanted: Wanted, *, newest_first: bool = False) -> None:
         self._journal = journal
         self._wanted = wanted
+        self._backwards = newest_first
         self._names: dict[int, EntityName] = {}
         self._holders = LeaseHolders(journal)
 
@@ -140,16 +183,22 @@ class _Looking:
     def _entity(self) -> EntityName:
         return EntityName(self._wanted.kind or "", self._wanted.name or "", self._wanted.key or "")
 
-    async def until(self, heads: Mapping[int, int], limit: int | None) -> AsyncIterator[HistoryEvent]:
-        """Give what is wanted up to these positions."""
+    async def until(
+        self, heads: Mapping[int, int], limit: int | None, behind: str | None = None
+    ) -> AsyncIterator[HistoryEvent]:
+        """Give what is wanted up to these positions, and behind where a page ended."""
+        place = None if behind is None else await place_in(self._journal, behind)
         few = await self._few()
         if few is None:
-            after = {slot: await self._start(slot, head) for slot, head in heads.items()}
-            merged = self.between(after, heads)
-        else:
-            merged = self._merged([self._of_entity(entity, heads) for entity in few])
+            spans = {slot: await self._span(slot, head, place, self._wanted.after) for slot, head in heads.items()}
+            streams = self._streams(spans)
+        else:  # a time to begin after is looked for in the entity
+            places = {slot: heads.get(slot, 0) for slot in {entity >> ENTITY_NUMBER_BITS for entity in few}}
+            spans = {slot: await self._span(slot, head, place, None) for slot, head in places.items()}
+            of_entity = self._entity_back if self._backwards else self._of_entity
+            streams = [of_entity(entity, spans[entity >> ENTITY_NUMBER_BITS]) for entity in few]
         given = 0
-        async for event in merged:
+        async for event in self._merged(streams):
             if given == limit:
                 break
             given += 1
@@ -159,8 +208,29 @@ class _Looking:
 
     def between(self, after: Mapping[int, int], heads: Mapping[int, int]) -> AsyncIterator[HistoryEvent]:
         """Give what is wanted of each slot behind one position and up to another."""
-        page = max(_SMALLEST_PAGE, min(_LARGEST_PAGE, _RECORDS_IN_MEMORY // max(1, len(heads))))
-        return self._merged([self._of_slot(slot, after.get(slot, 0), head, page) for slot, head in heads.items()])
+        return self._merged(self._streams({slot: (after.get(slot, 0), head) for slot, head in heads.items()}))
+
+    def _streams(self, spans: Mapping[int, tuple[int, int]]) -> list[_Stream]:
+        page = max(_SMALLEST_PAGE, min(_LARGEST_PAGE, _RECORDS_IN_MEMORY // max(1, len(spans))))
+        of_slot = self._back if self._backwards else self._of_slot
+        return [of_slot(slot, after, last, page) for slot, (after, last) in spans.items()]
+
+    async def _span(self, slot: int, head: int, place: Place | None, moment: int | None) -> tuple[int, int]:
+        """Give the position to begin behind in a slot, and the last one."""
+        after = 0 if moment is None else await last_until(self._journal, slot, head, moment)
+        last = head
+        if self._backwards and self._wanted.until is not None:
+            last = await last_until(self._journal, slot, head, self._wanted.until)
+            for left_out in await self._journal.records(slot, after=last, limit=1):
+                if left_out.position <= head:
+                    await self._late(left_out)
+        if place is None:
+            return after, last
+        if slot == place.slot:
+            ended = place.position - self._backwards
+        else:  # what has the time of the place comes before it in the slots before its own, and after it in those after
+            ended = await last_until(self._journal, slot, head, place.time - (slot > place.slot))
+        return (after, min(last, ended)) if self._backwards else (max(after, ended), last)
 
     async def _few(self) -> list[int] | None:
         """Give the entities that are wanted, if they are few."""
@@ -178,44 +248,79 @@ class _Looking:
         self._names.update({row.id: row.entity_name for row in rows})
         return [row.id for row in rows]
 
-    async def _start(self, slot: int, head: int) -> int:
-        """Give the position of a slot's last record that is not later than the moment to begin after."""
-        moment = self._wanted.after
-        low, high = 0, head if moment is not None else 0
-        while low < high:
-            middle = (low + high + 1) // 2
-            records = await self._journal.records(slot, after=middle - 1, limit=1)
-            if records and records[0].recorded_at <= (moment or 0):
-                low = max(middle, min(records[0].position, high))  # what is missing in between was cut
-            else:
-                high = middle - 1
-        return low
-
-    async def _of_slot(self, slot: int, after: int, head: int, page: int) -> AsyncGenerator[RecordedEvent, None]:
-        while after < head:
-            records = await self._journal.records(slot, after=after, limit=min(page, head - after))
-            records = [record for record in records if record.position <= head]
+    async def _of_slot(self, slot: int, after: int, last: int, page: int) -> _Stream:
+        while after < last:
+            records = await self._journal.records(slot, after=after, limit=min(page, last - after))
+            records = [record for record in records if record.position <= last]
             if not records:
                 return
             after = records[-1].position
             await self._learn(record.entity for record in records)
-            for record in records:
+            for time, record in await timed(self._journal, records):
                 if await self._late(record):
                     return
                 if self._is_wanted(record):
-                    yield record
+                    yield time, record
 
-    async def _of_entity(self, entity: int, heads: Mapping[int, int]) -> AsyncGenerator[RecordedEvent, None]:
-        wanted = self._wanted
-        head = heads.get(entity >> ENTITY_NUMBER_BITS, 0)
+    async def _back(self, slot: int, after: int, last: int, page: int) -> _Stream:
+        width = page
+        while after < last:
+            begin = max(after, last - width)
+            records = await self._journal.records(slot, after=begin, limit=page)
+            if width > page and len(records) == page:  # there is more than a page of them here
+                width = page
+                continue
+            records = [record for record in records if record.position <= last]
+            await self._learn(record.entity for record in records)
+            for time, record in reversed(await timed(self._journal, records)):
+                if self._is_wanted(record):
+                    yield time, record
+            last = begin
+            width = page if records else 2 * width  # where retention has cut, nothing is for long
+
+    async def _of_entity(self, entity: int, span: tuple[int, int]) -> _Stream:
+        wanted, (begin, last) = self._wanted, span
         after = wanted.after_sequence
         if wanted.after is not None:
             after = max(after, await sequence_stamped(self._journal, entity, wanted.after))
+        if begin:
+            with contextlib.suppress(ArchivedError):  # then all that is kept comes behind it
+                after = max(after, await sequence_at_position(self._journal, entity, begin))
         async for record in events(self._journal, entity, after=after, until=wanted.until_sequence):
-            if record.position > head or await self._late(record):
+            if record.position > last or await self._late(record):
                 return
-            if self._is_wanted(record):
-                yield record
+            if self._is_wanted(record) and record.position > begin:
+                [(time, _)] = await timed(self._journal, [record])
+                yield time, record
+
+    async def _entity_back(self, entity: int, span: tuple[int, int]) -> _Stream:
+        slot, wanted = entity >> ENTITY_NUMBER_BITS, self._wanted
+        begin, last = span
+        if wanted.after is not None:
+            begin = max(begin, await last_until(self._journal, slot, last, wanted.after))
+        lowest, highest = await self._journal.bounds(entity)
+        if 0 < lowest <= highest < lowest + last:
+            try:
+                highest = await sequence_at_position(self._journal, entity, last)
+            except ArchivedError:
+                return  # nothing is kept of what was asked for
+            stream = self._sequences_back(entity, max(lowest - 1, wanted.after_sequence), highest)
+        else:  # no events, or sequences that nobody wrote: then positions can be trusted
+            stream = self._back(slot, begin, last, _LARGEST_PAGE)
+        async for time, record in stream:
+            if record.position <= begin:
+                return
+            if record.entity == entity and record.position <= last:
+                yield time, record
+
+    async def _sequences_back(self, entity: int, after: int, last: int) -> _Stream:
+        while after < last:
+            begin = max(after, last - _ENTITY_PAGE)
+            records = await self._journal.history(entity, after=begin, limit=last - begin)
+            for time, record in reversed(await timed(self._journal, records)):
+                if self._is_wanted(record) and (record.sequence or 0) <= last:
+                    yield time, record
+            last = begin
 
     async def _learn(self, entities: Iterable[int | None]) -> None:
         unknown = {entity for entity in entities if entity is not None and entity not in self._names}
@@ -253,31 +358,26 @@ class _Looking:
             return True  # nobody can tell; that it has no name is told when it is shown
         return wanted.kind in {None, name.kind} and wanted.name in {None, name.name} and wanted.key in {None, name.key}
 
-    async def _merged(self, streams: list[AsyncGenerator[RecordedEvent, None]]) -> AsyncIterator[HistoryEvent]:
-        """Give the records of all streams by time, slot and position."""
+    async def _merged(self, streams: list[_Stream]) -> AsyncIterator[HistoryEvent]:
+        """Give the records of all streams by time, slot and position, or the other way round."""
         heap: list[tuple[tuple[int, int, int], int, RecordedEvent]] = []
         try:
             for number, stream in enumerate(streams):
-                await _push(heap, number, stream, 0)
+                await self._push(heap, number, stream)
             while heap:
-                (time, _, _), number, record = heapq.heappop(heap)
+                _, number, record = heapq.heappop(heap)
                 await self._learn([record.entity])
                 name = self._names.get(record.entity or 0)
                 yield history_event(name, record, await self._holders.node(record.slot, record.epoch))
-                await _push(heap, number, streams[number], time)
+                await self._push(heap, number, streams[number])
         finally:
             for stream in streams:
                 await stream.aclose()
 
-
-async def _push(
-    heap: list[tuple[tuple[int, int, int], int, RecordedEvent]],
-    number: int,
-    stream: AsyncGenerator[RecordedEvent, None],
-    since: int,
-) -> None:
-    async for record in stream:
-        # One without a time stands behind the one before it in its slot.
-        time = since if "time" in lost_of(record) else record.recorded_at
-        heapq.heappush(heap, ((time, record.slot, record.position), number, record))
-        return
+    async def _push(
+        self, heap: list[tuple[tuple[int, int, int], int, RecordedEvent]], number: int, stream: _Stream
+    ) -> None:
+        sign = -1 if self._backwards else 1
+        async for time, record in stream:
+            heapq.heappush(heap, ((sign * time, sign * record.slot, sign * record.position), number, record))
+            return

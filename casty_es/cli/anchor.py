@@ -9,7 +9,7 @@ import typer
 
 from casty_es.audit.anchor import take_anchor
 from casty_es.audit.signing import new_key, public_key_of, public_key_pem
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import Json, say, show
 from casty_es.cli.reaching import inspect
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidValueError
@@ -41,20 +41,20 @@ def anchor(
         raise InvalidValueError(f"The key {key} cannot be read: {error}. Nothing was done.") from error
     taken = inspect(url, lambda journal: take_anchor(journal, key=secret))
     if out is None:
-        typer.echo(taken.to_json(), nl=False)
+        say(*taken.to_json().removesuffix("\n").split("\n"))
         return
     _write_new(out, taken.to_json().encode())
     records = sum(chain.records[-1][0] for chain in taken.chains)
     told = f"{out} anchors {records:,} records in {len(taken.chains)} slots" + ("." if key else ", unsigned.")
     row = {"file": str(out), "slots": len(taken.chains), "records": records, "signed": key is not None}
-    typer.echo(dumps(row) if json else told)
+    show(row, told, json=json)
 
 
 def _make_key(file: Path, *, json: bool) -> None:
     made = new_key()
     _write_new(file, made)
     public = public_key_pem(public_key_of(made))
-    typer.echo(dumps({"file": str(file), "public_key": public}) if json else public, nl=json)
+    show({"file": str(file), "public_key": public}, *public.removesuffix("\n").split("\n"), json=json)
 
 
 def _write_new(file: Path, content: bytes) -> None:

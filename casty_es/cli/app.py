@@ -41,10 +41,10 @@ from casty_es.cli import (
     verify,
     who,
 )
-from casty_es.cli.common import COULD_NOT, DONE, FOUND, USAGE, NotThereError, dumps
+from casty_es.cli.common import COULD_NOT, DONE, FOUND, USAGE, NotThereError, dumps, say
 from casty_es.cli.demo import command as demo
 from casty_es.errors import CastyError, InvalidArgumentError, InvalidTypeError
-from casty_es.printing import printed
+from casty_es.printing import printed, visible
 
 __all__ = ["TRACEBACK_VARIABLE", "app", "run"]
 
@@ -117,12 +117,13 @@ def _told(error: Exception, *, as_json: bool) -> int:
         if as_json:
             return _failed("UsageError", error.format_message(), USAGE, as_json=True)
         with contextlib.suppress(OSError):  # where nobody reads what is wrong, the exit code still says it
+            error.message = visible(error.message)
             error.show()
         return USAGE
     text, code = str(error), _code(error)
     if not isinstance(error, NotThereError | CastyError):
         if os.environ.get(TRACEBACK_VARIABLE):
-            traceback.print_exception(error)
+            say(*"".join(traceback.format_exception(error)).split("\n"), err=True)
         text = (
             f"{printed(error)}: nobody foresaw this error, it is a fault of casty-es. What had been done by then is "
             f"done. Please report it, with what {TRACEBACK_VARIABLE}=1 lets this command print."
@@ -153,7 +154,7 @@ def _unwritten(error: OSError | SystemExit) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, OSError) and not isinstance(error, BrokenPipeError):
         with contextlib.suppress(OSError):
-            typer.echo(f"casty-es: the output could not be written: {error}. What was done is done.", err=True)
+            say(f"casty-es: the output could not be written: {error}. What was done is done.", err=True)
     return COULD_NOT
 
 
@@ -161,9 +162,9 @@ def _failed(kind: str, message: str, code: int, *, as_json: bool) -> int:
     """Tell what went wrong; give the exit code back."""
     try:
         if as_json:
-            typer.echo(dumps({"error": {"type": kind, "message": message}}))
+            say(dumps({"error": {"type": kind, "message": message}}))
         else:
-            typer.echo(f"casty-es: {' '.join(message.split())}", err=True)
+            say(f"casty-es: {' '.join(message.split())}", err=True)
     except (OSError, SystemExit) as error:
         return _unwritten(error)
     return code

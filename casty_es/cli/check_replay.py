@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from casty_es.audit.check_replay import Difference, ReplayReport, check_replay
-from casty_es.cli.common import FOUND, Json, dumps
+from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.tables import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -40,7 +40,7 @@ def check_replay_command(
 
     report = walked(url, chosen, "folding", work)
     if json:
-        typer.echo(dumps(_row(url, report)))
+        say(dumps(_row(url, report)))
     else:
         _print(url, report)
     if not report.ok:
@@ -90,10 +90,10 @@ def _print(url: str, report: ReplayReport) -> None:
             where = one.slot, one.position, one.kind, one.name, _key(one), one.sequence
             table.add(*where, one.problem.value, one.text, style="red")
         table.print()
-    typer.echo(
+    say(
         f"{report.events:,} events of {report.entities:,} entities in {report.slots} slots were folded, and "
         f"{report.snapshots:,} snapshots compared."
     )
-    typer.echo("Nothing differs." if report.ok else f"{len(report.differences)} logs differ or cannot be read.")
+    say("Nothing differs." if report.ok else f"{len(report.differences)} logs differ or cannot be read.")
     for note in report.notes:
-        typer.echo(f"Note: {note}")
+        say(f"Note: {note}")

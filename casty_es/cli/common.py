@@ -12,6 +12,7 @@ import typer
 from casty_es.domain.catalog import CATALOG
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
+from casty_es.printing import visible
 
 __all__ = [
     "COULD_NOT",
@@ -29,6 +30,7 @@ __all__ = [
     "entity_name",
     "parse_key",
     "parse_value",
+    "say",
     "show",
 ]
 
@@ -76,14 +78,28 @@ def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> Ent
     return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
 
 
-def show(result: object, text: str, *, json: bool) -> None:
-    """Print a result: as JSON for programs, or as text for people."""
-    typer.echo(dumps(result) if json else text)
+def say(*lines: str, err: bool = False) -> None:
+    """Print lines: all that a command ever says goes through here or through a table, which let nobody forge one.
+
+    Parameters
+    ----------
+    lines : str
+        What is printed as one line each, whatever is in it.
+    err : bool
+        Whether to print to the standard error.
+    """
+    for line in lines:
+        typer.echo(visible(line), err=err)  # noqa: TID251 - the one place
+
+
+def show(result: object, *lines: str, json: bool) -> None:
+    """Print a result: as JSON for programs, or as lines for people."""
+    say(*([dumps(result)] if json else lines))
 
 
 def dumps(value: object) -> str:
-    """Give JSON on one line."""
-    return json_module.dumps(value, ensure_ascii=False)
+    """Give JSON on one line, in which everything can be seen."""
+    return visible(json_module.dumps(value, ensure_ascii=False))
 
 
 def parse_value(text: str, *, as_text: bool) -> Any:

@@ -57,4 +57,4 @@ def sql(*, slots: Slots = None, url: Url = DEFAULT_URL, json: Json = False) -> N
     statements = migrating.sql(url, slots=slots)
     if not statements.strip():
         raise SchemaError(f"There is no SQL for {shown(url)}. Nothing was done.")
-    show({"url": shown(url), "sql": statements}, statements.rstrip(), json=json)
+    show({"url": shown(url), "sql": statements}, *statements.rstrip().split("\n"), json=json)

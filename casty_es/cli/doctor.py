@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps
+from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps, say
 from casty_es.cli.doctor_structures import examined as examined_structures
 from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table, short_time
@@ -22,6 +22,7 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.leases.checks import Check
 from casty_es.leases.preflight import preflight
+from casty_es.leases.strangers import strangers_of, told_strangers
 from casty_es.replay import slots_ahead, told_ahead
 
 __all__ = ["doctor", "examined"]
@@ -60,14 +61,14 @@ def doctor(
             {"name": check.name, "status": _status(check), "found": check.found, "advice": _advice(check)}
             for check in checks
         ]
-        typer.echo(dumps({"url": shown(url), "ok": ok, "checks": rows}))
+        say(dumps({"url": shown(url), "ok": ok, "checks": rows}))
     else:
         table = Table(shown(url), ("", "check", "found", "what to do"))
         for check in checks:
             status = _status(check)
             table.add(status, check.name, check.found, _advice(check), style=_STYLES[status] if status != "ok" else "")
         table.print()
-        typer.echo("A node can start." if ok else "A node would not start, or could lose what it acknowledged.")
+        say("A node can start." if ok else "A node would not start, or could lose what it acknowledged.")
     if not ok:
         # Where not even the database answered, nothing was looked at.
         raise typer.Exit(COULD_NOT if [check.name for check in checks] == ["database"] else FOUND)
@@ -109,7 +110,7 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
             checks += [await _secret(journal), await _times(journal), await _lost_records(journal)]
             checks.append(await examined_structures(journal, meta.slots))
             if not is_sqlite(url):
-                checks.append(await _secret_is_private(url))
+                checks += [await _secret_is_private(url), await _slot_locks(journal)]
     finally:
         await journal.close()
     return checks
@@ -174,6 +175,19 @@ async def _secret_is_private(url: str) -> Check:
         not public,
         "every role may read casty_secrets" if public else "only roles with a grant may read casty_secrets",
         "REVOKE ALL ON casty_secrets FROM PUBLIC.",
+        required=False,
+    )
+
+
+async def _slot_locks(journal: SqlJournal) -> Check:
+    """Whether the locks of slots are held by nodes alone."""
+    strangers = await strangers_of(journal)
+    return Check(
+        "slot locks",
+        not strangers,
+        told_strangers(strangers) if strangers else "none is held by a session that is no node",
+        "End such a session with pg_terminate_backend(pid), and let only roles of your own connect to the database: "
+        "REVOKE CONNECT, TEMPORARY ON DATABASE … FROM PUBLIC. Until then these slots have no owner.",
         required=False,
     )
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from casty_es.audit.structures import Misrecorded, find_misrecorded, record_fitting
-from casty_es.cli.common import FOUND, dumps
+from casty_es.cli.common import FOUND, dumps, say
 from casty_es.cli.reaching import inspect, living
 from casty_es.errors import CastyError, NotDoneError
 from casty_es.journal.sql import SqlJournal
@@ -43,12 +43,12 @@ def repaired(url: str, session_url: str | None, *, json: bool) -> None:
     done = inspect(url, lambda journal: _repair(journal, session_url))
     ok = all(refusal is None for _, refusal in done)
     if json:
-        typer.echo(dumps({"url": shown(url), "ok": ok, "structures": [_row(one, refusal) for one, refusal in done]}))
+        say(dumps({"url": shown(url), "ok": ok, "structures": [_row(one, refusal) for one, refusal in done]}))
     else:
         for one, refusal in done:
-            typer.echo(_text(one) if refusal is None else refusal, err=refusal is not None)
+            say(_text(one) if refusal is None else refusal, err=refusal is not None)
         if not done:
-            typer.echo("Every structure is recorded as its entities are placed. Nothing was changed.")
+            say("Every structure is recorded as its entities are placed. Nothing was changed.")
     if not ok:
         raise typer.Exit(FOUND)
 

@@ -40,4 +40,4 @@ def grants(
         application, auditor, maintenance = (f"casty_{what}" for what in granting.PRIVILEGES)
     roles = granting.Roles(application=application, auditor=auditor, maintenance=maintenance, secret=secret)
     text = granting.grants(roles, schema=schema)
-    show({"url": shown(url), "schema": schema, "roles": roles.named(), "sql": text}, text, json=json)
+    show({"url": shown(url), "schema": schema, "roles": roles.named(), "sql": text}, *text.split("\n"), json=json)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from casty_es.audit.history import HistoryEvent
+from casty_es.audit.paging import is_page_token, page_token
 from casty_es.audit.search import Wanted, follow, search
-from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key
+from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
 from casty_es.cli.reaching import inspect
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
@@ -39,7 +41,10 @@ def log(
     actor: Annotated[str | None, typer.Option("--actor", help="Only what this actor did (audit_context).")] = None,
     slot: Annotated[int | None, typer.Option("--slot", min=0, help="Only this slot.")] = None,
     after: Annotated[
-        str | None, typer.Option("--after", help="Begin after this time, or after this sequence of the one entity.")
+        str | None,
+        typer.Option(
+            "--after", help="Begin after this time, after this sequence of the one entity, or where a page ended."
+        ),
     ] = None,
     until: Annotated[
         str | None, typer.Option("--until", help="End with this time, or with this sequence of the one entity.")
@@ -47,44 +52,82 @@ def log(
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help=f"How many at most; {_PAGE} without --follow and --json.")
     ] = None,
+    last: Annotated[int | None, typer.Option("--last", min=1, help="Only the last so many.")] = None,
+    newest_first: Annotated[bool, typer.Option("--newest-first", help="Begin with the newest.")] = False,
     follow_on: Annotated[bool, typer.Option("--follow", help="Go on with what happens, until Ctrl-C.")] = False,
     url: Url = DEFAULT_URL,
     json: Json = False,
 ) -> None:
     """Print what happened: to everything, to a structure, or to one key of a map: log counter/page-views.
 
-    With --json every event is one line of JSON. A name is all that follows the first slash. A time without a zone is
-    local time.
+    With --json every event is one line of JSON, with the token that --after takes. A name is all that follows the first
+    slash. A time without a zone is local time.
     """
+    page = _page(after, limit, last, newest_first=newest_first, follow_on=follow_on, json=json)
     one = None if entity is None else _entity(entity, key, key_type)
-    wanted = _wanted(one, kind, name, key, key_type, types or [], actor, slot, after, until)
-    most = limit or (None if follow_on or json else _PAGE)
+    wanted = _wanted(one, kind, name, key, key_type, types or [], actor, slot, None if page.behind else after, until)
 
     async def work(journal: SqlJournal) -> tuple[list[HistoryEvent], int]:
         if one is not None and not follow_on and (await journal.entities([one]))[0] is None:
             raise NotThereError(f"The journal has no events of {_called(one, key)}.")
-        return await _print_or_collect(journal, wanted, most, follow_on=follow_on, json=json)
+        return await _print_or_collect(journal, wanted, page, follow_on=follow_on, json=json)
 
     rows, unreadable = inspect(url, work)
     if not json and not follow_on:
-        _print_table(rows, "journal" if one is None else _called(one, key), one, most)
+        _print_table(rows, "journal" if one is None else _called(one, key), one, page)
         if unreadable:
-            typer.echo(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
+            say(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
     if unreadable:
         raise typer.Exit(FOUND)
 
 
+class _Page(NamedTuple):
+    """What of all that is wanted is printed: how many at most, behind which page, from which end, in which order."""
+
+    limit: int | None
+    behind: str | None
+    newest_first: bool
+    turned: bool  # found from the newest on, and printed from the oldest on
+
+
+def _page(
+    after: str | None, limit: int | None, last: int | None, *, newest_first: bool, follow_on: bool, json: bool
+) -> _Page:
+    behind = after if after is not None and is_page_token(after) else None
+    if last is not None and (limit is not None or newest_first or follow_on or behind is not None):
+        raise typer.BadParameter(
+            "--last says how many, and from where. Leave out --limit, --newest-first, --follow and a page's end as "
+            "--after. Nothing was read."
+        )
+    if newest_first and follow_on:
+        raise typer.BadParameter("--follow ends with the newest. Leave it out, or --newest-first. Nothing was read.")
+    most = last or limit or (None if follow_on or json else _PAGE)
+    return _Page(most, behind, newest_first or last is not None, last is not None)
+
+
+def _found(journal: EventJournal, wanted: Wanted, page: _Page, *, follow_on: bool) -> AsyncIterator[HistoryEvent]:
+    if follow_on:
+        return follow(journal, wanted, limit=page.limit, behind=page.behind)
+    found = search(journal, wanted, limit=page.limit, behind=page.behind, newest_first=page.newest_first)
+    return _turned(found) if page.turned else found
+
+
+async def _turned(found: AsyncIterator[HistoryEvent]) -> AsyncIterator[HistoryEvent]:
+    for event in reversed([event async for event in found]):
+        yield event
+
+
 async def _print_or_collect(
-    journal: EventJournal, wanted: Wanted, limit: int | None, *, follow_on: bool, json: bool
+    journal: EventJournal, wanted: Wanted, page: _Page, *, follow_on: bool, json: bool
 ) -> tuple[list[HistoryEvent], int]:
     """Print events as they come, or give them for a table; give also how many could not be read."""
     rows, unreadable = [], 0
-    async for event in (follow if follow_on else search)(journal, wanted, limit=limit):
+    async for event in _found(journal, wanted, page, follow_on=follow_on):
         unreadable += event.unreadable is not None
         if json:
-            typer.echo(dumps(_row(event)))
+            say(dumps(_row(event)))
         elif follow_on:
-            typer.echo(_line(event))
+            say(_line(event))
         else:
             rows.append(event)
     return rows, unreadable
@@ -169,6 +212,7 @@ def _row(event: HistoryEvent) -> dict[str, Any]:
         "epoch": event.epoch,
         "node": event.node,
         "unreadable": event.unreadable,
+        "token": page_token(event),
     }
 
 
@@ -196,7 +240,7 @@ def _line(event: HistoryEvent) -> str:
     return f"{_time(event) or '?'} {_entity_text(event)} {event.sequence} {event.type} {_payload(event)}{said}"
 
 
-def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, limit: int | None) -> None:
+def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, page: _Page) -> None:
     proven = ("principal",) if any(event.principal for event in rows) else ()
     said = ("actor", "reason", *proven)
     columns = ("sequence>", "time", "type", "payload", *said, "command id", "slot", "position>", "node")
@@ -217,7 +261,8 @@ def _print_table(rows: list[HistoryEvent], called: str, one: EntityName | None, 
         )
         table.add(*cells if one is not None else (_entity_text(event), *cells))
     table.print()
-    if rows and len(rows) == limit:
-        last = rows[-1]
-        start = last.sequence if one is not None else last.recorded_at.isoformat(timespec="microseconds")
-        typer.echo(f"There may be more: add --after {start}")
+    if rows and len(rows) == page.limit:
+        if page.turned:
+            say(f"There may be earlier ones: --newest-first --after {page_token(rows[0])}")
+        else:
+            say(f"There may be more: add --after {page_token(rows[-1])}")

@@ -18,6 +18,7 @@ from casty_es.cli.common import (
     dumps,
     parse_key,
     parse_value,
+    say,
     show,
 )
 from casty_es.cli.reaching import change, inspect, read
@@ -110,11 +111,11 @@ def keys(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     found, unreadable = inspect(url, work)
     if json:
         keys = [key if isinstance(key, str | int) else str(key) for key in found]
-        show({"keys": keys, "unreadable": unreadable}, "", json=True)
+        say(dumps({"keys": keys, "unreadable": unreadable}))
     elif found:
-        typer.echo("\n".join(map(str, found)))
+        say(*map(str, found))
     if unreadable:
-        typer.echo(
+        say(
             f"casty-es: {len(unreadable)} keys are not ones that a map has, such as {unreadable[0][:80]!a}: `casty-es "
             f"verify` says what is wrong.",
             err=True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json as json_module
 import logging
 import os
 import signal
@@ -13,7 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.reaching import opened
 from casty_es.cli.tables import iso_time
 from casty_es.cli.where import (
@@ -34,6 +33,7 @@ from casty_es.cli.where import (
 )
 from casty_es.journal.urls import shown
 from casty_es.node import ClusteredActorSystem
+from casty_es.printing import visible
 
 __all__ = ["node"]
 
@@ -107,7 +107,7 @@ async def _serve(url: str, how: dict[str, Any], *, as_json: bool) -> None:
         await stack.enter_async_context(system)
         address = _shown_address(system, how["advertise"])
         ready = {"node_id": system.node_id, "address": address, "pid": os.getpid(), "journal": shown(url)}
-        typer.echo(dumps(ready) if as_json else f"node {system.node_id} listens at {address}")
+        say(dumps(ready) if as_json else f"node {system.node_id} listens at {address}")
         sys.stdout.flush()  # whoever waits for the line reads it from a pipe
         await told.wait()
         for number in _LEAVE_ON:
@@ -135,8 +135,10 @@ class _Lines(logging.Formatter):
     """``2026-01-31T12:00:00.000000+00:00 INFO casty_es.leases: what happened``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        said = f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}"
-        return said if record.exc_info is None else f"{said}\n{self.formatException(record.exc_info)}"
+        said = [f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}"]
+        if record.exc_info is not None:
+            said += self.formatException(record.exc_info).split("\n")
+        return "\n".join(map(visible, said))
 
 
 class _JsonLines(logging.Formatter):
@@ -151,7 +153,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info is not None:
             fields["exception"] = self.formatException(record.exc_info)
-        return json_module.dumps(fields, ensure_ascii=False)
+        return dumps(fields)
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.reaching import living
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.where import Where, split_address, takes_where
@@ -18,6 +18,7 @@ from casty_es.cluster.topology import Topology
 from casty_es.errors import PeerError
 from casty_es.journal.port import NodeRow, SlotRow
 from casty_es.journal.sql import SqlJournal
+from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
 
 __all__ = ["nodes", "slots"]
 
@@ -38,12 +39,15 @@ class Cluster(msgspec.Struct):
         Whose lease session lives.
     answers : set[str]
         Who answers at the address that is written down.
+    strangers : list[Stranger]
+        Who holds locks of slots and is no node, if the database was asked.
     """
 
     nodes: list[NodeRow]
     slots: list[SlotRow]
     alive: set[str]
     answers: set[str]
+    strangers: list[Stranger] = []
 
 
 @takes_where
@@ -52,7 +56,8 @@ def nodes(*, where: Where, json: Json = False) -> None:
     found = asyncio.run(_look(where))
     held = Counter(slot.node_id for slot in found.slots)
     if json:
-        typer.echo(dumps({"nodes": [_node(row, found, held[row.node_id]) for row in found.nodes]}))
+        rows = [_node(row, found, held[row.node_id]) for row in found.nodes]
+        say(dumps({"nodes": rows, "strangers": [one._asdict() for one in found.strangers]}))
         return
     table = Table("nodes", ("node id", "address", "host", "pid>", "since", "slots>", "alive", "answers"))
     for row in found.nodes:
@@ -62,7 +67,9 @@ def nodes(*, where: Where, json: Json = False) -> None:
         table.add(row.node_id, row.address, row.host, row.pid, since, held[row.node_id], *words, style=style)
     if found.nodes:
         table.print()
-    typer.echo(_summary(found))
+    say(_summary(found))
+    if found.strangers:
+        say(f"Locks of slots are held by others than nodes: {told_strangers(found.strangers)}.")
 
 
 @takes_where
@@ -78,7 +85,7 @@ def slots(
     found = asyncio.run(_look(where))
     rows = [row for row in found.slots if row.node_id.startswith(owner or "")]
     if json:
-        typer.echo(dumps({"slots": [_slot(row, found) for row in rows]}))
+        say(dumps({"slots": [_slot(row, found) for row in rows]}))
         return
     table = Table("slots", ("slot>", "owner", "epoch>", "address", "since", ""))
     for row in rows:
@@ -88,8 +95,8 @@ def slots(
     if rows:
         table.print()
     orphans = sum(row.node_id not in found.alive for row in rows)
-    typer.echo(f"Slots with an owner written down: {len(rows)}; with one that is gone: {orphans}.")
-    typer.echo(_summary(found))
+    say(f"Slots with an owner written down: {len(rows)}; with one that is gone: {orphans}.")
+    say(_summary(found))
 
 
 def _node(row: NodeRow, found: Cluster, held: int) -> dict[str, Any]:
@@ -144,11 +151,13 @@ async def _look(where: Where) -> Cluster:
         answered = {}
         if rows:
             answered = await _dial_all(rows, where, where.secret or await journal.secret())
+        strangers = await strangers_of(journal)
         if answered:
-            return _cluster(rows, next(iter(answered.values())), answered)
+            found = _cluster(rows, next(iter(answered.values())), answered)
+            return msgspec.structs.replace(found, strangers=strangers)
         # Alive and unreachable from here, or gone: their lease sessions tell.
         alive = await living(journal, rows, where.session_url) if rows or written else set()
-        return Cluster(rows, written, alive, set())
+        return Cluster(rows, written, alive, set(), strangers)
     finally:
         await journal.close()
 

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import Final, TypeVar
 from uuid import uuid4
 
+import typer
+
 from casty_es.assembly import lease_manager
 from casty_es.cli.where import Where, split_address
 from casty_es.client import ClusterClient
@@ -135,8 +137,8 @@ async def _client(journal: SqlJournal, where: Where, stack: contextlib.AsyncExit
                         return await stack.enter_async_context(client)
                 except PeerRefusedError as error:
                     refused[row.node_id] = error
-                except (PeerError, TimeoutError):
-                    continue  # the next one may answer, and if none does there is still the journal
+                except (PeerError, TimeoutError, typer.BadParameter):
+                    continue  # or no address at all. The next one may answer, and there is still the journal
     # Another cluster's process may listen where a dead node did. A living node of this journal must not be left aside.
     if refused and (alive := await living(journal, rows, where.session_url) & refused.keys()):
         raise refused[alive.pop()]

@@ -10,11 +10,12 @@ import msgspec
 import typer
 
 from casty_es.audit.redaction import REDACTABLE, Redaction, finish_redactions, redact
-from casty_es.cli.common import Json, KeyType, dumps, entity_name
+from casty_es.cli.common import Json, KeyType, dumps, entity_name, say
 from casty_es.cli.reaching import change, inspect
 from casty_es.cli.where import Where, takes_where
 from casty_es.handles.distributed import Distributed
 from casty_es.journal.sql import SqlJournal
+from casty_es.printing import visible
 
 __all__ = ["redact_command"]
 
@@ -62,7 +63,7 @@ def redact_command(
             raise typer.BadParameter("Name what to redact: KIND NAME [--key KEY] --reason WHY. Nothing was changed.")
         entity = entity_name(kind, name, key, key_type)
         if not yes and sys.stdin.isatty():
-            typer.confirm(f"Forget everything that {kind}/{name} {key or ''} ever held?", abort=True)
+            typer.confirm(visible(f"Forget everything that {kind}/{name} {key or ''} ever held?"), abort=True)
 
         async def work(d: Distributed) -> Redaction:
             journal = SqlJournal(where.url)
@@ -87,16 +88,16 @@ def redact_command(
 
 def _print(done: list[Redaction], *, vacuumed: bool, json: bool) -> None:
     if json:
-        typer.echo(dumps([msgspec.to_builtins(one) for one in done]))
+        say(dumps([msgspec.to_builtins(one) for one in done]))
         return
     for one in done:
         called = f"{one.kind}/{one.name}" + (f" {one.key[2:]}" if one.key else "")
-        typer.echo(f"{called} is redacted by its event {one.sequence}: {one.events} events lost their values.")
+        say(f"{called} is redacted by its event {one.sequence}: {one.events} events lost their values.")
         for file in one.archives:
-            typer.echo(f"The archive {file} was written anew without them.")
+            say(f"The archive {file} was written anew without them.")
         for file in one.left:
-            typer.echo(f"The archive {file} still holds them.")
+            say(f"The archive {file} still holds them.")
     if not done:
-        typer.echo("No redaction was interrupted.")
+        say("No redaction was interrupted.")
     elif not vacuumed:
-        typer.echo(_REMAINS)
+        say(_REMAINS)

@@ -17,7 +17,7 @@ from casty_es.audit.retention import (
     run_retention,
     set_retention,
 )
-from casty_es.cli.common import FOUND, Json, Name, dumps, show
+from casty_es.cli.common import FOUND, Json, Name, dumps, say, show
 from casty_es.cli.reaching import change, inspect
 from casty_es.cli.tables import Table
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
@@ -53,9 +53,9 @@ def show_(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
         {"kind": kind, "name": name, "keep": keep_text(keep)} for (kind, name), keep in inspect(url, policies).items()
     ]
     if json:
-        typer.echo(dumps(rows))
+        say(dumps(rows))
     elif not rows:
-        typer.echo("All events of all structures are kept.")
+        say("All events of all structures are kept.")
     else:
         table = Table("what is kept", ("structure", "keep>"))
         for row in rows:
@@ -94,11 +94,12 @@ def run(
                 await journal.close()
 
         done = change(where, work)
-    text = f"{done.events:,} events of {done.entities:,} entities were cut." + "".join(
-        f"\nThey are in {archive / file}." for file in done.archives
-    )
-    text += "".join(f"\nNote: {note}" for note in done.notes)
-    show(msgspec.to_builtins(done), text, json=json)
+    lines = [
+        f"{done.events:,} events of {done.entities:,} entities were cut.",
+        *(f"They are in {archive / file}." for file in done.archives),
+        *(f"Note: {note}" for note in done.notes),
+    ]
+    show(msgspec.to_builtins(done), *lines, json=json)
 
 
 @app.command()
@@ -115,13 +116,11 @@ def check(
 
     found = inspect(url, work)
     if json:
-        typer.echo(dumps(found))
+        say(dumps(found))
     else:
         for file, wrong in found.items():
-            typer.echo(
-                f"{file}: " + ("it holds what was cut." if not wrong else f"things that are wrong: {len(wrong)}.")
-            )
+            say(f"{file}: " + ("it holds what was cut." if not wrong else f"things that are wrong: {len(wrong)}."))
             for text in wrong:
-                typer.echo(f"  {text}")
+                say(f"  {text}")
     if any(found.values()):
         raise typer.Exit(FOUND)

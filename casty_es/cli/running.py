@@ -12,7 +12,7 @@ from typing import Final
 
 import typer
 
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.reaching import change
 from casty_es.cli.where import Where
 from casty_es.errors import LeaseLostError
@@ -59,7 +59,7 @@ def run_command(
 
     code, token = change(where, work)
     if json:
-        typer.echo(dumps({what: name, "token": token, "exit_code": code}))
+        say(dumps({what: name, "token": token, "exit_code": code}))
     raise typer.Exit(code)
 
 
@@ -79,10 +79,10 @@ async def run_while_held(handle: Lock | Semaphore, command: list[str], *, output
                 stdout=sys.stderr if output_to_stderr else None,
             )
         except (FileNotFoundError, NotADirectoryError):
-            typer.echo(f"casty-es: the command {command[0]!r} was not found. Nothing was run.", err=True)
+            say(f"casty-es: the command {command[0]!r} was not found. Nothing was run.", err=True)
             return _NOT_FOUND
         except OSError as error:
-            typer.echo(f"casty-es: the command {command[0]!r} cannot be run: {error}. Nothing was run.", err=True)
+            say(f"casty-es: the command {command[0]!r} cannot be run: {error}. Nothing was run.", err=True)
             return _NOT_EXECUTABLE
         return await _watch(handle, process, command[0], caught)
 

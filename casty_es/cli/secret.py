@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from casty_es.cli.common import Json, show
+from casty_es.cli.common import Json, say, show
 from casty_es.cli.reaching import inspect
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.access import AccessTables
@@ -51,7 +51,7 @@ def rotate(
     if not finish and not cancel:
         new = inspect(url, lambda journal: AccessTables(journal).begin_rotation()).hex()
         if not json:
-            typer.echo(_BEGUN, err=True)
+            say(_BEGUN, err=True)
         show({"secret": new, "valid": 2}, new, json=json)
         return
     inspect(url, lambda journal: AccessTables(journal).end_rotation(keep_new=finish))

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name
+from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name, say
 from casty_es.cli.reaching import inspect
 from casty_es.cli.spans import unreadable_rows
 from casty_es.cli.tables import Table, iso_time, short_time
@@ -62,11 +62,11 @@ def show(
         "unreadable": unreadable_rows(unreadable),
     }
     if json:
-        typer.echo(dumps(shown))
+        say(dumps(shown))
     else:
         _print(shown, moment)
         for one in unreadable:
-            typer.echo(f"{told_unreadable(one)} What came after it is not in the state above.")
+            say(f"{told_unreadable(one)} What came after it is not in the state above.")
     if unreadable:
         raise typer.Exit(FOUND)
 

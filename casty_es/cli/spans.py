@@ -9,8 +9,9 @@ import msgspec
 import typer
 
 from casty_es.audit.forensics import Caller, Claim, Job
-from casty_es.cli.common import FOUND, dumps
+from casty_es.cli.common import FOUND, dumps, say
 from casty_es.cli.tables import iso_time, short_time
+from casty_es.printing import visible
 from casty_es.replay import Unreadable, told_unreadable
 
 __all__ = [
@@ -85,9 +86,9 @@ def tell_unreadable(unreadable: Sequence[Unreadable], *, json: bool, lines: bool
     """
     for one, row in zip(dict.fromkeys(unreadable), unreadable_rows(unreadable), strict=True):
         if not json:
-            typer.echo(told_unreadable(one))
+            say(told_unreadable(one))
         elif lines:
-            typer.echo(dumps({"unreadable": row}))
+            say(dumps({"unreadable": row}))
     if unreadable:
         raise typer.Exit(FOUND)
 
@@ -128,8 +129,8 @@ def duration(microseconds: int) -> str:
 
 
 def plain(text: str, longest: int) -> str:
-    """Give a text that others chose so that it cannot move a terminal's cursor, cut to a length."""
-    safe = text if text.isprintable() else dumps(text)
+    """Give a text that others chose with all of it to be seen, cut to a length."""
+    safe = visible(text)
     return safe if len(safe) <= longest else safe[: longest - 3] + "..."
 
 

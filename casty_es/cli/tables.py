@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from casty_es.journal.damaged import in_calendar
+from casty_es.printing import visible
 
 __all__ = ["Table", "iso_time", "short_time"]
 
@@ -34,7 +35,7 @@ class Table:
 
         # Text, because what is shown may hold what rich would take for markup.
         self._text = Text
-        self._title = Text(title)  # printed by itself: rich would break it to the width of a narrow table
+        self._title = Text(visible(title))  # printed by itself: rich would break it to the width of a narrow table
         self._table = RichTable()
         for heading in headings:
             right = heading.endswith(">")
@@ -42,7 +43,7 @@ class Table:
 
     def add(self, *cells: object, style: str = "") -> None:
         """Add a row; ``None`` is an empty cell."""
-        self._table.add_row(*(self._text("" if cell is None else str(cell), style=style) for cell in cells))
+        self._table.add_row(*(self._text("" if cell is None else visible(str(cell)), style=style) for cell in cells))
 
     def print(self) -> None:
         """Print it: as wide as the terminal, or as wide as it needs to be where there is none."""

@@ -13,7 +13,7 @@ import typer
 
 from casty_es.audit.forensics import Claim, Job, queue_timeline, timeline
 from casty_es.cli.chart import Bar, draw
-from casty_es.cli.common import Json, Name, NotThereError, dumps
+from casty_es.cli.common import Json, Name, NotThereError, dumps, say
 from casty_es.cli.reaching import inspect
 from casty_es.cli.spans import UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain, tell_unreadable
 from casty_es.cli.tables import short_time
@@ -66,7 +66,7 @@ def timeline_command(
         async with aclosing(_spans(journal, kind, name, first, last, unreadable)) as spans:
             async for span in spans:
                 if json:
-                    typer.echo(dumps(job_row(span) if isinstance(span, Job) else claim_row(span)))
+                    say(dumps(job_row(span) if isinstance(span, Job) else claim_row(span)))
                 elif len(rows) == limit:
                     return rows, True
                 else:
@@ -77,7 +77,7 @@ def timeline_command(
     if not json:
         _print(f"{kind}/{name}", rows, microseconds(first), microseconds(last), in_ascii=in_ascii)
         if more:
-            typer.echo(f"There are more: give --limit, or another --from than {first.isoformat()}.")
+            say(f"There are more: give --limit, or another --from than {first.isoformat()}.")
     tell_unreadable(unreadable, json=json, lines=True)
 
 
@@ -98,17 +98,17 @@ async def _spans(
 def _print(called: str, rows: list[Claim | Job], start: int, end: int, *, in_ascii: bool) -> None:
     between = f"between {short_time(start)} and {short_time(end)}"
     if not rows:
-        typer.echo(f"Nobody held {called} or waited for it {between}.")
+        say(f"Nobody held {called} or waited for it {between}.")
         return
     ascii_only = in_ascii or not sys.stdout.isatty() or not (sys.stdout.encoding or "").lower().startswith("utf")
     bars = sorted((_bar(row) for row in rows), key=lambda bar: (bar.since or 0, bar.granted or end, bar.label))
     width = shutil.get_terminal_size((_WIDTH, 24)).columns
-    typer.echo(f"{called} {between}:")
+    say(f"{called} {between}:")
     for line in draw(bars, start, end, width=width, ascii_only=ascii_only):
-        typer.echo(line)
-    typer.echo(". waits, # holds" if ascii_only else "░ waits, █ holds")
+        say(line)
+    say(". waits, # holds" if ascii_only else "░ waits, █ holds")
     if any(bar.since is None for bar in bars):
-        typer.echo(UNKNOWN_NOTE)
+        say(UNKNOWN_NOTE)
 
 
 def _bar(row: Claim | Job) -> Bar:

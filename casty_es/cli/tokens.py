@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from casty_es.access import EVERYTHING, Grant, Pattern, Scopes, Token, check_token_name
-from casty_es.cli.common import Json, dumps, show
+from casty_es.cli.common import Json, dumps, say, show
 from casty_es.cli.reaching import inspect
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.times import microseconds, parse_time
@@ -64,7 +64,7 @@ def create(
         raise typer.BadParameter(f"{ends!r} is over already. Nothing was made. Give --ends a time to come.")
     inspect(url, lambda journal: AccessTables(journal).add(grant))
     if not json:
-        typer.echo(f"The token {name} ({grant.id}) allows {scopes}. It is shown this once:", err=True)
+        say(f"The token {name} ({grant.id}) allows {scopes}. It is shown this once:", err=True)
     show({**_row(grant, now), "token": token.text}, token.text, json=json)
 
 
@@ -74,7 +74,7 @@ def list_(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
     now = _now()
     grants = inspect(url, lambda journal: AccessTables(journal).grants())
     if json:
-        typer.echo(dumps({"tokens": [_row(grant, now) for grant in grants]}))
+        say(dumps({"tokens": [_row(grant, now) for grant in grants]}))
         return
     table = Table("tokens", ("name", "id", "allows", "made", "ends", "state"))
     for grant in grants:
@@ -83,7 +83,7 @@ def list_(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
         table.add(*cells, style="" if grant.over(now) is None else "red")
     if grants:
         table.print()
-    typer.echo(f"Tokens that are valid: {sum(grant.over(now) is None for grant in grants)} of {len(grants)}.")
+    say(f"Tokens that are valid: {sum(grant.over(now) is None for grant in grants)} of {len(grants)}.")
 
 
 @app.command()

@@ -12,7 +12,7 @@ import msgspec
 import typer
 
 from casty_es.audit.transfer import Filter, TransferReport, copy_journal, export_journal, import_journal
-from casty_es.cli.common import FOUND, Json, show
+from casty_es.cli.common import FOUND, Json, say, show
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.urls import shown
@@ -105,7 +105,7 @@ def _show(report: TransferReport, where: dict[str, Any], text: str, *, json: boo
         json=json,
     )
     if report.damaged:
-        typer.echo(
+        say(
             f"casty-es: {report.damaged:,} rows could not be written down, and have a line that says why: what was "
             f"written is to be looked at, and cannot be imported. `casty-es verify` says more.",
             err=True,

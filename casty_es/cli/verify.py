@@ -14,7 +14,7 @@ import typer
 from casty_es.audit.anchor import Anchor, read_anchor
 from casty_es.audit.signing import read_public_key
 from casty_es.audit.verify import Finding, Report, Wrong, verify
-from casty_es.cli.common import FOUND, Json, dumps
+from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.tables import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -64,7 +64,7 @@ def verify_command(
     report = walked(url, chosen, "verifying", work)
     notes = [*report.notes, *_unproven(anchors, key)]
     if json:
-        typer.echo(dumps(_row(url, report, notes)))
+        say(dumps(_row(url, report, notes)))
     else:
         _print(url, report, notes)
     if not report.ok:
@@ -126,12 +126,12 @@ def _print(url: str, report: Report, notes: list[str]) -> None:
         table.print()
         for wrong, count in kinds.items():
             if count > _SHOWN:
-                typer.echo(f"Of {wrong.value} there are {count - _SHOWN} more; --json prints all.")
-    typer.echo(report.looked_at.text)
-    typer.echo(
+                say(f"Of {wrong.value} there are {count - _SHOWN} more; --json prints all.")
+    say(report.looked_at.text)
+    say(
         f"{report.records:,} records in {report.slots} slots, {report.snapshots:,} snapshots and {report.entities:,} "
         f"entities were looked at, {report.cut:,} records are cut under seals."
     )
-    typer.echo("Nothing is wrong." if report.ok else f"Things that are wrong: {len(report.findings)}.")
+    say("Nothing is wrong." if report.ok else f"Things that are wrong: {len(report.findings)}.")
     for note in notes:
-        typer.echo(f"Note: {note}")
+        say(f"Note: {note}")

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from casty_es.audit.forensics import CLAIM_KINDS, Claim, Job, Moment, find_job, find_job_by_sequence, who_held
-from casty_es.cli.common import AsText, Json, Name, NotThereError, dumps, parse_value
+from casty_es.cli.common import AsText, Json, Name, NotThereError, dumps, parse_value, say
 from casty_es.cli.reaching import inspect
 from casty_es.cli.spans import (
     UNKNOWN,
@@ -83,7 +83,7 @@ def who(
     if told is None:
         raise NotThereError(f"The journal has no events of {kind}/{name}.")
     if json:
-        typer.echo(dumps(_row(kind, name, told) | {"unreadable": unreadable_rows(unreadable)}))
+        say(dumps(_row(kind, name, told) | {"unreadable": unreadable_rows(unreadable)}))
     else:
         _print(kind, name, told)
     tell_unreadable(unreadable, json=json)
@@ -112,9 +112,9 @@ def _print(kind: str, name: str, told: Moment) -> None:
         for claim in told.waiters:
             table.add(*_cells("waits", claim, told))
         table.print()
-    typer.echo(_sentence(kind, name, told))
+    say(_sentence(kind, name, told))
     if any(claim.asked_at is None for claim in (*told.holders, *told.waiters)):
-        typer.echo(UNKNOWN_NOTE)
+        say(UNKNOWN_NOTE)
 
 
 def _cells(what: str, claim: Claim, told: Moment) -> tuple[object, ...]:
@@ -180,7 +180,7 @@ async def _job(
     async for job in _jobs(journal, name, wanted, sequence, at, unreadable):
         count[job.ending or "in line"] += 1
         if json:
-            typer.echo(dumps(job_row(job)))
+            say(dumps(job_row(job)))
         elif count.total() <= _ROWS:
             table.add(*_job_cells(job))
     if not count and not unreadable:
@@ -190,8 +190,8 @@ async def _job(
         return
     table.print()
     if count.total() > _ROWS:
-        typer.echo(f"These are the first {_ROWS}; --json prints all.")
-    typer.echo(f"{count.total()} in all: " + ", ".join(f"{number} {what}" for what, number in count.items()) + ".")
+        say(f"These are the first {_ROWS}; --json prints all.")
+    say(f"{count.total()} in all: " + ", ".join(f"{number} {what}" for what, number in count.items()) + ".")
     tell_unreadable(unreadable, json=False)
 
 

@@ -9,18 +9,18 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Final
 
 from casty_es.background import Loop
 from casty_es.errors import CastyError, ConfigurationError
 from casty_es.journal.access import AccessTables
+from casty_es.printing import log_of
 from casty_es.transport.keyring import Keyring
 
 __all__ = ["Credentials"]
 
-_LOG: Final = logging.getLogger("casty_es.access")
+_LOG: Final = log_of("casty_es.access")
 
 _BETWEEN_SECONDS: Final = 0.25
 _BLIND_SECONDS: Final = 10.0

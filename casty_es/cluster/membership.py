@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
@@ -23,12 +22,13 @@ from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
 from casty_es.journal.port import EventJournal, NodeRow
 from casty_es.leases.port import LeaseSession
+from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.transport.wire import NodeEntry, SlotEntry
 
 __all__ = ["Membership"]
 
-_LOG: Final = logging.getLogger("casty_es.membership")
+_LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 1.0
 

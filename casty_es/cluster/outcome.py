@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import logging
 from typing import Any, Final
 from uuid import UUID
 
@@ -24,13 +23,14 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
 from casty_es.errors import CastyError, InvalidArgumentError, NotOwnerError, Sent
 from casty_es.journal.port import EventJournal
+from casty_es.printing import log_of
 from casty_es.replay import read_events
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import FindOutcome
 
 __all__ = ["CommandOutcome", "CommandStatus", "Outcomes", "find_outcome"]
 
-_LOG: Final = logging.getLogger("casty_es.outcome")
+_LOG: Final = log_of("casty_es.outcome")
 
 # A slot is taken in milliseconds; what takes longer is a database or a peer that does not answer.
 _PATIENCE_SECONDS: Final = 5.0

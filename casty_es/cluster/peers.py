@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection
 from typing import Final
 
@@ -18,12 +17,13 @@ from casty_es.actors.comparing import Marks
 from casty_es.cluster.membership import Membership
 from casty_es.errors import CastyError
 from casty_es.journal.remembered import Remembered
+from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry, Recall, Recalled
 
 __all__ = ["Peers"]
 
-_LOG: Final = logging.getLogger("casty_es.membership")
+_LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 0.3
 

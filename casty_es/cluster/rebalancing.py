@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Final
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.slot import Slot
 from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
+from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import Locate, NodeEntry
 
 __all__ = ["Rebalancer"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # So many slots stand still together, for as long as an append and a release take.
 _SLOTS_AT_ONCE: Final = 32

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Final, TypeAlias, assert_never
@@ -26,6 +25,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Warranted
 from casty_es.errors import CastyError, JournalUnavailableError, NotOwnerError, PeerLostError, Sent
 from casty_es.journal.port import EventJournal, Meta
+from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.replay import PAGE_BYTES, read_positions
 from casty_es.transport.port import Caller, Reply
@@ -53,7 +53,7 @@ from casty_es.transport.wire import (
 
 __all__ = ["NodeService"]
 
-_LOG: Final = logging.getLogger("casty_es.service")
+_LOG: Final = log_of("casty_es.service")
 
 # What a gateway may have open without credit (``journey.py``): it may stand in line, or takes somebody out of one.
 _WITHOUT_CREDIT: Final = frozenset(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
@@ -19,11 +18,12 @@ from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo
 from casty_es.gateway.routing import Routes
 from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
+from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
 __all__ = ["UNDO_SECONDS", "Gateway"]
 
-_LOG: Final = logging.getLogger("casty_es.gateway")
+_LOG: Final = log_of("casty_es.gateway")
 
 UNDO_SECONDS: Final = 5.0
 """How long it is tried to undo what a caller asked for that is gone, or to learn what became of it; in seconds."""

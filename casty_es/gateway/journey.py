@@ -196,7 +196,10 @@ class Journey:
             if reads <= _READS_WITHOUT_OWNER:
                 return None
         try:
-            return await routes.find(slot)
+            route = await routes.find(slot)
+            if route is None:
+                self.why = routes.untaken.get(slot, self.why)
+            return route  # noqa: TRY300 - of the search alone
         except PeerError:
             if self._reads_unowned():
                 return None  # the owner cannot be asked; what it has committed can be read

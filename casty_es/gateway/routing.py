@@ -22,7 +22,7 @@ from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
 from casty_es.gateway.directory import Directory
 from casty_es.journal.remembered import Mark, Remembered
 from casty_es.transport.port import Dialer, Link
-from casty_es.transport.wire import Failed, Locate, Located, NodeEntry
+from casty_es.transport.wire import Failed, Locate, Located, NodeEntry, Refused
 
 __all__ = ["Route", "Routes"]
 
@@ -113,6 +113,7 @@ class Routes:
         self._routes: dict[int, Route] = {}
         self._hints: dict[int, tuple[str, str | None]] = {}
         self._searches: dict[int, asyncio.Task[Route | None]] = {}
+        self.untaken: dict[int, NotOwnerError] = {}  # why the last search for a slot found nobody
         self._closed = False
 
     def known(self, slot: int) -> Route | None:
@@ -171,6 +172,7 @@ class Routes:
         hint = self._hints.pop(slot, None)
         if hint is not None and hint[0] in topology.nodes:
             candidates.insert(0, topology.nodes[hint[0]])
+        self.untaken.pop(slot, None)
         asked: set[str] = set()
         failed: PeerError | None = None
         for node in candidates:
@@ -213,6 +215,10 @@ class Routes:
                 if isinstance(error, UsageError):
                     raise PeerLostError(f"Node {node.node_id} at {node.address} is closing.", sent=False)
                 raise error
+            case Refused(message=message, node_id=node_id):
+                if node_id is None:
+                    self.untaken[slot] = NotOwnerError(message, slot=slot)
+                return None
             case _:
                 return None
 
@@ -220,7 +226,8 @@ class Routes:
         here = owner.slots[slot]
         try:
             await owner.locate(here, self.remembered.of(slot))
-        except NotOwnerError:
+        except NotOwnerError as error:
+            self.untaken[slot] = error
             return None
         return Route(slot, here.term, here.head.position, here=here)
 

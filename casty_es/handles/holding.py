@@ -12,7 +12,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Collection
@@ -27,10 +26,11 @@ from casty_es.gateway import CARRIED, EntityGateway, RegionRef
 from casty_es.handles.renewals import Claims, renewals_of
 from casty_es.handles.waiting import WaitingHandle
 from casty_es.names import check_idempotency_key
+from casty_es.printing import log_of
 
 __all__ = ["HoldingHandle", "fencing_token"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # A token is the journal's incarnation and the grant's sequence: 2**44 grants of one lock are centuries at full speed.
 _SEQUENCE_BITS = 44

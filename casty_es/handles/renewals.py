@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -27,10 +26,11 @@ from casty_es.errors import CastyError, UsageError
 from casty_es.gateway import CARRIED, EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import settings_of
+from casty_es.printing import log_of
 
 __all__ = ["Claims", "Keeper", "Renewals", "close_handles", "renewals_of"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 _RENEWALS_PER_LEASE: Final = 3
 # How long whoever is being closed waits for a request to leave, before it looks again.

@@ -7,7 +7,6 @@ in the journal can be told from whom it came.
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Sequence
 from typing import Any, Final
@@ -17,10 +16,11 @@ import msgspec
 from casty_es.access import Grant, Scopes, check_secrets
 from casty_es.errors import ConfigurationError, InvalidArgumentError, JournalUnavailableError
 from casty_es.journal.sql import SqlJournal
+from casty_es.printing import log_of
 
 __all__ = ["AccessTables"]
 
-_LOG: Final = logging.getLogger("casty_es.access")
+_LOG: Final = log_of("casty_es.access")
 
 _DENIED: Final = "42501"  # Postgres' insufficient_privilege
 _SECRET_BYTES: Final = 32

@@ -22,6 +22,7 @@ from casty_es.journal.schema import VERSION_TABLE
 from casty_es.journal.tables import metadata
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.journal.views import FUNCTION, VIEWS
+from casty_es.printing import visible
 
 __all__ = ["PRIVILEGES", "Roles", "grants", "refuse_sqlite"]
 
@@ -179,9 +180,9 @@ def _role(what: str, name: str, schema: str, *, secret: bool) -> list[str]:
 
 
 def _check_name(name: str, what: str) -> None:
-    if not 1 <= len(name.encode(errors="surrogatepass")) <= _MAX_NAME_BYTES or not name.isprintable():
+    if not 1 <= len(name.encode(errors="surrogatepass")) <= _MAX_NAME_BYTES or visible(name) != name:
         raise InvalidArgumentError(
-            f"{what} must have a name of 1 to {_MAX_NAME_BYTES} bytes without control characters, and not "
+            f"{what} must have a name of 1 to {_MAX_NAME_BYTES} bytes in which all characters can be seen, and not "
             f"{name[:80]!a}. Nothing was printed."
         )
 

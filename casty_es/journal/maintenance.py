@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from casty_es.journal.port import SealRow, StoredSnapshot
+from casty_es.journal.port import RecordedEvent, SealRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 
 __all__ = ["Maintenance", "Value"]
@@ -25,6 +25,14 @@ _SEAL_COLUMNS: Final = "slot, first, last, entity, previous_hash, hash, sealed_b
 _SEALS_OF: Final = """
     SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
     WHERE entity = {0}1 AND last > {0}2 ORDER BY last LIMIT {0}3"""
+_RECORDS_AT: Final = f"""
+    SELECT {", ".join(RecordedEvent.__struct_fields__)} FROM casty_events
+    WHERE slot = {{0}}1 AND position {{1}}"""
+# Of each position the seal that covers it, or the next one.
+_SEALS_AT: Final = """
+    SELECT DISTINCT s.first, s.last, s.entity, s.previous_hash, s.hash, s.sealed_by
+    FROM (SELECT value FROM {1}) w JOIN casty_seals s ON s.slot = {0}1
+        AND s.last = (SELECT min(n.last) FROM casty_seals n WHERE n.slot = {0}1 AND n.last >= w.value)"""
 _INSERT_SEALS: Final = f"""
     INSERT INTO casty_seals ({_SEAL_COLUMNS})
     SELECT $1::int, r.*
@@ -60,6 +68,18 @@ class Maintenance:
             for row in rows:
                 yield SealRow(*row)
             after = rows[-1][1]
+
+    async def records_at(self, slot: int, positions: Sequence[int]) -> list[RecordedEvent]:
+        """Give the records of a slot that stand at some positions."""
+        among = "= ANY ($2::bigint[])" if self._postgres else "IN (SELECT value FROM json_each(?2))"
+        rows = await self._journal.query(_RECORDS_AT.format(self._sign, among), slot, list(positions))
+        return [RecordedEvent(*row) for row in rows]
+
+    async def seals_at(self, slot: int, positions: Sequence[int]) -> list[SealRow]:
+        """Give the rows that stand for what was cut at some positions; the next one where none does."""
+        each = "unnest($2::bigint[]) u (value)" if self._postgres else "json_each(?2)"
+        rows = await self._journal.query(_SEALS_AT.format(self._sign, each), slot, list(positions))
+        return [SealRow(*row) for row in rows]
 
     async def seal_sequences(self, entity: int) -> list[int]:
         """Give the sequences of the seals that those rows name."""

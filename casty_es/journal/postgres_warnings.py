@@ -10,16 +10,17 @@ A warning without a function came from something that is not Postgres, and count
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from typing import Final
 
 import asyncpg
 
+from casty_es.printing import log_of
+
 __all__ = ["Warned"]
 
-_LOG: Final = logging.getLogger("casty_es.journal")
+_LOG: Final = log_of("casty_es.journal")
 
 _WAIT_FOR_STANDBY: Final = "SyncRepWaitForLSN"
 

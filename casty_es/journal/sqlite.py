@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from itertools import chain
@@ -38,11 +37,11 @@ from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at, is_at
 from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.leases.lock_files import lock_mode
-from casty_es.printing import printed
+from casty_es.printing import log_of, printed
 
 __all__ = ["OpenFiles", "SqliteBackend"]
 
-_LOG: Final = logging.getLogger("casty_es.journal")
+_LOG: Final = log_of("casty_es.journal")
 
 _BUSY_TIMEOUT_SECONDS: Final = 5.0
 # The pages that a busy journal touches again and again fit into it; SQLite's default is 2 MiB.

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 import sqlite3
@@ -19,10 +18,11 @@ from typing import Final
 
 from casty_es.journal.processes import readers, told_by_system
 from casty_es.journal.sqlite_file import OpenFiles
+from casty_es.printing import log_of
 
 __all__ = ["CHECKPOINT_PAGES", "LIMIT_BYTES", "LogKeeper"]
 
-_LOG: Final = logging.getLogger("casty_es.journal")
+_LOG: Final = log_of("casty_es.journal")
 
 # A batch over many slots touches many pages, the same ones again in the next batch. Moving them into the database every
 # 32 MiB of log, and not every 4, saves most of that work.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,12 +10,13 @@ from typing import Any, Final, TypeVar
 
 from casty_es.errors import JournalUnavailableError
 from casty_es.journal.sqlite_file import OpenFiles
+from casty_es.printing import log_of
 
 __all__ = ["Connection", "closed_meanwhile", "rolled_back"]
 
 T = TypeVar("T")
 
-_LOG: Final = logging.getLogger("casty_es.journal")
+_LOG: Final = log_of("casty_es.journal")
 
 
 class Connection:

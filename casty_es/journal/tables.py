@@ -267,6 +267,29 @@ WHEN NEW.slots IS NOT OLD.slots
 BEGIN
     SELECT RAISE(ABORT, 'the number of slots is fixed by the first migration: nothing was changed');
 END""",
+    # What INSERT OR REPLACE deletes fires no trigger. The end of each message is SQLite's own for that key.
+    """\
+CREATE TRIGGER casty_events_refuse_replace BEFORE INSERT ON casty_events
+WHEN EXISTS (SELECT 1 FROM casty_events WHERE slot = NEW.slot AND position = NEW.position)
+    OR EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence)
+    OR (NEW.idempotency_key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM casty_events WHERE entity = NEW.entity AND idempotency_key = NEW.idempotency_key))
+BEGIN
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.slot, casty_events.position')
+    WHERE EXISTS (SELECT 1 FROM casty_events WHERE slot = NEW.slot AND position = NEW.position);
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.entity, casty_events.sequence')
+    WHERE EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence);
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.entity, casty_events.idempotency_key');
+END""",
+    """\
+CREATE TRIGGER casty_meta_refuse_replace BEFORE INSERT ON casty_meta
+WHEN EXISTS (SELECT 1 FROM casty_meta WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'the number of slots is fixed by the first migration: nothing was changed');
+END""",
 )
 
 # One trigger per statement, not per row: it also sees TRUNCATE, and a retention run of a million rows pays once.

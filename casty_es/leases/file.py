@@ -19,7 +19,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -34,10 +33,11 @@ from casty_es.journal.sqlite_file import OpenFiles, is_at
 from casty_es.leases import lock_files
 from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote
+from casty_es.printing import log_of
 
 __all__ = ["FileLeaseManager"]
 
-_LOG: Final = logging.getLogger("casty_es.leases")
+_LOG: Final = log_of("casty_es.leases")
 
 # A look at a lock holds it for some microseconds, and a process that was killed dies a moment later.
 _PATIENCE_SECONDS: Final = 1.0
@@ -155,6 +155,10 @@ class FileLeaseSession:
                     _LOG.warning("The lock file %s could not be removed and stays behind: %s", file, error)
                 finally:
                     lock.release()
+
+    async def strangers(self) -> dict[int, str]:
+        """Tell who holds slots and is no node: nobody can."""
+        return {}
 
     async def close(self) -> None:
         """Forget the slots and unlock the file."""

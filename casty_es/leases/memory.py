@@ -59,6 +59,10 @@ class ProcessLeaseSession:
         """Tell which nodes and processes have a session."""
         return set(names) & self._held.sessions.keys()
 
+    async def strangers(self) -> dict[int, str]:
+        """Tell who holds slots and is no node: nobody can."""
+        return {}
+
     async def close(self) -> None:
         """Give everything back."""
         self.lost.cancel()

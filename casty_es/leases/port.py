@@ -58,6 +58,16 @@ class LeaseSession(Protocol):
         """
         ...
 
+    async def strangers(self) -> dict[int, str]:
+        """Tell who holds slots and is no node: per slot, in words.
+
+        Raises
+        ------
+        JournalUnavailableError
+            It cannot be found out.
+        """
+        ...
+
     async def close(self) -> None:
         """End the session and give everything back. Closing a lost session does nothing."""
         ...

@@ -21,6 +21,7 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.forking import let_go_of_transport
 from casty_es.journal.connecting import Connection, close_quietly, said
 from casty_es.leases.connecting import node_key
+from casty_es.leases.strangers import NODES, STRANGERS, keys_of, strangers_in
 
 __all__ = ["HEARTBEAT", "PostgresLeaseSession"]
 
@@ -109,6 +110,10 @@ class PostgresLeaseSession:
         keys = {node_key(name): name for name in names}
         return await self._to_the_end(self._living(keys))
 
+    async def strangers(self) -> dict[int, str]:
+        """Tell who holds locks of slots and is no node."""
+        return await self._to_the_end(self._strangers())
+
     async def close(self) -> None:
         """Unlock everything and close the connection."""
         await self._to_the_end(self._close())
@@ -147,6 +152,12 @@ class PostgresLeaseSession:
         async with self._one_at_a_time:
             rows = await self._ask(_LIVING, self._class, list(keys))
         return {keys[key] for (key,) in rows}
+
+    async def _strangers(self) -> dict[int, str]:
+        async with self._one_at_a_time:
+            nodes = keys_of(await self._ask(NODES))
+            rows = await self._ask(STRANGERS, self._class, nodes)
+        return {slot: stranger.told for stranger in strangers_in(rows) for slot in stranger.slots}
 
     async def _close(self) -> None:
         async with self._one_at_a_time:

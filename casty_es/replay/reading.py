@@ -94,9 +94,9 @@ def reading_of(record: RecordedEvent) -> Reading:
 
     Examples
     --------
-    >>> record = RecordedEvent(0, 2, 1, 1, 1, "map.put", 1, "no json", None, None, None, 0, bytes(32))
+    >>> record = RecordedEvent(0, 2, 1, 1, 1, "map.put", 1, "{", None, None, None, 0, bytes(32))
     >>> reading_of(record).unreadable
-    'its payload is not JSON (JSON is malformed: invalid character (byte 1))'
+    'its payload is not JSON (Input data was truncated)'
     """
     damage = damage_of(record)
     why = [] if damage is None else [damage]

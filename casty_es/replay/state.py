@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from casty_es.codec import decode_event, decode_state
@@ -10,11 +9,12 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal
+from casty_es.printing import log_of
 from casty_es.replay.reading import Unreadable, unfoldable
 
 __all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
 
-_LOG: Final = logging.getLogger("casty_es.replay")
+_LOG: Final = log_of("casty_es.replay")
 
 _PAGE_EVENTS: Final = 1_000
 

@@ -19,6 +19,7 @@ from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
 from casty_es.forking import let_go_of_transport
+from casty_es.printing import log_of
 from casty_es.transport.incidents import Incident, Incidents
 from casty_es.transport.limits import Limits
 from casty_es.transport.pulse import Pulse, Verdict
@@ -36,9 +37,9 @@ GOING_AWAY, POLICY_VIOLATION = 1001, 1008
 # RFC 6455, 5.5.1: a control frame holds 125 bytes, two of them the code.
 MAX_REASON_BYTES: Final = 123
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 # The library tells of every connection, and in debugging of every frame: users' values are not for logs.
-_library_logger: Final = logging.getLogger("casty_es.transport.websockets")
+_library_logger: Final = log_of("casty_es.transport.websockets")
 _library_logger.setLevel(logging.ERROR)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Final
 
 from casty_es.access import Token
 from casty_es.errors import PeerError, PeerLostError, PeerRefusedError
+from casty_es.printing import log_of
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, client_protocol
 from casty_es.transport.handshake import DialerHandshake, RefusingError
 from casty_es.transport.identity import Identity
@@ -20,7 +20,7 @@ from casty_es.transport.link import SocketLink
 
 __all__ = ["BaseDialer"]
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 
 # A link that lasts less than this counts as a failed attempt: somebody accepts and hangs up.
 SHORT_LIVED_SECONDS: Final = 1.0

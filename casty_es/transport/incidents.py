@@ -6,16 +6,17 @@ lines are written at once and then one now and again, which says how many it sta
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
+from casty_es.printing import log_of
+
 __all__ = ["Incident", "Incidents"]
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 
 _LINES: Final = 10
 _SECONDS_PER_LINE: Final = 6.0

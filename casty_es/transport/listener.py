@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final
 
 from casty_es.background import Errands
 from casty_es.errors import PeerRefusedError
+from casty_es.printing import log_of
 from casty_es.transport.channel import POLICY_VIOLATION, Channel, server_protocol
 from casty_es.transport.handshake import ListenerHandshake, NotKnownError, RefusingError, Session
 from casty_es.transport.identity import Identity
@@ -21,7 +21,7 @@ from casty_es.transport.served import ServedConnection
 
 __all__ = ["Reception"]
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 
 
 class Reception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.printing import log_of
 from casty_es.processes import called
 from casty_es.transport.channel import Channel
 from casty_es.transport.frames import CREDIT, FRAME_OVERHEAD, Part, Unreadable, encode, join, read_requests
@@ -23,7 +23,7 @@ from casty_es.transport.wire import Answer, Ask, Failed, Request
 
 __all__ = ["ServedConnection"]
 
-logger: Final = logging.getLogger("casty_es.transport")
+logger: Final = log_of("casty_es.transport")
 
 # A part's number, tag, length and flag, with their headers.
 PART_OVERHEAD: Final = 64

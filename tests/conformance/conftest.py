@@ -8,7 +8,9 @@ import pytest
 import pytest_asyncio
 
 from casty_es.journal.memory import InMemoryJournal
+from casty_es.journal.migrating import upgrade
 from casty_es.journal.port import EventJournal
+from casty_es.journal.schema import MAX_SLOTS
 from casty_es.journal.sql import SqlJournal
 
 
@@ -26,6 +28,24 @@ async def journal(closed_journal: EventJournal) -> AsyncIterator[EventJournal]:
     await closed_journal.open()
     yield closed_journal
     await closed_journal.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
+def closed_widest_journal(request: pytest.FixtureRequest) -> EventJournal:
+    """Each journal in turn, not open yet, with as many slots as there can be."""
+    if request.param == "memory":
+        return InMemoryJournal(slots=MAX_SLOTS)
+    url = str(request.getfixturevalue(f"{request.param}_url"))
+    upgrade(url, slots=MAX_SLOTS)
+    return SqlJournal(url)
+
+
+@pytest_asyncio.fixture
+async def widest_journal(closed_widest_journal: EventJournal) -> AsyncIterator[EventJournal]:
+    """Each journal in turn, open, with as many slots as there can be."""
+    await closed_widest_journal.open()
+    yield closed_widest_journal
+    await closed_widest_journal.close()
 
 
 @pytest_asyncio.fixture

@@ -119,8 +119,9 @@ async def test_names_are_compared_by_their_bytes(journal: EventJournal) -> None:
 
 
 async def test_largest_numbers(journal: EventJournal) -> None:
-    """Given numbers at the end of 64 bits, when they are written, then they come back exact."""
-    owner = Owner(8_191).lease().event(2**32 - 1, 2**63 - 1, command_id=b"\xff" * 16, recorded_at=2**63 - 1)
+    """Given the largest numbers and the last time of the calendar, when they are written, then they come back exact."""
+    last = 253_402_300_799_999_999
+    owner = Owner(8_191).lease().event(2**32 - 1, 2**63 - 1, command_id=b"\xff" * 16, recorded_at=last)
     append = owner.batch()
     await journal.append(append)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -39,11 +40,58 @@ def test_truncate_is_refused(postgres_journal_url: str, sql: Sql) -> None:
 
 
 def test_upsert_is_refused(written_url: str, database_kind: str, sql: Sql) -> None:
-    """Given a record, when an insert would update it on conflict, then that is an update and is refused."""
+    """Given a record, when an insert would update it on conflict, then that is refused, on SQLite as an insert."""
     record = f"(7, 1, 1, 'Forged', 1, '{{}}', 0, {HASH[database_kind]})"
-    with pytest.raises(Exception, match="append-only: UPDATE"):
+    with pytest.raises(Exception, match=r"append-only: (UPDATE|INSERT over)"):
         sql(written_url, f"{RECORD} {record} ON CONFLICT (slot, position) DO UPDATE SET type = 'Forged'")
     assert sql(written_url, "SELECT type FROM casty_events") == [("LeaseAcquired",)]
+
+
+EVENT = (
+    "INTO casty_events (slot, position, epoch, entity, sequence, type, version, payload, idempotency_key, recorded_at, "
+    "hash) VALUES "
+)
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("7, 2, 1, 9, 5", "casty_events.slot, casty_events.position"),
+        ("7, 3, 1, 5, 1", "casty_events.entity, casty_events.sequence"),
+        ("7, 3, 1, 5, 2", "casty_events.entity, casty_events.idempotency_key"),
+    ],
+)
+@pytest.mark.parametrize("way", ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE", "INSERT"])
+def test_replacing_is_refused(way: str, place: str, key: str, sqlite_journal_url: str, sql: Sql) -> None:
+    """Given a record, when another is to take its place by any of its keys, then SQLite refuses, and names the key."""
+    sql(sqlite_journal_url, f"INSERT {EVENT} (7, 2, 1, 5, 1, 'x', 1, '{{}}', 'once', 0, zeroblob(32))")
+    with pytest.raises(sqlite3.IntegrityError, match=f"append-only: INSERT .* nothing was changed.*failed: {key}"):
+        sql(sqlite_journal_url, f"{way} {EVENT} ({place}, 'Forged', 1, '{{}}', 'once', 0, zeroblob(32))")
+    assert sql(sqlite_journal_url, "SELECT position, type FROM casty_events") == [(2, "x")]
+
+
+@pytest.mark.parametrize("order", ["'x', 'y'", "'y', 'x'"])
+def test_what_replaces_nothing_is_inserted(order: str, sqlite_journal_url: str, sql: Sql) -> None:
+    """Given records with and without a key, when others follow them, then they are inserted."""
+    first, second = order.split(", ")
+    records = [("5, 1", first), ("5, 2", "NULL"), ("5, 3", "NULL"), ("5, 4", second), ("NULL, NULL", "NULL")]
+    rows = [
+        f"(7, {position}, 1, {whose}, 't', 1, '{{}}', {key}, 0, zeroblob(32))"
+        for position, (whose, key) in enumerate(records, 1)
+    ]
+    sql(sqlite_journal_url, f"INSERT OR REPLACE {EVENT} {', '.join(rows)}")
+    assert sql(sqlite_journal_url, "SELECT count(*) FROM casty_events") == [(5,)]
+
+
+def test_the_number_of_slots_is_not_replaced(sqlite_journal_url: str, sql: Sql) -> None:
+    """Given a journal, when its row of casty_meta is to be replaced, then SQLite refuses."""
+    for way in ("INSERT OR REPLACE", "INSERT"):
+        with pytest.raises(sqlite3.IntegrityError, match="number of slots is fixed"):
+            sql(
+                sqlite_journal_url,
+                f"{way} INTO casty_meta (id, slots, hash_algorithm, created_at) VALUES (1, 12, 'sha256', 0)",
+            )
+    assert sql(sqlite_journal_url, "SELECT slots FROM casty_meta") == [(256,)]
 
 
 @pytest.mark.parametrize("change", ["UPDATE casty_events SET payload = '[]'", "DELETE FROM casty_events"])

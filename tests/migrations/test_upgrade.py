@@ -35,7 +35,7 @@ SECOND_REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "0007", "0006"
+revision, down_revision = "0008", "0007"
 
 def upgrade():
     op.create_table("casty_later", sa.Column("id", sa.Integer))
@@ -72,7 +72,7 @@ def revisions_with(tmp_path: Path, statement: str) -> str:
     """Return a copy of the migrations with a second revision that ends in ``statement``."""
     copy = tmp_path / "migrations"
     shutil.copytree(schema.migrations_path(), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "versions" / "0006_later.py").write_text(SECOND_REVISION.format(statement=statement))
+    (copy / "versions" / "0008_later.py").write_text(SECOND_REVISION.format(statement=statement))
     return str(copy)
 
 
@@ -160,11 +160,11 @@ def test_newer_schema_is_refused(journal_url: str, tmp_path: Path) -> None:
     config = migrating.alembic_config(journal_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "SELECT 1"))
     command.upgrade(config, "head")
-    with pytest.raises(SchemaError, match="revision 0007, which is newer"):
+    with pytest.raises(SchemaError, match="revision 0008, which is newer"):
         schema.check(journal_url)
-    with pytest.raises(SchemaError, match="revision 0007, which is newer"):
+    with pytest.raises(SchemaError, match="revision 0008, which is newer"):
         migrating.upgrade(journal_url)
-    assert schema.current(journal_url) == "0007"
+    assert schema.current(journal_url) == "0008"
 
 
 def test_missing_schema_names_the_command(database_url: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from casty_es.audit.archive import read_archive
+from casty_es.audit.links import salt_at
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, RecordedEvent, RetiredSalt, SealRow, record_hash
 from casty_es.journal.sql import SqlJournal
@@ -74,7 +75,7 @@ def _wrong_run(
         if event is None:
             return "events are missing."
         record = RecordedEvent(*event)
-        salt = _salt(record, row, salts)
+        salt = salt_at(row, salts, record.sequence or 0)
         computed = record_hash(previous, record, salt, row.entity_name)
         previous = record.hash
         if computed != record.hash and not _unproven(record):
@@ -85,10 +86,3 @@ def _wrong_run(
 def _unproven(record: RecordedEvent) -> bool:
     """Tell whether a value was taken out when nothing could tell its digest any more: the next record's hash tells."""
     return UNPROVEN in {redacted_digest(text) for text in (record.payload, record.metadata) if text is not None}
-
-
-def _salt(record: RecordedEvent, row: DirectoryRow, salts: Sequence[RetiredSalt]) -> bytes:
-    sequence = record.sequence or 0
-    if sequence > row.salted_from:
-        return row.salt or b""
-    return next((salt.salt for salt in salts if sequence <= salt.through), b"")

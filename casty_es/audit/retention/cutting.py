@@ -16,7 +16,7 @@ from casty_es.audit.retention.policy import Keep
 from casty_es.audit.seals import packed, rows_digest
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.maintenance import Maintenance
-from casty_es.journal.port import DirectoryRow, EventRow, SealRow
+from casty_es.journal.port import DirectoryRow, RecordedEvent, SealRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import sequence_stamped
 
@@ -37,6 +37,8 @@ class Cut(msgspec.Struct):
         The sequences of the first and the last event that go.
     rows : list[SealRow]
         Where they stand; they name no seal yet.
+    state : bytes
+        The digest of the state that the events up to the last one give.
     limited : bool
         Whether more events are to go than one seal covers.
     """
@@ -45,6 +47,7 @@ class Cut(msgspec.Struct):
     first: int
     through: int
     rows: list[SealRow] = []
+    state: bytes = b""
     limited: bool = False
 
     @property
@@ -102,32 +105,22 @@ async def _end_of_command(journal: SqlJournal, entity: int, first: int, through:
 class Runs:
     """Gathers the runs of neighbouring records of one entity, and the hashes at their ends."""
 
-    def __init__(self, journal: SqlJournal, entity: DirectoryRow) -> None:
-        self._journal = journal
+    def __init__(self, entity: DirectoryRow) -> None:
         self._entity = entity
         self.rows: list[SealRow] = []
 
-    async def add(self, row: EventRow) -> None:
-        """Add the next event."""
-        position, hash_ = row[1], row[12]
+    def add(self, event: RecordedEvent, before: bytes | None) -> None:
+        """Add the next event, and the hash of the record before it."""
+        position, hash_ = event.position, event.hash
         if self.rows and self.rows[-1].last == position - 1:
             self.rows[-1] = self.rows[-1]._replace(last=position, hash=hash_)
-        else:
-            before = await self._hash_at(position - 1)
+        elif before is not None:
             self.rows.append(SealRow(position, position, self._entity.id, before, hash_, 0))
-
-    async def _hash_at(self, position: int) -> bytes:
-        slot = self._entity.slot
-        records = await self._journal.rows(slot, after=position - 1, limit=1)
-        if records and records[0][1] == position:
-            return records[0][12]
-        seals = await self._journal.seals(slot, after=position - 1, limit=1)
-        if seals and seals[0].last == position:
-            return seals[0].hash
-        raise JournalCorruptError(
-            f"Slot {slot}: the record at position {position} is missing, and no seal stands for it. Nothing was cut. "
-            f"Verify the journal with `casty-es verify`."
-        )
+        else:
+            raise JournalCorruptError(
+                f"Slot {self._entity.slot}, position {position}: this record was sealed before, and stands there "
+                f"still. Nothing of its entity was cut. Verify the journal with `casty-es verify`."
+            )
 
 
 async def sealed_rows(journal: SqlJournal, cut: Cut) -> tuple[bool, str]:

@@ -2,7 +2,8 @@
 
 The order of the steps, each of which may be the last before a crash (docs/decisions/0017-seals.md):
 
-1. The events of many entities go into one archive, which is brought to the disk and read back. Until the last of them
+1. The events of many entities are checked by the chain, and go into one archive, which is brought to the disk and read
+   back. Until the last of them
    is cut its name ends in ``.open``; what a crash leaves so is put right by the next run (``settling.py``).
 2. For each entity, a snapshot stands at the last event that goes.
 3. Its owner appends ``entity.sealed``. A seal that nothing names changes nothing: after a crash here the next run
@@ -27,8 +28,11 @@ import msgspec
 from casty_es.audit.archive import ArchiveWriter, opened, read_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import event_line
+from casty_es.audit.links import linked_events
 from casty_es.audit.retention.cutting import Cut, Runs, plan_cut, sealed_rows
+from casty_es.audit.retention.folding import Folded, wrong_snapshot
 from casty_es.audit.retention.policy import Keep, policies
+from casty_es.audit.retention.proving import unfinished_cut
 from casty_es.audit.retention.settling import settle_archives
 from casty_es.audit.seals import decode_sealed, state_digest
 from casty_es.codec import encode_state
@@ -44,7 +48,7 @@ from casty_es.journal.clock import database_clock
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import events, read_event, refuse_damaged, slots_ahead, state_at, told_ahead
+from casty_es.replay import read_event, refuse_damaged, slots_ahead, state_at, told_ahead
 
 __all__ = ["Retained", "run_retention"]
 
@@ -106,6 +110,9 @@ async def run_retention(
         The folder is none.
     InvalidValueError
         An archive could not be written. Nothing of it was cut.
+    JournalCorruptError
+        What is to be cut is not what was written there; the error names the first such position. Nothing of that
+        archive was cut.
     NotDoneError, OutcomeUnknownError
         An owner did not answer. What was cut is cut; run it again.
 
@@ -199,18 +206,7 @@ class _Run:
 
     async def finish(self, entity: DirectoryRow) -> None:
         """Delete what an interrupted run had sealed and not deleted."""
-        seals = await self._maintenance.seal_sequences(entity.id)
-        if not seals:
-            return
-        sequence = seals[-1]
-        found = await self._journal.history(entity.id, after=sequence - 1, limit=1)
-        if not found or found[0].sequence != sequence or found[0].type != SEALED:
-            raise JournalCorruptError(
-                f"Seal rows of the {entity.kind} {entity.name!r} name its event {sequence}, which is no seal. Nothing "
-                f"was cut. Verify the journal with `casty-es verify`."
-            )
-        through = decode_sealed(found[0].payload).through
-        if (await self._journal.bounds(entity.id))[0] <= through:
+        if through := await unfinished_cut(self._journal, entity):
             await self._delete(entity, through)
 
     async def cut_all(self, batch: list[tuple[Cut, Keep]]) -> None:
@@ -241,14 +237,16 @@ class _Run:
         try:
             for cut in cuts:
                 writer.entity(cut.entity)
-                runs = Runs(self._journal, cut.entity)
-                async for event in events(self._journal, cut.entity.id, after=cut.first - 1, until=cut.through):
+                runs, folded = Runs(cut.entity), await Folded.begin(self._journal, cut)
+                async for event, before in linked_events(
+                    self._journal, cut.entity.id, after=cut.first - 1, until=cut.through
+                ):
                     refuse_damaged(event, "this cut")
-                    row = cast("EventRow", msgspec.structs.astuple(event))
-                    writer.event(event_line(row))
+                    writer.event(event_line(cast("EventRow", msgspec.structs.astuple(event))))
                     written.update(event.hash)
-                    await runs.add(row)
-                cut.rows = runs.rows
+                    runs.add(event, before)
+                    await folded.add(event)
+                cut.rows, cut.state = runs.rows, folded.digest(cut.through)
             digest = await asyncio.to_thread(writer.finish)
         except BaseException:
             writer.abandon()
@@ -283,14 +281,12 @@ class _Run:
                 state = kind.evolve(state, read_event(last))
             text = encode_state(kind, state)
             base = StoredSnapshot(cut.through, text, kind.state_version)
+            if sha256(text.encode()).digest() != cut.state:
+                raise wrong_snapshot(entity, cut.through)
             await self._journal.save_snapshot(entity.id, base, cut.rows[-1].hash, time.time_ns() // 1_000)
         there = await self._journal.snapshot_before(entity.id, cut.through)
         if there != base:
-            raise JournalCorruptError(
-                f"The snapshot at event {cut.through} of the {entity.kind} {entity.name!r} is not what its events "
-                f"give. Nothing of it was cut. Run `casty-es check-replay`; a wrong snapshot can be deleted while its "
-                f"events are there."
-            )
+            raise wrong_snapshot(entity, cut.through)
         return base
 
     async def _sealed(self, cut: Cut, seal: Seal) -> int:

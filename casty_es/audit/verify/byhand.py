@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import struct
 from typing import Final
 
 import msgspec
 
+from casty_es.audit.links import fits, salt_at, unexplained
 from casty_es.audit.verify.entities import DEAD, UNTOLD, Entities, Known
 from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.audit.verify.folding import Folding
@@ -15,10 +15,8 @@ from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import Sealed
 from casty_es.errors import CastyError, JournalError
-from casty_es.journal.chain import UNSALTED
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of, lost_of
-from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow, record_hash
-from casty_es.redacted import redacted_digest
+from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow
 from casty_es.replay import unreadable_content
 from casty_es.upcasting import readable
 
@@ -159,7 +157,9 @@ class ByHand:
             if entity is None:
                 self._find(record, Wrong.DIRECTORY, "The directory does not have this record's entity.")
                 return
-        if _unexplained(record, entity) or not self._fits(record, entity, await self._salt(record, entity)):
+        if unexplained(record, entity.row.salted_from) or not self._fits(
+            record, entity, await self._salt(record, entity)
+        ):
             # It may have been redacted while the walk was under way.
             await self._entities.get_to_know([id_])
             entity = self._entities.known[id_]
@@ -192,7 +192,7 @@ class ByHand:
         self._walk.epoch = record.epoch
 
     def _check_redaction(self, record: RecordedEvent, entity: Known) -> None:
-        if _unexplained(record, entity):
+        if unexplained(record, entity.row.salted_from):
             text = "A value was replaced by its digest, and no redaction of its entity says so."
             self._find(record, Wrong.REDACTION, text)
             entity.folding = None
@@ -260,23 +260,14 @@ class ByHand:
         return True
 
     async def _salt(self, record: RecordedEvent, entity: Known) -> bytes:
-        if (record.sequence or 0) > entity.row.salted_from:
-            return entity.row.salt or b""
-        if entity.retired is None:
+        if entity.retired is None and (record.sequence or 0) <= entity.row.salted_from:
             entity.retired = await self._journal.retired_salts([entity.row.id])
-        for retired in entity.retired:
-            if retired.through >= (record.sequence or 0):
-                return retired.salt
-        return b""
+        return salt_at(entity.row, entity.retired or (), record.sequence or 0)
 
     def _fits(self, record: RecordedEvent, entity: Known | None, salt: bytes) -> bool:
         if self._walk.hash is None:
             return True  # the record before it is missing: nobody can tell
-        try:
-            name = None if entity is None else entity.row.entity_name
-            return record_hash(self._walk.hash, record, salt, name) == record.hash
-        except (struct.error, TypeError, ValueError, OverflowError):  # no owner ever wrote numbers like these
-            return False
+        return fits(self._walk.hash, record, salt, None if entity is None else entity.row.entity_name)
 
     def _find(self, record: RecordedEvent, wrong: Wrong, text: str) -> None:
         self._findings.append(Finding(record.slot, record.position, record.entity, wrong, text))
@@ -286,9 +277,3 @@ _ALTERED: Final = (
     "This record is not the one that was written here: its hash does not follow from its own fields, its entity's name "
     "and salt, and the record before it."
 )
-
-
-def _unexplained(record: RecordedEvent, entity: Known) -> bool:
-    """Tell whether a value was replaced by its digest and no redaction that is known of says so."""
-    redacted = any(text is not None and redacted_digest(text) for text in (record.payload, record.metadata))
-    return redacted and (record.type in UNSALTED or (record.sequence or 0) > entity.row.salted_from)

@@ -16,7 +16,7 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, StoredSnapshot
 from casty_es.upcasting import state_readable
 
-__all__ = ["check_later_snapshots", "check_snapshots"]
+__all__ = ["as_of_now", "check_later_snapshots", "check_snapshots"]
 
 
 async def check_snapshots(journal: EventJournal, walk: Walk, result: SlotResult) -> None:
@@ -41,13 +41,13 @@ async def check_snapshots(journal: EventJournal, walk: Walk, result: SlotResult)
             result.unread_snapshots += 1
             continue
         result.snapshots += 1
-        if sha256(_as_of_now(kind, stored).encode()).digest() != due.digest:
+        if sha256(as_of_now(kind, stored).encode()).digest() != due.digest:
             text = f"The snapshot at event {due.sequence} is not the state that the events up to there give."
             result.findings.append(Finding(walk.slot, due.position, due.entity, Wrong.SNAPSHOT, text))
     walk.due.clear()
 
 
-def _as_of_now(kind: Kind[Any, Any, Any], stored: StoredSnapshot) -> str:
+def as_of_now(kind: Kind[Any, Any, Any], stored: StoredSnapshot) -> str:
     """Give a snapshot's text as the installed code writes it; one that cannot be lifted is no state."""
     if stored.version == kind.state_version:
         return stored.state

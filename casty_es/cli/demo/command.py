@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
-from casty_es.cli.common import Json, dumps
+from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.demo.check import Row, gap_seconds, verify
 from casty_es.cli.demo.drive import NODES, drive
 from casty_es.cli.demo.ledger import LEDGER_FILE, MIN_CALLERS
@@ -58,7 +58,7 @@ def demo(
     ok = all(row.ok for row in rows) and not seen.chains.wrong
     gap = gap_seconds(seen.record, driven.killed_at)
     if json:
-        typer.echo(dumps(_result(ok, plan, driven, seen, rows, gap)))
+        say(dumps(_result(ok, plan, driven, seen, rows, gap)))
     else:
         screen.table(rows)
         screen.figures(callers, driven, seen, gap)

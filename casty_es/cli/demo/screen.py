@@ -17,6 +17,7 @@ from casty_es.cli.demo.check import Row
 from casty_es.cli.demo.look import Look
 from casty_es.cli.demo.plan import Drive, Plan
 from casty_es.journal.urls import shown
+from casty_es.printing import visible
 
 __all__ = ["Screen"]
 
@@ -53,7 +54,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._console.print(text, markup=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, soft_wrap=True)
 
     @contextmanager
     def phase(self, what: str, seconds: float | None) -> Iterator[Callable[[int, float], None]]:

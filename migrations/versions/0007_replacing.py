@@ -1,0 +1,53 @@
+"""On SQLite, INSERT OR REPLACE over a record is refused like an UPDATE: what it deletes fires no trigger.
+
+A revision is frozen once released: it names its tables itself and imports nothing of casty_es.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+# The end of each message is SQLite's own for that key, by which callers know what stood in the way.
+SQLITE_TRIGGERS = (
+    """\
+CREATE TRIGGER casty_events_refuse_replace BEFORE INSERT ON casty_events
+WHEN EXISTS (SELECT 1 FROM casty_events WHERE slot = NEW.slot AND position = NEW.position)
+    OR EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence)
+    OR (NEW.idempotency_key IS NOT NULL AND EXISTS (
+        SELECT 1 FROM casty_events WHERE entity = NEW.entity AND idempotency_key = NEW.idempotency_key))
+BEGIN
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.slot, casty_events.position')
+    WHERE EXISTS (SELECT 1 FROM casty_events WHERE slot = NEW.slot AND position = NEW.position);
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.entity, casty_events.sequence')
+    WHERE EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence);
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.entity, casty_events.idempotency_key');
+END""",
+    """\
+CREATE TRIGGER casty_meta_refuse_replace BEFORE INSERT ON casty_meta
+WHEN EXISTS (SELECT 1 FROM casty_meta WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'the number of slots is fixed by the first migration: nothing was changed');
+END""",
+)
+
+
+def upgrade() -> None:
+    """Create the triggers. Postgres knows no REPLACE, and its triggers see every way to update."""
+    if op.get_context().dialect.name == "sqlite":
+        for statement in SQLITE_TRIGGERS:
+            op.execute(statement)
+
+
+def downgrade() -> None:
+    """Drop them."""
+    if op.get_context().dialect.name == "sqlite":
+        op.execute("DROP TRIGGER casty_events_refuse_replace")
+        op.execute("DROP TRIGGER casty_meta_refuse_replace")
