@@ -42,7 +42,8 @@ async def reached_by_tcp(url: str) -> AsyncIterator[str]:
     """Give a URL by which the server, which listens at a socket, is reached over TCP."""
     place = urlsplit(url)
     [folder] = parse_qs(place.query)["host"]
-    pumps: set[asyncio.Task[None]] = set()
+    tasks: set[asyncio.Task[Any] | None] = set()
+    writers: list[asyncio.StreamWriter] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -52,8 +53,11 @@ async def reached_by_tcp(url: str) -> AsyncIterator[str]:
         writer.close()
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.current_task())
+        writers.append(writer)
         there, back = await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
-        pumps.update({asyncio.create_task(pump(reader, back)), asyncio.create_task(pump(there, writer))})
+        writers.append(back)
+        tasks.update({asyncio.create_task(pump(reader, back)), asyncio.create_task(pump(there, writer))})
 
     server = await asyncio.start_server(accepted, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -61,9 +65,13 @@ async def reached_by_tcp(url: str) -> AsyncIterator[str]:
         yield f"postgresql://{place.username}@127.0.0.1:{port}{place.path}"
     finally:
         server.close()
-        for task in pumps:
+        for task in filter(None, tasks):
             task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
 
 
 def test_parameters_reach_the_server(postgres_url: str) -> None:
