@@ -169,7 +169,10 @@ def test_log(cli: Cli, journal_url: str, capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr().out
     assert '{"amount": 2, "value": 3}' in shown
     assert '{"amount": 3, "value": 6}' not in shown
-    assert "--after 2" in shown
+    assert run(["log", "counter/a/b", "--after", shown.partition("add --after ")[2].split()[0]]) == 0
+    shown = capsys.readouterr().out
+    assert '{"amount": 2, "value": 3}' not in shown
+    assert '{"amount": 3, "value": 6}' in shown
 
 
 def test_log_of_a_key(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
