@@ -119,6 +119,10 @@ class Progress:
             for result in same
             if result.beside == now[result.slot]
         ]
+        for result in same:
+            if result.beside and result.beside != now[result.slot]:
+                # The records of before say what must stand beside them: they are walked once more.
+                self.starts.pop(result.slot, None)
         self._state.done.update({result.slot: result for result in found})
         return found
 

@@ -89,8 +89,14 @@ async def test_a_changed_directory_is_found(tamperer: Tamperer, tmp_path: Path, 
     """Given a complete verification, when what stands beside the records is changed, then taking it up finds it."""
     report = await resumed(tamperer, tmp_path / "progress.json", change)
 
+    assert Wrong.DIRECTORY in {one.wrong for one in report.findings}
+
+
+async def test_an_entity_that_is_gone_is_found(tamperer: Tamperer, tmp_path: Path) -> None:
+    """Given a complete verification, when an entity is deleted from the directory, then taking it up finds it."""
+    report = await resumed(tamperer, tmp_path / "progress.json", "DELETE FROM casty_entities WHERE name = 'hits'")
+
     assert report.findings
-    assert {one.wrong for one in report.findings} <= {Wrong.DIRECTORY}
 
 
 async def test_a_seal_that_was_added_is_found(tamperer: Tamperer, tmp_path: Path) -> None:
@@ -99,7 +105,7 @@ async def test_a_seal_that_was_added_is_found(tamperer: Tamperer, tmp_path: Path
     forged = f"{place.slot}, {place.position}, {place.position}, {place.entity}, {hash_}, {hash_}, 20"
     report = await resumed(tamperer, tmp_path / "progress.json", f"INSERT INTO casty_seals VALUES ({forged})")
 
-    assert [(one.slot, one.wrong) for one in report.findings] == [(place.slot, Wrong.SEAL)]
+    assert (place.slot, Wrong.SEAL) in [(one.slot, one.wrong) for one in report.findings]
 
 
 async def test_a_last_record_that_was_changed_is_told(tamperer: Tamperer, tmp_path: Path) -> None:
