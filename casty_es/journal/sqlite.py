@@ -280,12 +280,12 @@ class SqliteBackend:
     ) -> list[Any]:
         try:
             return sqlite.execute(statement, [_parameter(value) for value in parameters]).fetchall()
-        except OverflowError as error:  # the driver's own: nothing was asked
-            raise JournalCorruptError(
-                f"The SQLite file {self._file} was to be asked for a number that no column holds: {error}. Nothing "
-                f"was written. Verify the journal with `casty-es verify`."
-            ) from error
         except Exception as error:  # besides SQLite's own: what it cannot store
+            if connection is self._reader and isinstance(error, OverflowError):  # the driver's own: nothing was asked
+                raise JournalCorruptError(
+                    f"The SQLite file {self._file} was to be asked for a number that no column holds: {error}. Nothing "
+                    f"was written. Verify the journal with `casty-es verify`."
+                ) from error
             raise self._translated(connection, error, in_doubt) from error
 
     def _maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:

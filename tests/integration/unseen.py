@@ -121,6 +121,12 @@ COMMANDS: Final = (
     "anchor --out FOLDER/NAME.anchor",
     "accept-loss --yes",
     "secret",
+    "secret rotate",
+    "token create --name NAME --read",
+    "token create --name wall --read-of counter/NAME",
+    "token list",
+    "token list --json",
+    "token revoke NAME",
     # what ends it
     "redact map NAME --key NAME --reason NAME --yes --without-archives",
     "redact --finish",

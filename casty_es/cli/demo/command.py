@@ -20,7 +20,7 @@ from casty_es.cli.demo.plan import Drive, Plan
 from casty_es.cli.demo.screen import Screen
 from casty_es.cli.demo.structures import JOURNAL_FILE
 from casty_es.cli.reaching import opened
-from casty_es.errors import ConfigurationError
+from casty_es.errors import ConfigurationError, InvalidArgumentError
 from casty_es.journal.urls import shown
 
 __all__ = ["demo"]
@@ -86,7 +86,7 @@ def _place(folder: Path | None, *, own_journal: bool) -> Path:
         raise ConfigurationError(f"The folder {folder} cannot be made: {error}. Nothing was started.") from error
     for name in [JOURNAL_FILE, LEDGER_FILE] if own_journal else [LEDGER_FILE]:
         if (folder / name).exists():
-            raise ConfigurationError(
+            raise InvalidArgumentError(
                 f"{folder / name} is there already. Nothing was started, because the demo counts from zero. Give it "
                 f"another folder, or remove that file."
             )
