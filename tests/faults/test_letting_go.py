@@ -271,9 +271,11 @@ async def test_closing_while_an_append_is_refused_tells_every_caller(monkeypatch
     reading = Held(journal, "entities", monkeypatch)
     # when the system is closed, and the append refused meanwhile
     closing = asyncio.create_task(system.__aexit__(None, None, None))
-    await until(lambda: owner._closing)
+    gateway = system._node.gateway
+    await until(lambda: gateway.closed)
     writing.pass_on.set()
     await reading.reached.wait()
+    await until(lambda: owner._closing)
     reading.pass_on.set()
     await closing
     # then both are told
