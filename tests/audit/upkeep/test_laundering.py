@@ -266,7 +266,7 @@ def test_the_command_refuses(journal_url: str, folder: Path, capsys: pytest.Capt
     )
     capsys.readouterr()
 
-    assert run(["retention", "run", "--archive", str(folder), "--url", journal_url]) == 1
+    assert run(["retention", "run", "--archive", str(folder), "--url", journal_url]) == 3
 
     said = capsys.readouterr().err
     assert "it is not the record that was written there" in said
