@@ -12,6 +12,7 @@ from casty_es.actors.pending import Pending
 from casty_es.background import Errands, finished
 from casty_es.context import said
 from casty_es.errors import CastyError, OutcomeUnknownError
+from casty_es.gateway.deadlines import Deadlines
 from casty_es.gateway.directory import Directory
 from casty_es.gateway.journey import Journey
 from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo
@@ -57,6 +58,7 @@ class Gateway:
         self.reads: dict[int, int] = {}
         self.closed = False
         self.awaited: set[asyncio.Future[Any]] = set()  # answers of other nodes to what was sent
+        self._deadlines = Deadlines(self.loop)
         self._undoing = Errands(_cut_off)
 
     async def ask(
@@ -94,7 +96,7 @@ class Gateway:
             )
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
-        timer: asyncio.TimerHandle | None = None
+        line = self._deadlines.line(timeout, deadline)
         pending: Pending | None = None
         failed: CastyError | asyncio.CancelledError
         try:
@@ -109,7 +111,7 @@ class Gateway:
                 idempotency_key=key,
                 said=words,
             )
-            timer = self.loop.call_at(deadline, pending.time_out)
+            line.add(pending, deadline)
             return await pending.future
         except CastyError as error:
             failed = error
@@ -118,8 +120,8 @@ class Gateway:
                 raise
             failed = error
         finally:
-            if timer is not None:
-                timer.cancel()
+            if pending is not None:
+                line.leave(pending)
         journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
         journey.slot, journey.after, journey.sent_under = here.number, after, term
         return await self._go_on(journey, envelope.undo, pending, failed)
@@ -189,6 +191,7 @@ class Gateway:
         if self.owner is not None:
             await self.owner.drained()
         await self.settle()
+        self._deadlines.close()
 
 
 def _cut_off(why: str) -> None:
