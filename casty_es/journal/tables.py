@@ -267,13 +267,15 @@ WHEN NEW.slots IS NOT OLD.slots
 BEGIN
     SELECT RAISE(ABORT, 'the number of slots is fixed by the first migration: nothing was changed');
 END""",
-    # What INSERT OR REPLACE deletes fires no trigger. The end of each message is SQLite's own for that key.
+    # What INSERT OR REPLACE deletes fires no trigger. The end of each message is SQLite's own for that key. Where no
+    # rowid is given, NEW.rowid is -1.
     """\
 CREATE TRIGGER casty_events_refuse_replace BEFORE INSERT ON casty_events
 WHEN EXISTS (SELECT 1 FROM casty_events WHERE slot = NEW.slot AND position = NEW.position)
     OR EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence)
     OR (NEW.idempotency_key IS NOT NULL AND EXISTS (
         SELECT 1 FROM casty_events WHERE entity = NEW.entity AND idempotency_key = NEW.idempotency_key))
+    OR (NEW.rowid > 0 AND EXISTS (SELECT 1 FROM casty_events WHERE rowid = NEW.rowid))
 BEGIN
     SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
 UNIQUE constraint failed: casty_events.slot, casty_events.position')
@@ -281,6 +283,9 @@ UNIQUE constraint failed: casty_events.slot, casty_events.position')
     SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
 UNIQUE constraint failed: casty_events.entity, casty_events.sequence')
     WHERE EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence);
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.rowid')
+    WHERE EXISTS (SELECT 1 FROM casty_events WHERE rowid = NEW.rowid);
     SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
 UNIQUE constraint failed: casty_events.entity, casty_events.idempotency_key');
 END""",

@@ -20,6 +20,7 @@ WHEN EXISTS (SELECT 1 FROM casty_events WHERE slot = NEW.slot AND position = NEW
     OR EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence)
     OR (NEW.idempotency_key IS NOT NULL AND EXISTS (
         SELECT 1 FROM casty_events WHERE entity = NEW.entity AND idempotency_key = NEW.idempotency_key))
+    OR (NEW.rowid > 0 AND EXISTS (SELECT 1 FROM casty_events WHERE rowid = NEW.rowid))
 BEGIN
     SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
 UNIQUE constraint failed: casty_events.slot, casty_events.position')
@@ -27,6 +28,9 @@ UNIQUE constraint failed: casty_events.slot, casty_events.position')
     SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
 UNIQUE constraint failed: casty_events.entity, casty_events.sequence')
     WHERE EXISTS (SELECT 1 FROM casty_events WHERE entity = NEW.entity AND sequence = NEW.sequence);
+    SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
+UNIQUE constraint failed: casty_events.rowid')
+    WHERE EXISTS (SELECT 1 FROM casty_events WHERE rowid = NEW.rowid);
     SELECT RAISE(ABORT, 'the journal is append-only: INSERT over a record refused, nothing was changed; \
 UNIQUE constraint failed: casty_events.entity, casty_events.idempotency_key');
 END""",

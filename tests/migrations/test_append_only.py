@@ -70,6 +70,22 @@ def test_replacing_is_refused(way: str, place: str, key: str, sqlite_journal_url
     assert sql(sqlite_journal_url, "SELECT position, type FROM casty_events") == [(2, "x")]
 
 
+@pytest.mark.parametrize("name", ["rowid", "_rowid_", "oid"])
+def test_replacing_a_row_by_its_number_is_refused(name: str, sqlite_journal_url: str, sql: Sql) -> None:
+    """Given a record, when another with a place of its own takes the number of its row, then SQLite refuses."""
+    sql(sqlite_journal_url, f"INSERT {EVENT} (7, 2, 1, 5, 1, 'x', 1, '{{}}', NULL, 0, zeroblob(32))")
+    [(row,)] = sql(sqlite_journal_url, "SELECT rowid FROM casty_events")
+    into = EVENT.replace("(slot", f"({name}, slot")
+    with pytest.raises(sqlite3.IntegrityError, match=r"append-only: INSERT .* nothing was changed"):
+        sql(
+            sqlite_journal_url,
+            f"INSERT OR REPLACE {into} ({row}, 7, 3, 1, 5, 2, 'Forged', 1, '{{}}', NULL, 0, zeroblob(32))",
+        )
+    assert sql(sqlite_journal_url, "SELECT position, type FROM casty_events") == [(2, "x")]
+    sql(sqlite_journal_url, f"INSERT {into} ({row + 5}, 7, 3, 1, 5, 2, 'y', 1, '{{}}', NULL, 0, zeroblob(32))")
+    assert sql(sqlite_journal_url, "SELECT rowid, type FROM casty_events") == [(row, "x"), (row + 5, "y")]
+
+
 @pytest.mark.parametrize("order", ["'x', 'y'", "'y', 'x'"])
 def test_what_replaces_nothing_is_inserted(order: str, sqlite_journal_url: str, sql: Sql) -> None:
     """Given records with and without a key, when others follow them, then they are inserted."""
