@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -22,18 +23,21 @@ from casty_es.codec import upkeep_reply
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
 from casty_es.errors import CastyError, InvalidArgumentError, NotOwnerError, Sent
-from casty_es.journal.port import EventJournal
+from casty_es.journal.port import EntityName, EventJournal
 from casty_es.printing import log_of
 from casty_es.replay import read_events
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import FindOutcome
 
-__all__ = ["CommandOutcome", "CommandStatus", "Outcomes", "find_outcome"]
+__all__ = ["CommandOutcome", "CommandStatus", "Outcomes", "Permit", "find_outcome"]
 
 _LOG: Final = log_of("casty_es.outcome")
 
 # A slot is taken in milliseconds; what takes longer is a database or a peer that does not answer.
 _PATIENCE_SECONDS: Final = 5.0
+
+Permit: TypeAlias = Callable[[EntityName], None]
+"""Raises a refusal for an entity of which whoever asks may not learn anything."""
 
 
 class CommandStatus(enum.StrEnum):
@@ -77,7 +81,9 @@ class Outcomes:
         self._membership = membership
         self._dialer = dialer
 
-    async def find(self, command_id: UUID, sent: Sent, *, ask_others: bool = True) -> CommandOutcome:
+    async def find(
+        self, command_id: UUID, sent: Sent, *, ask_others: bool = True, permit: Permit | None = None
+    ) -> CommandOutcome:
         """Tell what became of a command, making sure that it is known if that can be done.
 
         Parameters
@@ -88,13 +94,17 @@ class Outcomes:
             Where it went.
         ask_others : bool
             Whether another node may be asked that holds the slot.
+        permit : Callable[[EntityName], None] | None
+            Looks at what the command was for, before anything of it is told.
 
         Raises
         ------
         JournalError
             The journal cannot be read.
+        CastyError
+            What ``permit`` raises.
         """
-        outcome = await find_outcome(self._journal, command_id, sent)
+        outcome = await find_outcome(self._journal, command_id, sent, permit)
         if outcome.status is not CommandStatus.UNKNOWN:
             return outcome
         try:
@@ -102,7 +112,7 @@ class Outcomes:
                 await self._settle(command_id, sent, ask_others=ask_others)
         except (CastyError, TimeoutError) as error:
             _LOG.info("Slot %d could not be settled, so what became of %s stays open: %r", sent.slot, command_id, error)
-        return await find_outcome(self._journal, command_id, sent)
+        return await find_outcome(self._journal, command_id, sent, permit)
 
     async def _settle(self, command_id: UUID, sent: Sent, *, ask_others: bool) -> None:
         """See to it that a lease record stands behind everything that was sent under the command's term."""
@@ -118,7 +128,9 @@ class Outcomes:
             await self._owner.fence(slot, sent.term)
 
 
-async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> CommandOutcome:
+async def find_outcome(
+    journal: EventJournal, command_id: UUID, sent: Sent, permit: Permit | None = None
+) -> CommandOutcome:
     """Look a command up in the log of the slot that it was sent to.
 
     Parameters
@@ -127,6 +139,8 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
         The command.
     sent : Sent
         Where it went; ``OutcomeUnknownError.sent`` has it.
+    permit : Callable[[EntityName], None] | None
+        Looks at what the command was for, before anything of it is told.
 
     Raises
     ------
@@ -141,6 +155,8 @@ async def find_outcome(journal: EventJournal, command_id: UUID, sent: Sent) -> C
     after = sent.after if same_log else 0
     recorded = await journal.find(sent.slot, after, [command_id.bytes])
     if recorded:
+        if permit is not None:
+            permit((await journal.entity_rows([recorded[0].entity or 0]))[0].entity_name)
         events = read_events(recorded)
         if isinstance(events[0], Upkeep):
             return CommandOutcome(CommandStatus.EXECUTED, _plain(upkeep_reply(events[0])))

@@ -15,6 +15,7 @@ from casty_es import verdicts
 from casty_es.access import Grant
 from casty_es.commands import is_query, is_upkeep
 from casty_es.errors import NotAllowedError
+from casty_es.journal.port import EntityName
 from casty_es.transport.wire import (
     Ask,
     FindOutcome,
@@ -28,7 +29,7 @@ from casty_es.transport.wire import (
     Topology,
 )
 
-__all__ = ["refusal", "without_details"]
+__all__ = ["check_outcome", "refusal", "without_details"]
 
 
 def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
@@ -44,13 +45,25 @@ def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
         case ReadHistory(kind=kind, name=name) | ReadPast(kind=kind, name=name):
             return None if scopes.may_read(kind, name) else _error(grant, "reading", kind, name)
         case FindOutcome(kind=kind):
-            # Which structure it was is not said; who knows the command's id has sent it.
+            # Which structure it was is not said: ``check_outcome`` looks when the command is found.
             allowed = scopes.maintain or scopes.may_read(kind, None)
             return None if allowed else _error(grant, "asking for an outcome", kind, None)
         case Locate() | FindShards() | GetTopology() | ReadPositions():
             return None
         case _:
             return _error(grant, type(request).__name__, "node", None)
+
+
+def check_outcome(grant: Grant, name: EntityName) -> None:
+    """Refuse to tell a token's holder what became of a command: who guesses a key knows the command's id.
+
+    Raises
+    ------
+    NotAllowedError
+        The token may not read the structure.
+    """
+    if not grant.scopes.maintain and not grant.scopes.may_read(name.kind, name.name):
+        raise _error(grant, "asking for an outcome", name.kind, None)
 
 
 def without_details(topology: Topology) -> Topology:

@@ -17,7 +17,7 @@ from casty_es.cluster.incoming import Incoming, entity_name
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
-from casty_es.cluster.permitting import refusal, without_details
+from casty_es.cluster.permitting import check_outcome, refusal, without_details
 from casty_es.codec import encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked, stamped
@@ -148,7 +148,7 @@ class NodeService:
             case GetTopology():
                 work = self._topology(caller.grant)
             case FindOutcome():
-                work = self._outcome(request, ask_others=process_of(caller.process) is None)
+                work = self._outcome(request, caller)
             case ReadHistory():
                 work = self._history(request)
             case ReadPast():
@@ -210,10 +210,14 @@ class NodeService:
         )
         return known if grant is None or grant.scopes.operate else without_details(known)
 
-    async def _outcome(self, request: FindOutcome, *, ask_others: bool) -> Answer:
+    async def _outcome(self, request: FindOutcome, caller: Caller) -> Answer:
         sent = Sent(request.kind, request.slot, request.after, request.term)
-        # A node has found out that this one holds the slot; a client asks any.
-        outcome = await self._outcomes.find(UUID(bytes=request.command_id), sent, ask_others=ask_others)
+        outcome = await self._outcomes.find(
+            UUID(bytes=request.command_id),
+            sent,
+            ask_others=process_of(caller.process) is None,  # a node knows that this one has the slot; a client asks any
+            permit=None if caller.grant is None else partial(check_outcome, caller.grant),
+        )
         return Outcome(outcome.status.value, encode_reply(outcome.reply))
 
     async def _history(self, request: ReadHistory) -> Answer:

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import pytest
 
@@ -24,7 +25,8 @@ from casty_es import (
 )
 from casty_es.access import EVERYTHING, Grant, Pattern, Scopes, Token
 from casty_es.audit.redaction import redact
-from casty_es.errors import PeerLostError, PeerRefusedError
+from casty_es.errors import PeerLostError, PeerRefusedError, Sent
+from casty_es.hashes import keyed_command_id
 from casty_es.journal.access import AccessTables
 from casty_es.journal.port import EntityName
 
@@ -153,6 +155,27 @@ async def test_a_writer_writes_what_its_patterns_name(two: list[ClusteredActorSy
         await refused(d.counter("orders").get())
         await refused(d.set[int]("page-1").contains(1))
         await refused(anext(d.counter("orders").history()))
+
+
+async def test_outcomes_are_told_of_what_may_be_read(
+    two: list[ClusteredActorSystem], journal_url: str, rows: Rows
+) -> None:
+    """Given a command that a key names, when who may not read its structure asks for its outcome, then it is refused.
+
+    Its id can be computed by whoever guesses the key, and its reply is an item of the queue.
+    """
+    queue = two[0].distributed().queue[str]("vault", timeout=PATIENT)
+    await queue.enqueue("treasure")
+    assert await queue.dequeue(idempotency_key="once") == "treasure"
+    [(slot,)] = await rows("SELECT DISTINCT slot FROM casty_events WHERE entity IS NOT NULL")
+    command_id, sent = UUID(bytes=keyed_command_id("queue", "vault", "", "once")), Sent("queue", slot, 0, 1)
+    for pattern in ("queue/mine", "queue/vault"):
+        token = await made(journal_url, pattern.replace("/", "-"), Scopes(read=(Pattern.parse(pattern),)))
+        async with holder(token, *two) as connected:
+            if pattern == "queue/mine":
+                await refused(connected.outcome(command_id, sent=sent))
+            else:
+                assert (await connected.outcome(command_id, sent=sent)).reply == "treasure"
 
 
 async def test_maintenance_is_a_scope_of_its_own(two: list[ClusteredActorSystem], journal_url: str) -> None:
