@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from casty_es.background import Loop
+from casty_es.background import Errands, Loop
 from casty_es.errors import CastyError, ConfigurationError
 from casty_es.journal.access import AccessTables
 from casty_es.printing import log_of
@@ -66,22 +66,21 @@ class Credentials:
         self._denied_until = 0.0
         self._reading = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
+        self._readings = Errands()
         keyring.reread = self.refresh
         self._loop = Loop(self._turn, name="casty-credentials", ended=ended)
 
     async def refresh(self) -> None:
         """Read once more, with all who ask meanwhile. What cannot be read stays as it was."""
         if self._next is None:
-            self._next = asyncio.create_task(self._once(), name="casty-credentials")
+            self._next = self._readings.begin(self._once(), name="casty-credentials")
         await asyncio.shield(self._next)
 
     async def close(self) -> None:
         """Stop reading."""
         self._keyring.reread = None
         await self._loop.stop()
-        if self._next is not None:
-            self._next.cancel()
-            await asyncio.gather(self._next, return_exceptions=True)
+        await self._readings.cancel()
 
     async def _turn(self) -> None:
         await asyncio.sleep(self._seconds)
