@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
+from casty_es.errors import JournalCorruptError
+from casty_es.journal.damaged import damage_of, event_of, seal_of
 from casty_es.journal.port import RecordedEvent, SealRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 
@@ -66,26 +68,28 @@ class Maintenance:
         after = 0
         while rows := await self._journal.query(_SEALS_OF.format(self._sign), entity, after, _ROWS_AT_A_TIME):
             for row in rows:
-                yield SealRow(*row)
+                yield _seal(row)
             after = rows[-1][1]
 
     async def records_at(self, slot: int, positions: Sequence[int]) -> list[RecordedEvent]:
         """Give the records of a slot that stand at some positions."""
         among = "= ANY ($2::bigint[])" if self._postgres else "IN (SELECT value FROM json_each(?2))"
         rows = await self._journal.query(_RECORDS_AT.format(self._sign, among), slot, list(positions))
-        return [RecordedEvent(*row) for row in rows]
+        return [event_of(row) for row in rows]
 
     async def seals_at(self, slot: int, positions: Sequence[int]) -> list[SealRow]:
         """Give the rows that stand for what was cut at some positions; the next one where none does."""
         each = "unnest($2::bigint[]) u (value)" if self._postgres else "json_each(?2)"
         rows = await self._journal.query(_SEALS_AT.format(self._sign, each), slot, list(positions))
-        return [SealRow(*row) for row in rows]
+        return [_seal(row) for row in rows]
 
     async def seal_sequences(self, entity: int) -> list[int]:
         """Give the sequences of the seals that those rows name."""
         s = self._sign
         statement = f"SELECT DISTINCT sealed_by FROM casty_seals WHERE entity = {s}1 ORDER BY sealed_by"
-        return [sequence for (sequence,) in await self._journal.query(statement, entity)]
+        return [
+            _number(sequence, "casty_seals", entity) for (sequence,) in await self._journal.query(statement, entity)
+        ]
 
     async def set_keep(self, kind: str, name: str, keep: str | None) -> bool:
         """Record how long a structure's events are kept; tell whether the structure is recorded."""
@@ -178,7 +182,28 @@ class Maintenance:
     async def unfinished(self) -> list[int]:
         """Give the entities whose redaction is not done: a salt of theirs is still there."""
         rows = await self._journal.query("SELECT DISTINCT entity FROM casty_retired_salts ORDER BY entity")
-        return [entity for (entity,) in rows]
+        return [_number(entity, "casty_retired_salts", entity) for (entity,) in rows]
 
     async def _do(self, *steps: tuple[str, tuple[Any, ...]]) -> list[Sequence[Sequence[Any]]]:
         return await self._journal.maintain(steps)
+
+
+def _seal(row: Sequence[Any]) -> SealRow:
+    """Return a seal, which is about to be built on."""
+    seal = seal_of(row)
+    if (why := damage_of(seal)) is not None:
+        raise _damaged("casty_seals", seal.entity, why)
+    return seal
+
+
+def _number(value: object, table: str, entity: object) -> int:
+    if type(value) is not int:
+        raise _damaged(table, entity, "a number of it is none")
+    return value
+
+
+def _damaged(table: str, entity: object, why: str) -> JournalCorruptError:
+    return JournalCorruptError(
+        f"A row of {table} for the entity {str(entity)[:40]!a} is damaged: {why}. Nothing of it was changed. Verify "
+        f"the journal with `casty-es verify`, and restore that row from a backup."
+    )

@@ -18,7 +18,7 @@ from casty_es.audit.transfer.parquet import read_parquet
 from casty_es.audit.transfer.places import Place
 from casty_es.audit.transfer.report import TransferReport
 from casty_es.audit.transfer.source import MovedError, Source, take_cut
-from casty_es.errors import InvalidArgumentError, JournalUnavailableError
+from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalCorruptError, JournalUnavailableError
 from casty_es.journal import migrating, schema
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.restoring import Restoring, restoring
@@ -141,8 +141,8 @@ async def copy_journal(
         The target has records, another number of slots, or a part of another import.
     ConflictError
         Another program writes into the target.
-    InvalidValueError
-        The journal was changed by hand: its chain is broken. The message names the slot's line.
+    JournalCorruptError
+        The journal was changed by hand, so its chain is broken, or a row of it cannot be read.
     JournalUnavailableError
         A database cannot be reached, or something was cut or redacted while it was copied.
 
@@ -175,6 +175,8 @@ async def copy_journal(
                     f"Something was cut or redacted in slot {moved.slot} while it was copied, so the copy cannot be "
                     f"made complete. Copy again, into a new database, when retention and redaction rest."
                 ) from moved
+            except InvalidValueError as error:  # what is wrong with a file's line is wrong with the journal here
+                raise JournalCorruptError(f"The journal that was to be copied is damaged. {error}") from error
             await filling.end()
     filling.report.resumed = resumed
     filling.report.seconds = time.perf_counter() - started

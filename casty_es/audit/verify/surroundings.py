@@ -169,6 +169,12 @@ async def _wrong_meta(journal: SqlJournal) -> list[str]:
     wrong = []
     if [id_ for id_, _ in rows] != [1]:
         wrong.append(f"The table casty_meta must have one row, of id 1, and has {len(rows)}.")
-    if journal.file is not None and any(maintenance for _, maintenance in rows):
-        wrong.append("casty_meta.maintenance was left at 1, so anybody may change and delete records.")
+    if journal.file is not None:
+        wrong += [
+            "casty_meta.maintenance was left at 1, so anybody may change and delete records."
+            if maintenance == 1
+            else f"casty_meta.maintenance is {str(maintenance)[:40]!a}, and must be 0."
+            for _, maintenance in rows
+            if maintenance != 0
+        ]
     return wrong

@@ -68,7 +68,7 @@ CHANGING: Final = (
     "map get users alice",
     "map put users alice 1",
     "map delete users bob",
-    "set add tags new",
+    "set add tags new --text",
     "set size tags",
     "queue peek jobs",
     "queue dequeue jobs",

@@ -25,6 +25,7 @@ from casty_es.journal.damaged import BEHIND_ALL, NotUtf8, damage_of, decoded_tex
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.tampering import Tamperer
 
+from .commands import run_command
 from .conftest import Journals
 from .damages import Damage, do_damage
 
@@ -284,6 +285,35 @@ def test_a_secret_that_is_no_bytes_is_refused(full_sqlite: Journals, tmp_path: P
 
         with pytest.raises(ConfigurationError, match="is not bytes"):
             asyncio.run(_secrets(url))
+
+
+@pytest.mark.parametrize(
+    ("damage", "command", "told"),
+    [
+        (("casty_seals", "sealed_by", "X'00'"), "retention run --archive {folder}", "row of casty_seals"),
+        (("casty_entities", "kind", "'other'"), "copy {url} sqlite:///{folder}/copy.db", "to be copied is damaged"),
+        (("casty_entities", "slot", "0"), "copy {url} sqlite:///{folder}/copy.db", "to be copied is damaged"),
+    ],
+)
+def test_what_builds_on_a_damaged_row_refuses(
+    damage: tuple[str, str, str], command: str, told: str, full_sqlite: Journals, tmp_path: Path
+) -> None:
+    """It could not do what it was asked for, and says over which row: nobody used it wrongly."""
+    kept = {name: value for name, value in full_sqlite._asdict().items() if name != "copied"}
+    with full_sqlite.copied(tmp_path) as url:
+        table, column, value = damage
+        do_damage(url, Damage("sqlite", table, column, "other", value))
+        done = run_command(command, url, tmp_path, **kept)
+    assert (done.code, "nobody foresaw" in done.err) == (3, False), done
+    assert told in done.err
+
+
+def test_a_switch_that_is_neither_on_nor_off_is_found(full_sqlite: Journals, tmp_path: Path) -> None:
+    """What a program of ours never writes into casty_meta is named."""
+    with full_sqlite.copied(tmp_path) as url:
+        do_damage(url, Damage("sqlite", "casty_meta", "maintenance", "missing", "NULL"))
+        found = asyncio.run(verify(url)).findings
+    assert ["casty_meta.maintenance is 'None', and must be 0." in one.text for one in found] == [True]
 
 
 async def _secrets(url: str) -> tuple[bytes, ...]:
