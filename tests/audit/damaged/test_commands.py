@@ -65,7 +65,9 @@ def _check(done: Done, damage: Damage) -> None:
     assert "Traceback" not in done.out + done.err, told
     assert "nobody foresaw" not in done.out + done.err, told
     assert done.seconds < _LONGEST_SECONDS, told
-    assert done.code in {0, 1, 3}, told
+    # An event that the journal does not know any more is an argument that cannot be used.
+    gone = "--sequence" in done.command and damage.table in {"casty_entities", "casty_events"}
+    assert done.code in {0, 1, 3} or (gone and done.code == 2), told
     assert done.code != 3 or done.err.strip() or '"error"' in done.out, told
 
 
