@@ -37,7 +37,7 @@ _LEAST: Final = -(2**63) + 1
 
 _STRAY_SALTS: Final = """
     SELECT r.entity, r.through FROM casty_retired_salts r LEFT JOIN casty_entities e ON e.id = r.entity
-    WHERE e.id IS NULL OR e.salted_from < r.through OR r.through < 1 ORDER BY r.entity, r.through LIMIT 25"""
+    WHERE coalesce(e.salted_from < r.through OR r.through < 1, TRUE) ORDER BY r.entity, r.through LIMIT 25"""
 _HASH: Final = "sha256"
 _ALGORITHM: Final = "SELECT hash_algorithm FROM casty_meta WHERE id = 1"
 

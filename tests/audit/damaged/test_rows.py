@@ -8,6 +8,7 @@ import shutil
 import time
 from pathlib import Path
 from typing import Any, Final
+from unittest.mock import ANY
 from urllib.parse import urlsplit
 
 import msgspec
@@ -238,17 +239,19 @@ def test_a_verification_is_taken_up_over_a_text_that_is_not_utf_8(full_sqlite: J
         assert "its name is not UTF-8" in " ".join(one.text for one in found)
 
 
-@pytest.mark.parametrize("value", ["X'00'", "CAST(X'FFFE41' AS TEXT)"])
-def test_a_salt_of_no_entity_is_told(
-    full_sqlite: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str], value: str
+@pytest.mark.parametrize(
+    ("column", "value"), [("entity", "X'00'"), ("entity", "CAST(X'FFFE41' AS TEXT)"), ("through", "NULL")]
+)
+def test_a_salt_that_nothing_retired_is_told(
+    full_sqlite: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str, value: str
 ) -> None:
-    """What stands where the number of an entity must be is none, and the finding can be printed."""
+    """What stands where the number of an entity or of an event must be is none, and the finding can be printed."""
     with full_sqlite.copied(tmp_path) as url:
-        do_damage(url, Damage("sqlite", "casty_retired_salts", "entity", "deep", value))
+        do_damage(url, Damage("sqlite", "casty_retired_salts", column, "deep", value))
 
         assert run(["verify", "--processes", "1", "--json", "--url", url]) == 1
         found = json.loads(capsys.readouterr().out)["findings"]
-        assert (None, "redaction") in {(one["entity"], one["wrong"]) for one in found}
+        assert (None if column == "entity" else ANY, "redaction") in [(one["entity"], one["wrong"]) for one in found]
 
 
 @pytest.mark.parametrize(
