@@ -23,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from casty_es.errors import CastyError, ConfigurationError
 from casty_es.journal.dialling import dial
+from casty_es.journal.revisions import OLD_IDS, PREFIX
 from casty_es.journal.schema import (
     BUSY_TIMEOUT,
     DEFAULT_DATABASE_URL,
@@ -41,6 +42,10 @@ if TYPE_CHECKING:
 
 # Any number that everybody who migrates agrees on. Leases use the two-key form, which is another space.
 ADVISORY_LOCK = int.from_bytes(b"casty_es", "big")
+
+# What the first revisions were called before they had names of their own.
+OLD = ", ".join(f"'{revision}'" for revision in OLD_IDS)
+RENAME = f"UPDATE {VERSION_TABLE} SET version_num = '{PREFIX}' || version_num WHERE version_num IN ({OLD})"  # noqa: S608 - constants
 
 
 def requested_url() -> str:
@@ -143,12 +148,17 @@ async def migrate_online(url: str, slots: int | None) -> None:
             if not is_sqlite(url):
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         await connection.run_sync(migrate, url, slots)
-        await connection.commit()
+        if context.get_context().opts.get("dont_mutate"):
+            await connection.rollback()  # who only looks renames nothing
+        else:
+            await connection.commit()
 
 
 def migrate(connection: Connection, url: str, slots: int | None) -> None:
     """Run the revisions, then make sure that the journal has the number of slots that was asked for."""
     context.configure(connection=connection, **settings(slots))
+    if set(context.get_context().get_current_heads()) & set(OLD_IDS):
+        connection.execute(text(RENAME))
     with context.begin_transaction():
         context.run_migrations()
     if slots is None or not inspect(connection).has_table("casty_meta"):
@@ -169,6 +179,8 @@ def migrate_offline(url: str, slots: int | None) -> None:
     with context.begin_transaction():
         if not is_sqlite(url):
             context.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        if context.get_starting_revision_argument() not in {None, "base"}:
+            context.execute(RENAME)
         context.run_migrations()
 
 

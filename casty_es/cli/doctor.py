@@ -18,6 +18,7 @@ from casty_es.journal import schema
 from casty_es.journal.clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.connecting import close_quietly, connect, said, translated
 from casty_es.journal.port import Meta
+from casty_es.journal.revisions import is_ours
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.leases.checks import Check
@@ -118,8 +119,12 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
 
 def _schema(revision: str | None) -> Check:
     found = f"revision {revision}" if revision is not None else "there is no journal"
-    newer = revision is not None and revision > schema.EXPECTED_REVISION
-    advice = "Install a newer casty-es." if newer else "Run `casty-es db upgrade`."
+    if revision is None or schema.is_older(revision):
+        advice = "Run `casty-es db upgrade`."
+    elif is_ours(revision):
+        advice = "Install a newer casty-es."
+    else:
+        advice = "It is none of casty_es: give what wrote it a version table of its own, and write ours back."
     return Check(
         "schema", revision == schema.EXPECTED_REVISION, f"{found}; {schema.EXPECTED_REVISION} is needed", advice
     )

@@ -26,11 +26,12 @@ from casty_es.errors import (
 )
 from casty_es.journal.dialling import dial
 from casty_es.journal.driver_errors import driver_error, said
+from casty_es.journal.revisions import is_ours, present_id
 from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator, Sequence
 
 __all__ = [
     "APPLICATION_ID",
@@ -44,10 +45,10 @@ __all__ = [
     "current",
     "database_url",
     "migrations_path",
-    "newer_schema",
+    "other_schema",
 ]
 
-EXPECTED_REVISION: Final = "0007"
+EXPECTED_REVISION: Final = "casty_es_0007"
 """The revision that this code reads and writes. A test holds it to the newest migration."""
 
 VERSION_TABLE: Final = "casty_es_alembic_version"  # of its own: the database may be another program's, with its alembic
@@ -71,6 +72,8 @@ _CONNECT_ERRORS: Final = (
     ValueError,  # asyncpg reads the environment
     OverflowError,  # a port in it
 )
+
+_REVISIONS: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
 
 _T = TypeVar("_T")
 
@@ -127,10 +130,10 @@ def check(url: str) -> None:
         return
     if revision is None:
         found = "has no journal yet"
-    elif revision < EXPECTED_REVISION:  # revisions are numbered with leading zeros
+    elif is_older(revision):
         found = f"has the schema of revision {revision}, and this code needs {EXPECTED_REVISION}"
     else:
-        raise newer_schema(url, revision)
+        raise other_schema(url, revision)
     raise SchemaError(
         f"{shown(url)} {found}. Nothing was opened. Run: casty-es db upgrade --url '{shown(url)}' "
         f"(or alembic upgrade head with {URL_VARIABLE} set)."
@@ -174,11 +177,22 @@ def connecting(url: str, *more: type[Exception]) -> Iterator[None]:
         ) from reason
 
 
-def newer_schema(url: str, revision: str) -> SchemaError:
-    """Give the error for a schema that this code does not know yet."""
+def is_older(revision: str) -> bool:
+    """Tell whether a revision is one that this code can upgrade from."""
+    return is_ours(revision) and revision < EXPECTED_REVISION
+
+
+def other_schema(url: str, revision: str) -> SchemaError:
+    """Return the error for a schema that this code does not know: a later one, or what is none of ours."""
+    if is_ours(revision):
+        return SchemaError(
+            f"{shown(url)} has the schema of revision {revision}, which is newer than this code's {EXPECTED_REVISION}. "
+            "Nothing was changed. Install the version of casty-es that made it, or a later one."
+        )
     return SchemaError(
-        f"{shown(url)} has the schema of revision {revision}, which is newer than this code's {EXPECTED_REVISION}. "
-        "Nothing was changed. Install the version of casty-es that made it, or a later one."
+        f"{shown(url)} has {revision!r} in {VERSION_TABLE}, and that is no revision of casty_es: something else wrote "
+        "it, such as an alembic of your own that was given this version table. Nothing was changed. Give that one a "
+        "table of its own, and write the revision of the journal back, from a backup: docs/howto/migrate.md says how."
     )
 
 
@@ -214,10 +228,10 @@ def _sqlite_revision(path: Path) -> str | None:
         refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], f"sqlite:///{path}")
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone():
             return None
-        row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+        rows = connection.execute(_REVISIONS).fetchall()
     finally:
         connection.close()
-    return str(row[0]) if row else None
+    return _one_revision(rows)
 
 
 async def _postgres_revision(url: str) -> str | None:
@@ -227,7 +241,12 @@ async def _postgres_revision(url: str) -> str | None:
     try:
         if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
             return None
-        revision = await connection.fetchval(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
+        rows = await connection.fetch(_REVISIONS)
     finally:
         await connection.close()
-    return None if revision is None else str(revision)
+    return _one_revision(rows)
+
+
+def _one_revision(rows: Iterable[Sequence[object]]) -> str | None:
+    """Return the revision of a version table. Only others than us write several into it, which is none of ours."""
+    return ", ".join(sorted(present_id(str(row[0])) for row in rows)) or None

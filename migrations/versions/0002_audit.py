@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "casty_es_0002"
+down_revision = "casty_es_0001"
 branch_labels = None
 depends_on = None
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "casty_es_0003"
+down_revision = "casty_es_0002"
 branch_labels = None
 depends_on = None
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "casty_es_0004"
+down_revision = "casty_es_0003"
 branch_labels = None
 depends_on = None
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "casty_es_0005"
+down_revision = "casty_es_0004"
 branch_labels = None
 depends_on = None
 

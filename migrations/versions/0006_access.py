@@ -12,8 +12,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "casty_es_0006"
+down_revision = "casty_es_0005"
 branch_labels = None
 depends_on = None
 

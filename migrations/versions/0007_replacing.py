@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+revision = "casty_es_0007"
+down_revision = "casty_es_0006"
 branch_labels = None
 depends_on = None
 

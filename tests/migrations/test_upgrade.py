@@ -35,7 +35,7 @@ SECOND_REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "0008", "0007"
+revision, down_revision = "casty_es_0008", "casty_es_0007"
 
 def upgrade():
     op.create_table("casty_later", sa.Column("id", sa.Integer))
@@ -116,7 +116,7 @@ def test_upgrade_again_changes_nothing(journal_url: str, sql: Sql) -> None:
 
 def test_views_come_to_a_journal_with_records(database_url: str, sql: Sql) -> None:
     """Given a journal of the revision before the views, when it is upgraded, then its records are kept and shown."""
-    command.upgrade(migrating.alembic_config(database_url), "0002")
+    command.upgrade(migrating.alembic_config(database_url), "casty_es_0002")
     hash_ = "zeroblob(32)" if is_sqlite(database_url) else "decode(repeat('00', 32), 'hex')"
     sql(
         database_url,
@@ -128,9 +128,9 @@ def test_views_come_to_a_journal_with_records(database_url: str, sql: Sql) -> No
     migrating.upgrade(database_url)
     assert sql(database_url, "SELECT slot, position, node, type FROM casty_history") == [(7, 1, "a", "lease.acquired")]
 
-    migrating.downgrade(database_url, "0002")
+    migrating.downgrade(database_url, "casty_es_0002")
     assert sql(database_url, "SELECT * FROM casty_events") == before
-    assert schema.current(database_url) == "0002"
+    assert schema.current(database_url) == "casty_es_0002"
 
 
 def test_failed_revision_leaves_nothing_of_a_new_journal(database_url: str, tmp_path: Path, sql: Sql) -> None:
@@ -160,11 +160,11 @@ def test_newer_schema_is_refused(journal_url: str, tmp_path: Path) -> None:
     config = migrating.alembic_config(journal_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "SELECT 1"))
     command.upgrade(config, "head")
-    with pytest.raises(SchemaError, match="revision 0008, which is newer"):
+    with pytest.raises(SchemaError, match="revision casty_es_0008, which is newer"):
         schema.check(journal_url)
-    with pytest.raises(SchemaError, match="revision 0008, which is newer"):
+    with pytest.raises(SchemaError, match="revision casty_es_0008, which is newer"):
         migrating.upgrade(journal_url)
-    assert schema.current(journal_url) == "0008"
+    assert schema.current(journal_url) == "casty_es_0008"
 
 
 def test_missing_schema_names_the_command(database_url: str) -> None:
