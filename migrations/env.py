@@ -23,7 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from casty_es.errors import CastyError, ConfigurationError
 from casty_es.journal.dialling import dial
-from casty_es.journal.revisions import OLD_IDS, PREFIX
+from casty_es.journal.revisions import MARK, OLD_IDS, PREFIX
 from casty_es.journal.schema import (
     BUSY_TIMEOUT,
     DEFAULT_DATABASE_URL,
@@ -62,11 +62,12 @@ def requested_slots() -> int | None:
 
 
 def settings(slots: int | None) -> dict[str, Any]:
-    """Return what both modes tell alembic. ``slots`` is for the revision that creates the tables."""
+    """Return what both modes tell alembic. ``slots`` is for the revision that creates the tables, the mark for all."""
     return {
         "version_table": VERSION_TABLE,
         "transactional_ddl": True,  # alembic thinks SQLite cannot; with an explicit BEGIN it can
         "slots": slots or DEFAULT_SLOTS,
+        MARK: True,
     }
 
 

@@ -7,9 +7,15 @@ digits; everybody reads those as the ids of today, and whoever migrates writes t
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["OLD_IDS", "PREFIX", "is_ours", "present_id"]
+if TYPE_CHECKING:
+    from alembic.runtime.migration import MigrationContext
+
+__all__ = ["MARK", "OLD_IDS", "PREFIX", "is_ours", "present_id", "refuse_elsewhere"]
+
+MARK: Final = "casty_es"
+"""The option by which the journal's own ``env.py`` is known to its revisions."""
 
 PREFIX: Final = "casty_es_"
 """What the id of every revision begins with; a number with leading zeros follows, so that they sort as text."""
@@ -26,3 +32,20 @@ def present_id(revision: str) -> str:
 def is_ours(revision: str) -> bool:
     """Tell whether a revision of today's naming is one of this library, of this version of it or of a later one."""
     return re.fullmatch(rf"{PREFIX}[0-9]{{4}}", revision) is not None
+
+
+def refuse_elsewhere(context: MigrationContext) -> None:
+    """Refuse to run a revision from another ``env.py`` than ours, before it has changed anything.
+
+    Another environment writes down what it runs in a version table of its own, where nobody looks for the journal's,
+    and on SQLite it does not take back a revision that fails.
+    """
+    if context.opts.get(MARK):
+        return
+    from alembic.util import CommandError  # noqa: PLC0415 - slow to import, and whoever opens a journal reads this module
+
+    raise CommandError(
+        f"the journal's revisions run in the environment of casty_es only, and this one writes into "
+        f"{context.version_table}. Nothing of the journal was changed. Take the folder of casty_es out of "
+        "version_locations, and run: casty-es db upgrade."
+    )

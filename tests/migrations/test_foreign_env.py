@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,15 +12,36 @@ from typing import Any
 
 import pytest
 from alembic import command
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from alembic.util import CommandError
 
 from casty_es import connect
 from casty_es.alembic import include_name
 from casty_es.audit.verify import verify
-from casty_es.journal import schema
+from casty_es.journal import migrating, schema
+from casty_es.journal.urls import is_sqlite
 
 from .foreign import foreign_environment
 
 Sql = Callable[..., list[tuple[Any, ...]]]
+
+SCRIPTS = list(ScriptDirectory.from_config(migrating.alembic_config("sqlite:///casty.db")).walk_revisions())
+
+
+def objects(url: str, sql: Sql) -> set[str]:
+    """Return the names of all tables, views and triggers."""
+    if is_sqlite(url):
+        rows = sql(url, "SELECT name FROM sqlite_master WHERE type <> 'index'")
+    else:
+        rows = sql(
+            url,
+            "SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i' "
+            "UNION ALL SELECT tgname::text FROM pg_trigger "
+            "UNION ALL SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace",
+        )
+    return {name for (name,) in rows}
 
 
 def count(url: str) -> int:
@@ -88,6 +110,33 @@ def test_without_the_filters_it_would_drop_the_journal(journal_url: str, tmp_pat
     written = generated(tmp_path / "theirs")
     assert "drop_table('casty_events')" in written
     assert "drop_table('casty_es_alembic_version')" in written
+
+
+def test_our_revisions_are_refused_there(database_url: str, tmp_path: Path, sql: Sql) -> None:
+    """Given our folder among its versions, when it upgrades, then it is told what to do, and nothing is made."""
+    ours = schema.migrations_path() / "versions"
+    config = foreign_environment(tmp_path / "theirs", database_url, versions=(ours,))
+    command.revision(config, "first", head="base", rev_id="0001", version_path=str(tmp_path / "theirs" / "versions"))
+    command.upgrade(config, "0001")  # its own has an id that ours had once
+
+    with pytest.raises(CommandError, match=r"Nothing of the journal was changed.*casty-es db upgrade"):
+        command.upgrade(config, "heads")
+
+    assert sql(database_url, "SELECT version_num FROM alembic_version") == [("0001",)]
+    assert objects(database_url, sql) == {"alembic_version"}
+    migrating.upgrade(database_url)
+    assert count(database_url) == 1
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.revision)
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+def test_each_revision_is_refused_there(script: Script, direction: str) -> None:
+    """Given any of our revisions in another environment, then it is refused both ways before it says a word."""
+    said = io.StringIO()
+    context = MigrationContext.configure(dialect_name="sqlite", opts={"as_sql": True, "output_buffer": said})
+    with Operations.context(context), pytest.raises(CommandError, match="in the environment of casty_es only"):
+        getattr(script.module, direction)()
+    assert said.getvalue() == ""
 
 
 @pytest.mark.parametrize(
