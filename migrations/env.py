@@ -21,8 +21,9 @@ from sqlalchemy import URL, Connection, event, inspect, pool, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from casty_es.errors import CastyError, ConfigurationError
+from casty_es.errors import CastyError, ConfigurationError, SchemaError
 from casty_es.journal.dialling import dial
+from casty_es.journal.remains import POSTGRES_PARTS, sqlite_parts, told
 from casty_es.journal.revisions import MARK, OLD_IDS, PREFIX
 from casty_es.journal.schema import (
     BUSY_TIMEOUT,
@@ -158,10 +159,17 @@ async def migrate_online(url: str, slots: int | None) -> None:
 def migrate(connection: Connection, url: str, slots: int | None) -> None:
     """Run the revisions, then make sure that the journal has the number of slots that was asked for."""
     context.configure(connection=connection, **settings(slots))
-    if set(context.get_context().get_current_heads()) & set(OLD_IDS):
+    heads = context.get_context().get_current_heads()
+    if set(heads) & set(OLD_IDS):
         connection.execute(text(RENAME))
-    with context.begin_transaction():
-        context.run_migrations()
+    in_the_way = None if heads else left_over(connection, url)
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    except SQLAlchemyError as error:
+        if in_the_way is None:
+            raise
+        raise in_the_way from error
     if slots is None or not inspect(connection).has_table("casty_meta"):
         return
     recorded = connection.execute(text("SELECT slots FROM casty_meta")).scalar_one()
@@ -170,6 +178,13 @@ def migrate(connection: Connection, url: str, slots: int | None) -> None:
             f"{shown(url)} was created with {recorded} slots and cannot have {slots}: who owns what is computed from "
             "that number. Nothing was changed. Leave the number out, or use a new journal."
         )
+
+
+def left_over(connection: Connection, url: str) -> SchemaError | None:
+    """Return what to say of what is left of a journal that names no revision, if anything is."""
+    if is_sqlite(url):
+        return told(url, sqlite_parts(lambda query: connection.exec_driver_sql(query).all()))
+    return told(url, connection.exec_driver_sql(POSTGRES_PARTS).all())
 
 
 def migrate_offline(url: str, slots: int | None) -> None:

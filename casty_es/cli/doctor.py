@@ -13,7 +13,7 @@ from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table, short_time
 from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
 from casty_es.config import DEFAULT_SLOTS
-from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
+from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError, SchemaError
 from casty_es.journal import schema
 from casty_es.journal.clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.connecting import close_quietly, connect, said, translated
@@ -87,9 +87,10 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
     """Give every check of a journal; what stands in the way of a check is a check that is not well."""
     try:
         revision = await asyncio.to_thread(schema.current, url)
+        left = await asyncio.to_thread(schema.left_over, url) if revision is None else None
     except CastyError as error:
         return [Check("database", ok=False, found=str(error))]
-    checks = [_schema(revision)]
+    checks = [_schema(revision, left)]
     journal = SqlJournal(url, unsafe_durability=True)  # looked at below, instead of refused
     meta: Meta | None = None
     if checks[0].ok:
@@ -117,9 +118,11 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
     return checks
 
 
-def _schema(revision: str | None) -> Check:
+def _schema(revision: str | None, left: SchemaError | None) -> Check:
     found = f"revision {revision}" if revision is not None else "there is no journal"
-    if revision is None or schema.is_older(revision):
+    if left is not None:
+        found, advice = "there are parts of a journal", str(left)
+    elif revision is None or schema.is_older(revision):
         advice = "Run `casty-es db upgrade`."
     elif is_ours(revision):
         advice = "Install a newer casty-es."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -31,7 +31,7 @@ from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 
 __all__ = [
     "APPLICATION_ID",
@@ -129,6 +129,8 @@ def check(url: str) -> None:
     if revision == EXPECTED_REVISION:
         return
     if revision is None:
+        if (error := left_over(url)) is not None:
+            raise error
         found = "has no journal yet"
     elif is_older(revision):
         found = f"has the schema of revision {revision}, and this code needs {EXPECTED_REVISION}"
@@ -138,6 +140,20 @@ def check(url: str) -> None:
         f"{shown(url)} {found}. Nothing was opened. Run: casty-es db upgrade --url '{shown(url)}' "
         f"(or alembic upgrade head with {URL_VARIABLE} set)."
     )
+
+
+def left_over(url: str) -> SchemaError | None:
+    """Return the error for a database that names no revision and has parts of a journal, ``None`` without any."""
+    from casty_es.journal import remains  # noqa: PLC0415 - knows the tables, so it is slow to import, and rarely needed
+
+    with connecting(url):
+        if is_sqlite(url):
+            path = sqlite_file(url)
+            if not path.exists():
+                return None
+            with closing(_sqlite(path)) as connection:
+                return remains.told(url, remains.sqlite_parts(connection.execute))
+        return remains.told(url, _run(_postgres_rows(url, remains.POSTGRES_PARTS)))
 
 
 def checked_slots(slots: int | str) -> int:
@@ -219,32 +235,47 @@ def _run(main: Coroutine[Any, Any, _T]) -> _T:
         return runner.run(main)
 
 
+def _sqlite(path: Path) -> sqlite3.Connection:
+    """Open a journal's file for reading, unless it is another program's."""
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
+    try:
+        refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], f"sqlite:///{path}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _sqlite_revision(path: Path) -> str | None:
     refuse_parted(path)  # before SQLite sees it, which rolls back and writes forward what lies beside the file
     if path.parent.is_dir() and not path.exists():
         return None
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-    try:
-        refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], f"sqlite:///{path}")
+    with closing(_sqlite(path)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone():
             return None
-        rows = connection.execute(_REVISIONS).fetchall()
+        return _one_revision(connection.execute(_REVISIONS))
+
+
+@asynccontextmanager
+async def _postgres(url: str) -> AsyncIterator[asyncpg.Connection]:
+    # Whatever the database or role sets for others must not end a look at the schema.
+    connection = await dial(url, {"statement_timeout": "0", "lock_timeout": "0"})
+    try:
+        yield connection
     finally:
-        connection.close()
-    return _one_revision(rows)
+        await connection.close()
 
 
 async def _postgres_revision(url: str) -> str | None:
-    # Whatever the database or role sets for others must not end a look at the revision.
-    patient = {"statement_timeout": "0", "lock_timeout": "0"}
-    connection = await dial(url, patient)
-    try:
+    async with _postgres(url) as connection:
         if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
             return None
-        rows = await connection.fetch(_REVISIONS)
-    finally:
-        await connection.close()
-    return _one_revision(rows)
+        return _one_revision(await connection.fetch(_REVISIONS))
+
+
+async def _postgres_rows(url: str, query: str) -> list[asyncpg.Record]:
+    async with _postgres(url) as connection:
+        return list(await connection.fetch(query))
 
 
 def _one_revision(rows: Iterable[Sequence[object]]) -> str | None:
