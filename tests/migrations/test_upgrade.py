@@ -31,11 +31,13 @@ Sql = Callable[..., list[tuple[Any, ...]]]
 
 ROOT = Path(__file__).parents[2]
 
+LATER = f"casty_es_{int(schema.EXPECTED_REVISION[-4:]) + 1:04}"  # what the next revision will be called
+
 SECOND_REVISION = """
 from alembic import op
 import sqlalchemy as sa
 
-revision, down_revision = "casty_es_0008", "casty_es_0007"
+revision, down_revision = "{revision}", "{down_revision}"
 
 def upgrade():
     op.create_table("casty_later", sa.Column("id", sa.Integer))
@@ -72,7 +74,8 @@ def revisions_with(tmp_path: Path, statement: str) -> str:
     """Return a copy of the migrations with a second revision that ends in ``statement``."""
     copy = tmp_path / "migrations"
     shutil.copytree(schema.migrations_path(), copy, ignore=shutil.ignore_patterns("__pycache__"))
-    (copy / "versions" / "0008_later.py").write_text(SECOND_REVISION.format(statement=statement))
+    text = SECOND_REVISION.format(revision=LATER, down_revision=schema.EXPECTED_REVISION, statement=statement)
+    (copy / "versions" / "later.py").write_text(text)
     return str(copy)
 
 
@@ -160,11 +163,11 @@ def test_newer_schema_is_refused(journal_url: str, tmp_path: Path) -> None:
     config = migrating.alembic_config(journal_url)
     config.set_main_option("script_location", revisions_with(tmp_path, "SELECT 1"))
     command.upgrade(config, "head")
-    with pytest.raises(SchemaError, match="revision casty_es_0008, which is newer"):
+    with pytest.raises(SchemaError, match=f"revision {LATER}, which is newer"):
         schema.check(journal_url)
-    with pytest.raises(SchemaError, match="revision casty_es_0008, which is newer"):
+    with pytest.raises(SchemaError, match=f"revision {LATER}, which is newer"):
         migrating.upgrade(journal_url)
-    assert schema.current(journal_url) == "casty_es_0008"
+    assert schema.current(journal_url) == LATER
 
 
 def test_missing_schema_names_the_command(database_url: str) -> None:
