@@ -21,8 +21,10 @@ from sqlalchemy import URL, Connection, event, inspect, pool, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from casty_es.errors import CastyError, ConfigurationError
+from casty_es.errors import CastyError, ConfigurationError, SchemaError
 from casty_es.journal.dialling import dial
+from casty_es.journal.remains import POSTGRES_PARTS, sqlite_parts, told
+from casty_es.journal.revisions import MARK, OLD_IDS, PREFIX
 from casty_es.journal.schema import (
     BUSY_TIMEOUT,
     DEFAULT_DATABASE_URL,
@@ -42,6 +44,10 @@ if TYPE_CHECKING:
 # Any number that everybody who migrates agrees on. Leases use the two-key form, which is another space.
 ADVISORY_LOCK = int.from_bytes(b"casty_es", "big")
 
+# What the first revisions were called before they had names of their own.
+OLD = ", ".join(f"'{revision}'" for revision in OLD_IDS)
+RENAME = f"UPDATE {VERSION_TABLE} SET version_num = '{PREFIX}' || version_num WHERE version_num IN ({OLD})"  # noqa: S608 - constants
+
 
 def requested_url() -> str:
     """Return the URL of the journal to migrate."""
@@ -57,11 +63,12 @@ def requested_slots() -> int | None:
 
 
 def settings(slots: int | None) -> dict[str, Any]:
-    """Return what both modes tell alembic. ``slots`` is for the revision that creates the tables."""
+    """Return what both modes tell alembic. ``slots`` is for the revision that creates the tables, the mark for all."""
     return {
         "version_table": VERSION_TABLE,
         "transactional_ddl": True,  # alembic thinks SQLite cannot; with an explicit BEGIN it can
         "slots": slots or DEFAULT_SLOTS,
+        MARK: True,
     }
 
 
@@ -143,14 +150,26 @@ async def migrate_online(url: str, slots: int | None) -> None:
             if not is_sqlite(url):
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
         await connection.run_sync(migrate, url, slots)
-        await connection.commit()
+        if context.get_context().opts.get("dont_mutate"):
+            await connection.rollback()  # who only looks renames nothing
+        else:
+            await connection.commit()
 
 
 def migrate(connection: Connection, url: str, slots: int | None) -> None:
     """Run the revisions, then make sure that the journal has the number of slots that was asked for."""
     context.configure(connection=connection, **settings(slots))
-    with context.begin_transaction():
-        context.run_migrations()
+    heads = context.get_context().get_current_heads()
+    if set(heads) & set(OLD_IDS):
+        connection.execute(text(RENAME))
+    in_the_way = None if heads else left_over(connection, url)
+    try:
+        with context.begin_transaction():
+            context.run_migrations()
+    except SQLAlchemyError as error:
+        if in_the_way is None:
+            raise
+        raise in_the_way from error
     if slots is None or not inspect(connection).has_table("casty_meta"):
         return
     recorded = connection.execute(text("SELECT slots FROM casty_meta")).scalar_one()
@@ -161,6 +180,13 @@ def migrate(connection: Connection, url: str, slots: int | None) -> None:
         )
 
 
+def left_over(connection: Connection, url: str) -> SchemaError | None:
+    """Return what to say of what is left of a journal that names no revision, if anything is."""
+    if is_sqlite(url):
+        return told(url, sqlite_parts(lambda query: connection.exec_driver_sql(query).all()))
+    return told(url, connection.exec_driver_sql(POSTGRES_PARTS).all())
+
+
 def migrate_offline(url: str, slots: int | None) -> None:
     """Write the SQL of the revisions, with the same transaction and lock around it."""
     context.configure(dialect_name="sqlite" if is_sqlite(url) else "postgresql", literal_binds=True, **settings(slots))
@@ -169,6 +195,8 @@ def migrate_offline(url: str, slots: int | None) -> None:
     with context.begin_transaction():
         if not is_sqlite(url):
             context.execute(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})")
+        if context.get_starting_revision_argument() not in {None, "base"}:
+            context.execute(RENAME)
         context.run_migrations()
 
 

@@ -13,11 +13,12 @@ from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table, short_time
 from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
 from casty_es.config import DEFAULT_SLOTS
-from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
+from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError, SchemaError
 from casty_es.journal import schema
 from casty_es.journal.clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.connecting import close_quietly, connect, said, translated
 from casty_es.journal.port import Meta
+from casty_es.journal.revisions import is_ours
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.leases.checks import Check
@@ -86,9 +87,10 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
     """Give every check of a journal; what stands in the way of a check is a check that is not well."""
     try:
         revision = await asyncio.to_thread(schema.current, url)
+        left = await asyncio.to_thread(schema.left_over, url) if revision is None else None
     except CastyError as error:
         return [Check("database", ok=False, found=str(error))]
-    checks = [_schema(revision)]
+    checks = [_schema(revision, left)]
     journal = SqlJournal(url, unsafe_durability=True)  # looked at below, instead of refused
     meta: Meta | None = None
     if checks[0].ok:
@@ -116,10 +118,16 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
     return checks
 
 
-def _schema(revision: str | None) -> Check:
+def _schema(revision: str | None, left: SchemaError | None) -> Check:
     found = f"revision {revision}" if revision is not None else "there is no journal"
-    newer = revision is not None and revision > schema.EXPECTED_REVISION
-    advice = "Install a newer casty-es." if newer else "Run `casty-es db upgrade`."
+    if left is not None:
+        found, advice = "there are parts of a journal", str(left)
+    elif revision is None or schema.is_older(revision):
+        advice = "Run `casty-es db upgrade`."
+    elif is_ours(revision):
+        advice = "Install a newer casty-es."
+    else:
+        advice = "It is none of casty_es: give what wrote it a version table of its own, and write ours back."
     return Check(
         "schema", revision == schema.EXPECTED_REVISION, f"{found}; {schema.EXPECTED_REVISION} is needed", advice
     )

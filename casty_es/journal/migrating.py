@@ -20,7 +20,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from casty_es.errors import CastyError, SchemaError
 from casty_es.journal.driver_errors import driver_error, said
-from casty_es.journal.schema import checked_slots, current, migrations_path, newer_schema, refuse_running_loop
+from casty_es.journal.schema import (
+    EXPECTED_REVISION,
+    checked_slots,
+    current,
+    is_older,
+    migrations_path,
+    other_schema,
+    refuse_running_loop,
+)
 from casty_es.journal.urls import database_url, shown
 
 __all__ = ["alembic_config", "downgrade", "head", "sql", "upgrade"]
@@ -112,7 +120,9 @@ def _migrating(url: str, what: str) -> Iterator[None]:
             if isinstance(error.__cause__, CastyError):
                 raise error.__cause__ from error.__cause__.__cause__
             if "Can't locate revision" in str(error):
-                raise newer_schema(url, current(url) or "?") from error
+                revision = current(url)
+                if revision is not None and revision != EXPECTED_REVISION and not is_older(revision):
+                    raise other_schema(url, revision) from error
             raise SchemaError(f"the {what} of {shown(url)} was refused: {error}. Nothing was changed.") from error
         except SQLAlchemyError as error:
             reason = driver_error(error)

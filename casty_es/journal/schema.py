@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote
@@ -26,11 +26,12 @@ from casty_es.errors import (
 )
 from casty_es.journal.dialling import dial
 from casty_es.journal.driver_errors import driver_error, said
+from casty_es.journal.revisions import is_ours, present_id
 from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
 
 __all__ = [
     "APPLICATION_ID",
@@ -44,10 +45,10 @@ __all__ = [
     "current",
     "database_url",
     "migrations_path",
-    "newer_schema",
+    "other_schema",
 ]
 
-EXPECTED_REVISION: Final = "0007"
+EXPECTED_REVISION: Final = "casty_es_0007"
 """The revision that this code reads and writes. A test holds it to the newest migration."""
 
 VERSION_TABLE: Final = "casty_es_alembic_version"  # of its own: the database may be another program's, with its alembic
@@ -71,6 +72,8 @@ _CONNECT_ERRORS: Final = (
     ValueError,  # asyncpg reads the environment
     OverflowError,  # a port in it
 )
+
+_REVISIONS: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
 
 _T = TypeVar("_T")
 
@@ -126,15 +129,31 @@ def check(url: str) -> None:
     if revision == EXPECTED_REVISION:
         return
     if revision is None:
+        if (error := left_over(url)) is not None:
+            raise error
         found = "has no journal yet"
-    elif revision < EXPECTED_REVISION:  # revisions are numbered with leading zeros
+    elif is_older(revision):
         found = f"has the schema of revision {revision}, and this code needs {EXPECTED_REVISION}"
     else:
-        raise newer_schema(url, revision)
+        raise other_schema(url, revision)
     raise SchemaError(
         f"{shown(url)} {found}. Nothing was opened. Run: casty-es db upgrade --url '{shown(url)}' "
         f"(or alembic upgrade head with {URL_VARIABLE} set)."
     )
+
+
+def left_over(url: str) -> SchemaError | None:
+    """Return the error for a database that names no revision and has parts of a journal, ``None`` without any."""
+    from casty_es.journal import remains  # noqa: PLC0415 - knows the tables, so it is slow to import, and rarely needed
+
+    with connecting(url):
+        if is_sqlite(url):
+            path = sqlite_file(url)
+            if not path.exists():
+                return None
+            with closing(_sqlite(path)) as connection:
+                return remains.told(url, remains.sqlite_parts(connection.execute))
+        return remains.told(url, _run(_postgres_rows(url, remains.POSTGRES_PARTS)))
 
 
 def checked_slots(slots: int | str) -> int:
@@ -174,11 +193,22 @@ def connecting(url: str, *more: type[Exception]) -> Iterator[None]:
         ) from reason
 
 
-def newer_schema(url: str, revision: str) -> SchemaError:
-    """Give the error for a schema that this code does not know yet."""
+def is_older(revision: str) -> bool:
+    """Tell whether a revision is one that this code can upgrade from."""
+    return is_ours(revision) and revision < EXPECTED_REVISION
+
+
+def other_schema(url: str, revision: str) -> SchemaError:
+    """Return the error for a schema that this code does not know: a later one, or what is none of ours."""
+    if is_ours(revision):
+        return SchemaError(
+            f"{shown(url)} has the schema of revision {revision}, which is newer than this code's {EXPECTED_REVISION}. "
+            "Nothing was changed. Install the version of casty-es that made it, or a later one."
+        )
     return SchemaError(
-        f"{shown(url)} has the schema of revision {revision}, which is newer than this code's {EXPECTED_REVISION}. "
-        "Nothing was changed. Install the version of casty-es that made it, or a later one."
+        f"{shown(url)} has {revision!r} in {VERSION_TABLE}, and that is no revision of casty_es: something else wrote "
+        "it, such as an alembic of your own that was given this version table. Nothing was changed. Give that one a "
+        "table of its own, and write the revision of the journal back, from a backup: docs/howto/migrate.md says how."
     )
 
 
@@ -205,29 +235,49 @@ def _run(main: Coroutine[Any, Any, _T]) -> _T:
         return runner.run(main)
 
 
+def _sqlite(path: Path) -> sqlite3.Connection:
+    """Open a journal's file for reading, unless it is another program's."""
+    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
+    try:
+        refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], f"sqlite:///{path}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _sqlite_revision(path: Path) -> str | None:
     refuse_parted(path)  # before SQLite sees it, which rolls back and writes forward what lies beside the file
     if path.parent.is_dir() and not path.exists():
         return None
-    connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=BUSY_TIMEOUT)
-    try:
-        refuse_foreign(connection.execute("PRAGMA application_id").fetchone()[0], f"sqlite:///{path}")
+    with closing(_sqlite(path)) as connection:
         if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (VERSION_TABLE,)).fetchone():
             return None
-        row = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a constant
+        return _one_revision(connection.execute(_REVISIONS))
+
+
+@asynccontextmanager
+async def _postgres(url: str) -> AsyncIterator[asyncpg.Connection]:
+    # Whatever the database or role sets for others must not end a look at the schema.
+    connection = await dial(url, {"statement_timeout": "0", "lock_timeout": "0"})
+    try:
+        yield connection
     finally:
-        connection.close()
-    return str(row[0]) if row else None
+        await connection.close()
 
 
 async def _postgres_revision(url: str) -> str | None:
-    # Whatever the database or role sets for others must not end a look at the revision.
-    patient = {"statement_timeout": "0", "lock_timeout": "0"}
-    connection = await dial(url, patient)
-    try:
+    async with _postgres(url) as connection:
         if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
             return None
-        revision = await connection.fetchval(f"SELECT version_num FROM {VERSION_TABLE}")  # noqa: S608 - a constant
-    finally:
-        await connection.close()
-    return None if revision is None else str(revision)
+        return _one_revision(await connection.fetch(_REVISIONS))
+
+
+async def _postgres_rows(url: str, query: str) -> list[asyncpg.Record]:
+    async with _postgres(url) as connection:
+        return list(await connection.fetch(query))
+
+
+def _one_revision(rows: Iterable[Sequence[object]]) -> str | None:
+    """Return the revision of a version table. Only others than us write several into it, which is none of ours."""
+    return ", ".join(sorted(present_id(str(row[0])) for row in rows)) or None

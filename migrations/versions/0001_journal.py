@@ -1,6 +1,6 @@
 """The journal: its tables, the triggers that keep it append-only, its number of slots and its secret.
 
-A revision is frozen once released: it names its tables itself and imports nothing of casty_es.
+A revision is frozen once released: it names its tables itself and imports nothing of casty_es but the guard.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0001"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0001"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -79,6 +81,7 @@ POSTGRES_NOW = "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 def upgrade() -> None:
     """Create everything in an empty database."""
+    refuse_elsewhere(op.get_context())
     create_journal()
     create_directory()
     create_meta()
@@ -98,6 +101,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop everything, the journal included."""
+    refuse_elsewhere(op.get_context())
     for table in ("secrets", "meta", "nodes", "slots", "structures", "entities", "snapshots", "events"):
         op.drop_table(f"casty_{table}")
     if op.get_context().dialect.name == "sqlite":

@@ -1,6 +1,6 @@
 """What audits need: seals of what retention cut, salts that redaction set aside, and how long structures are kept.
 
-A revision is frozen once released: it names its tables itself and imports nothing of casty_es.
+A revision is frozen once released: it names its tables itself and imports nothing of casty_es but the guard.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0002"
+down_revision = "casty_es_0001"
 branch_labels = None
 depends_on = None
 
@@ -18,6 +20,7 @@ BIG_INT = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 def upgrade() -> None:
     """Add the columns and tables."""
+    refuse_elsewhere(op.get_context())
     op.add_column("casty_entities", sa.Column("salted_from", BIG_INT, server_default=sa.text("0"), nullable=False))
     op.add_column("casty_structures", sa.Column("keep", sa.Text))
     op.create_table(
@@ -48,6 +51,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take them away. Seals and retired salts are part of the proof: what was cut or redacted cannot be shown then."""
+    refuse_elsewhere(op.get_context())
     op.drop_table("casty_seals")
     op.drop_table("casty_retired_salts")
     op.drop_column("casty_structures", "keep")

@@ -1,7 +1,7 @@
 """Views for auditors: who did what to which structure, as rows and columns of any SQL client.
 
 A revision is frozen once released: its SQL stands in files beside it, one for each database, and it imports nothing of
-casty_es.
+casty_es but the guard.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0003"
+down_revision = "casty_es_0002"
 branch_labels = None
 depends_on = None
 
@@ -34,6 +36,7 @@ VIEWS = (
 
 def upgrade() -> None:
     """Create the views, and on Postgres the function that they call."""
+    refuse_elsewhere(op.get_context())
     file = Path(__file__).parents[1] / "sql" / f"0003_views.{op.get_context().dialect.name}.sql"
     for statement in file.read_text(encoding="utf-8").split(";\n\n"):
         op.execute(statement.rstrip().removesuffix(";"))
@@ -41,6 +44,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them. They hold nothing of their own."""
+    refuse_elsewhere(op.get_context())
     for view in reversed(VIEWS):
         op.execute(f"DROP VIEW casty_{view}")
     if op.get_context().dialect.name == "postgresql":

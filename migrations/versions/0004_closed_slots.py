@@ -1,6 +1,6 @@
 """Slots that were closed because the database has lost records, so that no later process opens them unknowingly.
 
-A revision is frozen once released: it names its tables itself and imports nothing of casty_es.
+A revision is frozen once released: it names its tables itself and imports nothing of casty_es but the guard.
 """
 
 from __future__ import annotations
@@ -8,8 +8,10 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0004"
+down_revision = "casty_es_0003"
 branch_labels = None
 depends_on = None
 
@@ -19,6 +21,7 @@ NAME = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 def upgrade() -> None:
     """Add the table."""
+    refuse_elsewhere(op.get_context())
     op.create_table(
         "casty_closed_slots",
         sa.Column("slot", sa.Integer, nullable=False),
@@ -37,4 +40,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take it away. Slots that are closed open again for whoever remembers nothing of what was lost."""
+    refuse_elsewhere(op.get_context())
     op.drop_table("casty_closed_slots")

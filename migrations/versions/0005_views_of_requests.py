@@ -1,7 +1,7 @@
 """Views of who made a request, why it expired, and whose item was given back.
 
 A revision is frozen once released: its SQL stands in files beside it, one for each database, and it imports nothing of
-casty_es.
+casty_es but the guard.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from pathlib import Path
 
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0005"
+down_revision = "casty_es_0004"
 branch_labels = None
 depends_on = None
 
@@ -21,11 +23,13 @@ CHANGED = ("casty_queue_history", "casty_lock_history", "casty_semaphore_history
 
 def upgrade() -> None:
     """Create the views anew. On Postgres that takes what was granted on them with the old ones: grant it again."""
+    refuse_elsewhere(op.get_context())
     create("0005")
 
 
 def downgrade() -> None:
     """Create them as they were."""
+    refuse_elsewhere(op.get_context())
     create("0003")
 
 

@@ -1,7 +1,7 @@
 """Tokens, and views that show who was proven to have caused an event.
 
 A revision is frozen once released: its SQL stands in files beside it, one for each database, and it imports nothing of
-casty_es.
+casty_es but the guard.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0006"
+down_revision = "casty_es_0005"
 branch_labels = None
 depends_on = None
 
@@ -39,6 +41,7 @@ OF_REQUESTS = ("casty_queue_history", "casty_lock_history", "casty_semaphore_his
 
 def upgrade() -> None:
     """Add the table. On Postgres what was granted on the views goes with the old ones: grant it again."""
+    refuse_elsewhere(op.get_context())
     op.create_table(
         "casty_tokens",
         sa.Column("id", NAME, nullable=False),
@@ -60,6 +63,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take it away: no token lets anybody in any more. What events say of their principal stays in them."""
+    refuse_elsewhere(op.get_context())
     op.drop_table("casty_tokens")
     drop()
     create("0005", OF_REQUESTS)

@@ -1,14 +1,16 @@
 """On SQLite, INSERT OR REPLACE over a record is refused like an UPDATE: what it deletes fires no trigger.
 
-A revision is frozen once released: it names its tables itself and imports nothing of casty_es.
+A revision is frozen once released: it names its tables itself and imports nothing of casty_es but the guard.
 """
 
 from __future__ import annotations
 
 from alembic import op
 
-revision = "0007"
-down_revision = "0006"
+from casty_es.journal.revisions import refuse_elsewhere
+
+revision = "casty_es_0007"
+down_revision = "casty_es_0006"
 branch_labels = None
 depends_on = None
 
@@ -45,6 +47,7 @@ END""",
 
 def upgrade() -> None:
     """Create the triggers. Postgres knows no REPLACE, and its triggers see every way to update."""
+    refuse_elsewhere(op.get_context())
     if op.get_context().dialect.name == "sqlite":
         for statement in SQLITE_TRIGGERS:
             op.execute(statement)
@@ -52,6 +55,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
+    refuse_elsewhere(op.get_context())
     if op.get_context().dialect.name == "sqlite":
         op.execute("DROP TRIGGER casty_events_refuse_replace")
         op.execute("DROP TRIGGER casty_meta_refuse_replace")

@@ -15,6 +15,7 @@ from .documents import DOCUMENTS, ROOT, title
 
 GUARANTEES = ROOT / "docs" / "explanation" / "guarantees.md"
 SAFETY = ROOT / "docs" / "explanation" / "safety.md"
+LINKING = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 
 
 def outside_code(document: Path) -> str:
@@ -35,7 +36,7 @@ def anchors(document: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=title)
+@pytest.mark.parametrize("document", LINKING, ids=title)
 def test_links_resolve(document: Path) -> None:
     """Every relative link leads to a file, and to a heading in it if it names one."""
     broken = []
@@ -47,7 +48,7 @@ def test_links_resolve(document: Path) -> None:
     assert broken == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=title)
+@pytest.mark.parametrize("document", LINKING, ids=title)
 def test_named_files_exist(document: Path) -> None:
     """Every file of the source tree that a document names in code exists, and so does a test that is named in it."""
     named = re.findall(r"`((?:casty_es|tests|docs|migrations)/[\w./-]+)(?:::(\w+))?`", outside_code(document))

@@ -179,7 +179,7 @@ async def test_a_file_without_write_permission_is_refused_to_anybody(sqlite_jour
 
 async def test_a_newer_schema_is_refused(journal_url: str, rows: Rows) -> None:
     """A journal made by later code is not opened, and the error says to install that."""
-    await rows(journal_url, "UPDATE casty_es_alembic_version SET version_num = '9999'")
+    await rows(journal_url, "UPDATE casty_es_alembic_version SET version_num = 'casty_es_9999'")
 
     with pytest.raises(SchemaError, match=r"9999.*newer.*Install"):
         await use(journal_url)

@@ -69,6 +69,19 @@ def test_no_journal(database_url: str, examine: Examine) -> None:
     assert not is_sqlite(database_url) or not sqlite_file(database_url).exists()
 
 
+@pytest.mark.parametrize(
+    ("stored", "advice"),
+    [("casty_es_9999", "newer casty-es"), ("a1b2c3d4e5f6", "none of casty_es"), ("0001", "upgrade")],
+)
+def test_another_revision(sqlite_journal_url: str, sql: Sql, examine: Examine, stored: str, advice: str) -> None:
+    """A schema that this program does not read fails, and the advice says what to do with the one that is there."""
+    # given a journal of another revision
+    sql(sqlite_journal_url, f"UPDATE casty_es_alembic_version SET version_num = '{stored}'")
+
+    # when the doctor looks, then it says what that is
+    assert advice in examine(sqlite_journal_url, code=1)["schema"]["advice"]
+
+
 @pytest.mark.parametrize("url", ["postgresql://127.0.0.1:1/x", "sqlite:////no/folder/x.db"])
 def test_no_database(url: str, examine: Examine) -> None:
     """A database that cannot be reached is a finding, not a crash."""
