@@ -145,7 +145,7 @@ _SEAL: Final = (
     _Column("hash", bytes, length=_HASH),
     _Column("sealed_by", int),
 )
-_RETIRED_SALT: Final = (_Column("entity", int), _Column("through", int), _Column("salt", bytes))
+_RETIRED_SALT: Final = (_Column("entity", int), _Column("through", int), _Column("salt", bytes, length=_ID))
 
 _WORDS: Final = {int: "a whole number", str: "text", bytes: "bytes", bool: "true or false"}
 _NOTHING: Final[dict[type, Any]] = {int: 0, str: "", bytes: b"", bool: False}

@@ -127,8 +127,11 @@ async def _check_redaction(journal: EventJournal, row: DirectoryRow, result: Slo
         position = await _first_redacted(journal, row)
         result.findings.append(Finding(row.slot, position, row.id, Wrong.REDACTION, text))
         return
-    if await journal.retired_salts([row.id]):
+    if retired := await journal.retired_salts([row.id]):
         result.unfinished_redactions += 1
+        for damage in filter(None, map(damage_of, retired)):
+            text = f"A salt that a redaction set aside is none that any program writes: {damage}."
+            result.findings.append(Finding(row.slot, event.position, row.id, Wrong.REDACTION, text))
         return
     sequences = [sequence for _, sequence in await journal.snapshot_sequences([row.id])]
     if await journal.entity_rows([row.id]) != [row] or await journal.last_cut(row.id) >= event.position:

@@ -240,12 +240,19 @@ def test_a_verification_is_taken_up_over_a_text_that_is_not_utf_8(full_sqlite: J
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("entity", "X'00'"), ("entity", "CAST(X'FFFE41' AS TEXT)"), ("through", "NULL")]
+    ("column", "value"),
+    [
+        ("entity", "X'00'"),
+        ("entity", "CAST(X'FFFE41' AS TEXT)"),
+        ("through", "NULL"),
+        ("salt", "'0123456789abcdef'"),
+        ("salt", "X'00'"),
+    ],
 )
-def test_a_salt_that_nothing_retired_is_told(
+def test_a_retired_salt_that_is_none_is_told(
     full_sqlite: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str, value: str
 ) -> None:
-    """What stands where the number of an entity or of an event must be is none, and the finding can be printed."""
+    """What stands where a number or the salt must be is none, and the finding can be printed."""
     with full_sqlite.copied(tmp_path) as url:
         do_damage(url, Damage("sqlite", "casty_retired_salts", column, "deep", value))
 
