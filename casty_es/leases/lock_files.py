@@ -52,7 +52,12 @@ def lock_file(database: Path, node_id: str) -> Path:
 
 def socket_file(database: Path, node_id: str) -> Path:
     """Return the socket of a node; ``database`` is a path without links."""
-    return lock_file(database, node_id).with_suffix(".sock")
+    return _socket_beside(lock_file(database, node_id))
+
+
+def _socket_beside(lock: Path) -> Path:
+    # Hidden, because a socket cannot be copied: `cp casty.db* …` is not to fail over it.
+    return lock.with_name(f".{lock.stem}.sock")
 
 
 def sockets_beside(file: Path) -> Callable[[str], Path]:
@@ -99,7 +104,7 @@ def remove(file: Path, inode: int) -> None:
     with contextlib.suppress(FileNotFoundError):
         if file.stat().st_ino == inode:
             with contextlib.suppress(OSError):  # what stays behind leads nowhere, and keeps nobody from the lock
-                file.with_suffix(".sock").unlink()
+                _socket_beside(file).unlink()
             file.unlink()
 
 
