@@ -16,7 +16,7 @@ from typing import Final
 from casty_es.addresses import REMEDY
 from casty_es.background import Errands
 from casty_es.cluster.topology import Topology
-from casty_es.errors import CastyError
+from casty_es.errors import CastyError, PeerLostError, PeerRefusedError
 from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry
@@ -87,25 +87,29 @@ class Reach:
         return node in self._reached
 
     async def _try(self, node: NodeEntry, address: str) -> None:
-        why = ""
+        why: CastyError | None = None
         try:
             async with asyncio.timeout(_TRY_SECONDS):
                 while node in self._since:
                     try:
                         await self._dialer.link(address, node.node_id)
                     except CastyError as error:
-                        why = why or str(error)  # later ones only say when it is tried again
+                        why = why or error  # later ones only say when it is tried again
                     else:
                         self._found(node)
                         return
                     await asyncio.sleep(_PAUSE_SECONDS)
         except TimeoutError:
-            why = why or f"{address} does not answer."
+            _LOG.debug("%s was tried from node %s in vain", _told(node), self._node_id)
         finally:
             self._trying.discard(node)
+        why = why or PeerLostError(f"{address} does not answer.", sent=False)
         if node in self._since and node.node_id not in self.unreached:
-            self.unreached[node.node_id] = why
-            _LOG.warning("%s cannot be reached from node %s: %s %s", _told(node), self._node_id, why, REMEDY)
+            self.unreached[node.node_id] = str(why)
+            if isinstance(why, PeerRefusedError):  # it says itself what is to be done
+                _LOG.warning("%s does not talk to node %s: %s", _told(node), self._node_id, why)
+            else:
+                _LOG.warning("%s cannot be reached from node %s: %s %s", _told(node), self._node_id, why, REMEDY)
 
     def _found(self, node: NodeEntry) -> None:
         self._reached.add(node)

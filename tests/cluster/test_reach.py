@@ -160,6 +160,21 @@ async def test_a_node_that_others_cannot_reach_is_named(
 
 
 @pytest.mark.usefixtures("soon")
+async def test_nodes_that_do_not_agree_are_told_why(sqlite_journal_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Given a node with a secret of its own, when it starts, then the log speaks of the secret, and of no address."""
+    caplog.set_level(logging.WARNING, logger="casty_es.membership")
+    async with node(sqlite_journal_url) as first, node(sqlite_journal_url, secret=b"of its own, and long enough"):
+
+        async def told() -> list[str]:
+            return [line for line in caplog.messages if f"does not talk to node {first.node_id}" in line]
+
+        await until(told)
+        [line] = await told()
+        assert "secret" in line
+        assert "CASTY_ES_ADVERTISE" not in line
+
+
+@pytest.mark.usefixtures("soon")
 async def test_nodes_that_reach_each_other_are_well(
     journal_url: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
