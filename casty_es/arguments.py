@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from ssl import SSLContext
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
+from casty_es import addresses
 from casty_es.access import Token, check_secret, parse_token
 from casty_es.config import Settings
 from casty_es.domain.catalog import CATALOG
@@ -17,20 +19,51 @@ from casty_es.journal.urls import database_url
 from casty_es.names import check_sequence, check_text
 from casty_es.printing import printed
 
-__all__ = ["check_client", "check_place", "check_question", "check_system"]
+__all__ = [
+    "ADVERTISE_VARIABLE",
+    "HOST_VARIABLE",
+    "PORT_VARIABLE",
+    "Place",
+    "check_client",
+    "check_place",
+    "check_question",
+    "check_system",
+]
 
 _LARGEST_PORT: Final = 65_535
+_DIGITS: Final = len(str(_LARGEST_PORT))
 _LONGEST_HOST: Final = 253  # a name in the DNS
+_LONGEST_ADDRESS: Final = _LONGEST_HOST + _DIGITS + len("[]:")
+HOST_VARIABLE: Final = "CASTY_ES_HOST"
+PORT_VARIABLE: Final = "CASTY_ES_PORT"
+ADVERTISE_VARIABLE: Final = "CASTY_ES_ADVERTISE"
 _CLOCKS: Final = ("now", "new_id", "salt", "offload")
 # A holder takes its lease for lost when two thirds of it have passed without an answer, and an owner that fell silent
 # is replaced when its session has ended: below this, every such end takes all locks and permits with it.
 SESSIONS_PER_LEASE = 1.5
 
 
+class Place(NamedTuple):
+    """What was said of where a node listens.
+
+    Attributes
+    ----------
+    host : str | None
+        The address or name to listen at; ``None`` where nothing was said of it.
+    port : int
+        The port; 0 for a free one.
+    advertise : str | tuple[str, int] | None
+        The host, or host and port, at which others reach the node; ``None`` when that is where it listens.
+    """
+
+    host: str | None
+    port: int
+    advertise: str | tuple[str, int] | None
+
+
 def check_system(
     *,
     journal: object,
-    advertise: object,
     secret: object,
     ssl: object,
     session_url: object,
@@ -51,14 +84,6 @@ def check_system(
             f"journal must be an EventJournal such as SqlJournal(url), not {type(journal).__name__}. "
             f"Nothing was started."
         )
-    if isinstance(advertise, tuple):
-        if len(advertise) != 2:  # noqa: PLR2004 - a host and a port
-            raise InvalidArgumentError(
-                f"advertise is a host and a port, not {printed(advertise)}. Nothing was started."
-            )
-        check_place(*advertise, lowest=1)
-    elif advertise is not None:
-        check_text(advertise, "advertise", _LONGEST_HOST)
     if secret is not None:
         check_secret(secret)
     if ssl is not None and not (
@@ -145,28 +170,77 @@ def _check_lease(settings: Settings) -> None:
         )
 
 
-def check_place(host: object, port: object, *, lowest: int = 0) -> tuple[str, int]:
-    """Return a host and a port as they are written down and listened at.
+def check_place(host: object, port: object, advertise: object) -> Place:
+    """Return where a node is to listen and to be reached, from the environment what was not said.
+
+    Parameters
+    ----------
+    host, port, advertise : object
+        What a caller said; ``None`` for what the environment may say.
 
     Raises
     ------
     InvalidTypeError, InvalidArgumentError
         They are not a name or address and a number of 16 bits.
     """
-    name = check_text(host, "host", _LONGEST_HOST)
+    host, host_name = _said(host, "host", HOST_VARIABLE)
+    port, port_name = _said(port, "port", PORT_VARIABLE)
+    if port_name == PORT_VARIABLE and str(port).isascii() and str(port).isdecimal() and len(str(port)) <= _DIGITS:
+        port = int(str(port))
+    advertise, advertise_name = _said(advertise, "advertise", ADVERTISE_VARIABLE)
+    return Place(
+        None if host is None else check_text(host, host_name, _LONGEST_HOST),
+        0 if port is None else _port(port, port_name),
+        None if advertise is None else _advertised(advertise, advertise_name),
+    )
+
+
+def _said(given: object, name: str, variable: str) -> tuple[object, str]:
+    """Return what was given, or what the environment says in place of it, and what an error calls that."""
+    if given is not None:
+        return given, name
+    text = os.environ.get(variable)
+    return (text, variable) if text else (None, name)  # what is empty says nothing
+
+
+def _advertised(given: object, what: str) -> str | tuple[str, int]:
+    if isinstance(given, tuple):
+        place: object = given
+    else:
+        place = addresses.advertised(check_text(given, what, _LONGEST_ADDRESS))
+        if isinstance(place, str):
+            return _reachable(place, what)
+    if not isinstance(place, tuple) or len(place) != 2:  # noqa: PLR2004 - a host and a port
+        raise InvalidArgumentError(
+            f"{what} is a host, or a host and a port, not {printed(given)}. Nothing was started."
+        )
+    return _reachable(place[0], what), _port(place[1], f"the port of {what}", lowest=1)
+
+
+def _reachable(host: object, what: str) -> str:
+    name = check_text(host, f"the host of {what}", _LONGEST_HOST)
+    if addresses.is_wildcard(name):
+        raise InvalidArgumentError(
+            f"{what} is {printed(name)}, which stands for every address of a host. Nothing was started. Give one that "
+            f"others reach."
+        )
+    return name
+
+
+def _port(port: object, what: str, *, lowest: int = 0) -> int:
     if isinstance(port, bool) or not isinstance(port, int):
-        raise InvalidTypeError(f"port must be an int, not {type(port).__name__}. Nothing was started.")
+        raise InvalidTypeError(f"{what} must be an int, not {type(port).__name__}. Nothing was started.")
     if not lowest <= int.__int__(port) <= _LARGEST_PORT:
         raise InvalidArgumentError(
-            f"port must be from {lowest} to {_LARGEST_PORT}, not {printed(port)}. Nothing was started."
+            f"{what} must be from {lowest} to {_LARGEST_PORT}, not {printed(port)}. Nothing was started."
         )
-    return name, int.__int__(port)
+    return int.__int__(port)
 
 
 def _address(point: object) -> str:
     match point:
         case (str(host), int(port)) if host and not isinstance(port, bool) and 0 < port <= _LARGEST_PORT:
-            return f"{check_text(host, 'the host of a contact point', _LONGEST_HOST)}:{int.__int__(port)}"
+            return addresses.joined(check_text(host, "the host of a contact point", _LONGEST_HOST), int.__int__(port))
         case _:
             raise InvalidArgumentError(
                 f"A contact point is a host and a port such as ('10.0.0.5', 7400), not {printed(point)}. "

@@ -12,6 +12,7 @@ from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
 from casty_es.cluster.peers import Peers
+from casty_es.cluster.reach import Reach
 from casty_es.cluster.rebalancing import Rebalancer
 from casty_es.cluster.service import NodeService
 from casty_es.cluster.topology import Topology
@@ -76,7 +77,8 @@ class NodeParts:
             connected=self._connected,
         )
         self.dialer = dialer
-        self.rebalancer = Rebalancer(self.owner, self.dialer, node_id=node_id)
+        self.reach = Reach(self.dialer, self._heard_from, node_id=node_id, poll_seconds=settings.membership_seconds)
+        self.rebalancer = Rebalancer(self.owner, self.dialer, self.reach.reaches, node_id=node_id)
         self.membership = Membership(
             journal,
             self.owner,
@@ -91,14 +93,21 @@ class NodeParts:
         self.peers = Peers(self.membership, self.dialer, remembered, node_id=node_id)
         self.owner.comparing.peers = self.peers.recall
         self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
-        self.service = NodeService(self.owner, self.membership, self.outcomes, self.past, journal, meta, settings)
+        self.service = NodeService(
+            self.owner, self.membership, self.outcomes, self.past, self.reach, journal, meta, settings
+        )
         self.listener: Listener | None = None
         self.credentials: Credentials | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
         self.gateway = Gateway(directory, self.routes, self.owner, runtime)
 
+    def advertise(self, address: str) -> None:
+        """Note where others reach this node, before it joins them."""
+        self.membership.address = self.owner.leases.address = self.reach.address = address
+
     async def _looked(self, topology: Topology) -> None:
+        self.reach.look(topology)
         await self.clock.compare()
         await self.rebalancer.consider(topology)
 
@@ -113,6 +122,7 @@ class NodeParts:
         await self.clock.compare()
         self.clock.now()
         await self.membership.join()
+        self.reach.look(self.membership.topology)
 
     def ended(self, why: str) -> None:
         """Stop where everybody sees it, because a part without which nothing works has ended."""
@@ -124,6 +134,9 @@ class NodeParts:
 
     def _connected(self, process_id: str) -> bool:
         return self.listener is not None and self.listener.serves(process_id)
+
+    def _heard_from(self, node_id: str) -> bool:
+        return self.listener is not None and self.listener.heard_from(node_id)
 
     def abandon_after_fork(self) -> None:
         """Let go of what belongs to the parent process."""
@@ -143,6 +156,7 @@ class NodeParts:
                 *proving,
                 self.service.close,
                 self.peers.close,
+                self.reach.close,
                 self.routes.close,
                 self.gateway.settle,  # for callers that were cancelled while the owner was being closed
                 self.owner.close,
@@ -155,13 +169,17 @@ class NodeParts:
 class NoDialer:
     """For a system that nobody else can join."""
 
-    async def link(self, address: str) -> Link:
+    async def link(self, address: str, node_id: str | None = None) -> Link:  # noqa: ARG002
         """Fail."""
         raise PeerLostError(f"There is no node at {address}: a volatile system is alone.", sent=False)
 
-    def open_link(self, _address: str) -> Link | None:
+    def open_link(self, _address: str, _node_id: str | None = None) -> Link | None:
         """Give none."""
         return None
+
+    def met(self, _node_id: str) -> bool:
+        """Tell that there was none."""
+        return False
 
     async def close(self) -> None:
         """Close nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from ssl import SSLContext
 from types import TracebackType
 from typing import NoReturn
 
@@ -18,17 +19,35 @@ __all__ = ["connect"]
 
 
 def connect(
-    url: str, *, settings: Settings | None = None, unsafe_durability: bool = False
+    url: str,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    advertise: str | tuple[str, int] | None = None,
+    ssl: tuple[SSLContext, SSLContext] | None = None,
+    settings: Settings | None = None,
+    unsafe_durability: bool = False,
 ) -> AbstractAsyncContextManager[Distributed]:
     """Open a journal and return the structures recorded in it, with ``async with``.
 
     An SQLite file is made and migrated when it needs to be. On Postgres nothing is ever created: run
     ``casty-es db upgrade`` or ``alembic upgrade head`` once.
 
+    The process is a node, which others have to reach. Where nothing is said of it, it listens at the address of this
+    host that the connection to Postgres shows, or beside the SQLite file.
+
     Parameters
     ----------
     url : str
         ``sqlite:///casty.db`` or ``postgresql://user:password@host/database``.
+    host, port : str | None, int | None
+        Where this process listens for other nodes; ``CASTY_ES_HOST`` and ``CASTY_ES_PORT`` when they are not given, and
+        else as said above, at a free port. ``"127.0.0.1"`` for processes of one host alone.
+    advertise : str | tuple[str, int] | None
+        The host, or host and port, at which others reach it, when that is another; ``CASTY_ES_ADVERTISE`` when it is
+        not given. As a text, ``HOST`` or ``HOST:PORT``.
+    ssl : tuple[SSLContext, SSLContext] | None
+        TLS contexts for the connections that come in and for those that go out.
     settings : Settings | None
         How the system behaves.
     unsafe_durability : bool
@@ -37,7 +56,9 @@ def connect(
     Raises
     ------
     InvalidTypeError, InvalidArgumentError
-        The URL cannot be used.
+        The URL, or an address, cannot be used.
+    ConfigurationError
+        Nobody can listen there, or nobody could reach it there.
     JournalUnavailableError
         The database cannot be reached or the file not be opened.
     SchemaError
@@ -55,15 +76,19 @@ def connect(
     ...     asyncio.run(main(folder))
     5
     """
-    return _Connection(SqlJournal(url, unsafe_durability=unsafe_durability), settings)
+    journal = SqlJournal(url, unsafe_durability=unsafe_durability)
+    return _Connection(
+        journal,
+        ClusteredActorSystem(journal=journal, host=host, port=port, advertise=advertise, ssl=ssl, settings=settings),
+    )
 
 
 class _Connection(AbstractAsyncContextManager[Distributed]):
     """A system that is opened when it is entered, and gives its structures."""
 
-    def __init__(self, journal: SqlJournal, settings: Settings | None) -> None:
+    def __init__(self, journal: SqlJournal, system: ClusteredActorSystem) -> None:
         self._journal = journal
-        self._system = ClusteredActorSystem(journal=journal, settings=settings)
+        self._system = system
 
     async def __aenter__(self) -> Distributed:
         if self._journal.file is not None:

@@ -6,12 +6,12 @@ import asyncio
 import os
 import weakref
 from collections.abc import Callable
-from ipaddress import ip_address
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from uuid import UUID, uuid4
 
+from casty_es.addresses import LOOPBACK
 from casty_es.arguments import check_place, check_question, check_system
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
 from casty_es.background import finished
@@ -19,7 +19,7 @@ from casty_es.cluster.credentials import Credentials
 from casty_es.cluster.outcome import CommandOutcome
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
-from casty_es.errors import ConfigurationError, NotDoneError, Sent, UsageError
+from casty_es.errors import NotDoneError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
@@ -28,18 +28,17 @@ from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
+from casty_es.leases import lock_files
+from casty_es.listening import begin_to_listen
 from casty_es.names import MAX_NODE_NAME_BYTES, check_at_least_one, check_text, check_timeout
-from casty_es.printing import log_of
 from casty_es.replay import HistoryPage, Positions, Then, read_positions
 from casty_es.runtime import Runtime, SystemRuntime
 from casty_es.transport.identity import Identity
 from casty_es.transport.keyring import Keyring
 from casty_es.transport.port import Dialer
-from casty_es.transport.websocket import WebSocketDialer, listen
+from casty_es.transport.websocket import WebSocketDialer
 
 __all__ = ["ClusteredActorSystem", "NodeAddress"]
-
-_LOG: Final = log_of("casty_es.node")
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()
 
@@ -63,12 +62,15 @@ class ClusteredActorSystem:
         volatile: alone, and all is gone with it.
     name : str
         The system's name, the same for every node and client of a journal.
-    host, port : str, int
-        Where this node listens for others; port 0 takes a free one.
+    host, port : str | None, int | None
+        Where this node listens for others. When no host is given, ``CASTY_ES_HOST``, or else the address of this host
+        that the connection to Postgres shows; on SQLite a socket beside the file, and the loopback address. When no
+        port is given, ``CASTY_ES_PORT``, or else a free one, as with 0.
     node_id : str | None
         The name of this process in the journal, fresh at every start when it is not given.
     advertise : str | tuple[str, int] | None
-        The host, or host and port, at which others reach this node, when that is not where it listens.
+        The host, or host and port, at which others reach this node, when that is not where it listens;
+        ``CASTY_ES_ADVERTISE`` when it is not given. As a text, ``HOST`` or ``HOST:PORT``.
     secret : bytes | None
         The cluster's secret, at least 16 random bytes; the one in the journal when it is not given, which can be
         replaced while nodes run.
@@ -101,8 +103,8 @@ class ClusteredActorSystem:
         *,
         journal: EventJournal | None = None,
         name: str = "casty",
-        host: str = "127.0.0.1",
-        port: int = 0,
+        host: str | None = None,
+        port: int | None = None,
         node_id: str | None = None,
         advertise: str | tuple[str, int] | None = None,
         secret: bytes | None = None,
@@ -111,10 +113,9 @@ class ClusteredActorSystem:
         settings: Settings | None = None,
         runtime: Runtime | None = None,
     ) -> None:
-        host, port = check_place(host, port)
+        self._place = check_place(host, port, advertise)
         check_system(
             journal=journal,
-            advertise=advertise,
             secret=secret,
             ssl=ssl,
             session_url=session_url,
@@ -122,11 +123,9 @@ class ClusteredActorSystem:
             runtime=runtime,
         )
         self.name = check_text(name, "the system's name", MAX_NODE_NAME_BYTES)
-        self.self_node = NodeAddress(host, port)
+        self.self_node = NodeAddress(self._place.host or LOOPBACK, self._place.port)
         self.settings = settings or Settings()
         self.journal: EventJournal = InMemoryJournal() if journal is None else journal
-        self._listen_at = self.self_node
-        self._advertise = advertise
         self._secret = secret
         self._ssl = ssl
         self._session_url = session_url
@@ -172,7 +171,13 @@ class ClusteredActorSystem:
         if self.journal.volatile:
             return NoDialer()
         self._keyring = Keyring(await self._secrets(), self._runtime.now)
-        return WebSocketDialer(identity, self._keyring, ssl=None if self._ssl is None else self._ssl[1])
+        file = self.journal.file if isinstance(self.journal, SqlJournal) and self._ssl is None else None
+        return WebSocketDialer(
+            identity,
+            self._keyring,
+            ssl=None if self._ssl is None else self._ssl[1],
+            socket_of=None if file is None else lock_files.sockets_beside(file),
+        )
 
     async def _secrets(self) -> tuple[bytes, ...]:
         if self._secret is not None:
@@ -184,40 +189,18 @@ class ClusteredActorSystem:
     async def _listen(self, node: NodeParts) -> None:
         if self.journal.volatile or self._keyring is None:
             return
-        host, port = self._listen_at
-        inward = None if self._ssl is None else self._ssl[0]
-        try:
-            node.listener = await listen(
-                host, port, service=node.service, identity=node.identity, secret=self._keyring, ssl=inward
-            )
-        except (OSError, UnicodeError) as error:
-            raise ConfigurationError(
-                f"Nobody can listen at {host}:{port}: {getattr(error, 'strerror', None) or error}. Nothing was "
-                f"started. Give a free port and an address of this machine, or port 0."
-            ) from error
+        ssl = None if self._ssl is None else self._ssl[0]
+        listener = await begin_to_listen(node, self._place, self.journal, self._keyring, ssl)
+        self.self_node = NodeAddress(*listener.address)
         if isinstance(self.journal, SqlJournal):
             node.credentials = Credentials(
                 AccessTables(self.journal),
                 self._keyring,
                 fixed=self._secret is not None,
                 seconds=self.settings.membership_seconds,
-                changed=node.listener.review,
+                changed=listener.review,
                 ended=node.ended,
             )
-        self.self_node = NodeAddress(*node.listener.address)
-        host, port = self.self_node
-        if inward is None and not _is_loopback(host):
-            _LOG.warning(
-                "The node listens at %s:%d without TLS: what is said there can be read on the way, not changed. Give "
-                "ssl= (casty-es node: --tls-cert, --tls-key), or keep the network to those who may read it.",
-                host,
-                port,
-            )
-        if isinstance(self._advertise, str):
-            host = self._advertise
-        elif self._advertise is not None:
-            host, port = self._advertise
-        node.membership.address = node.owner.leases.address = f"{host}:{port}"
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -264,6 +247,11 @@ class ClusteredActorSystem:
     def node_id(self) -> str:
         """The name of this process in the journal."""
         return self._running().identity.node_id
+
+    @property
+    def address(self) -> str:
+        """Where others reach this node, as ``host:port``; empty for a volatile system, which nobody can reach."""
+        return self._running().membership.address or ""
 
     @property
     def incarnation(self) -> int:
@@ -386,13 +374,6 @@ class ClusteredActorSystem:
             self._state = "been inherited through fork(), and belongs to the parent process"
             node.abandon_after_fork()
             self.journal.abandon_after_fork()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return True  # no address of a network
 
 
 def _after_fork() -> None:

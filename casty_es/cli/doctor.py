@@ -8,10 +8,24 @@ from typing import Annotated, Final
 import typer
 
 from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps, say
+from casty_es.cli.doctor_nodes import examined as examined_nodes
 from casty_es.cli.doctor_structures import examined as examined_structures
 from casty_es.cli.doctor_structures import repaired
 from casty_es.cli.tables import Table, short_time
-from casty_es.cli.where import DEFAULT_URL, SessionUrl, Url
+from casty_es.cli.where import (
+    DEFAULT_URL,
+    Secret,
+    SecretFile,
+    SessionUrl,
+    System,
+    TlsAuthority,
+    TlsCertificate,
+    TlsKey,
+    Url,
+    Where,
+    given_secret,
+    given_tls,
+)
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError, SchemaError
 from casty_es.journal import schema
@@ -46,16 +60,25 @@ def doctor(
     ] = False,
     url: Url = DEFAULT_URL,
     session_url: SessionUrl = None,
+    system: System = "casty",
+    secret: Secret = None,
+    secret_file: SecretFile = None,
+    tls_ca: TlsAuthority = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
     json: Json = False,
 ) -> None:
     """Look at everything that a node rests on: schema, durability, leases, clock, limits, the secret, the directory.
 
-    Changes nothing without --repair. Exits with an error if something is found over which a node would not start.
+    Dials the nodes that run, and asks them whom they cannot reach. Changes nothing without --repair. Exits with an
+    error if something is found over which a node would not start.
     """
     if repair:
         repaired(url, session_url, json=json)
         return
-    checks = asyncio.run(examined(url, session_url))
+    known = given_secret(secret, secret_file)
+    tls, _ = given_tls(tls_ca, tls_cert, tls_key, require_certificate=False)
+    checks = asyncio.run(examined(Where(url, secret=known, system=system, session_url=session_url, tls=tls)))
     ok = all(check.ok or not check.required for check in checks)
     if json:
         rows = [
@@ -83,8 +106,9 @@ def _advice(check: Check) -> str:
     return "" if check.ok else check.advice
 
 
-async def examined(url: str, session_url: str | None) -> list[Check]:
+async def examined(where: Where) -> list[Check]:
     """Give every check of a journal; what stands in the way of a check is a check that is not well."""
+    url, session_url = where.url, where.session_url
     try:
         revision = await asyncio.to_thread(schema.current, url)
         left = await asyncio.to_thread(schema.left_over, url) if revision is None else None
@@ -110,7 +134,7 @@ async def examined(url: str, session_url: str | None) -> list[Check]:
                 checks.append(Check("database", ok=False, found=str(error)))
         if meta is not None:
             checks += [await _secret(journal), await _times(journal), await _lost_records(journal)]
-            checks.append(await examined_structures(journal, meta.slots))
+            checks += [await examined_structures(journal, meta.slots), await examined_nodes(journal, where)]
             if not is_sqlite(url):
                 checks += [await _secret_is_private(url), await _slot_locks(journal)]
     finally:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from casty_es.arguments import ADVERTISE_VARIABLE
 from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.reaching import opened
 from casty_es.cli.tables import iso_time
@@ -29,7 +30,6 @@ from casty_es.cli.where import (
     Url,
     given_secret,
     given_tls,
-    split_address,
 )
 from casty_es.journal.urls import shown
 from casty_es.node import ClusteredActorSystem
@@ -46,11 +46,15 @@ def node(
     *,
     url: Url = DEFAULT_URL,
     session_url: SessionUrl = None,
-    host: Host = "127.0.0.1",
+    host: Host = None,
     port: Port = 0,
     advertise: Annotated[
         str | None,
-        typer.Option("--advertise", help="HOST or HOST:PORT where others reach it, if that is another."),
+        typer.Option(
+            "--advertise",
+            envvar=ADVERTISE_VARIABLE,
+            help="HOST or HOST:PORT where others reach it, if that is another.",
+        ),
     ] = None,
     node_id: Annotated[
         str | None, typer.Option("--node-id", help="Its name in the journal; a fresh one if none is given.")
@@ -74,9 +78,6 @@ def node(
     """
     if verbose:
         _log_to_stderr(as_json=json)
-    place: str | tuple[str, int] | None = advertise
-    if advertise is not None and ":" in advertise:
-        place = split_address(advertise)
     outward, tls = given_tls(tls_ca, tls_cert, tls_key, require_certificate=tls_require_cert)
     if outward is not None and tls is None:
         raise typer.BadParameter("A node with TLS needs --tls-cert and --tls-key. Nothing was started.")
@@ -87,7 +88,7 @@ def node(
         "host": host,
         "port": port,
         "node_id": node_id,
-        "advertise": place,
+        "advertise": advertise,
         "secret": given_secret(secret, secret_file),
         "ssl": tls,
         "session_url": session_url,
@@ -105,22 +106,12 @@ async def _serve(url: str, how: dict[str, Any], *, as_json: bool) -> None:
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(journal.close)
         await stack.enter_async_context(system)
-        address = _shown_address(system, how["advertise"])
-        ready = {"node_id": system.node_id, "address": address, "pid": os.getpid(), "journal": shown(url)}
-        say(dumps(ready) if as_json else f"node {system.node_id} listens at {address}")
+        ready = {"node_id": system.node_id, "address": system.address, "pid": os.getpid(), "journal": shown(url)}
+        say(dumps(ready) if as_json else f"node {system.node_id} listens at {system.address}")
         sys.stdout.flush()  # whoever waits for the line reads it from a pipe
         await told.wait()
         for number in _LEAVE_ON:
             loop.remove_signal_handler(number)  # a second signal ends a node that cannot finish
-
-
-def _shown_address(system: ClusteredActorSystem, advertise: str | tuple[str, int] | None) -> str:
-    host, port = system.self_node
-    if isinstance(advertise, str):
-        host = advertise
-    elif advertise is not None:
-        host, port = advertise
-    return f"{host}:{port}"
 
 
 def _log_to_stderr(*, as_json: bool) -> None:

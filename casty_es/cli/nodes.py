@@ -5,25 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any, Final
+from pathlib import Path
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
 from casty_es.cli.common import Json, dumps, say
+from casty_es.cli.dialling import ask, dialler
 from casty_es.cli.reaching import living
 from casty_es.cli.tables import Table, iso_time, short_time
-from casty_es.cli.where import Where, split_address, takes_where
-from casty_es.cluster.topology import Topology
-from casty_es.errors import PeerError
+from casty_es.cli.where import Where, takes_where
 from casty_es.journal.port import NodeRow, SlotRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
+from casty_es.transport.wire import Topology
 
 __all__ = ["nodes", "slots"]
-
-# Long enough for a busy node; one that needs longer keeps its callers waiting, too.
-_ANSWER_SECONDS: Final = 2.0
 
 
 class Cluster(msgspec.Struct):
@@ -142,19 +140,22 @@ async def _look(where: Where) -> Cluster:
         rows = [
             NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()
         ]
+        written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in topology.owners.values()]
         answered = await _dial_all(rows, where)
-        return _cluster(rows, topology, answered)
+        return Cluster(rows, sorted(written, key=_number), set(topology.nodes), set(answered))
     journal = SqlJournal(where.url)
     await journal.open()
     try:
         rows, written = await journal.nodes(), await journal.slot_rows()
         answered = {}
         if rows:
-            answered = await _dial_all(rows, where, where.secret or await journal.secret())
+            answered = await _dial_all(rows, where, where.secret or await journal.secret(), journal.file)
         strangers = await strangers_of(journal)
         if answered:
-            found = _cluster(rows, next(iter(answered.values())), answered)
-            return msgspec.structs.replace(found, strangers=strangers)
+            told = next(iter(answered.values()))
+            written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in told.owners]
+            alive = {node.node_id for node in told.nodes}
+            return Cluster(rows, sorted(written, key=_number), alive, set(answered), strangers)
         # Alive and unreachable from here, or gone: their lease sessions tell.
         alive = await living(journal, rows, where.session_url) if rows or written else set()
         return Cluster(rows, written, alive, set(), strangers)
@@ -162,29 +163,19 @@ async def _look(where: Where) -> Cluster:
         await journal.close()
 
 
-def _cluster(rows: list[NodeRow], topology: Topology, answered: dict[str, Topology]) -> Cluster:
-    written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in topology.owners.values()]
-    return Cluster(rows, sorted(written, key=lambda row: row.slot), set(topology.nodes), set(answered))
+def _number(row: SlotRow) -> int:
+    return row.slot
 
 
-async def _dial_all(rows: Iterable[NodeRow], where: Where, secret: bytes | None = None) -> dict[str, Topology]:
+async def _dial_all(
+    rows: Iterable[NodeRow], where: Where, secret: bytes | None = None, file: Path | None = None
+) -> dict[str, Topology]:
     """Ask every node at once; give what those say that answer under their own name."""
     listed = [row for row in rows if row.address]
-    told = await asyncio.gather(*(_dial(row.address or "", where, secret) for row in listed))
-    # At the address of a dead node another one may listen: it knows itself there, and nobody of the old name.
+    async with dialler(where, secret, file) as dialer:
+        answers = await asyncio.gather(*(ask(dialer, row) for row in listed))
     return {
-        row.node_id: topology
-        for row, topology in zip(listed, told, strict=True)
-        if topology is not None and row.node_id in topology.nodes
+        row.node_id: answer
+        for row, answer in zip(listed, answers, strict=True)
+        if isinstance(answer, Topology) and row.node_id in {node.node_id for node in answer.nodes}
     }
-
-
-async def _dial(address: str, where: Where, secret: bytes | None) -> Topology | None:
-    try:
-        async with (
-            asyncio.timeout(_ANSWER_SECONDS),
-            where.client(split_address(address), secret) as client,
-        ):
-            return await client.topology()
-    except (PeerError, TimeoutError, typer.BadParameter):
-        return None  # that it does not answer is what was asked

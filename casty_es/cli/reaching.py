@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import typer
 
+from casty_es.arguments import check_place
 from casty_es.assembly import lease_manager
 from casty_es.cli.where import Where, split_address
 from casty_es.client import ClusterClient
@@ -96,6 +97,8 @@ async def reached(where: Where, *, create: bool) -> AsyncIterator[Distributed]:
         system = ClusteredActorSystem(
             journal=journal,
             name=where.system,
+            port=0,  # the one that the environment names is for a node that stays
+            advertise=_own_name(),
             node_id=f"{COMMAND_PREFIX}{uuid4()}",
             secret=where.secret,
             ssl=where.node_tls,
@@ -103,6 +106,12 @@ async def reached(where: Where, *, create: bool) -> AsyncIterator[Distributed]:
         )
         await stack.enter_async_context(system)
         yield system.distributed()
+
+
+def _own_name() -> str | None:
+    """Return by which host the environment says that others reach this one."""
+    advertise = check_place(None, 0, None).advertise
+    return advertise[0] if isinstance(advertise, tuple) else advertise
 
 
 async def opened(url: str, *, create: bool) -> SqlJournal:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Final
 import msgspec
 import typer
 
+from casty_es import addresses
+from casty_es.arguments import HOST_VARIABLE, PORT_VARIABLE
 from casty_es.certificates import client_tls, node_tls
 from casty_es.client import ClusterClient
 from casty_es.errors import ConfigurationError
@@ -49,9 +51,19 @@ Url = Annotated[
         help="The journal: sqlite:///casty.db, or postgresql://user:password@host/database.",
     ),
 ]
-Host = Annotated[str, typer.Option("--host", help="The address to listen at.")]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        "--host",
+        envvar=HOST_VARIABLE,
+        help="The address to listen at; if none is given, where the database shows this host to be.",
+    ),
+]
 Port = Annotated[
-    int, typer.Option("--port", min=0, max=_LARGEST_PORT, help="The port to listen at; 0 takes a free one.")
+    int,
+    typer.Option(
+        "--port", envvar=PORT_VARIABLE, min=0, max=_LARGEST_PORT, help="The port to listen at; 0 takes a free one."
+    ),
 ]
 SessionUrl = Annotated[
     str | None,
@@ -184,10 +196,10 @@ def takes_where(command: Callable[..., None]) -> Callable[..., None]:
 
 def split_address(text: str) -> tuple[str, int]:
     """Give the host and port of ``HOST:PORT``."""
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) <= _LARGEST_PORT:
+    place = addresses.split(text)
+    if place is None:
         raise typer.BadParameter(f"{text!r} is not HOST:PORT, such as 10.0.0.5:7400. Nothing was done.")
-    return host, int(port)
+    return place
 
 
 def _where(

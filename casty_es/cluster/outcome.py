@@ -122,7 +122,7 @@ class Outcomes:
         except NotOwnerError:
             holder = (await self._membership.refresh()).owner(sent.slot)
             if ask_others and holder is not None and holder.address is not None:
-                link = await self._dialer.link(holder.address)
+                link = await self._dialer.link(holder.address, holder.node_id)
                 await link.request(FindOutcome(sent.kind, sent.slot, sent.after, sent.term, command_id.bytes))
         else:
             await self._owner.fence(slot, sent.term)

@@ -70,14 +70,14 @@ class Peers:
         connected = {
             node_id: node
             for node_id, node in self._known.items()
-            if node.address is not None and self._dialer.open_link(node.address) is not None
+            if node.address is not None and self._dialer.open_link(node.address, node_id) is not None
         }
         self._known = {**connected, **listed}
         return [node for node in self._known.values() if node.node_id != self._node_id]
 
     async def _ask(self, node: NodeEntry, address: str, slots: Collection[int]) -> Marks:
         try:
-            link = self._dialer.open_link(address) or await self._dialer.link(address)
+            link = await self._dialer.link(address, node.node_id)
             answer = await link.request(Recall(tuple(slots)))
         except CastyError as error:
             _LOG.info("Node %s cannot be asked what it remembers: %s", node.node_id, error)

@@ -69,7 +69,7 @@ def check_outcome(grant: Grant, name: EntityName) -> None:
 def without_details(topology: Topology) -> Topology:
     """Return what a client needs of the cluster to find its way, without what only an operator is told."""
     nodes = tuple(msgspec.structs.replace(node, host="", pid=0, started_at=0) for node in topology.nodes)
-    return msgspec.structs.replace(topology, nodes=nodes)
+    return msgspec.structs.replace(topology, nodes=nodes, unreached=())
 
 
 def _error(grant: Grant, what: str, kind: str, name: str | None) -> NotAllowedError:

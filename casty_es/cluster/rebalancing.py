@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from casty_es.actors.owner import Owner
@@ -22,17 +23,20 @@ _SLOTS_AT_ONCE: Final = 32
 
 
 class Rebalancer:
-    """Hands slots over to nodes that are better placed, once those have been seen twice.
+    """Hands slots over to nodes that are better placed, once those have been seen twice and reached.
 
     Parameters
     ----------
+    reaches : Callable[[NodeEntry], bool]
+        Tells whether this node has reached another one.
     node_id : str
         This node.
     """
 
-    def __init__(self, owner: Owner, dialer: Dialer, *, node_id: str) -> None:
+    def __init__(self, owner: Owner, dialer: Dialer, reaches: Callable[[NodeEntry], bool], *, node_id: str) -> None:
         self._owner = owner
         self._dialer = dialer
+        self._reaches = reaches
         self._node_id = node_id
         self._known: set[str] = set()
 
@@ -42,7 +46,7 @@ class Rebalancer:
         moves: dict[str, list[Slot]] = {}
         for slot in self._owner.slots:
             best = topology.best(slot.number) if slot.epoch else None
-            if best is not None and best.node_id != self._node_id and best.node_id in settled:
+            if best is not None and best.node_id != self._node_id and best.node_id in settled and self._reaches(best):
                 moves.setdefault(best.node_id, []).append(slot)
         for node_id, slots in moves.items():
             for start in range(0, len(slots), _SLOTS_AT_ONCE):
@@ -51,7 +55,7 @@ class Rebalancer:
     async def _move(self, slots: list[Slot], to: NodeEntry) -> None:
         assert to.address is not None  # noqa: S101 - only nodes with an address are placed
         try:
-            link = await self._dialer.link(to.address)  # one that cannot be dialled gets nothing
+            link = await self._dialer.link(to.address, to.node_id)  # one that cannot be dialled gets nothing
             await self._owner.hand_over(slots, to.node_id, to.address)
             await asyncio.gather(*(link.request(Locate(slot.number, slot.mark())) for slot in slots))
         except CastyError as error:

@@ -18,6 +18,7 @@ from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
 from casty_es.cluster.permitting import check_outcome, refusal, without_details
+from casty_es.cluster.reach import Reach
 from casty_es.codec import encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked, stamped
@@ -82,6 +83,8 @@ class NodeService:
         Finds out what became of commands.
     past : Past
         What the node reads of the past.
+    reach : Reach
+        Which nodes it reaches.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class NodeService:
         membership: Membership,
         outcomes: Outcomes,
         past: Past,
+        reach: Reach,
         journal: EventJournal,
         meta: Meta,
         settings: Settings,
@@ -98,6 +102,7 @@ class NodeService:
         self._membership = membership
         self._outcomes = outcomes
         self._read = past
+        self._reach = reach
         self._journal = journal
         self._meta = meta
         self._settings = settings
@@ -207,6 +212,7 @@ class NodeService:
             self._settings.max_value_bytes,
             tuple(topology.nodes.values()),
             tuple(topology.owners.values()),
+            tuple(self._reach.unreached),
         )
         return known if grant is None or grant.scopes.operate else without_details(known)
 

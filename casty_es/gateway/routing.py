@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from casty_es.actors.owner import Owner
 from casty_es.actors.slot import Slot, split_term
+from casty_es.addresses import REMEDY
 from casty_es.background import looked_at
 from casty_es.codec import decode_error
 from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
@@ -201,9 +202,9 @@ class Routes:
             return await self._ask_here(slot, self._owner)
         if node.address is None:
             return None
-        link = self._dialer.open_link(node.address)
+        link = self._dialer.open_link(node.address, node.node_id)
         if link is None:
-            link = await _soon(self._dialer.link(node.address), node)
+            link = await self._link(node, node.address)
         answer = await _soon(link.request(Locate(slot, self.remembered.of(slot))), node)
         match answer:
             case Located(term=term, position=position, hash=hash_):
@@ -221,6 +222,16 @@ class Routes:
                 return None
             case _:
                 return None
+
+    async def _link(self, node: NodeEntry, address: str) -> Link:
+        try:
+            return await _soon(self._dialer.link(address, node.node_id), node)
+        except PeerLostError as error:
+            if self._dialer.met(node.node_id):
+                raise
+            raise PeerLostError(
+                f"Node {node.node_id} was never reached from here. {error} {REMEDY}", sent=False
+            ) from error
 
     async def _ask_here(self, slot: int, owner: Owner) -> Route | None:
         here = owner.slots[slot]

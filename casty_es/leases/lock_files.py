@@ -2,6 +2,9 @@
 
 The kernel releases a lock when its process dies, however it dies. A node's lock file also names the files that the node
 has open, so that whoever opens the journal can tell whether they are those at the path.
+
+Beside its lock file a node may have a socket, where the other nodes of the file reach it. It belongs to who has the
+lock, and goes with the lock file: a socket that a dead process left is removed by whoever finds the lock free.
 """
 
 from __future__ import annotations
@@ -9,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from stat import S_IMODE
@@ -17,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["LockNote", "lock_file", "lock_mode", "locked", "note", "notes", "remove"]
+__all__ = ["LockNote", "lock_file", "lock_mode", "locked", "note", "notes", "remove", "socket_file", "sockets_beside"]
 
 _MAX_BYTES: Final = 4_096
 _MAY: Final = 0o666
@@ -44,6 +48,21 @@ def lock_file(database: Path, node_id: str) -> Path:
     """Return the lock file of a node; ``database`` is a path without links."""
     name = blake2b(node_id.encode(), digest_size=6).hexdigest()
     return database.with_name(f"{database.name}.casty-node-{name}.lock")
+
+
+def socket_file(database: Path, node_id: str) -> Path:
+    """Return the socket of a node; ``database`` is a path without links."""
+    return _socket_beside(lock_file(database, node_id))
+
+
+def _socket_beside(lock: Path) -> Path:
+    # Hidden, because a socket cannot be copied: `cp casty.db* …` is not to fail over it.
+    return lock.with_name(f".{lock.stem}.sock")
+
+
+def sockets_beside(file: Path) -> Callable[[str], Path]:
+    """Return what gives the socket of each node, whatever links lead to the journal's file."""
+    return partial(socket_file, file.resolve())
 
 
 def lock_mode(file: Path, database: Path) -> int:
@@ -81,9 +100,11 @@ def locked(file: Path, *, clear: bool = True) -> bool:
 
 
 def remove(file: Path, inode: int) -> None:
-    """Remove a lock file that this process has locked, unless another one has its name by now."""
+    """Remove a lock file that this process has locked, and its socket, unless another one has its name by now."""
     with contextlib.suppress(FileNotFoundError):
         if file.stat().st_ino == inode:
+            with contextlib.suppress(OSError):  # what stays behind leads nowhere, and keeps nobody from the lock
+                _socket_beside(file).unlink()
             file.unlink()
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Coroutine
 from typing import Any, Final, TypeVar
 
+from casty_es.addresses import network_host
 from casty_es.background import looked_at
 from casty_es.errors import JournalUnavailableError
 from casty_es.forking import let_go_of_transport
@@ -89,6 +90,11 @@ class PostgresLeaseSession:
         connection.add_termination_listener(lambda _: self._lose("its connection was closed"))
         self._heart = asyncio.create_task(self._beat(), name="casty-lease-heartbeat")
         self._heart.add_done_callback(self._stood_still)
+
+    @property
+    def own_host(self) -> str | None:
+        """The address of this host that its connection to the server shows, if others may reach it there."""
+        return network_host(self._connection._transport.get_extra_info("sockname"))  # noqa: SLF001 - as below
 
     def stands(self) -> bool:
         """Tell whether the server cannot have ended the session yet."""

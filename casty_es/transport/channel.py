@@ -307,7 +307,7 @@ class Channel(asyncio.Protocol):
 def _address(peername: object) -> str:
     if isinstance(peername, tuple):
         return f"{peername[0]}:{peername[1]}"
-    return str(peername or "unknown")
+    return "unknown" if peername is None else "a Unix socket"
 
 
 def _place(peername: object) -> str:

@@ -6,8 +6,9 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, TypeAlias
 
+from casty_es import addresses
 from casty_es.access import Token
 from casty_es.errors import PeerError, PeerLostError, PeerRefusedError
 from casty_es.printing import log_of
@@ -24,6 +25,12 @@ logger: Final = log_of("casty_es.transport")
 
 # A link that lasts less than this counts as a failed attempt: somebody accepts and hangs up.
 SHORT_LIVED_SECONDS: Final = 1.0
+
+# Of nodes that were met and ways that failed, so many are remembered; older ones count as never tried.
+_REMEMBERED: Final = 4_096
+
+# An address, and the node there when it is not the address alone that leads to it.
+_Way: TypeAlias = tuple[str, str | None]
 
 
 class _Failures:
@@ -54,33 +61,54 @@ class BaseDialer(ABC):
         self._identity = identity
         self._secret = keyring(secret)
         self._limits = limits or Limits()
-        self._links: dict[str, SocketLink] = {}
-        self._attempts: dict[str, asyncio.Task[SocketLink]] = {}
-        self._failures: dict[str, _Failures] = {}
+        self._links: dict[_Way, SocketLink] = {}
+        self._attempts: dict[_Way, asyncio.Task[SocketLink]] = {}
+        self._failures: dict[_Way, _Failures] = {}
+        self._met: dict[str, None] = {}
         self._channels: set[Channel] = set()
         self._closed = False
 
     @abstractmethod
-    async def _connect(self, host: str, port: int, factory: Callable[[], Channel]) -> Channel:
-        """Connect to an address, or raise an ``OSError``."""
+    async def _connect(self, host: str, port: int, node_id: str | None, factory: Callable[[], Channel]) -> Channel:
+        """Connect to an address, or to the node there in another way, or raise an ``OSError``."""
 
-    def open_link(self, address: str) -> SocketLink | None:
-        """Give the living link to an address, or ``None``, without waiting."""
-        link = self._links.get(address)
-        return None if link is None or link.closed else link
+    def _way(self, address: str, node_id: str | None) -> _Way:  # noqa: ARG002 - for those who know other ways
+        return address, None
 
-    async def link(self, address: str) -> SocketLink:
+    def open_link(self, address: str, node_id: str | None = None) -> SocketLink | None:
+        """Give the living link to an address and the node there, or ``None``, without waiting."""
+        link = self._links.get(self._way(address, node_id))
+        if link is None or link.closed or node_id not in {None, link.node_id}:
+            return None
+        return link
+
+    def met(self, node_id: str) -> bool:
+        """Tell whether there was a link to a node."""
+        return node_id in self._met
+
+    async def link(self, address: str, node_id: str | None = None) -> SocketLink:
         """Give the link to the node that listens at ``host:port``; see ``Dialer.link``."""
-        link = self.open_link(address)
-        if link is not None:
-            return link
+        way = self._way(address, node_id)
+        link = self._links.get(way)
+        if link is None or link.closed:
+            link = await self._new_link(way)
+        if node_id not in {None, link.node_id}:
+            raise PeerLostError(
+                f"At {address} node {link.node_id} answers, and not {node_id}, which has that address only in a "
+                f"network of its own. Nothing was sent.",
+                sent=False,
+            )
+        return link
+
+    async def _new_link(self, way: _Way) -> SocketLink:
+        address, _ = way
         if self._closed:
             raise PeerLostError(f"{address} was not dialled: this process is closing.", sent=False)
-        attempt = self._attempts.get(address)
+        attempt = self._attempts.get(way)
         if attempt is None:
-            self._refuse_early(address)
-            attempt = self._attempts[address] = asyncio.create_task(self._dial(address), name=f"dial {address}")
-            attempt.add_done_callback(lambda done: self._attempted(address, done))
+            self._refuse_early(way)
+            attempt = self._attempts[way] = asyncio.create_task(self._dial(way), name=f"dial {address}")
+            attempt.add_done_callback(lambda done: self._attempted(way, done))
         # Whoever gives up does not end the attempt of the others.
         try:
             return await asyncio.shield(attempt)
@@ -108,8 +136,8 @@ class BaseDialer(ABC):
         for channel in self._channels:
             channel.abandon_after_fork()
 
-    def _refuse_early(self, address: str) -> None:
-        failures = self._failures.get(address)
+    def _refuse_early(self, way: _Way) -> None:
+        failures = self._failures.get(way)
         left = 0.0 if failures is None else failures.until - asyncio.get_running_loop().time()
         if failures is not None and left > 0:
             text = f"{failures.error} The next attempt is possible in {left:.2f} s."
@@ -117,21 +145,23 @@ class BaseDialer(ABC):
                 raise PeerRefusedError(text)
             raise PeerLostError(text, sent=False)
 
-    def _attempted(self, address: str, attempt: asyncio.Task[SocketLink]) -> None:
-        del self._attempts[address]
+    def _attempted(self, way: _Way, attempt: asyncio.Task[SocketLink]) -> None:
+        del self._attempts[way]
         # Looked at here, so that nobody has to be left who waits for it.
         error = None if attempt.cancelled() else attempt.exception()
         if isinstance(error, PeerError):
-            self._failed(address, error)
+            self._failed(way, error)
 
-    def _failed(self, address: str, error: PeerError) -> None:
-        failures = self._failures.setdefault(address, _Failures())
+    def _failed(self, way: _Way, error: PeerError) -> None:
+        failures = self._failures[way] = self._failures.pop(way) if way in self._failures else _Failures()
+        _forget_oldest(self._failures)
         failures.count += 1
         longest = min(self._limits.backoff_seconds * 2 ** min(failures.count - 1, 30), self._limits.max_backoff_seconds)
         failures.until = asyncio.get_running_loop().time() + longest * random.uniform(0.5, 1.0)  # noqa: S311
         failures.error = error
 
-    async def _dial(self, address: str) -> SocketLink:
+    async def _dial(self, way: _Way) -> SocketLink:
+        address, node_id = way
         host, port = _split(address)
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[SocketLink] = loop.create_future()
@@ -145,7 +175,7 @@ class BaseDialer(ABC):
         channel: Channel | None = None
         try:
             async with asyncio.timeout(self._limits.connect_seconds):
-                channel = await self._connect(host, port, make_channel)
+                channel = await self._connect(host, port, node_id, make_channel)
             self._channels.add(channel)
             channel.gone.add_done_callback(lambda _: self._channels.discard(channel))
             async with asyncio.timeout(self._limits.handshake_seconds):
@@ -162,20 +192,23 @@ class BaseDialer(ABC):
                 ready.exception()
             if channel is not None and not channel.authenticated:
                 channel.close("was given up by the dialer")
-        self._links[address] = link
+        self._links[way] = link
+        self._met.pop(link.node_id, None)
+        self._met[link.node_id] = None
+        _forget_oldest(self._met)
         started = loop.time()
-        channel.gone.add_done_callback(lambda _: self._left(address, link, started))
+        channel.gone.add_done_callback(lambda _: self._left(way, link, started))
         return link
 
-    def _left(self, address: str, link: SocketLink, started: float) -> None:
-        if self._links.get(address) is link:
-            del self._links[address]
+    def _left(self, way: _Way, link: SocketLink, started: float) -> None:
+        if self._links.get(way) is link:
+            del self._links[way]
         if self._closed or link.closed_here:
             return
         if asyncio.get_running_loop().time() - started < SHORT_LIVED_SECONDS:
-            self._failed(address, PeerLostError(f"{address} accepts connections and closes them.", sent=False))
+            self._failed(way, PeerLostError(f"{way[0]} accepts connections and closes them.", sent=False))
         else:
-            self._failures.pop(address, None)
+            self._failures.pop(way, None)
 
 
 class _Greeter:
@@ -234,8 +267,13 @@ class _Greeter:
             self._ready.set_exception(error)
 
 
+def _forget_oldest(remembered: dict[Any, Any]) -> None:
+    if len(remembered) > _REMEMBERED:
+        del remembered[next(iter(remembered))]  # a dictionary keeps its order
+
+
 def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:  # noqa: PLR2004 - 16 bits
+    place = addresses.split(address)
+    if place is None:
         raise PeerLostError(f"{address!r} cannot be dialled: it is not host:port. Nothing was sent.", sent=False)
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return place

@@ -61,6 +61,10 @@ class Reception:
         """Tell whether a process has a connection."""
         return process_id in self._served
 
+    def heard_from(self, node_id: str) -> bool:
+        """Tell whether a node has a connection."""
+        return any((one.peer.role, one.peer.node_id) == ("node", node_id) for one in self._served.values())
+
     def accept(self) -> Channel:
         """Make the channel of a new connection."""
         channel = Channel(server_protocol(self.limits), self.limits)

@@ -135,6 +135,10 @@ class LoopbackListener:
         """Tell whether a process has a connection."""
         return self.reception.serves(process_id)
 
+    def heard_from(self, node_id: str) -> bool:
+        """Tell whether a node has a connection."""
+        return self.reception.heard_from(node_id)
+
     async def close(self) -> None:
         """Stop listening, send the answers that are there, close every connection."""
         self._network.forget(self._address)
@@ -154,7 +158,7 @@ class LoopbackDialer(BaseDialer):
         super().__init__(identity, secret, limits)
         self._network = network
 
-    async def _connect(self, host: str, port: int, factory: Callable[[], Channel]) -> Channel:
+    async def _connect(self, host: str, port: int, node_id: str | None, factory: Callable[[], Channel]) -> Channel:  # noqa: ARG002
         return self._network.connect((host, port), factory)
 
 

@@ -87,20 +87,32 @@ class Link(Protocol):
 class Dialer(Protocol):
     """Where links come from: one living link per node, however many ask for it at once."""
 
-    async def link(self, address: str) -> Link:
+    async def link(self, address: str, node_id: str | None = None) -> Link:
         """Give the link to the node that listens at ``host:port``, connecting if there is none.
+
+        Parameters
+        ----------
+        address : str
+            Where it listens.
+        node_id : str | None
+            Who it is; anybody, when it is not said. A node of the same SQLite file is reached beside it, if it can be.
 
         Raises
         ------
         PeerLostError
-            Nobody answers there. After a failure the next attempts wait, with jitter, and fail at once meanwhile.
+            Nobody answers there, or another node. After a failure the next attempts wait, with jitter, and fail at once
+            meanwhile.
         PeerRefusedError
             Whoever answers has another secret, system or protocol version; both versions are named.
         """
         ...
 
-    def open_link(self, address: str) -> Link | None:
-        """Give the living link to an address, or ``None``, without waiting."""
+    def open_link(self, address: str, node_id: str | None = None) -> Link | None:
+        """Give the living link to an address and the node there, or ``None``, without waiting."""
+        ...
+
+    def met(self, node_id: str) -> bool:
+        """Tell whether there was a link to a node."""
         ...
 
     async def close(self) -> None:
@@ -146,6 +158,10 @@ class Listener(Protocol):
 
     def serves(self, process_id: str) -> bool:
         """Tell whether a process has an authenticated connection here, by its UUID in hexadecimal."""
+        ...
+
+    def heard_from(self, node_id: str) -> bool:
+        """Tell whether a node has an authenticated connection here."""
         ...
 
     def review(self) -> None:

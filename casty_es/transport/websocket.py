@@ -1,10 +1,11 @@
-"""Listening and dialling over TCP: WebSockets, with TLS if it is asked for."""
+"""Listening and dialling: WebSockets over TCP, with TLS if it is asked for, or over a Unix socket."""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from ssl import SSLContext
 from typing import cast
 
@@ -12,6 +13,7 @@ import msgspec
 
 from casty_es.access import Token
 from casty_es.forking import let_go
+from casty_es.transport import sockets
 from casty_es.transport.channel import Channel
 from casty_es.transport.dialer import BaseDialer
 from casty_es.transport.identity import Identity
@@ -32,6 +34,7 @@ class WebSocketListener:
         self._reception = reception
         self._doors = doors
         self._address = cast("tuple[str, int]", server.sockets[0].getsockname()[:2])
+        self._beside: tuple[asyncio.Server, Path, int] | None = None
 
     @property
     def address(self) -> tuple[str, int]:
@@ -52,23 +55,46 @@ class WebSocketListener:
         """Tell whether a process has a connection."""
         return self._reception.serves(process_id)
 
+    def heard_from(self, node_id: str) -> bool:
+        """Tell whether a node has a connection."""
+        return self._reception.heard_from(node_id)
+
+    async def serve_at(self, path: Path, mode: int) -> None:
+        """Listen at a path of the file system, too, without TLS: who may write there may connect.
+
+        Raises
+        ------
+        OSError
+            There can be no socket.
+        """
+        server, inode = await sockets.serve(path, mode, self._reception.accept)
+        self._beside = server, path, inode
+
     def review(self) -> None:
         """End the connections of those who have proven themselves by what is not valid any more."""
         self._reception.review()
 
     def abandon_after_fork(self) -> None:
         """Let go of the parent's port and connections, in a forked child: nobody is to wait for an answer there."""
-        for socket in self._server.sockets:
-            let_go(socket.fileno())
+        for server in self._servers():
+            for socket in server.sockets:
+                let_go(socket.fileno())
         self._reception.abandon_after_fork()
 
     async def close(self) -> None:
         """Stop listening, send the answers that are there, close every connection."""
-        self._server.close()
+        for server in self._servers():
+            server.close()
+        if self._beside is not None:
+            sockets.unlink(*self._beside[1:])
         await self._reception.close()
         if self._doors is not None:
             await self._doors.wait_closed()
-        await self._server.wait_closed()
+        for server in self._servers():
+            await server.wait_closed()
+
+    def _servers(self) -> list[asyncio.Server]:
+        return [self._server] if self._beside is None else [self._server, self._beside[0]]
 
 
 async def listen(
@@ -122,7 +148,7 @@ def _fitting(limits: Limits) -> Limits:
 
 
 class WebSocketDialer(BaseDialer):
-    """Connects to nodes over TCP.
+    """Connects to nodes over TCP, or through the file system that it shares with them.
 
     Parameters
     ----------
@@ -134,6 +160,8 @@ class WebSocketDialer(BaseDialer):
         Whom to trust, for TLS.
     limits : Limits | None
         How long to try, how long to wait, what a link may hold.
+    socket_of : Callable[[str], Path] | None
+        Where a node has its socket, if it has one; nodes that have none are dialled over TCP.
     """
 
     def __init__(
@@ -143,11 +171,29 @@ class WebSocketDialer(BaseDialer):
         *,
         ssl: SSLContext | None = None,
         limits: Limits | None = None,
+        socket_of: Callable[[str], Path] | None = None,
     ) -> None:
         super().__init__(identity, secret, limits)
         self._ssl = ssl
+        self._socket_of = socket_of
 
-    async def _connect(self, host: str, port: int, factory: Callable[[], Channel]) -> Channel:
+    def _way(self, address: str, node_id: str | None) -> tuple[str, str | None]:
+        # Two nodes may have one address, in networks of their own.
+        return address, None if self._socket_of is None else node_id
+
+    async def _connect(self, host: str, port: int, node_id: str | None, factory: Callable[[], Channel]) -> Channel:
+        path = None if node_id is None or self._socket_of is None else self._socket_of(node_id)
+        if path is None or not path.is_socket():
+            return await self._connect_over_network(host, port, factory)
+        try:
+            return await sockets.connect(path, factory)
+        except OSError as error:  # a dead process left it, or it is not for this user
+            try:
+                return await self._connect_over_network(host, port, factory)
+            except OSError as failed:
+                raise OSError(f"{failed}, and not through {path} either: {error}") from failed
+
+    async def _connect_over_network(self, host: str, port: int, factory: Callable[[], Channel]) -> Channel:
         close_seconds = None if self._ssl is None else self._limits.close_seconds
         _, channel = await asyncio.get_running_loop().create_connection(
             factory, host, port, ssl=self._ssl, ssl_shutdown_timeout=close_seconds

@@ -217,7 +217,7 @@ class SlotEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
-    """The cluster as a node sees it."""
+    """The cluster as a node sees it. ``unreached`` are the living nodes that it could not dial."""
 
     slots: Slots
     incarnation: Incarnation
@@ -225,6 +225,7 @@ class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     max_value_bytes: SettingBytes
     nodes: tuple[NodeEntry, ...]
     owners: tuple[SlotEntry, ...]
+    unreached: tuple[Name, ...] = ()
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):

@@ -263,7 +263,7 @@ async def test_a_holder_pushes_out_nobody(two: list[ClusteredActorSystem], journ
     await two[0].distributed().counter(name, timeout=PATIENT).increment()
     node = two[0]._node
     assert node is not None
-    link = node.dialer.open_link("{}:{}".format(*two[1].self_node))
+    link = node.dialer.open_link(two[1].address, two[1].node_id)
     assert link is not None
     thief = WebSocketDialer(
         Identity(system="casty", node_id="x", role="client", process_id=node.identity.process_id), token

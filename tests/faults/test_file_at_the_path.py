@@ -145,7 +145,8 @@ def replace_the_folder(file: Path) -> None:
     """``mv data data.old; cp -r data.old data``."""
     move_the_folder(file)
     there = file.resolve().parent
-    shutil.copytree(there.with_name("data.old"), there)
+    # Python, other than cp, does not copy sockets.
+    shutil.copytree(there.with_name("data.old"), there, ignore=shutil.ignore_patterns("*.sock"))
 
 
 def remove_beside(suffix: str) -> Callable[[Path], None]:

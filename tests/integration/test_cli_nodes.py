@@ -97,6 +97,24 @@ def written(url: str) -> tuple[Meta, list[NodeRow], list[SlotRow]]:
     return asyncio.run(main())
 
 
+def test_the_environment_says_where_nodes_are(
+    sqlite_journal_url: str, start: Run, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node takes host, port and address from the environment; a command that is one for a moment takes no port."""
+    # given an environment that names a port, for a node
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+        monkeypatch.setenv("CASTY_ES_HOST", "127.0.0.1")
+        monkeypatch.setenv("CASTY_ES_PORT", str(port))
+        monkeypatch.setenv("CASTY_ES_ADVERTISE", f"127.0.0.1:{port}")
+        # when a command is a node itself, while something else has the port, then it works
+        assert cli("counter", "increment", "hits", "--url", sqlite_journal_url) == {"value": 1}
+    # and a node has it
+    assert start(sqlite_journal_url).address == f"127.0.0.1:{port}"
+    assert start(sqlite_journal_url, "--port", "0", "--advertise", "web1").address.startswith("web1:")
+    assert cli("counter", "increment", "hits", "--url", sqlite_journal_url) == {"value": 2}
+
+
 def test_a_node_serves_until_it_is_terminated(journal_url: str, start: Run, cli: Cli) -> None:
     """A node says where it listens, owns what commands need, and leaves nothing behind on SIGTERM."""
     # given a node

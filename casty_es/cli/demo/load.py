@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from casty_es.cli.demo.ledger import Operation, acknowledge, kind_of, opened
-from casty_es.cli.demo.structures import SETTINGS, Structures
+from casty_es.cli.demo.structures import HERE, SETTINGS, Structures
 from casty_es.handles.lock import Lock
 from casty_es.handles.semaphore import Semaphore
 from casty_es.journal.sql import SqlJournal
@@ -132,7 +132,7 @@ async def _main(order: Order) -> None:
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(parent), sys.stdin)
     ledger = opened(Path(order.folder))
     journal = SqlJournal(order.url)
-    async with ClusteredActorSystem(journal=journal, node_id=order.node_id, settings=SETTINGS) as system:
+    async with ClusteredActorSystem(journal=journal, node_id=order.node_id, settings=SETTINGS, **HERE) as system:
         await system.wait_for(order.nodes, timeout=_JOIN_SECONDS)
         _say(Ready("{}:{}".format(*system.self_node)))
         await _wait_for(GO, parent)

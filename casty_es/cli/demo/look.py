@@ -14,7 +14,7 @@ import msgspec
 
 from casty_es.cli.demo.chains import Chains, check_chains
 from casty_es.cli.demo.ledger import VERIFIER, Operation, Record, acknowledge, opened, read_ledger
-from casty_es.cli.demo.structures import PERMITS, SETTINGS, Structures
+from casty_es.cli.demo.structures import HERE, PERMITS, SETTINGS, Structures
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import decode_key
@@ -93,7 +93,7 @@ async def look(url: str, folder: Path, prefix: str) -> Look:
     record = read_ledger(folder)
     began = time.perf_counter()
     journal = SqlJournal(url)
-    async with ClusteredActorSystem(journal=journal, settings=SETTINGS) as system:
+    async with ClusteredActorSystem(journal=journal, settings=SETTINGS, **HERE) as system:
         structures = Structures(system.distributed(), prefix)
         page_views, uploads, balance, tags_size, jobs = await asyncio.gather(
             structures.page_views.get(),

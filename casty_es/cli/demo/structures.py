@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from casty_es.addresses import LOOPBACK
 from casty_es.config import Settings
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.lock import Lock
@@ -11,11 +12,13 @@ from casty_es.handles.semaphore import Semaphore
 from casty_es.journal.port import EntityName
 from casty_es.names import encode_key
 
-__all__ = ["JOURNAL_FILE", "PERMITS", "SETTINGS", "Structures"]
+__all__ = ["HERE", "JOURNAL_FILE", "PERMITS", "SETTINGS", "Structures"]
 
 JOURNAL_FILE: Final = "casty.db"
 PERMITS: Final = 3
 
+# All of the demo's nodes are on this host, whatever the environment says of others.
+HERE: Final[dict[str, Any]] = {"host": LOOPBACK, "port": 0, "advertise": LOOPBACK}
 # Short, so that the lock of a killed process comes free, and the nodes see each other, while somebody watches.
 SETTINGS: Final = Settings(lease_seconds=4.5, session_seconds=3.0, membership_seconds=0.25)
 

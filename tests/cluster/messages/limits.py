@@ -217,6 +217,7 @@ FIELDS: Final[dict[tuple[type[msgspec.Struct], str], Row]] = {
     (Topology, "max_value_bytes"): SETTING,
     (Topology, "nodes"): shape("nodes", 1, None, "x", [1], [["n"]], {"n": 1}),
     (Topology, "owners"): shape("owners", 1, None, "x", [1], [[1]], {"n": 1}),
+    (Topology, "unreached"): shape("names", 1, None, "x", [1], [""], ["x" * 513], {"n": 1}),
     (NodeEntry, "node_id"): ID_NAME,
     (NodeEntry, "address"): ADDRESS,
     (NodeEntry, "host"): ANY_TEXT,
