@@ -145,6 +145,12 @@ async def test_behind_a_cut_the_seal_counts(
                 await d.counter("c").at(sequence=5).get()
         monkeypatch.setattr(SqlJournal, "binding", elsewhere)  # as if the seal were too far away to be found
 
+    await Tamperer(owner_url).run("DELETE FROM casty_snapshots WHERE sequence = 10")
+    async with connect(program_url) as d:
+        with pytest.raises(EntityQuarantinedError, match="does not say what its snapshot"):
+            await d.counter("c").get()
+        assert await d.counter("b").increment() == 1
+
 
 async def test_a_redaction_that_was_none(program_url: str, sql: Sql) -> None:
     """Given an entity that is said to be redacted, with the empty snapshot of that, then it is what its events give."""
