@@ -1,8 +1,8 @@
 """Where the folding of a cold entity begins: with its newest snapshot, if the entity's log speaks of it.
 
 One that the log does not speak of is not believed. It is compared with what the events give, which have to be folded
-anyway, and this node's own log says so where it is something else. Where it is the same, it is one behind which nothing
-was appended yet, or of a version that bound none, and there is nothing to say.
+anyway, and this node's own log says so where it is something else. Where it is the same there is nothing to say:
+nothing was appended behind it yet, its owner lost the slot before, or an earlier version wrote it.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ class Report(msgspec.Struct):
         How many were not looked at: snapshots of a version that the installed code does not read, and what was before
         redactions that are not finished.
     unbound_snapshots : int
-        How many snapshots are what the events give, and are not believed all the same: the log does not speak of them.
+        How many snapshots are what the events give, and are not used all the same: the log does not speak of them.
     findings : list[Finding]
         What is wrong, the first of each slot first.
     notes : list[str]

@@ -180,12 +180,6 @@ def _unseen(report: Report) -> list[str]:
         notes.append(
             f"{report.unread_snapshots} snapshots were not compared: the installed code does not read their version."
         )
-    if report.unbound_snapshots:
-        notes.append(
-            f"{report.unbound_snapshots} snapshots are what their events give, and are not used all the same: their "
-            f"log does not speak of them. So it is as long as nothing was appended behind one, and with those that "
-            f"earlier versions wrote."
-        )
     if report.unfinished_redactions:
         notes.append(
             f"{report.unfinished_redactions} redactions are not finished, and snapshots from before them were not "
