@@ -4,7 +4,8 @@
 2. A batch resolves the shards of its structures, reads the newest snapshots and the events after them in pages, and
    folds. Sequences must follow each other without a gap.
 3. An entity whose log cannot be read is quarantined: its callers get the reason and the place, everything else goes
-   on. A snapshot that cannot be read is passed over while the events are there.
+   on. A snapshot that cannot be read, or that the log does not speak of, is passed over while the events are there
+   (``unpacking.py``).
 4. Whoever writes a structure first records its number of shards, before anything of it is decided: an entity of a
    structure that is not recorded never gets into memory. Queries are answered from what was just read, as nobody can
    have written it; it is looked up again for the next one, because another node may record it, under another number.
@@ -25,15 +26,16 @@ from casty_es.actors.entity import Entity
 from casty_es.actors.pending import Pending
 from casty_es.actors.refusals import Refusals
 from casty_es.actors.slot import Slot
+from casty_es.actors.unpacking import Unpacking
 from casty_es.background import Errands
-from casty_es.codec import decode_event, decode_state
+from casty_es.codec import decode_event
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
 from casty_es.hashes import shard_of, slot_of
-from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredEntity
+from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredSnapshot
 from casty_es.printing import log_of
-from casty_es.replay import base_at, fitting_shards, place_of
+from casty_es.replay import fitting_shards, place_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Activator"]
@@ -80,6 +82,7 @@ class Activator:
     ) -> None:
         self._journal = journal
         self._runtime = runtime
+        self._unpacking = Unpacking(journal)
         self._slots = slots
         self._comparing = comparing
         self._refusals = refusals
@@ -208,32 +211,52 @@ class Activator:
             {cold.slot.number for cold in batch if cold.slot is not None and not cold.slot.epoch}
         )
         read: list[Cold] = []  # to the end, in slots that nobody holds
-        stored = await self._journal.entities([cold.name for cold in batch])
-        tails: dict[int, Cold] = {}
-        for cold, found in zip(batch, stored, strict=True):
-            cold.stored = found
-            cold.entity = self._entity(cold)
-            if await self._misplaced(cold):
-                continue
-            if found is None:
-                self._finish(cold, epochs[cold.name], read)
-            elif await self._unpack_snapshot(cold, found):
-                tails[found.id] = cold
+        tails, unbound = await self._unpack(batch, epochs, read)
         after = {id_: cold.entity.sequence for id_, cold in tails.items() if cold.entity is not None}
         while after:
             page = await self._journal.tails(after, limit=_PAGE_EVENTS)
-            for id_, sequence, error in self._fold(tails, page):
-                await self._doubt(tails[id_], sequence, error)
+            broken: dict[int, tuple[int, Exception]] = {}
+            for part in self._unpacking.parts(page, unbound):
+                self._fold(tails, part, broken)
+            for id_, (sequence, why) in broken.items():
+                await self._doubt(tails[id_], sequence, why)
             # What is read once more is another batch's from here on.
             after = {id_: at for id_, at in after.items() if tails[id_].batch is batch}
             full = len(page) == _PAGE_EVENTS
             last = page[-1][0] if full else None
             for id_ in [id_ for id_ in after if last is None or id_ < last]:
                 del after[id_]
+                if id_ in unbound:
+                    self._unpacking.ended(*unbound.pop(id_))
                 self._finish(tails[id_], epochs[tails[id_].name], read)
             if last in after:
                 after[last] = page[-1][1]
         await self._answer_unheld(read, marks)
+
+    async def _unpack(
+        self, batch: list[Cold], epochs: dict[EntityName, int], read: list[Cold]
+    ) -> tuple[dict[int, Cold], dict[int, tuple[Entity, StoredSnapshot]]]:
+        """Give the entities whose events are to be folded, and the snapshots that are to be compared with them."""
+        tails: dict[int, Cold] = {}
+        unbound: dict[int, tuple[Entity, StoredSnapshot]] = {}
+        stored = await self._journal.entities([cold.name for cold in batch])
+        for cold, found in zip(batch, stored, strict=True):
+            cold.stored = found
+            cold.entity = entity = self._entity(cold)
+            if await self._misplaced(cold):
+                continue
+            if found is None:
+                self._finish(cold, epochs[cold.name], read)
+                continue
+            try:
+                snapshot = await self._unpacking.unpack(entity, found)
+            except (EntityQuarantinedError, JournalCorruptError) as error:
+                await self._doubt(cold, 0 if found.snapshot is None else found.snapshot.sequence, error)
+                continue
+            tails[found.id] = cold
+            if snapshot is not None:
+                unbound[found.id] = entity, snapshot
+        return tails, unbound
 
     async def _misplaced(self, cold: Cold) -> bool:
         """Tell whether an entity is not to be read, because of where it is or because nobody knows where it belongs."""
@@ -263,30 +286,15 @@ class Activator:
         entity.recorded, entity.alive, entity.salted_from = True, stored.alive, stored.salted_from
         return entity
 
-    async def _unpack_snapshot(self, cold: Cold, stored: StoredEntity) -> bool:
-        entity, snapshot = cold.entity, stored.snapshot
-        if entity is None or snapshot is None:
-            return True
-        try:
-            entity.state = decode_state(entity.kind, snapshot.version, snapshot.state)
-            entity.sequence = snapshot.sequence
-            entity.snapshot_bytes = len(snapshot.state)
-        except EntityQuarantinedError:
-            try:
-                entity.state, entity.sequence = await base_at(self._journal, stored.id, entity.kind, snapshot.sequence)
-            except EntityQuarantinedError as error:
-                await self._quarantine(cold, snapshot.sequence, error)
-                return False
-        return True
-
     @staticmethod
     def _fold(
-        tails: dict[int, Cold], page: Iterable[tuple[int, int, str, int, str]]
-    ) -> list[tuple[int, int, Exception]]:
-        """Replay a page: the hot loop of every start. Give the entities that cannot be folded, where and why."""
+        tails: dict[int, Cold],
+        page: Iterable[tuple[int, int, str, int, str]],
+        broken: dict[int, tuple[int, Exception]],
+    ) -> None:
+        """Replay a page: the hot loop of every start. Note the entities that cannot be folded, where and why."""
         current = 0
         entity: Entity | None = None
-        broken: dict[int, tuple[int, int, Exception]] = {}
         for id_, sequence, type_, version, payload in page:
             if id_ != current:
                 current = id_
@@ -298,12 +306,11 @@ class Activator:
                     raise JournalCorruptError(f"event {entity.sequence + 1} is missing before {sequence}")  # noqa: TRY301
                 entity.state = entity.kind.evolve(entity.state, decode_event(type_, version, payload))
             except Exception as error:  # noqa: BLE001 - a log that cannot be folded closes its entity, no matter why
-                broken[id_] = (id_, sequence, error)
+                broken[id_] = (sequence, error)
                 continue
             entity.sequence = sequence
             entity.tail_events += 1
             entity.tail_bytes += len(payload)
-        return list(broken.values())
 
     async def _doubt(self, cold: Cold, sequence: int, error: Exception) -> None:
         """Read once more what cannot be folded: it may have been cut or redacted behind its snapshot meanwhile."""

@@ -14,6 +14,7 @@ from casty_es.domain.decider import WAITING, Event, Kind, Query, Warranted
 from casty_es.domain.upkeep import Redact, Seal
 from casty_es.errors import InvalidArgumentError, NotDoneError
 from casty_es.journal.port import EntityName
+from casty_es.replay import with_binding
 
 __all__ = ["Entity", "Entry"]
 
@@ -72,6 +73,7 @@ class Entity:
 
     __slots__ = (
         "alive",
+        "binding",
         "committed",
         "committed_hash",
         "committed_sequence",
@@ -108,6 +110,7 @@ class Entity:
         self.tail_events = 0
         self.tail_bytes = 0
         self.snapshot_bytes = 0
+        self.binding: str | None = None  # what the next event is to say of a snapshot
 
     def decide(self, pending: Pending) -> Entry | None:
         """Decide a command on the speculative state; give the entry to commit, or ``None`` when nothing happens.
@@ -147,6 +150,8 @@ class Entity:
         entry = Entry(self, pending, events, encoded, state, reply)
         if type(command) is Redact:
             self._change_salt(entry)
+        elif self.binding is not None:
+            entry.metadata, self.binding = with_binding(entry.metadata, self.binding), None
         self.state = state
         self.sequence += len(events)
         return entry
@@ -165,6 +170,7 @@ class Entity:
                 f"The journal has nothing of this {self.name.kind} that could be redacted. Nothing was appended."
             )
         entry.new_salt = self.salt = token_bytes(_SALT_BYTES)
+        self.binding = None
         self.salted_from = self.sequence + len(entry.events)
 
     def commit(self, entry: Entry) -> None:

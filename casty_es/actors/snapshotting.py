@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from casty_es.background import Errands
 from casty_es.codec import encode_state
 from casty_es.errors import JournalError
 from casty_es.journal.port import EventJournal, StoredSnapshot
 from casty_es.printing import log_of
+from casty_es.replay import binding_said
 
 if TYPE_CHECKING:
     from casty_es.actors.entity import Entity
+    from casty_es.domain.decider import Kind
     from casty_es.runtime import Runtime
 
 __all__ = ["Snapshotter", "snapshot_due", "snapshot_worth_writing"]
@@ -55,7 +57,10 @@ def snapshot_worth_writing(*, state_bytes: int, tail_bytes: int) -> bool:
 
 
 class Snapshotter:
-    """Writes snapshots of committed state in the background, one at a time."""
+    """Writes snapshots of committed state in the background, one at a time.
+
+    The entity's next event says what the snapshot is (``replay/binding.py``); until then nobody believes it.
+    """
 
     def __init__(
         self, journal: EventJournal, runtime: Runtime, threshold: int, ended: Callable[[str], None] | None = None
@@ -64,7 +69,7 @@ class Snapshotter:
         self._runtime = runtime
         self._threshold = threshold
         self._errands = Errands(ended)
-        self._one_at_a_time = asyncio.Lock()
+        self._one_encoding, self._one_saving = asyncio.Lock(), asyncio.Lock()
 
     def consider(self, entity: Entity) -> None:
         """Begin a snapshot of the entity's committed state, if one is due."""
@@ -82,11 +87,16 @@ class Snapshotter:
             self._errands.begin(writing, name="casty-snapshot")
 
     async def _write(self, entity: Entity, state: object, sequence: int, event_hash: bytes, tail_bytes: int) -> None:
-        async with self._one_at_a_time:
-            text = await self._runtime.offload(encode_state, entity.kind, state)
-            entity.snapshot_bytes = len(text)
-            if not snapshot_worth_writing(state_bytes=len(text), tail_bytes=tail_bytes):
-                return
+        async with self._one_encoding:
+            if sequence <= entity.salted_from:
+                return  # redacted meanwhile: nothing of it is to be digested under the salt of what comes
+            salt = entity.salt
+            text, said = await self._runtime.offload(_encoded, entity.kind, state, sequence, event_hash, salt)
+        entity.snapshot_bytes = len(text)
+        if not snapshot_worth_writing(state_bytes=len(text), tail_bytes=tail_bytes) or entity.salt is not salt:
+            return
+        entity.binding = said  # not only when it is there: the event that says it must come soon
+        async with self._one_saving:
             snapshot = StoredSnapshot(sequence, text, entity.kind.state_version)
             try:
                 await self._journal.save_snapshot(entity.id, snapshot, event_hash, self._runtime.now())
@@ -97,3 +107,11 @@ class Snapshotter:
     async def close(self) -> None:
         """Wait for the snapshots that were begun."""
         await self._errands.settled()
+
+
+def _encoded(
+    kind: Kind[Any, Any, Any], state: object, sequence: int, event_hash: bytes, salt: bytes
+) -> tuple[str, str]:
+    """Give a state's text, and what the next event is to say of it."""
+    text = encode_state(kind, state)
+    return text, binding_said(StoredSnapshot(sequence, text, kind.state_version), event_hash, salt)

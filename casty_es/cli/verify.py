@@ -97,6 +97,7 @@ def _row(url: str, report: Report, notes: list[str]) -> dict[str, Any]:
         "cut": report.cut,
         "entities": report.entities,
         "snapshots": report.snapshots,
+        "unbound_snapshots": report.unbound_snapshots,
         "seconds": round(report.seconds, 3),
         "records_per_second": round(report.records_per_second),
         "looked_at": msgspec.to_builtins(report.looked_at, str_keys=True),

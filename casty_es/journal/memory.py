@@ -12,10 +12,12 @@ import msgspec
 
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import ConflictError
+from casty_es.journal.binding_sql import BINDING_WITHIN, seals, speaks_of
 from casty_es.journal.port import (
     EMPTY_SLOT,
     ENTITY_NUMBER_BITS,
     Append,
+    Binding,
     DirectoryRow,
     EntityName,
     EntityRow,
@@ -170,7 +172,9 @@ class InMemoryJournal:
             else:
                 snapshots = self._snapshots.get(row[0])
                 snapshot = snapshots[-1] if snapshots else None
-                found.append(StoredEntity(row[0], row[5], row[6], snapshot, self._salted_from.get(row[0], 0)))
+                binding = None if snapshot is None else await self.binding(row[0], snapshot.sequence)
+                salted_from = self._salted_from.get(row[0], 0)
+                found.append(StoredEntity(row[0], row[5], row[6], snapshot, salted_from, binding))
         return found
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
@@ -208,6 +212,17 @@ class InMemoryJournal:
         """Give the newest snapshot at or before a sequence."""
         before = [kept for kept in self._snapshots.get(entity, []) if kept.sequence <= sequence]
         return before[-1] if before else None
+
+    async def binding(self, entity: int, sequence: int) -> Binding | None:
+        """Return what the log says of a snapshot."""
+        for event in self._after(entity, sequence - 1, BINDING_WITHIN + 1):
+            if (
+                speaks_of(sequence) in (event.metadata or "")
+                or (event.type == "entity.sealed" and event.payload.startswith(seals(sequence)))
+                or (event.type == "entity.redacted" and event.sequence == sequence)
+            ):
+                return Binding(event.type, event.payload, event.metadata)
+        return None
 
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000

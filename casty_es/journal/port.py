@@ -24,6 +24,7 @@ __all__ = [
     "EMPTY_SLOT",
     "LEASE_ACQUIRED",
     "Append",
+    "Binding",
     "DirectoryRow",
     "EntityName",
     "EntityRow",
@@ -102,6 +103,14 @@ class StoredSnapshot(msgspec.Struct, frozen=True):
     recorded_at: int = 0  # only what goes through a slot's snapshots asks for it
 
 
+class Binding(NamedTuple):
+    """What of a record may say which state a snapshot must hold; ``replay/binding.py`` reads it."""
+
+    type: str
+    payload: str
+    metadata: str | None
+
+
 class StoredEntity(msgspec.Struct, frozen=True):
     """An entity's row in the directory, with its newest snapshot."""
 
@@ -110,6 +119,7 @@ class StoredEntity(msgspec.Struct, frozen=True):
     salt: bytes | None
     snapshot: StoredSnapshot | None
     salted_from: int = 0  # the sequence of its last redaction: earlier events had another salt
+    binding: Binding | None = None  # of the snapshot
 
 
 class DirectoryRow(NamedTuple):
@@ -338,6 +348,14 @@ class EventJournal(Protocol):
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
         """Give the newest snapshot of an entity at or before a sequence."""
+        ...
+
+    async def binding(self, entity: int, sequence: int) -> Binding | None:
+        """Return what the entity's log says of a snapshot at a sequence; ``None`` where it says nothing.
+
+        That is the redaction at the sequence itself, or the first event behind it whose metadata speaks of it, or that
+        seals what is cut up to there, among the next ``BINDING_WITHIN`` (``binding_sql.py``).
+        """
         ...
 
     async def slot_snapshots(

@@ -22,6 +22,7 @@ from casty_es.journal.damaged import BEHIND_ALL, number_of, retired_salt_of, sea
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
+    Binding,
     DirectoryRow,
     EntityName,
     EventRow,
@@ -170,11 +171,12 @@ class SqlJournal(ClosedSlots):
             return []
         columns = [list(column) for column in zip(*names, strict=True)]
         found: list[StoredEntity | None] = [None] * len(names)
-        for index, id_, alive, salt, sequence, state, version, salted_from in await self._opened().read(
+        for index, id_, alive, salt, sequence, state, version, salted_from, *said in await self._opened().read(
             self._opened().statements.entities, *columns
         ):
             snapshot = None if sequence is None else StoredSnapshot(sequence, state, version)
-            found[index] = StoredEntity(id_, bool(alive), salt, snapshot, salted_from)
+            binding = None if said[0] is None else Binding(*said)
+            found[index] = StoredEntity(id_, bool(alive), salt, snapshot, salted_from, binding)
         return found
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
@@ -211,6 +213,11 @@ class SqlJournal(ClosedSlots):
         """Give the newest snapshot at or before a sequence."""
         rows = await self._opened().read(self._opened().statements.snapshot_before, entity, sequence)
         return snapshot_of(rows[0]) if rows else None
+
+    async def binding(self, entity: int, sequence: int) -> Binding | None:
+        """Return what the log says of a snapshot."""
+        rows = await self._opened().read(self._opened().statements.binding, entity, sequence)
+        return Binding(*rows[0]) if rows else None
 
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000

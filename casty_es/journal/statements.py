@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.journal import binding_sql
 from casty_es.journal.history_sql import history_within
 from casty_es.journal.port import RecordedEvent
 
@@ -38,6 +39,7 @@ class Statements(msgspec.Struct, frozen=True):
     structure_rows: str  # none
     bounds: str  # entity
     snapshot_before: str  # entity, sequence
+    binding: str  # entity, sequence
     slot_snapshots: str  # slot, entity, sequence, limit
     snapshot_sequences: str  # entities
     seals: str  # slot, position, limit
@@ -119,14 +121,15 @@ POSTGRES: Final = Statements(
             WHERE id >= (w.slot::bigint << 32) AND id < ((w.slot + 1)::bigint << 32)
             ORDER BY id DESC LIMIT 1
         ) h""",
-    entities="""
-        SELECT w.number - 1, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from
+    entities=f"""
+        SELECT w.number - 1, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from, n.*
         FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (kind, name, key, number)
         JOIN casty_entities e ON e.kind = w.kind AND e.name = w.name AND e.key = w.key
         LEFT JOIN LATERAL (
             SELECT sequence, state, version FROM casty_snapshots
             WHERE entity = e.id ORDER BY sequence DESC LIMIT 1
-        ) s ON true""",
+        ) s ON true
+        LEFT JOIN LATERAL ({binding_sql.binding_of(binding_sql.POSTGRES, "e.id", "s.sequence")}) n ON true""",
     entity_rows=f"SELECT {_ROW} FROM casty_entities e WHERE e.id = ANY ($1::bigint[]) ORDER BY e.id",
     directory=f"""
         SELECT {_ROW} FROM casty_entities e
@@ -139,6 +142,7 @@ POSTGRES: Final = Statements(
     snapshot_before="""
         SELECT sequence, state, version FROM casty_snapshots
         WHERE entity = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1""",
+    binding=binding_sql.binding_of(binding_sql.POSTGRES, "$1", "$2::bigint"),
     slot_snapshots="""
         SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
         WHERE (entity, sequence) > ($2, $3) AND entity >= ($1::bigint << 32) AND entity < (($1::bigint + 1) << 32)
@@ -213,13 +217,16 @@ SQLITE: Final = Statements(
         SELECT w.value, (
             SELECT max(id) FROM casty_entities WHERE id >= (w.value << 32) AND id < ((w.value + 1) << 32)
         ) - (w.value << 32) FROM json_each(?1) w""",
-    entities="""
-        SELECT w.key, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from
+    entities=f"""
+        SELECT w.key, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from, n.type, n.payload,
+            n.metadata
         FROM json_each(?1) w
         CROSS JOIN casty_entities e ON e.kind = w.value
             AND e.name = json_extract(?2, '$[' || w.key || ']') AND e.key = json_extract(?3, '$[' || w.key || ']')
         LEFT JOIN casty_snapshots s ON s.entity = e.id
-            AND s.sequence = (SELECT max(sequence) FROM casty_snapshots WHERE entity = e.id)""",
+            AND s.sequence = (SELECT max(sequence) FROM casty_snapshots WHERE entity = e.id)
+        LEFT JOIN casty_events n ON n.entity = e.id
+            AND n.sequence = ({binding_sql.binding_of(binding_sql.SQLITE, "e.id", "s.sequence", "b.sequence")})""",
     entity_rows=f"SELECT {_ROW} FROM json_each(?1) w CROSS JOIN casty_entities e ON e.id = w.value ORDER BY e.id",
     directory=f"""
         SELECT {_ROW} FROM casty_entities e
@@ -235,6 +242,7 @@ SQLITE: Final = Statements(
     snapshot_before="""
         SELECT sequence, state, version FROM casty_snapshots
         WHERE entity = ?1 AND sequence <= ?2 ORDER BY sequence DESC LIMIT 1""",
+    binding=binding_sql.binding_of(binding_sql.SQLITE, "?1", "?2"),
     slot_snapshots="""
         SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
         WHERE (entity, sequence) > (?2, ?3) AND entity >= (?1 << 32) AND entity < ((?1 + 1) << 32)

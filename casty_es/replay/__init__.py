@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
 from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
+from casty_es.replay.binding import binding_said, is_bound, speaks_for, with_binding
 from casty_es.replay.history import PAGE_BYTES, events, sequence_at_position, sequence_at_time, sequence_stamped
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.placing import fitting_shards
@@ -34,11 +35,13 @@ __all__ = [
     "Unreadable",
     "answer_then",
     "base_at",
+    "binding_said",
     "caller_in",
     "committed_state",
     "events",
     "fitting_shards",
     "history_page",
+    "is_bound",
     "place_of",
     "placed",
     "read_event",
@@ -52,6 +55,7 @@ __all__ = [
     "sequence_at_time",
     "sequence_stamped",
     "slots_ahead",
+    "speaks_for",
     "state_at",
     "state_so_far",
     "state_then",
@@ -59,4 +63,5 @@ __all__ = [
     "told_unreadable",
     "unfoldable",
     "unreadable_content",
+    "with_binding",
 ]

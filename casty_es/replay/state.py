@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
+from casty_es.domain.upkeep import REDACTED
 from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
-from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal
+from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredSnapshot
 from casty_es.printing import log_of
+from casty_es.replay.binding import is_bound
 from casty_es.replay.reading import Unreadable, unfoldable
 
 __all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
@@ -17,6 +20,7 @@ __all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
 _LOG: Final = log_of("casty_es.replay")
 
 _PAGE_EVENTS: Final = 1_000
+_SNAPSHOTS_TRIED: Final = 4
 
 
 async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> Any:
@@ -104,35 +108,67 @@ async def _state_at(
 async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> tuple[Any, int]:
     """Give a state at or before a sequence from which the events can be folded on, and the sequence that it is of.
 
-    It is the newest snapshot that the installed code can read. A snapshot is derived from events: while they are all
-    there, one that cannot be read costs time and nothing else.
+    It is the newest snapshot that the entity's log speaks of and that the installed code can read. A snapshot is
+    derived from events: while they are all there, one that is no good costs time and nothing else.
 
     Raises
     ------
     EntityQuarantinedError
         No snapshot can be read, and the events before were cut.
+    JournalCorruptError
+        The log speaks of no snapshot, and the events before were cut.
     """
+    rows = await journal.entity_rows([entity])
     unread: EntityQuarantinedError | None = None
-    below = sequence
-    while below and (snapshot := await journal.snapshot_before(entity, below)) is not None:
+    unbound = 0
+    async for snapshot in _newest(journal, entity, sequence):
+        if not rows or not await is_bound(journal, rows[0], kind, snapshot):
+            unbound = unbound or snapshot.sequence
+            continue
         try:
             return decode_state(kind, snapshot.version, snapshot.state), snapshot.sequence
         except EntityQuarantinedError as error:
-            unread, below = unread or error, snapshot.sequence - 1
-    if unread is None:
+            unread = unread or error
+    if unread is None and not unbound:
         return kind.initial, 0
-    rows = await journal.entity_rows([entity])
-    forgotten = rows[0].salted_from if rows else 0
-    base = forgotten if forgotten <= sequence else 0  # a redaction leaves the first state of all
     first, _ = await journal.bounds(entity)
+    forgotten = rows[0].salted_from if rows else 0
+    base = 0
+    if 0 < forgotten <= sequence:
+        said = await journal.binding(entity, forgotten)
+        if (said is not None and said.type == REDACTED) or (unread is not None and first == forgotten + 1):
+            base = forgotten  # a redaction leaves the first state of all
     if first > base + 1:
+        left = f"the events before sequence {first} of entity {entity}, slot {entity >> ENTITY_NUMBER_BITS}, were cut"
+        if unread is None:
+            raise JournalCorruptError(
+                f"The log of the entity does not say what its snapshot at event {unbound} must be, so it is not "
+                f"believed, and {left}. Nothing was changed. `casty-es verify` says what is wrong."
+            )
         raise EntityQuarantinedError(
-            f"{unread} It is all that is left of the events before sequence {first} of entity {entity}, slot "
-            f"{entity >> ENTITY_NUMBER_BITS}, which were cut. Nothing was changed. Install the version of the code "
-            f"that wrote it, or one that can lift it."
+            f"{unread} It is all that is left: {left}. Nothing was changed. Install the version of the code that wrote "
+            f"it, or one that can lift it."
         ) from unread
-    _LOG.warning("Entity %d is folded from sequence %d, without its snapshot: %s", entity, base + 1, unread)
+    if unread is not None:
+        _LOG.warning("Entity %d is folded from sequence %d, without its snapshot: %s", entity, base + 1, unread)
     return kind.initial, base
+
+
+async def _newest(journal: EventJournal, entity: int, sequence: int) -> AsyncIterator[StoredSnapshot]:
+    """Give the newest snapshots until a sequence, and the one behind which events were cut, if there is one.
+
+    Not all of them: anybody may have put any number there.
+    """
+    below = sequence
+    for _ in range(_SNAPSHOTS_TRIED):
+        snapshot = await journal.snapshot_before(entity, below) if below > 0 else None
+        if snapshot is None:
+            return
+        yield snapshot
+        below = snapshot.sequence - 1
+    first, _ = await journal.bounds(entity)
+    if 1 < first <= below + 1 and (snapshot := await journal.snapshot_before(entity, first - 1)) is not None:
+        yield snapshot
 
 
 async def committed_state(journal: EventJournal, name: EntityName) -> Any:

@@ -21,6 +21,7 @@ from casty_es.journal.port import (
     StoredSnapshot,
     record_hash,
 )
+from casty_es.replay import binding_said, with_binding
 
 SALT = bytes(range(16))
 
@@ -45,6 +46,7 @@ class Recorder:
         self.state = self.kind.initial
         self.sequence = 0
         self.head = EMPTY_SLOT
+        self._said: str | None = None  # what the next event says of a snapshot
 
     async def begin(self, time: int) -> None:
         """Take the slot."""
@@ -78,17 +80,19 @@ class Recorder:
             append.alive = [(self.id, alive)]
         await self._journal.append(append)
 
-    async def snapshot(self, time: int) -> None:
-        """Keep a snapshot of the state as it is."""
+    async def snapshot(self, time: int, *, bound: bool = True) -> None:
+        """Keep a snapshot of the state as it is; the next event speaks of it, as earlier versions' did not."""
         snapshot = StoredSnapshot(self.sequence, encode_state(self.kind, self.state), self.kind.state_version)
+        self._said = with_binding(None, binding_said(snapshot, self.head.hash, SALT)) if bound else None
         assert await self._journal.save_snapshot(self.id, snapshot, self.head.hash, time)
 
     def _row(
         self, epoch: int, entity: int | None, sequence: int | None, type_: tuple[str, int], payload: str, time: int
     ) -> EventRow:
         position = self.head.position + 1
+        said, self._said = self._said, None
         record = RecordedEvent(
-            self.slot, position, epoch, entity, sequence, *type_, payload, None, None, None, time, b""
+            self.slot, position, epoch, entity, sequence, *type_, payload, said, None, None, time, b""
         )
         hash_ = record_hash(self.head.hash, record, SALT, self.name)
-        return (self.slot, position, epoch, entity, sequence, *type_, payload, None, None, None, time, hash_)
+        return (self.slot, position, epoch, entity, sequence, *type_, payload, said, None, None, time, hash_)

@@ -9,7 +9,7 @@ import msgspec
 
 from casty_es.codec import encode_event, encode_state
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command, Event
+from casty_es.domain.decider import Command, Event, Kind
 from casty_es.errors import CastyError
 from casty_es.journal.port import (
     EMPTY_SLOT,
@@ -22,6 +22,7 @@ from casty_es.journal.port import (
     StoredSnapshot,
     record_hash,
 )
+from casty_es.replay import binding_said, with_binding
 
 SALT = bytes(16)
 
@@ -77,6 +78,10 @@ class Script:
                 written.states.append(kind.evolve(written.states[-1], event))
                 said = metadata if number == 0 else None
                 sequence = len(written.events)
+                if sequence - 1 in snapshots and sequence > 1:
+                    said = with_binding(
+                        said, binding_said(_snapshot(written, kind, sequence - 1), records[-1].hash, SALT)
+                    )
                 encoded = encode_event(event)
                 records.append(self._record(written.entity, sequence, encoded, said, time, entity_name))
         entities = [(written.entity, 0, *entity_name, True, SALT)] if written.events else []
@@ -85,9 +90,8 @@ class Script:
             await self._journal.append(Append([(0, before.position, before.hash)], rows, entities))
         for sequence in sorted(snapshots):
             if 0 < sequence <= len(written.events):
-                text = encode_state(kind, written.states[sequence])
                 record = records[sequence - len(written.events) - 1]
-                stored = StoredSnapshot(sequence, text, kind.state_version)
+                stored = _snapshot(written, kind, sequence)
                 await self._journal.save_snapshot(written.entity, stored, record.hash, record.recorded_at)
         return written
 
@@ -105,3 +109,7 @@ class Script:
         record = msgspec.structs.replace(blank, hash=record_hash(self._head.hash, blank, SALT, name))
         self._head = Head(position, record.hash, epoch, time)
         return record
+
+
+def _snapshot(written: Written, kind: Kind[Any, Any, Any], sequence: int) -> StoredSnapshot:
+    return StoredSnapshot(sequence, encode_state(kind, written.states[sequence]), kind.state_version)

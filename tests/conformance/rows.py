@@ -68,6 +68,7 @@ class Owner:
         sequence: int,
         payload: str = "{}",
         *,
+        type_: str = "counter.incremented",
         metadata: str | None = None,
         command_id: bytes | None = None,
         key: str | None = None,
@@ -75,8 +76,7 @@ class Owner:
     ) -> Owner:
         """Add an event of the slot's entity ``number``."""
         entity = entity_id(self.slot, number)
-        type_ = ("counter.incremented", 1)
-        return self._add(entity, sequence, type_, payload, metadata, command_id, key, recorded_at)
+        return self._add(entity, sequence, (type_, 1), payload, metadata, command_id, key, recorded_at)
 
     def _add(
         self,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from casty_es.domain.upkeep import REDACTED, SEALED
 from casty_es.errors import ConflictError
 from casty_es.journal.port import (
+    Binding,
     DirectoryRow,
     EntityName,
     EventJournal,
@@ -108,6 +111,28 @@ async def test_the_snapshot_at_or_before_a_sequence(journal: EventJournal) -> No
     assert [found and found.sequence for found in answers] == [None, 2, 2, 4, 4, 4]
     assert answers[1] == StoredSnapshot(2, '"2"', 1)
     assert await journal.snapshot_before(entity_id(3, 2), 9) is None
+
+
+async def test_what_the_log_says_of_a_snapshot(journal: EventJournal) -> None:
+    """Given records that speak of a snapshot, when one is asked for, then it is found; what a caller said is none."""
+    said = '{"snapshot":{"sequence":3,"version":1,"hash":"","state":""}}'
+    claimed = msgspec.json.encode({"reason": '"snapshot":{"sequence":5,'}).decode()
+    seal = '{"through":4,"events":4}'
+    owner = Owner(3).lease().born(1, user("s:a")).event(1, 1).event(1, 2, type_=REDACTED).event(1, 3)
+    third = owner.head.hash
+    owner.event(1, 4, metadata=said).event(1, 5, metadata=said.replace("3", "31")).event(1, 6, seal, type_=SEALED)
+    await journal.append(owner.event(1, 7, metadata=claimed).batch())
+
+    found = {sequence: await journal.binding(entity_id(3, 1), sequence) for sequence in (1, 2, 3, 4, 5, 31, 2**63 - 1)}
+
+    assert found[2] == Binding(REDACTED, "{}", None)
+    assert found[3] == Binding("counter.incremented", "{}", said)
+    assert found[4] == Binding(SEALED, seal, None)
+    assert [found[sequence] for sequence in (1, 5, 31, 2**63 - 1)] == [None] * 4
+    assert await journal.save_snapshot(entity_id(3, 1), StoredSnapshot(3, "{}", 1), third, NOW)
+    [stored] = await journal.entities([user("s:a")])
+    assert stored is not None
+    assert (stored.snapshot, stored.binding) == (StoredSnapshot(3, "{}", 1), found[3])
 
 
 async def test_a_slots_snapshots_in_pages(journal: EventJournal) -> None:

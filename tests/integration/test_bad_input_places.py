@@ -31,6 +31,7 @@ from casty_es import (
     UsageError,
     connect,
 )
+from casty_es.audit.retention import run_retention, set_retention
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.tampering import Tamperer
 
@@ -270,15 +271,19 @@ async def test_a_snapshot_that_cannot_be_read_costs_nothing_but_time(
         assert await d.counter("c").at(sequence=3).get() == 3
 
 
-async def test_an_unreadable_snapshot_in_place_of_cut_events_closes_its_entity_alone(journal_url: str) -> None:
+async def test_an_unreadable_snapshot_in_place_of_cut_events_closes_its_entity_alone(
+    journal_url: str, tmp_path: Path
+) -> None:
     """A snapshot that cannot be read, and is all that is left of cut events, quarantines its entity alone."""
-    async with connect(journal_url) as d:
+    journal = SqlJournal(journal_url)
+    await journal.open()
+    async with ClusteredActorSystem(journal=SqlJournal(journal_url)) as system:
         for _ in range(3):
-            await d.counter("c").increment()
-    await Tamperer(journal_url).run(
-        "INSERT INTO casty_snapshots SELECT id, 2, '{}', 99, 1 FROM casty_entities WHERE name = 'c'",
-        "DELETE FROM casty_events WHERE sequence <= 2",
-    )
+            await system.distributed().counter("c").increment()
+        await set_retention(journal, "counter", "c", 1)
+        assert (await run_retention(system, journal, tmp_path, pace=0)).events == 2
+    await journal.close()
+    await Tamperer(journal_url).run("UPDATE casty_snapshots SET version = 99")
 
     async with connect(journal_url) as d:
         with pytest.raises(EntityQuarantinedError, match=r"slot \d+, sequence 2.*state version 99.*were cut"):

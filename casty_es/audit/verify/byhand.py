@@ -247,7 +247,7 @@ class ByHand:
             entity.folding = None
             return
         if sequence == folding.next:
-            self._walk.due.append(folding.reached(entity.row.id, record.position))
+            self._walk.due.append(folding.reached(entity.row.id, record.position, record.hash))
         if not folding.next:
             entity.folding = None
 

@@ -87,6 +87,8 @@ class SlotResult(msgspec.Struct):
         How many snapshots were compared with the events before them.
     unread_snapshots : int
         How many were not, because the installed code does not read their version.
+    unbound_snapshots : int
+        How many are what the events give, and are not believed all the same: the log does not speak of them.
     unfinished_redactions : int
         How many entities are being redacted, so that older snapshots may still be there.
     beside : bytes
@@ -103,6 +105,7 @@ class SlotResult(msgspec.Struct):
     entities: int = 0
     snapshots: int = 0
     unread_snapshots: int = 0
+    unbound_snapshots: int = 0
     unfinished_redactions: int = 0
     findings: list[Finding] = []
     beside: bytes = b""
@@ -118,6 +121,8 @@ class Report(msgspec.Struct):
     unread_snapshots, unfinished_redactions : int
         How many were not looked at: snapshots of a version that the installed code does not read, and what was before
         redactions that are not finished.
+    unbound_snapshots : int
+        How many snapshots are what the events give, and are not used all the same: the log does not speak of them.
     findings : list[Finding]
         What is wrong, the first of each slot first.
     notes : list[str]
@@ -134,6 +139,7 @@ class Report(msgspec.Struct):
     entities: int = 0
     snapshots: int = 0
     unread_snapshots: int = 0
+    unbound_snapshots: int = 0
     unfinished_redactions: int = 0
     findings: list[Finding] = []
     notes: list[str] = []
@@ -162,6 +168,7 @@ class Report(msgspec.Struct):
         self.entities += result.entities
         self.snapshots += result.snapshots
         self.unread_snapshots += result.unread_snapshots
+        self.unbound_snapshots += result.unbound_snapshots
         self.unfinished_redactions += result.unfinished_redactions
         self.findings += result.findings
         if result.position:

@@ -20,6 +20,7 @@ class Due(NamedTuple):
     position: int
     digest: bytes
     kind: str
+    hash: bytes  # of the record there
 
 
 class Folding:
@@ -42,10 +43,10 @@ class Folding:
         self._due = due[::-1]
         self.next = self._due.pop() if self._due else 0
 
-    def reached(self, entity: int, position: int) -> Due:
+    def reached(self, entity: int, position: int, hash_: bytes) -> Due:
         """Give what the snapshot here must be, and go on to the next one."""
         text = encode_state(self.kind, self.state)
-        due = Due(entity, self.next, position, sha256(text.encode()).digest(), self.kind.name)
+        due = Due(entity, self.next, position, sha256(text.encode()).digest(), self.kind.name, hash_)
         self.next = self._due.pop() if self._due else 0
         return due
 

@@ -115,7 +115,7 @@ class Progress:
         same = [self._earlier[slot] for slot, head in heads.items() if _as_it_was(self._earlier[slot], head)]
         now = await digests(journal, [result.slot for result in same]) if same else {}
         found = [
-            msgspec.structs.replace(result, records=0, snapshots=0, unread_snapshots=0)
+            msgspec.structs.replace(result, records=0, snapshots=0, unread_snapshots=0, unbound_snapshots=0)
             for result in same
             if result.beside == now[result.slot]
         ]

@@ -140,7 +140,7 @@ class Walk:
                 except Exception:  # noqa: BLE001 - whatever the code does with it, it is looked at by hand
                     break
                 if folding is not None and sequence == folding.next:
-                    self.due.append(folding.reached(id_, at))
+                    self.due.append(folding.reached(id_, at, hash_))
                     if not folding.next:
                         entity.folding = None
                 if says:

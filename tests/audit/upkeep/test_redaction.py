@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 import pytest
 
 from casty_es import ClusterClient, ClusteredActorSystem, SqlJournal, audit_context
@@ -262,9 +263,17 @@ async def test_a_snapshot_that_comes_late(journal_url: str, journal: SqlJournal)
                 await redact(system, journal, ALICE, reason="again")
     states = await journal.query("SELECT state FROM casty_snapshots")
 
+    [stored] = await journal.entities([ALICE])
+    assert stored is not None
+    said = [msgspec.json.decode(text) for (text,) in await journal.query("SELECT metadata FROM casty_events") if text]
+
     # The last redaction was behind number 27.
     held = [state for (state,) in states if SECRET in state]
     assert all(f"{SECRET} 28" in state or f"{SECRET} 29" in state for state in held)
+    # Nor is an old value digested under a salt that is still there.
+    digested = [one["snapshot"]["sequence"] for one in said if "snapshot" in one]
+    assert all(sequence > stored.salted_from for sequence in digested)
+    assert {"redacted"} in [one.keys() for one in said]
     assert await findings(journal_url) == []
 
 

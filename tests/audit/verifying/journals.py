@@ -23,6 +23,7 @@ from casty_es.journal.port import (
     StoredSnapshot,
 )
 from casty_es.journal.sql import SqlJournal
+from casty_es.replay import binding_said, with_binding
 
 SNAPSHOT_EVERY: Final = 20
 _SALT: Final = bytes(range(16))
@@ -98,14 +99,13 @@ class LongWriter:
             head = Head(rows[-1][1], rows[-1][12], 1)
             for row in rows:
                 if row[3] is not None and row[4] is not None and row[4] % self._snapshot_every == 0:
-                    state = encode_state(COUNTER, Count(row[4], exists=True))
-                    await self._journal.save_snapshot(row[3], StoredSnapshot(row[4], state, 1), row[12], row[11])
+                    await self._journal.save_snapshot(row[3], _snapshot(row[4]), row[12], row[11])
 
-    @staticmethod
-    def _records(slot: int, ids: list[int], names: list[EntityName], events: int) -> Iterator[EventRow]:
+    def _records(self, slot: int, ids: list[int], names: list[EntityName], events: int) -> Iterator[EventRow]:
         lease = ("lease.acquired", 1)
         hash_ = link(bytes(32), slot, 1, 1, None, None, BEGIN, lease, None, None, digest(b"", "{}"), None)
         yield (slot, 1, 1, None, None, LEASE_ACQUIRED, 1, "{}", None, None, None, BEGIN, hash_)
+        said: dict[int, str] = {}  # what the next event of each counter says of a snapshot
         for number in range(events):
             sequence, which = divmod(number, len(ids))
             sequence += 1
@@ -113,6 +113,7 @@ class LongWriter:
             type_, version, payload = encode_event(Incremented(1, sequence))
             command_id = position.to_bytes(16, "big")
             name = names[which] if sequence == 1 else None
+            metadata = said.pop(which, None)
             hash_ = link(
                 hash_,
                 slot,
@@ -125,8 +126,14 @@ class LongWriter:
                 command_id,
                 None,
                 digest(_SALT, payload),
-                None,
+                None if metadata is None else digest(_SALT, metadata),
                 name,
             )
+            if sequence % self._snapshot_every == 0:
+                said[which] = with_binding(None, binding_said(_snapshot(sequence), hash_, _SALT))
             row = (slot, position, 1, ids[which], sequence, type_, version, payload)
-            yield (*row, None, command_id, None, recorded_at, hash_)
+            yield (*row, metadata, command_id, None, recorded_at, hash_)
+
+
+def _snapshot(sequence: int) -> StoredSnapshot:
+    return StoredSnapshot(sequence, encode_state(COUNTER, Count(sequence, exists=True)), 1)

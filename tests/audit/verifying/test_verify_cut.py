@@ -115,15 +115,20 @@ async def scrub(tamperer: Tamperer) -> tuple[int, str]:
     [(entity, through)] = await tamperer.run("SELECT id, salted_from FROM casty_entities WHERE salted_from > 0")
     [(salt,)] = await tamperer.run(f"SELECT salt FROM casty_retired_salts WHERE entity = {entity}")
     events = await tamperer.run(
-        f"SELECT sequence, payload FROM casty_events WHERE entity = {entity} AND sequence < {through} ORDER BY sequence"
+        f"SELECT sequence, payload, metadata FROM casty_events WHERE entity = {entity} AND sequence < {through} "
+        f"ORDER BY sequence"
     )
+
+    def forgotten(text: str | None) -> str:
+        return "NULL" if text is None else f"'{redacted_text(digest(salt, text))}'"
+
     await tamperer.run(
         f"DELETE FROM casty_snapshots WHERE entity = {entity} AND sequence <= {through}",
         f'INSERT INTO casty_snapshots VALUES ({entity}, {through}, \'{{"items":[],"exists":false}}\', 1, 0)',
         *[
-            f"UPDATE casty_events SET payload = '{redacted_text(digest(salt, payload))}' "
+            f"UPDATE casty_events SET payload = {forgotten(payload)}, metadata = {forgotten(metadata)} "
             f"WHERE entity = {entity} AND sequence = {sequence}"
-            for sequence, payload in events
+            for sequence, payload, metadata in events
         ],
         f"DELETE FROM casty_retired_salts WHERE entity = {entity}",
     )
