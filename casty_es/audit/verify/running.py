@@ -16,6 +16,7 @@ from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResul
 from casty_es.audit.verify.looked_at import look_at
 from casty_es.audit.verify.progress import Progress
 from casty_es.audit.verify.slot import verify_slot
+from casty_es.audit.verify.whole import check_whole
 from casty_es.audit.verify.workers import Job, in_processes
 from casty_es.errors import JournalCorruptError, JournalError
 from casty_es.journal.port import EventJournal, Meta
@@ -96,13 +97,13 @@ async def verify(
             done.finished(result)
             report.add(result)
 
-        async with _beside(source, meta) as database:
+        async with _beside(source, meta, same_file=done.same_file) as database:
             await _walk(source, meta, left, processes, finished, progress or _tell_nobody)
             findings, notes = await database
         report.findings += findings
         report.notes += notes
         if len(chosen) == meta.slots:
-            done.complete()
+            await done.complete(source, ok=report.ok)
         report.notes += await _ahead(source, chosen)
         for anchor in anchors:
             try:
@@ -135,7 +136,9 @@ async def _walk(
 
 
 @contextlib.asynccontextmanager
-async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[tuple[list[Finding], list[str]]]]:
+async def _beside(
+    journal: EventJournal, meta: Meta, *, same_file: bool
+) -> AsyncIterator[Awaitable[tuple[list[Finding], list[str]]]]:
     """Check the database over a connection of its own, beside the walk."""
 
     async def check() -> tuple[list[Finding], list[str]]:
@@ -144,9 +147,12 @@ async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[
         async with opened(journal.url) as (own, _):
             assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
             try:
-                return await check_database(own, meta.slots)
+                findings, notes = await check_database(own, meta.slots)
             except JournalCorruptError as error:
-                return [Finding(None, None, None, Wrong.FILE, str(error))], []
+                findings, notes = [Finding(None, None, None, Wrong.FILE, str(error))], []
+            if own.file is not None and not same_file:
+                findings += await check_whole(own.file)
+            return findings, notes
 
     task = asyncio.create_task(check(), name="casty-verify-database")
     try:
