@@ -48,6 +48,8 @@ class Wanted(msgspec.Struct, frozen=True):
         Types of events, such as ``counter.incremented``.
     actor : str | None
         Who was named with ``audit_context``.
+    principal : str | None
+        Who was proven to have sent the command: ``token:NAME``, ``node:NAME`` or ``secret``.
     slot : int | None
         Where in the journal.
     after_sequence, until_sequence : int, int | None
@@ -61,6 +63,7 @@ class Wanted(msgspec.Struct, frozen=True):
     key: str | None = None
     types: frozenset[str] = frozenset()
     actor: str | None = None
+    principal: str | None = None
     slot: int | None = None
     after_sequence: int = 0
     until_sequence: int | None = None
@@ -344,9 +347,11 @@ class _Looking:
             return False
         if wanted.types and record.type not in wanted.types and "type" not in lost:
             return False
-        if wanted.actor is not None:
+        if wanted.actor is not None or wanted.principal is not None:
             said, unreadable = caller_in(record)
-            if unreadable is None and said.actor != wanted.actor:
+            if unreadable is None and not (
+                wanted.actor in {None, said.actor} and wanted.principal in {None, said.principal}
+            ):
                 return False
         sequence = record.sequence or 0
         if sequence <= wanted.after_sequence or (
