@@ -11,7 +11,7 @@ from casty_es.audit.history import HistoryEvent
 from casty_es.audit.paging import is_page_token, page_token
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
-from casty_es.cli.reaching import inspect
+from casty_es.cli.reaching import look
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -80,12 +80,12 @@ def log(
             raise NotThereError(f"The journal has no events of {_called(one, key)}.")
         return await _print_or_collect(journal, wanted, page, follow_on=follow_on, json=json)
 
-    rows, unreadable = inspect(url, work)
+    (rows, unreadable), damaged = look(url, work)
     if not json and not follow_on:
         _print_table(rows, "journal" if one is None else _called(one, key), one, page)
         if unreadable:
             say(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
-    if unreadable:
+    if unreadable or damaged:
         raise typer.Exit(FOUND)
 
 

@@ -19,6 +19,7 @@ from casty_es.audit.verify.slot import verify_slot
 from casty_es.audit.verify.whole import check_whole
 from casty_es.audit.verify.workers import Job, in_processes
 from casty_es.errors import JournalCorruptError, JournalError
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import slots_ahead, told_ahead
@@ -80,9 +81,11 @@ async def verify(
     (True, 16)
     """
     started = time.perf_counter()
-    async with opened(journal) as (source, meta):
+    async with opened(journal, despite_damage=True) as (source, meta):
         chosen = chosen_slots(slots, meta, source, processes, "verified")
         report = Report(looked_at=await look_at(source, meta))
+        if (damage := damage_of(meta)) is not None:
+            report.findings.append(Finding(None, None, None, Wrong.GUARD, damage))
         done = Progress(resume, meta)
         await done.load(source)
         for slot in set(chosen) & done.done.keys():
@@ -132,7 +135,7 @@ async def _walk(
         return
     ahead = isinstance(journal, SqlJournal) and journal.file is None
     for job in jobs:
-        finished(await verify_slot(journal, job.slot, meta.slots, start=job.start, read_ahead=ahead, progress=progress))
+        finished(await verify_slot(journal, job.slot, meta, start=job.start, read_ahead=ahead, progress=progress))
 
 
 @contextlib.asynccontextmanager
@@ -144,7 +147,7 @@ async def _beside(
     async def check() -> tuple[list[Finding], list[str]]:
         if not isinstance(journal, SqlJournal):
             return [], []
-        async with opened(journal.url) as (own, _):
+        async with opened(journal.url, despite_damage=True) as (own, _):
             assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
             try:
                 findings, notes = await check_database(own, meta.slots)
