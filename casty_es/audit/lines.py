@@ -295,7 +295,12 @@ def after_line(digest: bytes, line: Line) -> bytes:
     >>> after_line(bytes(32), StructureLine("counter", "hits", 100, None)).hex()[:8]
     '951f544e'
     """
-    return digest if isinstance(line, EventLine) else sha256(digest + encode_line(line)).digest()
+    if isinstance(line, EventLine):
+        return digest
+    after = sha256(digest)
+    after.update(_encode(line))  # a state may be large: it is not copied to have the line feed behind it
+    after.update(b"\n")
+    return after.digest()
 
 
 def size_of(line: Line) -> int:

@@ -13,15 +13,20 @@ __all__ = ["chosen_slots", "opened"]
 
 
 @contextlib.asynccontextmanager
-async def opened(journal: str | EventJournal) -> AsyncIterator[tuple[EventJournal, Meta]]:
-    """Give the journal, open: one that was given by its URL is closed again."""
+async def opened(
+    journal: str | EventJournal, *, despite_damage: bool = False
+) -> AsyncIterator[tuple[EventJournal, Meta]]:
+    """Give the journal, open: one that was given by its URL is closed again.
+
+    With ``despite_damage`` it is one to read in, and what is given may be a ``DamagedMeta``.
+    """
     if not isinstance(journal, str):
         yield journal, await journal.open()
         return
     # Nothing is acknowledged here, so a database that could lose commits is read all the same.
     own = SqlJournal(journal, unsafe_durability=True)
     try:
-        yield own, await own.open()
+        yield own, await (own.open_to_read() if despite_damage else own.open())
     finally:
         await own.close()
 

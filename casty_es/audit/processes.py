@@ -133,7 +133,7 @@ def serve(do: Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]) -> None:
 
 async def _serve(task: _Task, do: Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]) -> None:
     journal = SqlJournal(task.url, unsafe_durability=True)
-    await journal.open()
+    await journal.open_to_read()  # whoever asks has refused a journal that it cannot look at
     try:
         while line := sys.stdin.buffer.readline():  # nothing else runs in this process
             result = await do(journal, line, lambda walked: _say(_Answer(walked)))

@@ -26,6 +26,7 @@ from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
 from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
 from casty_es.audit.links import linked_events
+from casty_es.audit.retention.checking import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.bounds import MAX_REASON_BYTES
 from casty_es.codec import encode_state
@@ -113,8 +114,8 @@ async def redact(
     InvalidArgumentError
         The kind holds no values, the journal has nothing of the entity, or an archive is missing. Nothing was changed.
     JournalCorruptError
-        An event of the entity, or one beside it, is not the one that was written; the error names the first such
-        position. Nothing was changed.
+        An event of the entity, or one beside it, is not the one that was written, or one of it in an archive not the
+        one that was cut; the error names the first such position. Nothing was changed.
     NotDoneError, OutcomeUnknownError
         The owner did not answer in time. Call it again.
     ConfigurationError
@@ -141,7 +142,7 @@ async def redact(
         [stored] = await journal.entities([name])
         if stored is None:
             raise InvalidArgumentError(f"The journal has nothing of {_called(name)}. Nothing was changed.")
-        await _refuse_changed(journal, stored.id)
+        await _refuse_changed(journal, stored.id, archives)
         log = await _Log.read(journal, stored.id, archives)
         log.refuse_missing(without_archives=without_archives)
         await Maintenance(journal).rehearse()
@@ -174,17 +175,19 @@ async def finish_redactions(
     done: list[Redaction] = []
     async with journal.alone():
         for entity in await Maintenance(journal).unfinished():
-            await _refuse_changed(journal, entity)
+            await _refuse_changed(journal, entity, archives)
             log = await _Log.read(journal, entity, archives)
             log.refuse_missing(without_archives=without_archives)
             done.append(await _finish(journal, entity, archives, log))
     return done
 
 
-async def _refuse_changed(journal: SqlJournal, entity: int) -> None:
+async def _refuse_changed(journal: SqlJournal, entity: int, archives: Sequence[Path]) -> None:
     """Refuse an entity with an event that is not the one that was written: afterwards nobody could see what it was."""
     async for _ in linked_events(journal, entity):
         pass
+    for file in archives:
+        await refuse_changed_archive(journal, file, {entity})
 
 
 class _Log(msgspec.Struct):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -48,6 +48,8 @@ class Wanted(msgspec.Struct, frozen=True):
         Types of events, such as ``counter.incremented``.
     actor : str | None
         Who was named with ``audit_context``.
+    principal : str | None
+        Who was proven to have sent the command: ``token:NAME``, ``node:NAME`` or ``secret``.
     slot : int | None
         Where in the journal.
     after_sequence, until_sequence : int, int | None
@@ -61,6 +63,7 @@ class Wanted(msgspec.Struct, frozen=True):
     key: str | None = None
     types: frozenset[str] = frozenset()
     actor: str | None = None
+    principal: str | None = None
     slot: int | None = None
     after_sequence: int = 0
     until_sequence: int | None = None
@@ -167,8 +170,11 @@ class _Looking:
 
     async def _slots(self) -> list[int]:
         wanted = self._wanted
-        slots = (await self._journal.open()).slots
-        if wanted.kind is not None and wanted.name is not None:
+        meta = await self._journal.open()
+        slots = meta.slots
+        if damage_of(meta) is not None:  # nobody knows where an entity belongs
+            among = set(range(slots))
+        elif wanted.kind is not None and wanted.name is not None:
             [shards] = await self._journal.structures([(wanted.kind, wanted.name)])
             keyless = wanted.kind == "map" and wanted.key is None
             if shards is None:  # nothing is there, or its record is gone or damaged: then it can be anywhere
@@ -193,7 +199,7 @@ class _Looking:
             spans = {slot: await self._span(slot, head, place, self._wanted.after) for slot, head in heads.items()}
             streams = self._streams(spans)
         else:  # a time to begin after is looked for in the entity
-            places = {slot: heads.get(slot, 0) for slot in {entity >> ENTITY_NUMBER_BITS for entity in few}}
+            places = await self._heads_of(few, heads)
             spans = {slot: await self._span(slot, head, place, None) for slot, head in places.items()}
             of_entity = self._entity_back if self._backwards else self._of_entity
             streams = [of_entity(entity, spans[entity >> ENTITY_NUMBER_BITS]) for entity in few]
@@ -205,6 +211,13 @@ class _Looking:
             yield event
             if given == limit:
                 break
+
+    async def _heads_of(self, entities: Sequence[int], heads: Mapping[int, int]) -> dict[int, int]:
+        """Give how far the slots are committed in which entities are, also where none of their names belongs."""
+        slots = {entity >> ENTITY_NUMBER_BITS for entity in entities}
+        elsewhere = sorted(slots - heads.keys()) if self._wanted.slot is None else []
+        found = await self._journal.heads(elsewhere) if elsewhere else {}
+        return {slot: found[slot].position if slot in found else heads.get(slot, 0) for slot in slots}
 
     def between(self, after: Mapping[int, int], heads: Mapping[int, int]) -> AsyncIterator[HistoryEvent]:
         """Give what is wanted of each slot behind one position and up to another."""
@@ -344,9 +357,11 @@ class _Looking:
             return False
         if wanted.types and record.type not in wanted.types and "type" not in lost:
             return False
-        if wanted.actor is not None:
+        if wanted.actor is not None or wanted.principal is not None:
             said, unreadable = caller_in(record)
-            if unreadable is None and said.actor != wanted.actor:
+            if unreadable is None and not (
+                wanted.actor in {None, said.actor} and wanted.principal in {None, said.principal}
+            ):
                 return False
         sequence = record.sequence or 0
         if sequence <= wanted.after_sequence or (

@@ -30,7 +30,6 @@ from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError, SchemaError
 from casty_es.journal import schema
 from casty_es.journal.clock import CLOCK_SECONDS, database_clock
-from casty_es.journal.connecting import close_quietly, connect, said, translated
 from casty_es.journal.port import Meta
 from casty_es.journal.revisions import is_ours
 from casty_es.journal.sql import SqlJournal
@@ -49,8 +48,6 @@ _MICROSECONDS: Final = 1_000_000
 _NAMED: Final = 3  # of the slots that are closed
 
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-_PUBLIC_READS_SECRET: Final = "SELECT has_table_privilege('public', 'casty_secrets', 'SELECT')"  # noqa: S105 - a query
 
 
 def doctor(
@@ -136,7 +133,9 @@ async def examined(where: Where) -> list[Check]:
             checks += [await _secret(journal), await _times(journal), await _lost_records(journal)]
             checks += [await examined_structures(journal, meta.slots), await examined_nodes(journal, where)]
             if not is_sqlite(url):
-                checks += [await _secret_is_private(url), await _slot_locks(journal)]
+                from casty_es.cli import doctor_readers  # noqa: PLC0415 - likewise
+
+                checks += [await doctor_readers.examined(url), await _slot_locks(journal)]
     finally:
         await journal.close()
     return checks
@@ -192,22 +191,6 @@ async def _secret(journal: SqlJournal) -> Check:
         len(secret) >= _SECRET_BYTES,
         f"the cluster's secret has {len(secret)} bytes",
         "Replace it: `casty-es secret rotate`, then `casty-es secret rotate --finish`.",
-    )
-
-
-async def _secret_is_private(url: str) -> Check:
-    connection = await connect(url)
-    try:
-        with translated(lambda error: JournalUnavailableError(f"The database could not answer: {said(error)}.")):
-            public = bool(await connection.fetchval(_PUBLIC_READS_SECRET))
-    finally:
-        await close_quietly(connection)
-    return Check(
-        "secret is private",
-        not public,
-        "every role may read casty_secrets" if public else "only roles with a grant may read casty_secrets",
-        "REVOKE ALL ON casty_secrets FROM PUBLIC.",
-        required=False,
     )
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from casty_es.cli.common import Json, Name, show
-from casty_es.cli.reaching import change, inspect
+from casty_es.cli.common import FOUND, Json, Name, show
+from casty_es.cli.reaching import change, look
 from casty_es.cli.running import run_command
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.handles.lock import Lock
@@ -43,7 +43,8 @@ def run(
 def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Show who holds a lock and who waits, as the journal has it; a holder that died is there until somebody asks."""
     check_name(name)
-    state: Any = inspect(url, lambda journal: committed_state(journal, EntityName("lock", name, "")))
+    state: Any
+    state, damaged = look(url, lambda journal: committed_state(journal, EntityName("lock", name, "")))
     line = [{"owner": owner, "request": request} for request, owner in state.line.items()]
     holder = None
     lines = ["free"]
@@ -52,6 +53,8 @@ def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
         lines = [f"held by {state.holder.owner} since its event {state.holder.token}"]
     lines += [f"{place}. in line: {waiter['owner']}" for place, waiter in enumerate(line, 1)]
     show({"lock": name, "held": holder is not None, "holder": holder, "line": line}, "\n".join(lines), json=json)
+    if damaged:
+        raise typer.Exit(FOUND)
 
 
 @app.command()

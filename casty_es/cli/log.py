@@ -11,7 +11,7 @@ from casty_es.audit.history import HistoryEvent
 from casty_es.audit.paging import is_page_token, page_token
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
-from casty_es.cli.reaching import inspect
+from casty_es.cli.reaching import look
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -39,6 +39,12 @@ def log(
         list[str] | None, typer.Option("--type", help="Only events of this type; may be given several times.")
     ] = None,
     actor: Annotated[str | None, typer.Option("--actor", help="Only what this actor did (audit_context).")] = None,
+    principal: Annotated[
+        str | None,
+        typer.Option(
+            "--principal", help="Only what was proven to come from token:NAME, node:NAME, or secret (a client with it)."
+        ),
+    ] = None,
     slot: Annotated[int | None, typer.Option("--slot", min=0, help="Only this slot.")] = None,
     after: Annotated[
         str | None,
@@ -65,19 +71,21 @@ def log(
     """
     page = _page(after, limit, last, newest_first=newest_first, follow_on=follow_on, json=json)
     one = None if entity is None else _entity(entity, key, key_type)
-    wanted = _wanted(one, kind, name, key, key_type, types or [], actor, slot, None if page.behind else after, until)
+    wanted = _wanted(
+        one, kind, name, key, key_type, types or [], actor, principal, slot, None if page.behind else after, until
+    )
 
     async def work(journal: SqlJournal) -> tuple[list[HistoryEvent], int]:
         if one is not None and not follow_on and (await journal.entities([one]))[0] is None:
             raise NotThereError(f"The journal has no events of {_called(one, key)}.")
         return await _print_or_collect(journal, wanted, page, follow_on=follow_on, json=json)
 
-    rows, unreadable = inspect(url, work)
+    (rows, unreadable), damaged = look(url, work)
     if not json and not follow_on:
         _print_table(rows, "journal" if one is None else _called(one, key), one, page)
         if unreadable:
             say(f"Records that cannot be read: {unreadable}. `casty-es verify` says what else is wrong.")
-    if unreadable:
+    if unreadable or damaged:
         raise typer.Exit(FOUND)
 
 
@@ -148,6 +156,7 @@ def _wanted(
     key_type: KeyType,
     types: list[str],
     actor: str | None,
+    principal: str | None,
     slot: int | None,
     after: str | None,
     until: str | None,
@@ -168,12 +177,25 @@ def _wanted(
         key=encoded,
         types=frozenset(types),
         actor=actor,
+        principal=_principal(principal),
         slot=slot,
         after_sequence=after_sequence or 0,
         until_sequence=until_sequence,
         after=after_time,
         until=until_time,
     )
+
+
+def _principal(text: str | None) -> str | None:
+    """Return a principal that somebody could be: a name alone would find nothing, and say that nothing happened."""
+    if text is None or text == "secret":
+        return text
+    kind, _, name = text.partition(":")
+    if kind not in {"token", "node"} or not name:
+        raise typer.BadParameter(
+            f"{text[:80]!r} is no principal. Give --principal token:NAME, node:NAME or secret. Nothing was read."
+        )
+    return text
 
 
 def _bound(text: str | None, option: str, one: EntityName | None) -> tuple[int | None, int | None]:

@@ -21,7 +21,7 @@ from casty_es.cli.common import (
     say,
     show,
 )
-from casty_es.cli.reaching import change, inspect, read
+from casty_es.cli.reaching import change, look, read
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.errors import InvalidArgumentError
 from casty_es.handles.distributed import Distributed
@@ -108,7 +108,7 @@ def keys(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
             after = page[-1]
         return found, unreadable
 
-    found, unreadable = inspect(url, work)
+    (found, unreadable), damaged = look(url, work)
     if json:
         keys = [key if isinstance(key, str | int) else str(key) for key in found]
         say(dumps({"keys": keys, "unreadable": unreadable}))
@@ -120,4 +120,5 @@ def keys(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
             f"verify` says what is wrong.",
             err=True,
         )
+    if unreadable or damaged:
         raise typer.Exit(FOUND)

@@ -19,16 +19,18 @@ import typer
 
 from casty_es.arguments import check_place
 from casty_es.assembly import lease_manager
+from casty_es.cli.common import say
 from casty_es.cli.where import Where, split_address
 from casty_es.client import ClusterClient
 from casty_es.config import Settings
 from casty_es.errors import ConfigurationError, PeerError, PeerRefusedError, SchemaError
 from casty_es.handles.distributed import Distributed
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.node import ClusteredActorSystem
 
-__all__ = ["change", "inspect", "living", "opened", "reached", "read"]
+__all__ = ["change", "inspect", "living", "look", "opened", "reached", "read"]
 
 T = TypeVar("T")
 
@@ -68,6 +70,28 @@ def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
         await journal.open()
         try:
             return await work(journal)
+        finally:
+            await journal.close()
+
+    return asyncio.run(main())
+
+
+def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]:
+    """Look at the records of a journal, also where ``casty_meta`` is damaged.
+
+    Returns
+    -------
+    tuple[T, bool]
+        What was found, and whether it is damaged: then that was said on stderr, and the exit code is ``FOUND``.
+    """
+
+    async def main() -> tuple[T, bool]:
+        journal = SqlJournal(url)
+        damage = damage_of(await journal.open_to_read(every_slot=True))
+        if damage is not None:
+            say(f"casty-es: {damage} What can be read is shown all the same.", err=True)
+        try:
+            return await work(journal), damage is not None
         finally:
             await journal.close()
 

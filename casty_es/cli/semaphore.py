@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from casty_es.cli.common import Json, Name, show
-from casty_es.cli.reaching import change, inspect
+from casty_es.cli.common import FOUND, Json, Name, show
+from casty_es.cli.reaching import change, look
 from casty_es.cli.running import run_command
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.journal.port import EntityName
@@ -45,7 +45,8 @@ def run(
 def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Show who holds permits and who waits, as the journal has it; a holder that died is there until somebody asks."""
     check_name(name)
-    state: Any = inspect(url, lambda journal: committed_state(journal, EntityName("semaphore", name, "")))
+    state: Any
+    state, damaged = look(url, lambda journal: committed_state(journal, EntityName("semaphore", name, "")))
     holders = [
         {"owner": holder.owner, "request": request, "granted_at": holder.token}
         for request, holder in state.holders.items()
@@ -57,6 +58,8 @@ def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     lines += [f"{place}. in line: {waiter['owner']}" for place, waiter in enumerate(line, 1)]
     result = {"semaphore": name, "permits": permits, "held": len(holders), "holders": holders, "line": line}
     show(result, "\n".join(lines), json=json)
+    if damaged:
+        raise typer.Exit(FOUND)
 
 
 @app.command()

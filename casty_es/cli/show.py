@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name, say
-from casty_es.cli.reaching import inspect
+from casty_es.cli.reaching import look
 from casty_es.cli.spans import unreadable_rows
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.times import At, microseconds, parse_time
@@ -47,7 +47,7 @@ def show(
     async def work(journal: SqlJournal) -> tuple[Any, int]:
         return await state_then(journal, entity, Then(time=moment, sequence=sequence), unreadable)
 
-    state, reached = inspect(url, work)
+    (state, reached), damaged = look(url, work)
     found = CATALOG[kind]
     # As a snapshot would have it: plain JSON, whatever the structure keeps it in.
     plain = json_module.loads(encode_state(found, state))
@@ -67,7 +67,7 @@ def show(
         _print(shown, moment)
         for one in unreadable:
             say(f"{told_unreadable(one)} What came after it is not in the state above.")
-    if unreadable:
+    if unreadable or damaged:
         raise typer.Exit(FOUND)
 
 

@@ -13,8 +13,8 @@ import typer
 
 from casty_es.audit.forensics import Claim, Job, queue_timeline, timeline
 from casty_es.cli.chart import Bar, draw
-from casty_es.cli.common import Json, Name, NotThereError, dumps, say
-from casty_es.cli.reaching import inspect
+from casty_es.cli.common import FOUND, Json, Name, NotThereError, dumps, say
+from casty_es.cli.reaching import look
 from casty_es.cli.spans import UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain, tell_unreadable
 from casty_es.cli.tables import short_time
 from casty_es.cli.times import microseconds, parse_time
@@ -73,12 +73,14 @@ def timeline_command(
                     rows.append(span)
         return rows, False
 
-    rows, more = inspect(url, work)
+    (rows, more), damaged = look(url, work)
     if not json:
         _print(f"{kind}/{name}", rows, microseconds(first), microseconds(last), in_ascii=in_ascii)
         if more:
             say(f"There are more: give --limit, or another --from than {first.isoformat()}.")
     tell_unreadable(unreadable, json=json, lines=True)
+    if damaged:
+        raise typer.Exit(FOUND)
 
 
 async def _spans(

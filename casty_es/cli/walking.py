@@ -27,8 +27,13 @@ def walked(
     slots: list[int] | None,
     doing: str,
     work: Callable[[SqlJournal, Callable[[int], None]], Awaitable[T]],
+    *,
+    despite_damage: bool = False,
 ) -> T:
-    """Walk through a journal; on a terminal, a bar says how far it is."""
+    """Walk through a journal; on a terminal, a bar says how far it is.
+
+    With ``despite_damage`` also through one whose ``casty_meta`` is damaged.
+    """
 
     async def main() -> T:
         from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
@@ -41,7 +46,7 @@ def walked(
         )
 
         journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
-        meta = await journal.open()
+        meta = await (journal.open_to_read() if despite_damage else journal.open())
         try:
             total = await _positions(journal, range(meta.slots) if slots is None else slots)
             console = Console(stderr=True)

@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from casty_es.audit.forensics import CLAIM_KINDS, Claim, Job, Moment, find_job, find_job_by_sequence, who_held
-from casty_es.cli.common import AsText, Json, Name, NotThereError, dumps, parse_value, say
-from casty_es.cli.reaching import inspect
+from casty_es.cli.common import FOUND, AsText, Json, Name, NotThereError, dumps, parse_value, say
+from casty_es.cli.reaching import look
 from casty_es.cli.spans import (
     UNKNOWN,
     UNKNOWN_NOTE,
@@ -69,7 +69,9 @@ def who(
         if (job is None) == (sequence is None):
             raise typer.BadParameter("Name the job: give --job VALUE, or --sequence N. Nothing was read.")
         wanted = None if job is None else (parse_value(job, as_text=as_text),)
-        inspect(url, lambda journal: _job(journal, name, wanted, sequence, None if at is None else moment, json=json))
+        asked = None if at is None else moment
+        if look(url, lambda journal: _job(journal, name, wanted, sequence, asked, json=json))[1]:
+            raise typer.Exit(FOUND)
         return
     if job is not None or sequence is not None:
         raise typer.BadParameter(f"A {kind} has no jobs. Leave out --job and --sequence. Nothing was read.")
@@ -79,7 +81,7 @@ def who(
     async def work(journal: SqlJournal) -> Moment | None:
         return await who_held(journal, kind, name, at=moment, unreadable=unreadable)
 
-    told = inspect(url, work)
+    told, damaged = look(url, work)
     if told is None:
         raise NotThereError(f"The journal has no events of {kind}/{name}.")
     if json:
@@ -87,6 +89,8 @@ def who(
     else:
         _print(kind, name, told)
     tell_unreadable(unreadable, json=json)
+    if damaged:
+        raise typer.Exit(FOUND)
 
 
 def _row(kind: str, name: str, told: Moment) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, NamedTuple, TypeVar
 
-from casty_es.journal.port import DirectoryRow, RecordedEvent, RetiredSalt, SealRow, StoredSnapshot
+from casty_es.journal.port import DirectoryRow, Meta, RecordedEvent, RetiredSalt, SealRow, StoredSnapshot
 
 __all__ = [
     "BEHIND_ALL",
     "DamagedEntity",
     "DamagedEvent",
+    "DamagedMeta",
     "DamagedSalt",
     "DamagedSeal",
     "DamagedSnapshot",
@@ -71,6 +72,12 @@ class DamagedEvent(RecordedEvent, frozen=True):
 
     damage: str = ""
     lost: tuple[str, ...] = ()
+
+
+class DamagedMeta(Meta, frozen=True):
+    """The same of what the migration wrote down. Its slots are those in which something stands, and may be fewer."""
+
+    damage: str = ""
 
 
 class DamagedSnapshot(StoredSnapshot, frozen=True):

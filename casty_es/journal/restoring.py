@@ -73,6 +73,9 @@ class _Table(msgspec.Struct, frozen=True):
         )
 
 
+_CACHE: Final = "PRAGMA cache_size = -65536"
+_LARGE: Final = 8 * 1024 * 1024  # characters of states that are written at once
+
 _STRUCTURES: Final = _Table("casty_structures", StructureRow._fields, ("kind", "name"))
 _ENTITIES: Final = _Table("casty_entities", DirectoryRow._fields, ("id",))
 _SALTS: Final = _Table("casty_retired_salts", RetiredSalt._fields, ("entity", "through"))
@@ -307,6 +310,16 @@ class _Sqlite:
             self._sqlite.execute("DELETE FROM casty_meta")
 
     def _write(self, rows: Restored) -> None:
+        large = sum(len(row.state) for _, row in rows.snapshots) > _LARGE
+        if large:  # the pages of a large state are not asked for again
+            self._sqlite.execute("PRAGMA cache_size = -4096")
+        try:
+            self._write_all(rows)
+        finally:
+            if large:
+                self._sqlite.execute(_CACHE)
+
+    def _write_all(self, rows: Restored) -> None:
         with self._transaction():
             for table, values in rows.upserts():
                 if values:
@@ -332,10 +345,13 @@ class _Sqlite:
 
 def _connected(file: Path) -> sqlite3.Connection:
     uri = f"{file.absolute().as_uri()}?mode=rw"
-    sqlite = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False)
+    # A statement that is kept keeps its last values, and a state may be large.
+    sqlite = sqlite3.connect(
+        uri, uri=True, isolation_level=None, timeout=30.0, check_same_thread=False, cached_statements=0
+    )
     try:
-        for setting in ("journal_mode = WAL", "synchronous = FULL", "cache_size = -65536"):
-            sqlite.execute(f"PRAGMA {setting}")
+        for setting in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", _CACHE):
+            sqlite.execute(setting)
     except BaseException:
         sqlite.close()
         raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from casty_es.background import finished
@@ -45,6 +45,7 @@ from casty_es.journal.sql_rows import (
     heads_of,
     incarnation_of,
     meta_of,
+    meta_to_read_by,
     node_of,
     secret_of,
     shards_of,
@@ -58,6 +59,8 @@ from casty_es.names import check_flag
 __all__ = ["SqlJournal"]
 
 _DENIED: Final = "42501"  # Postgres' insufficient_privilege
+
+_LAST_SLOT: Final = f"SELECT max(slot) FROM casty_events WHERE slot BETWEEN 0 AND {schema.MAX_SLOTS - 1}"  # noqa: S608
 
 # Of sequences that are numbers only: SQLite sorts everything else behind them.
 _BOUNDS: Final = """
@@ -115,12 +118,28 @@ class SqlJournal(ClosedSlots):
 
     async def open(self) -> Meta:
         """Connect and check the schema and the durability settings. Runs no DDL."""
+        return await self._open()
+
+    async def open_to_read(self, *, every_slot: bool = False) -> Meta:
+        """Open for a reader, who sees the records also where ``casty_meta`` is damaged: then a ``DamagedMeta`` says it.
+
+        Write nothing into a journal that was opened so. With ``every_slot`` it is damaged, too, if records stand in
+        slots that it does not have.
+        """
+        return await self._open(lambda rows, last: meta_to_read_by(rows, last, every_slot=every_slot))
+
+    async def _open(self, to_read: Callable[[Sequence[Sequence[Any]], Any], Meta] | None = None) -> Meta:
         async with self._opening:
             if self._meta is None:
                 await asyncio.to_thread(schema.check, self.url)
                 try:
                     await self._backend.open()
-                    meta = meta_of(await self._backend.read(self._backend.statements.meta))
+                    rows = await self._backend.read(self._backend.statements.meta)
+                    if to_read is None:
+                        meta = meta_of(rows)
+                    else:
+                        [(last,)] = await self._backend.read(_LAST_SLOT)
+                        meta = to_read(rows, last)
                 except BaseException:
                     failed, self._backend = self._backend, self._new_backend()
                     await finished(failed.close())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalCorruptError, SchemaError
-from casty_es.journal.damaged import BEHIND_ALL, clamped, entity_of, event_of, number_of, text_of
+from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, entity_of, event_of, number_of, text_of
 from casty_es.journal.port import DirectoryRow, Head, Meta, NodeRow, RecordedEvent, SlotRow, StructureRow
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "heads_of",
     "incarnation_of",
     "meta_of",
+    "meta_to_read_by",
     "node_of",
     "secret_of",
     "shards_of",
@@ -23,6 +24,12 @@ __all__ = [
 ]
 
 _MOST_SLOTS: Final = 8_192
+_RESTORE: Final = "Restore that row, or the database, from a backup."
+_EMPTY: Final = "The journal's table casty_meta is empty."
+_EMPTY_REMEDY: Final = (
+    "If an import or a copy into it is not complete, run the same `casty-es import` or `casty-es copy` again, and it "
+    "goes on. Else its row was deleted: restore the row, or the database, from a backup."
+)
 _MOST_SHARDS: Final = 2**31 - 1
 
 
@@ -37,15 +44,35 @@ def meta_of(rows: Sequence[Sequence[Any]]) -> Meta:
         It is nothing that a migration writes.
     """
     if not rows:
-        raise SchemaError(
-            "The journal's table casty_meta is empty. Nothing was opened. If an import or a copy into it is not "
-            "complete, run the same `casty-es import` or `casty-es copy` again, and it goes on. Else its row was "
-            "deleted: restore the row, or the database, from a backup."
-        )
+        raise SchemaError(f"{_EMPTY} Nothing was opened. {_EMPTY_REMEDY}")
     slots, incarnation, created_at = rows[0]
-    if type(slots) is not int or not 1 <= slots <= _MOST_SLOTS:
-        raise _damaged_meta("slots", slots, f"a number from 1 to {_MOST_SLOTS:,}")
+    if not _are_slots(slots):
+        raise _damaged_meta(_wrong_slots(slots))
     return Meta(slots, incarnation_of(incarnation), number_of(created_at))
+
+
+def meta_to_read_by(rows: Sequence[Sequence[Any]], last_slot: Any, *, every_slot: bool) -> Meta:
+    """Return what the migration wrote down, or as much of it as readers need to go through all records.
+
+    Parameters
+    ----------
+    last_slot : Any
+        The last slot that has a record, as the database says.
+    every_slot : bool
+        Whether a smaller number of slots is damage, and not that record.
+    """
+    among = min(number_of(last_slot) + 1, _MOST_SLOTS)
+    if not rows:
+        return DamagedMeta(among, 1, 0, f"{_EMPTY} {_EMPTY_REMEDY}")
+    slots, incarnation, created_at = rows[0]
+    wrong = None if _is_incarnation(incarnation) else _wrong_incarnation(incarnation)
+    if not _are_slots(slots):
+        wrong, slots = _wrong_slots(slots), among
+    elif every_slot and slots < among:
+        wrong, slots = _wrong("slots", slots, f"above {among - 1}, where records stand"), among
+    if wrong is None:
+        return Meta(slots, incarnation, number_of(created_at))
+    return DamagedMeta(slots, 1, number_of(created_at), f"{wrong} {_RESTORE}")
 
 
 def incarnation_of(value: Any) -> int:
@@ -56,16 +83,33 @@ def incarnation_of(value: Any) -> int:
     JournalCorruptError
         It is no number from 1 on: fencing tokens that are made with it could go back.
     """
-    if type(value) is not int or value < 1:
-        raise _damaged_meta("incarnation", value, "a number from 1 on")
-    return value
+    if not _is_incarnation(value):
+        raise _damaged_meta(_wrong_incarnation(value))
+    return int(value)
 
 
-def _damaged_meta(column: str, value: object, must: str) -> JournalCorruptError:
-    return JournalCorruptError(
-        f"The journal's table casty_meta is damaged: {column} is {str(value)[:40]!a}, and must be {must}. Nothing was "
-        f"done. Restore that row, or the database, from a backup."
-    )
+def _are_slots(value: Any) -> bool:
+    return type(value) is int and 1 <= value <= _MOST_SLOTS
+
+
+def _is_incarnation(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _wrong_slots(value: object) -> str:
+    return _wrong("slots", value, f"a number from 1 to {_MOST_SLOTS:,}")
+
+
+def _wrong_incarnation(value: object) -> str:
+    return _wrong("incarnation", value, "a number from 1 on")
+
+
+def _wrong(column: str, value: object, must: str) -> str:
+    return f"The journal's table casty_meta is damaged: {column} is {str(value)[:40]!a}, and must be {must}."
+
+
+def _damaged_meta(wrong: str) -> JournalCorruptError:
+    return JournalCorruptError(f"{wrong} Nothing was done. {_RESTORE}")
 
 
 def heads_of(rows: Sequence[Sequence[Any]]) -> dict[int, Head]:

@@ -66,8 +66,8 @@ async def test_nodes_of_one_file_meet_beside_it(sqlite_journal_url: str) -> None
     async with nodes(sqlite_journal_url, 2) as systems:
         await count_across(systems)
         for one, other in (systems, systems[::-1]):
-            assert link_of(one, other).get_extra_info("peername") in {
-                str(socket_file(file.resolve(), other.node_id)),
+            assert Path(link_of(one, other).get_extra_info("peername")).name in {
+                socket_file(file.resolve(), other.node_id).name,  # a long path is reached through its folder
                 "",
             }
             mode = socket_file(file.resolve(), one.node_id).stat().st_mode
@@ -112,7 +112,7 @@ async def test_sockets_of_the_dead_are_replaced_and_removed(sqlite_journal_url: 
     async with node(sqlite_journal_url, node_id="again") as again, node(sqlite_journal_url) as other:
         await again.wait_for(2)
         await count_across([again, other])
-        assert link_of(other, again).get_extra_info("peername") in {str(socket_file(file, "again")), ""}
+        assert Path(link_of(other, again).get_extra_info("peername")).name in {socket_file(file, "again").name, ""}
 
         async def gone() -> bool:
             return not socket_file(file, "never").exists()

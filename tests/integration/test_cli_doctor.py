@@ -14,6 +14,7 @@ import pytest
 from casty_es.cli.app import run
 from casty_es.journal.urls import is_sqlite, sqlite_file
 from casty_es.leases import filesystem
+from tests.conftest import Granted
 
 Sql = Callable[..., Any]
 Examine = Callable[..., dict[str, dict[str, str]]]
@@ -111,15 +112,29 @@ def test_timeouts_that_were_set_for_others(postgres_journal_url: str, sql: Sql, 
     assert "idle_session_timeout" in check["found"]
 
 
-def test_a_secret_that_everybody_may_read(postgres_journal_url: str, sql: Sql, examine: Examine) -> None:
-    """A grant to everybody on the secret is a warning."""
+@pytest.mark.parametrize("table", ["casty_secrets", "casty_tokens"])
+def test_a_secret_that_everybody_may_read(table: str, postgres_journal_url: str, sql: Sql, examine: Examine) -> None:
+    """A grant to everybody on the secret, or on what is kept of tokens, is a warning."""
     # given such a grant
-    sql(postgres_journal_url, "GRANT SELECT ON casty_secrets TO PUBLIC")
+    sql(postgres_journal_url, f"GRANT SELECT ON {table} TO PUBLIC")
 
     # when the doctor looks, then it says how to take it back
     check = examine(postgres_journal_url)["secret is private"]
     assert check["status"] == "warn"
+    assert check["found"] == f"everybody (PUBLIC) may read {table}"
     assert "REVOKE" in check["advice"]
+
+
+def test_a_secret_that_a_role_may_read(granted: Granted, granted_url: str, sql: Sql, examine: Examine) -> None:
+    """Programs may read the secret; an auditor that was granted it, or a column of it, is named."""
+    # given the roles of a least privilege, when the doctor looks, then nothing is wrong
+    assert examine(granted_url)["secret is private"]["status"] == "ok"
+
+    # when more is granted, then the role is named with what it may read
+    auditor = granted.roles["auditor"]
+    sql(granted_url, f"GRANT SELECT (name) ON casty_tokens TO {auditor}", f"GRANT SELECT ON casty_secrets TO {auditor}")
+    check = examine(granted_url)["secret is private"]
+    assert (check["status"], check["found"]) == ("warn", f"{auditor} may read casty_secrets and casty_tokens")
 
 
 def test_a_file_that_everybody_may_read(sqlite_journal_url: str, capsys: pytest.CaptureFixture[str]) -> None:

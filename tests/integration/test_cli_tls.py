@@ -14,10 +14,14 @@ from typing import Any
 import pytest
 import trustme
 
-from casty_es import ClusterClient
+from casty_es import ClusterClient, NotAllowedError
 from casty_es.certificates import client_tls
 from casty_es.cli.app import run
 from casty_es.cli.where import split_address
+
+from .test_cli_nodes import Run, start
+
+__all__ = ["start"]  # a fixture
 
 pytestmark = pytest.mark.timeout(300)  # two nodes and some forty commands
 
@@ -118,6 +122,34 @@ def test_two_nodes_commands_and_a_client_over_tls(
             return [await d.counter("hits").increment(), *[await d.counter(name).increment() for name in names]]
 
     assert asyncio.run(count()) == [3, *[2] * 4, *[1] * 16]
+
+
+def test_a_token_over_tls(sqlite_journal_url: str, files: Files, start: Run, cli: Cli) -> None:
+    """Given a node with TLS, when a client and commands have a token and trust its authority, that is all they need."""
+    node = start(sqlite_journal_url, "--node-id", "first", *files.tls("node")).address
+    options = ["--name", "checkout", "--write-of", "counter/orders", "--url", sqlite_journal_url]
+    token = cli("token", "create", *options)["token"]
+    by_token = ["--node", node, "--token", token]
+
+    async def count() -> int:
+        tls = client_tls(files.folder / "ca.pem")
+        async with ClusterClient(contact_points=[split_address(node)], token=token, ssl=tls) as client:
+            d = client.distributed()
+            with pytest.raises(NotAllowedError, match="It did not happen"):
+                await d.counter("other").increment()
+            return await d.counter("orders").increment()
+
+    assert asyncio.run(count()) == 1
+    assert cli("counter", "increment", "orders", *by_token, *files.tls(None)) == {"value": 2}
+    assert cli("counter", "increment", "other", *by_token, *files.tls(None), code=3)["error"]["type"] == (
+        "NotAllowedError"
+    )
+    for others in ([], files.tls(None, "other-ca")):  # the token goes to nobody who is not known
+        assert cli("counter", "increment", "orders", *by_token, *others, code=3)["error"]["type"] in {
+            "PeerLostError",
+            "PeerError",
+        }
+    assert cli("counter", "get", "orders", *by_token, *files.tls(None)) == {"value": 2}
 
 
 @pytest.mark.parametrize(

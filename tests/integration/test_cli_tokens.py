@@ -161,3 +161,28 @@ def test_the_log_shows_who_it_was(journal_url: str, node: Node, cli: Cli, capsys
     assert json.loads(capsys.readouterr().out)["principal"] == "secret"
     assert run(["log", "counter/c", "--url", journal_url]) == 0
     assert "secret" in capsys.readouterr().out
+
+
+def test_the_log_is_filtered_by_who_it_was(
+    sqlite_journal_url: str, start: Run, cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the events of two programs those of one are shown, and a principal that can be nobody's is refused."""
+    node = start(sqlite_journal_url, "--node-id", "first").address
+    secret, at = cli("secret", "--url", sqlite_journal_url)["secret"], ["--url", sqlite_journal_url]
+    token = made(cli, sqlite_journal_url, "checkout", "--write")
+    cli("counter", "increment", "c", "--node", node, "--secret", secret)
+    cli("counter", "increment", "c", "--node", node, "--token", token)
+    cli("counter", "increment", "d", "--node", node, "--token", token)
+
+    assert run(["log", "--principal", "token:checkout", "--json", *at]) == 0
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(one["name"], one["sequence"], one["principal"]) for one in told] == [
+        ("c", 2, "token:checkout"),
+        ("d", 1, "token:checkout"),
+    ]
+    assert run(["log", "counter/c", "--principal", "secret", *at]) == 0
+    assert "checkout" not in capsys.readouterr().out
+    assert run(["log", "--principal", "token:other", "--json", *at]) == 0
+    assert capsys.readouterr().out == ""
+    for nobody in ("checkout", "token:", "secret:x", "actor:ann"):
+        assert "token:NAME" in cli("log", "--principal", nobody, *at, code=2)["error"]["message"]

@@ -1,21 +1,27 @@
-"""Whether an archive holds what was cut: its events give the hashes that the journal's seals have."""
+"""Whether an archive holds what was cut: its events give the hashes that the journal's seals have.
+
+Who rewrites one asks first: afterwards nobody could see what was changed in it before.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Final, TypeAlias
 
-from casty_es.audit.archive import read_archive
-from casty_es.audit.links import salt_at
+from casty_es.audit.archive import closed, read_archive
+from casty_es.audit.links import fits, linked_events, salt_at, unexplained
+from casty_es.audit.seals import decode_sealed
+from casty_es.domain.upkeep import SEALED
+from casty_es.errors import JournalCorruptError
 from casty_es.journal.maintenance import Maintenance
-from casty_es.journal.port import DirectoryRow, EventRow, RecordedEvent, RetiredSalt, SealRow, record_hash
+from casty_es.journal.port import DirectoryRow, EventRow, RecordedEvent, RetiredSalt, SealRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.redacted import UNPROVEN, redacted_digest
 
-__all__ = ["check_archive"]
+__all__ = ["check_archive", "refuse_changed_archive"]
 
 _Pair: TypeAlias = tuple[DirectoryRow, EventRow]
 
@@ -32,12 +38,37 @@ async def check_archive(journal: SqlJournal, file: Path) -> list[str]:
     ------
     InvalidValueError
         The file cannot be read, or is no archive.
+    JournalCorruptError
+        A seal in the journal is not the one that was written, so nothing can be told by it.
     """
     wrong: list[str] = []
     groups = groupby(read_archive(file), key=lambda pair: pair[0])
     while len(wrong) < _MOST and (found := await asyncio.to_thread(_next, groups)) is not None:
-        wrong += await _check_entity(journal, *found)
+        wrong += await _check_entity(journal, closed(file).name, *found)
     return wrong
+
+
+async def refuse_changed_archive(journal: SqlJournal, file: Path, entities: Collection[int]) -> None:
+    """Refuse an archive in which events of some entities are not those that were cut.
+
+    An event whose salt a redaction has destroyed can be told by nobody, and is let pass if its hash is in its place.
+
+    Raises
+    ------
+    InvalidValueError
+        The file cannot be read, or is no archive.
+    JournalCorruptError
+        It holds something else. Nothing was changed.
+    """
+    name = closed(file).name
+    groups = groupby(read_archive(file), key=lambda pair: pair[0])
+    while (found := await asyncio.to_thread(_next, groups)) is not None:
+        row, events = found
+        for wrong in await _check_entity(journal, name, row, events, without_salts=True) if row.id in entities else []:
+            raise JournalCorruptError(
+                f"The archive {file} was changed: {wrong} Nothing was changed by this step. Put a copy of it in its "
+                f"place, which `casty-es retention check` finds right; then run the same command again."
+            )
 
 
 def _next(groups: Iterator[tuple[DirectoryRow, Iterator[_Pair]]]) -> tuple[DirectoryRow, list[EventRow]] | None:
@@ -47,7 +78,9 @@ def _next(groups: Iterator[tuple[DirectoryRow, Iterator[_Pair]]]) -> tuple[Direc
     return None
 
 
-async def _check_entity(journal: SqlJournal, row: DirectoryRow, events: Sequence[EventRow]) -> list[str]:
+async def _check_entity(
+    journal: SqlJournal, archive: str, row: DirectoryRow, events: Sequence[EventRow], *, without_salts: bool = False
+) -> list[str]:
     called = f"the {row.kind} {row.name!r}" + (f", key {row.key[2:]!r}" if row.key else "")
     rows = await journal.entity_rows([row.id])
     if not rows or rows[0].entity_name != row.entity_name:
@@ -60,26 +93,50 @@ async def _check_entity(journal: SqlJournal, row: DirectoryRow, events: Sequence
     for seal in seals:
         run = [by_position.get(position) for position in range(seal.first, seal.last + 1)]
         covered += len(run)
-        if text := _wrong_run(seal, run, rows[0], salts):
+        if text := _wrong_run(seal, run, rows[0], salts, without_salts=without_salts):
             wrong.append(f"Positions {seal.first} to {seal.last} of slot {row.slot}, {called}: {text}")
     if covered != len(events) and not wrong:
         wrong.append(f"{len(events) - covered} events of {called} stand in the archive, and no seal speaks of them.")
+    if not wrong and (text := await _missing(journal, archive, row.id, [event[4] or 0 for event in events])):
+        wrong.append(f"Of {called} {text}")
     return wrong
 
 
+async def _missing(journal: SqlJournal, archive: str, entity: int, sequences: Sequence[int]) -> str | None:
+    """Tell whether events are missing of which the others say nothing, because each stood between records of others."""
+    if list(sequences) != list(range(sequences[0], sequences[0] + len(sequences))):
+        return "events are missing, or stand in another order."
+    for sequence in await Maintenance(journal).seal_sequences(entity):
+        async for event, _ in linked_events(journal, entity, after=sequence - 1, until=sequence):  # and is believed
+            if event.type != SEALED or (sealed := decode_sealed(event.payload)).archive != archive:
+                continue
+            first = sealed.through - sealed.events + 1
+            if (sequences[0], sequences[-1]) != (first, sealed.through):
+                return f"events are missing: its seal says that {first} to {sealed.through} are in it."
+    return None
+
+
 def _wrong_run(
-    seal: SealRow, run: Sequence[EventRow | None], row: DirectoryRow, salts: Sequence[RetiredSalt]
+    seal: SealRow,
+    run: Sequence[EventRow | None],
+    row: DirectoryRow,
+    salts: Sequence[RetiredSalt],
+    *,
+    without_salts: bool,
 ) -> str | None:
     previous = seal.previous_hash
     for event in run:
         if event is None:
             return "events are missing."
         record = RecordedEvent(*event)
-        salt = salt_at(row, salts, record.sequence or 0)
-        computed = record_hash(previous, record, salt, row.entity_name)
-        previous = record.hash
-        if computed != record.hash and not _unproven(record):
+        sequence = record.sequence or 0
+        salt = salt_at(row, salts, sequence)
+        let_pass = _unproven(record) or (without_salts and not salt and sequence <= row.salted_from)
+        if not let_pass and not fits(previous, record, salt, row.entity_name):
             return f"event {record.sequence} is not the one that was cut."
+        if unexplained(record, row.salted_from):
+            return f"a value of event {record.sequence} was replaced, and no redaction says so."
+        previous = record.hash
     return None if previous == seal.hash else "the last event is not the one that was sealed."
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from casty_es.audit.archive import Changeable, closed, opened, read_archive, rewrite_archive
 from casty_es.audit.lines import EntityLine
+from casty_es.audit.retention.checking import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.domain.upkeep import SEALED
 from casty_es.journal.maintenance import Maintenance
@@ -32,6 +33,7 @@ async def settle_archives(journal: SqlJournal, folder: Path) -> None:
         def change(line: Changeable, kept: set[int] = kept) -> Changeable | None:
             return line if (line.id if isinstance(line, EntityLine) else line.entity) in kept else None
 
+        await refuse_changed_archive(journal, file, kept)
         if kept != entities:
             await asyncio.to_thread(rewrite_archive, file, change)
         await asyncio.to_thread(file.rename, closed(file))

@@ -37,7 +37,8 @@ __all__ = ["ParquetWriter", "read_parquet"]
 _ROWS: Final = 50_000  # of a file: some 30 MiB in memory
 _BYTES: Final = 64 * 1024 * 1024
 _BATCH: Final = 2_000
-_LARGEST_GROUP: Final = 1024 * 1024 * 1024  # bytes; ours are a tenth of it at most
+_LARGEST_GROUP: Final = 192 * 1024 * 1024  # bytes; ours have half of it, or one state
+_PIECE: Final = 4 * 1024 * 1024  # bytes of text that are made lines at once
 
 _TABLES: Final[dict[str, type[msgspec.Struct]]] = {
     "journal": JournalLine,
@@ -63,6 +64,7 @@ _TEXTS: Final = {
 def _arrow() -> Any:
     try:
         import pyarrow as pa  # noqa: PLC0415 - an extra, and slow to load
+        import pyarrow.compute  # noqa: PLC0415 - likewise
         import pyarrow.parquet  # noqa: PLC0415 - likewise
     except ImportError as error:
         raise ConfigurationError(
@@ -71,10 +73,10 @@ def _arrow() -> Any:
     return pa, pyarrow.parquet
 
 
-def _schema(pa: Any, table: str) -> Any:
+def _schema(pa: Any, table: str, *, text: Any = None) -> Any:
     fields = []
     for name in _TABLES[table].__struct_fields__:
-        type_ = pa.string() if name in _TEXTS else pa.bool_() if name == "alive" else pa.int64()
+        type_ = (text or pa.string()) if name in _TEXTS else pa.bool_() if name == "alive" else pa.int64()
         if table == "events" and name == "recorded_at":
             type_ = pa.timestamp("us", tz="UTC")
         nullable = name in _NULLABLE or (table == "events" and name in {"entity", "sequence"})
@@ -217,17 +219,21 @@ class _Rows:
 
     def _read(self) -> Iterator[Any]:
         pa, parquet = _arrow()
-        schema, type_ = _schema(pa, self._table), _TABLES[self._table]
+        type_ = _TABLES[self._table]
+        schema = _schema(pa, self._table, text=pa.dictionary(pa.int32(), pa.string()))
+        texts = [name for name in type_.__struct_fields__ if name in _TEXTS]
         for path in sorted(self._folder.glob("*.parquet")):
             try:
-                with parquet.ParquetFile(path) as file:
+                # As dictionaries: a file has a text once that stands in a thousand rows.
+                with parquet.ParquetFile(path, read_dictionary=texts) as file:
                     if not file.schema_arrow.equals(schema):
                         raise InvalidValueError(f"{path} has other columns than an export. It was not read.")
                     groups = range(file.metadata.num_row_groups)
                     if any(file.metadata.row_group(group).total_byte_size > _LARGEST_GROUP for group in groups):
                         raise InvalidValueError(f"{path} has more in one piece than an export. It was not read.")
                     for batch in file.iter_batches(batch_size=_BATCH):
-                        yield from self._lines(pa, batch, type_)
+                        for piece in _pieces(pa, batch):
+                            yield from self._lines(pa, piece, type_)
             except (pa.ArrowException, OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
                 raise InvalidValueError(f"{path} cannot be read: {error}. What came before was read.") from error
 
@@ -241,3 +247,18 @@ class _Rows:
         for values in zip(*columns, strict=True):
             # Not made directly, so that what a file says is checked as a line would be.
             yield msgspec.convert({"row": tag, **dict(zip(names, values, strict=True))}, type_)
+
+
+def _pieces(pa: Any, batch: Any) -> Iterator[Any]:
+    """Give a batch in pieces whose texts fit into memory, however often each of them stands in the file."""
+    size = 0
+    for column in batch.columns:
+        if pa.types.is_dictionary(column.type):
+            lengths = pa.compute.take(pa.compute.binary_length(column.dictionary), column.indices)
+            size += pa.compute.sum(lengths).as_py() or 0
+    if size <= _PIECE or batch.num_rows == 1:
+        yield batch
+        return
+    half = batch.num_rows // 2
+    yield from _pieces(pa, batch.slice(0, half))
+    yield from _pieces(pa, batch.slice(half))

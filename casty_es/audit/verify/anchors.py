@@ -32,34 +32,39 @@ async def check_anchor(
     tuple[list[Finding], list[str]]
         What is wrong, and what to know of the anchor.
     """
-    findings: list[Finding] = []
-    if anchor.slots != meta.slots:
+    damaged = damage_of(meta) is not None  # then it says nothing, and is a finding by itself
+    if not damaged and anchor.slots != meta.slots:
         text = f"The anchor is of a journal with {anchor.slots} slots, and this one has {meta.slots}."
         return [Finding(None, None, None, Wrong.ANCHOR, text)], []
+    findings, notes = ([], []) if damaged else await _compared_meta(journal, meta, anchor)
+    for chain in anchor.chains:
+        if chain.slot in slots or (damaged and len(slots) == meta.slots):
+            finding = await _compared(journal, chain)
+            if finding is not None:
+                findings.append(finding)
+    findings += await _dated_back(journal, anchor, slots)
+    if anchor.signature is None:
+        notes.append("An anchor is not signed: it is worth as much as the place where it was kept.")
+    return findings, notes
+
+
+async def _compared_meta(journal: EventJournal, meta: Meta, anchor: Anchor) -> tuple[list[Finding], list[str]]:
+    findings, notes = [], []
     incarnation = await journal.incarnation()
     if incarnation < anchor.incarnation:
         text = f"The journal's incarnation is {incarnation}, and it was {anchor.incarnation}. It never goes back."
         findings.append(Finding(None, None, None, Wrong.ANCHOR, text))
+    elif incarnation > anchor.incarnation:
+        notes.append(
+            f"Since an anchor was taken the journal's incarnation went from {anchor.incarnation} to {incarnation}: "
+            f"each time somebody accepted that records were lost."
+        )
     if anchor.created_at != meta.created_at:
         text = (
             "By casty_meta the journal was made at another time than the one of which the anchor was taken: it is "
             "another journal, or its row was changed. A copy keeps that time."
         )
         findings.append(Finding(None, None, None, Wrong.ANCHOR, text))
-    for chain in anchor.chains:
-        if chain.slot in slots:
-            finding = await _compared(journal, chain)
-            if finding is not None:
-                findings.append(finding)
-    findings += await _dated_back(journal, anchor, slots)
-    notes = []
-    if incarnation > anchor.incarnation:
-        notes.append(
-            f"Since an anchor was taken the journal's incarnation went from {anchor.incarnation} to {incarnation}: "
-            f"each time somebody accepted that records were lost."
-        )
-    if anchor.signature is None:
-        notes.append("An anchor is not signed: it is worth as much as the place where it was kept.")
     return findings, notes
 
 

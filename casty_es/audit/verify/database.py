@@ -7,9 +7,6 @@ rests on triggers and indexes, and those can be dropped.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sqlite3
-import threading
 from pathlib import Path
 from typing import Final
 
@@ -41,13 +38,6 @@ _STRAY_SALTS: Final = """
 _HASH: Final = "sha256"
 _ALGORITHM: Final = "SELECT hash_algorithm FROM casty_meta WHERE id = 1"
 
-_SQLITE_CHECK: Final = "SELECT * FROM pragma_integrity_check('{table}')"
-_SQLITE_TABLES: Final = ("casty_events", "casty_entities", "casty_snapshots", "casty_seals", "casty_structures")
-
-_BUSY_SECONDS: Final = 30.0
-_STEPS: Final = 100_000  # of SQLite's machine, a few milliseconds: how often it looks whether it is to stop
-_SAID: Final = 5  # one damaged page makes a hundred lines
-
 
 async def check_database(journal: SqlJournal, slots: int) -> tuple[list[Finding], list[str]]:
     """Check what stands around the records: give what is wrong, and what to know."""
@@ -64,7 +54,6 @@ async def check_database(journal: SqlJournal, slots: int) -> tuple[list[Finding]
     findings += await _stray_snapshots(journal)
     if journal.file is not None:
         findings += await _elsewhere(journal.file)
-        findings += await _damage(journal.file)
     return findings, notes
 
 
@@ -95,30 +84,3 @@ async def _elsewhere(file: Path) -> list[Finding]:
         Finding(None, None, None, Wrong.FILE, f"Process {pid} {what}: what it acknowledged there may not be here.")
         for pid, what in found.items()
     ]
-
-
-async def _damage(file: Path) -> list[Finding]:
-    """Let SQLite compare its tables with their indexes: a row that only an index has would be found by nobody else."""
-    stop = threading.Event()
-    try:
-        return await asyncio.to_thread(_damage_in_thread, file, stop)
-    finally:
-        stop.set()
-
-
-def _damage_in_thread(file: Path, stop: threading.Event) -> list[Finding]:
-    findings: list[Finding] = []
-    uri = f"{file.absolute().as_uri()}?mode=rw"
-    with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
-        connection.set_progress_handler(stop.is_set, _STEPS)
-        for table in _SQLITE_TABLES:
-            try:
-                said = connection.execute(_SQLITE_CHECK.format(table=table)).fetchall()
-            except sqlite3.DatabaseError as error:
-                said = [(str(error),)]
-            findings += [
-                Finding(None, None, None, Wrong.FILE, f"SQLite says of {table}: {text}")
-                for (text,) in said[:_SAID]
-                if text != "ok"
-            ]
-    return findings

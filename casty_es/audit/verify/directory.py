@@ -29,13 +29,13 @@ _EMPTY: Final = """
 
 
 async def check_directory(
-    journal: EventJournal, slot: int, slots: int, entities: Entities, result: SlotResult, beside: Beside
+    journal: EventJournal, slot: int, slots: int | None, entities: Entities, result: SlotResult, beside: Beside
 ) -> None:
     """Check the directory of a slot that was walked through."""
     async for page in directory_pages(journal, slot):
         beside.add_directory(page)
         result.entities += len(page)
-        places = await _places(journal, page, slots)
+        places = [slot] * len(page) if slots is None else await _places(journal, page, slots)
         empty = await _empty(journal, page, entities)
         for row, place in zip(page, places, strict=True):
             text = (

@@ -15,8 +15,10 @@ import msgspec
 
 from casty_es.audit.verify.beside import digests, structures_digest
 from casty_es.audit.verify.findings import SlotResult
+from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
+from casty_es.journal.sql import SqlJournal
 from casty_es.private_files import create_anew
 
 __all__ = ["Progress"]
@@ -31,6 +33,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     complete: bool
     done: dict[int, SlotResult]
     structures: bytes = b""  # a digest, of when it was begun
+    file: bytes = b""  # a digest of SQLite's file, in which nothing was wrong
 
 
 class Progress:
@@ -42,6 +45,8 @@ class Progress:
         The slots that an interrupted verification had done.
     starts : dict[int, Head]
         Where the slots of a complete one ended that had nothing wrong: only what came since is looked at.
+    same_file : bool
+        Whether SQLite's file is, to the last byte, the one in which a complete verification found nothing wrong.
     """
 
     def __init__(self, file: Path | None, meta: Meta) -> None:
@@ -49,6 +54,9 @@ class Progress:
         self._state = _State(_FORMAT, meta.slots, meta.created_at, complete=False, done={})
         self.done: dict[int, SlotResult] = {}
         self.starts: dict[int, Head] = {}
+        self.same_file = False
+        self._file_now = b""
+        self._walked = False
         self._earlier: dict[int, SlotResult] = {}
 
     async def load(self, journal: EventJournal) -> None:
@@ -61,9 +69,15 @@ class Progress:
         """
         if self._file is None:
             return
-        self._state.structures = await structures_digest(journal)
-        if self._file.exists():
-            await self._take_up(self._read(), journal)
+        state = self._read() if self._file.exists() else None
+        self._file_now = await _file_digest(journal)
+        self.same_file = state is not None and state.complete and bool(self._file_now) and state.file == self._file_now
+        if state is not None and self.same_file:
+            self._state.structures = state.structures
+        else:
+            self._state.structures = await structures_digest(journal)
+        if state is not None:
+            await self._take_up(state, journal)
 
     def _read(self) -> _State:
         assert self._file is not None  # noqa: S101 - asked by load
@@ -113,7 +127,10 @@ class Progress:
         asked = sorted(self.starts.keys() & self._earlier.keys() & set(slots))
         heads = await journal.heads(asked) if asked else {}
         same = [self._earlier[slot] for slot, head in heads.items() if _as_it_was(self._earlier[slot], head)]
-        now = await digests(journal, [result.slot for result in same]) if same else {}
+        if self.same_file:
+            now = {result.slot: result.beside for result in same}
+        else:
+            now = await digests(journal, [result.slot for result in same]) if same else {}
         found = [
             msgspec.structs.replace(result, records=0, snapshots=0, unread_snapshots=0, unbound_snapshots=0)
             for result in same
@@ -129,11 +146,15 @@ class Progress:
     def finished(self, result: SlotResult) -> None:
         """Note a slot that is done."""
         self._state.done[result.slot] = result
+        self._walked = True
         self._save()
 
-    def complete(self) -> None:
-        """Note that all slots are done: whoever takes it up now begins where they end."""
+    async def complete(self, journal: EventJournal, *, ok: bool) -> None:
+        """Note that all slots are done, and whether all was well: whoever takes it up now begins where they end."""
         self._state.complete = True
+        # What was written meanwhile was not looked at, or not by all checks.
+        same = ok and (not self._walked or await _file_digest(journal) == self._file_now)
+        self._state.file = self._file_now if same else b""
         self._save()
 
     def _save(self) -> None:
@@ -150,6 +171,11 @@ class Progress:
             f"The file {self._file} cannot be taken up: {why}. Nothing was verified. Remove it, or name another, to "
             f"verify everything from the beginning."
         )
+
+
+async def _file_digest(journal: EventJournal) -> bytes:
+    file = journal.file if isinstance(journal, SqlJournal) else None
+    return b"" if file is None else await digest_of(file)
 
 
 def _as_it_was(earlier: SlotResult, head: Head) -> bool:

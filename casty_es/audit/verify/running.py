@@ -16,8 +16,10 @@ from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResul
 from casty_es.audit.verify.looked_at import look_at
 from casty_es.audit.verify.progress import Progress
 from casty_es.audit.verify.slot import verify_slot
+from casty_es.audit.verify.whole import check_whole
 from casty_es.audit.verify.workers import Job, in_processes
 from casty_es.errors import JournalCorruptError, JournalError
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import slots_ahead, told_ahead
@@ -79,9 +81,11 @@ async def verify(
     (True, 16)
     """
     started = time.perf_counter()
-    async with opened(journal) as (source, meta):
+    async with opened(journal, despite_damage=True) as (source, meta):
         chosen = chosen_slots(slots, meta, source, processes, "verified")
         report = Report(looked_at=await look_at(source, meta))
+        if (damage := damage_of(meta)) is not None:
+            report.findings.append(Finding(None, None, None, Wrong.GUARD, damage))
         done = Progress(resume, meta)
         await done.load(source)
         for slot in set(chosen) & done.done.keys():
@@ -96,13 +100,13 @@ async def verify(
             done.finished(result)
             report.add(result)
 
-        async with _beside(source, meta) as database:
+        async with _beside(source, meta, same_file=done.same_file) as database:
             await _walk(source, meta, left, processes, finished, progress or _tell_nobody)
             findings, notes = await database
         report.findings += findings
         report.notes += notes
         if len(chosen) == meta.slots:
-            done.complete()
+            await done.complete(source, ok=report.ok)
         report.notes += await _ahead(source, chosen)
         for anchor in anchors:
             try:
@@ -131,22 +135,27 @@ async def _walk(
         return
     ahead = isinstance(journal, SqlJournal) and journal.file is None
     for job in jobs:
-        finished(await verify_slot(journal, job.slot, meta.slots, start=job.start, read_ahead=ahead, progress=progress))
+        finished(await verify_slot(journal, job.slot, meta, start=job.start, read_ahead=ahead, progress=progress))
 
 
 @contextlib.asynccontextmanager
-async def _beside(journal: EventJournal, meta: Meta) -> AsyncIterator[Awaitable[tuple[list[Finding], list[str]]]]:
+async def _beside(
+    journal: EventJournal, meta: Meta, *, same_file: bool
+) -> AsyncIterator[Awaitable[tuple[list[Finding], list[str]]]]:
     """Check the database over a connection of its own, beside the walk."""
 
     async def check() -> tuple[list[Finding], list[str]]:
         if not isinstance(journal, SqlJournal):
             return [], []
-        async with opened(journal.url) as (own, _):
+        async with opened(journal.url, despite_damage=True) as (own, _):
             assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
             try:
-                return await check_database(own, meta.slots)
+                findings, notes = await check_database(own, meta.slots)
             except JournalCorruptError as error:
-                return [Finding(None, None, None, Wrong.FILE, str(error))], []
+                findings, notes = [Finding(None, None, None, Wrong.FILE, str(error))], []
+            if own.file is not None and not same_file:
+                findings += await check_whole(own.file)
+            return findings, notes
 
     task = asyncio.create_task(check(), name="casty-verify-database")
     try:

@@ -19,8 +19,8 @@ from casty_es.audit.verify.seals import check_seals
 from casty_es.audit.verify.snapshots import check_later_snapshots, check_snapshots
 from casty_es.audit.verify.walk import Walk
 from casty_es.errors import JournalCorruptError, JournalUnavailableError
-from casty_es.journal.damaged import BEHIND_ALL, event_of
-from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head
+from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of
+from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head, Meta
 
 __all__ = ["verify_slot"]
 
@@ -30,7 +30,7 @@ _PAGE: Final = 5_000
 async def verify_slot(
     journal: EventJournal,
     slot: int,
-    slots: int,
+    meta: Meta,
     *,
     start: Head = EMPTY_SLOT,
     read_ahead: bool = False,
@@ -40,8 +40,8 @@ async def verify_slot(
 
     Parameters
     ----------
-    slots : int
-        The journal's number of slots.
+    meta : Meta
+        What the journal says of itself. If it is damaged, nobody knows in which slot an entity belongs.
     start : Head
         The record behind which the walk begins: up to there an earlier one found nothing wrong.
     read_ahead : bool
@@ -78,6 +78,7 @@ async def verify_slot(
             await check_later_snapshots(journal, entities, result)
             beside = Beside()
             await check_seals(journal, slot, by_hand.sealed, result, beside)
+            slots = None if damage_of(meta) is not None else meta.slots
             await check_directory(journal, slot, slots, entities, result, beside)
             result.beside = beside.digest
     except (JournalUnavailableError, JournalCorruptError) as error:

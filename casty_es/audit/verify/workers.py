@@ -50,6 +50,4 @@ def work() -> None:
 
 async def _verified(journal: SqlJournal, line: bytes, walked: Walked) -> SlotResult:
     job, meta = msgspec.json.decode(line, type=Job), await journal.open()
-    return await verify_slot(
-        journal, job.slot, meta.slots, start=job.start, read_ahead=journal.file is None, progress=walked
-    )
+    return await verify_slot(journal, job.slot, meta, start=job.start, read_ahead=journal.file is None, progress=walked)

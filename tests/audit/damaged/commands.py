@@ -19,6 +19,7 @@ READING: Final = (
     "log --json",
     "log counter/hits --json --after 25",
     "log --kind map --name users --actor ann",
+    "log --principal secret --json",
     "log --json --after 2026-01-01",
     "show counter hits",
     "show map users --key alice --json",

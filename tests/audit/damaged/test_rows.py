@@ -190,12 +190,54 @@ def test_verify_says_what_it_looked_at(full_url: str, database_kind: str, capsys
     assert sum(looked_at["positions"].values()) > 0
 
 
-def test_an_emptied_meta_is_told_as_what_it_may_be(full_url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A journal whose one row of casty_meta was deleted is not only taken for an import that is not complete."""
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(Tamperer(full_url).run("DELETE FROM casty_meta"))
-    assert run(["log", "--url", full_url]) == 3
-    assert "deleted" in capsys.readouterr().err
+# What may stand in casty_meta, and whether a reader can see that it is wrong.
+METAS: Final = {
+    "emptied": (None, "", "deleted"),
+    "no slots": ("slots", "0", "slots is '0'"),
+    "fewer slots": ("slots", "1", "slots is '1', and must be above"),
+    "more slots": ("slots", "4096", None),
+    "no incarnation": ("incarnation", "0", "incarnation is '0'"),
+}
+
+
+@pytest.mark.parametrize("change", METAS)
+def test_records_are_shown_whatever_stands_in_meta(
+    change: str, database_kind: str, journals: Journals, tmp_path: Path
+) -> None:
+    """Readers show every record when the one row of casty_meta is gone or wrong, and say so; nobody else opens it."""
+    # given what they show of a sound journal
+    kept = {"anchor": journals.anchor, "archive": journals.archive, "verified": journals.verified}
+    column, value, said = METAS[change]
+    commands = ("log --json", "log counter/hits --json", "show map users --key alice --json", "lock status deploy")
+    commands += ("log map/users --key bob", "map keys users", "semaphore status seats")
+    with journals.copied(tmp_path) as url:
+        sound = [run_command(command, url, tmp_path, **kept).out for command in commands]
+
+    # when the row is changed
+    with journals.copied(tmp_path) as url:
+        if column is None:
+            asyncio.run(Tamperer(url).run("DELETE FROM casty_meta"))
+        else:
+            do_damage(url, Damage(database_kind, "casty_meta", column, change, value))
+        done = [run_command(command, url, tmp_path, **kept) for command in commands]
+        charts = [run_command(f"{command} lock deploy", url, tmp_path, **kept) for command in ("who", "timeline")]
+        verified = run_command("verify --processes 2 --json --anchor {anchor}", url, tmp_path, **kept)
+        written = run_command("counter increment hits", url, tmp_path, **kept)
+
+    # then all of it is shown, and the damage is named on stderr
+    assert [one.out for one in done] == sound
+    code = 0 if said is None else 1
+    assert {one.code for one in done + charts} == {code}
+    assert all(one.out for one in charts)
+    assert all((said or "") in one.err for one in done + charts)
+    # and a verification names it, and goes through all that is there
+    assert verified.code == 1
+    report = json.loads(verified.out)
+    assert report["findings"]
+    if change in {"emptied", "no slots", "no incarnation"}:
+        assert {one["wrong"] for one in report["findings"]} == {"guard"}
+        assert report["records"] > 50
+        assert written.code == 3
 
 
 def test_times_behind_an_anchor_that_are_none(full_sqlite: Journals, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ async def test_no_export_at_all(
 
 async def test_a_line_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a small gzip file that becomes one huge line, when it is imported, then it is not read to its end."""
-    monkeypatch.setattr(jsonl, "_LONGEST", 1_000_000)
+    monkeypatch.setattr(jsonl, "_LONGEST_RECORD", 1_000_000)
     (tmp_path / "x.jsonl.gz").write_bytes(gzip.compress(b"x" * 50_000_000))
 
     with pytest.raises(InvalidValueError, match="longer than 1,000,000 bytes"):

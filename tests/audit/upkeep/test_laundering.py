@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest_asyncio
 
 from casty_es import ClusteredActorSystem, SqlJournal
 from casty_es.audit.redaction import finish_redactions, redact
-from casty_es.audit.retention import run_retention, set_retention
+from casty_es.audit.retention import check_archive, run_retention, set_retention
 from casty_es.cli.app import run
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.chain import digest, link
@@ -65,6 +67,81 @@ def files(folder: Path) -> list[Path]:
 async def event(journal: SqlJournal, entity: int, sequence: int) -> RecordedEvent:
     """Read one event."""
     return (await journal.history(entity, after=sequence - 1, limit=1))[0]
+
+
+def edit_archive(file: Path, field: str, value: object) -> None:
+    """Change a field of an archive's second event of alice, or leave out the event of a sequence."""
+    lines = [json.loads(line) for line in gzip.decompress(file.read_bytes()).splitlines()]
+    entity = next(line["id"] for line in lines if line.get("key") == ALICE.key)
+    sequence = 2 if value is not None else int(field)
+    [event] = [line for line in lines if line.get("entity") == entity and line["sequence"] == sequence]
+    if value is None:
+        lines.remove(event)
+    else:
+        event[field] = value
+    file.write_bytes(gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in lines)))
+
+
+ARCHIVED = {
+    "payload": ("payload", '{"value":"forged"}', "not the one that was cut"),
+    "time": ("recorded_at", 1, "not the one that was cut"),
+    "huge": ("version", 2**62, "not the one that was cut"),
+    "hash": ("hash", "00" * 32, "not the one that was cut"),
+    "hidden": ("payload", '{"redacted":"' + "0" * 64 + '"}', "no redaction says so"),
+    "left out": ("2", None, "events are missing"),
+    "first left out": ("1", None, "events are missing"),
+    "last left out": ("4", None, "events are missing"),
+}
+
+
+@pytest.mark.parametrize("change", ARCHIVED)
+async def test_a_changed_archive_is_not_redacted(
+    change: str,
+    journal_url: str,
+    system: ClusteredActorSystem,
+    journal: SqlJournal,
+    folder: Path,
+    written: StoredEntity,
+) -> None:
+    """Given an archive in which an event was changed, when it is to be redacted, then it is refused, and all stays."""
+    assert written.id
+    file = folder / (await run_retention(system, journal, folder, pace=0)).archives[0]
+    whole = file.read_bytes()
+    field, value, said = ARCHIVED[change]
+    edit_archive(file, field, value)
+    changed, before = file.read_bytes(), await everything(journal_url)
+
+    with pytest.raises(JournalCorruptError, match=said):
+        await redact(system, journal, ALICE, reason="asked", archives=[file])
+
+    assert file.read_bytes() == changed
+    assert await everything(journal_url) == before
+    # what was changed of somebody else is no reason not to forget a person: it stays where a check finds it
+    bob = EntityName("map", "users", encode_key("bob"))
+    assert (await redact(system, journal, bob, reason="asked", archives=[file])).archives == (file.name,)
+    assert any("alice" in text for text in await check_archive(journal, file))
+    file.write_bytes(whole)
+    assert (await redact(system, journal, ALICE, reason="asked", archives=[file])).archives == (file.name,)
+
+
+async def test_a_changed_archive_is_not_settled(
+    system: ClusteredActorSystem, journal: SqlJournal, folder: Path, written: StoredEntity, crashing: Crashing
+) -> None:
+    """Given an archive that an interrupted run left, when it was changed, then the next run refuses to rewrite it."""
+    assert written.id
+    crashing.in_(4, after=False)  # seal, drop and cut of the first key were done
+    with pytest.raises(CrashError):
+        await run_retention(system, journal, folder, pace=0)
+    crashing.never()
+    [file] = files(folder)
+    edit_archive(file, "payload", '{"value":"forged"}')
+    changed = file.read_bytes()
+
+    with pytest.raises(JournalCorruptError, match="not the one that was cut"):
+        await run_retention(system, journal, folder, pace=0)
+
+    assert files(folder) == [file]
+    assert file.read_bytes() == changed
 
 
 @pytest.mark.parametrize("change", CHANGES)

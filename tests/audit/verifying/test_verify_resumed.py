@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,13 @@ import pytest
 
 from casty_es import InMemoryJournal, connect
 from casty_es.audit.verify import Report, Wrong, verify
+from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError
 from casty_es.journal.postgres import PostgresBackend
 from casty_es.journal.sqlite import SqliteBackend
+from casty_es.journal.urls import sqlite_file
 
-from .journals import LongWriter
+from .journals import LongWriter, write_all_kinds
 from .tampering import Tamperer
 
 ENTITIES = 3_000
@@ -126,7 +131,7 @@ async def test_a_file_of_an_earlier_version_is_taken_up(tamperer: Tamperer, tmp_
     file = tmp_path / "progress.json"
     assert (await verify(tamperer.url, resume=file)).ok
     state = msgspec.json.decode(file.read_bytes())
-    del state["structures"]
+    del state["structures"], state["file"]
     for result in state["done"].values():
         del result["beside"]
     file.write_bytes(msgspec.json.encode(state))
@@ -135,6 +140,38 @@ async def test_a_file_of_an_earlier_version_is_taken_up(tamperer: Tamperer, tmp_
 
     assert (report.ok, report.records) == (True, 0)
     assert msgspec.json.decode(file.read_bytes())["structures"]
+
+
+def damage_index(file: Path) -> None:
+    """Change a name in an index and not in its table, which only SQLite itself finds."""
+    with closing(sqlite3.connect(file)) as connection:
+        [(page,)] = connection.execute(
+            "SELECT rootpage FROM sqlite_master WHERE tbl_name = 'casty_entities' AND type = 'index' AND sql IS NULL"
+        ).fetchall()
+        [(size,)] = connection.execute("PRAGMA page_size").fetchall()
+    content = bytearray(file.read_bytes())
+    at = content.index(b"counterhits", (page - 1) * size, page * size)
+    content[at : at + 11] = b"counterhitz"
+    file.write_bytes(bytes(content))
+
+
+async def test_a_file_that_is_as_it_was_is_not_checked_again(sqlite_journal_url: str, tmp_path: Path) -> None:
+    """Given a file that SQLite found whole, then it is asked again when a byte of it is another one, and only then."""
+    file, progress = sqlite_file(sqlite_journal_url), tmp_path / "progress.json"
+    await write_all_kinds(sqlite_journal_url)
+    assert (await verify(sqlite_journal_url, resume=progress)).ok
+    whole = progress.read_bytes()
+    damage_index(file)
+
+    changed = await verify(sqlite_journal_url, resume=progress)
+    again = await verify(sqlite_journal_url, resume=progress)
+    state = msgspec.json.decode(whole)
+    state["file"] = base64.b64encode(await digest_of(file)).decode()  # as if this file had been found whole
+    progress.write_bytes(msgspec.json.encode(state))
+    believed = await verify(sqlite_journal_url, resume=progress)
+
+    assert {one.wrong for one in changed.findings} == {one.wrong for one in again.findings} == {Wrong.FILE}
+    assert believed.ok
 
 
 async def test_in_memory(tmp_path: Path) -> None:
