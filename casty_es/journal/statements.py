@@ -29,7 +29,6 @@ class Statements(msgspec.Struct, frozen=True):
 
     meta: str  # none
     raise_incarnation: str  # none
-    revision: str  # none
     heads: str  # slots
     entity_numbers: str  # slots
     entities: str  # kinds, names, keys
@@ -67,7 +66,6 @@ class Statements(msgspec.Struct, frozen=True):
 
 _RAISE: Final = "UPDATE casty_meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation"
 _META: Final = "SELECT slots, incarnation, created_at FROM casty_meta WHERE id = 1"
-_REVISION: Final = "SELECT version_num FROM casty_es_alembic_version"
 _NODES: Final = "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC"
 _ROW: Final = "e.id, e.slot, e.kind, e.name, e.key, e.alive, e.salt, e.salted_from"
 _STRUCTURE_ROWS: Final = "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name"
@@ -105,7 +103,6 @@ _FIND_KEY: Final = f"""
 POSTGRES: Final = Statements(
     meta=_META,
     raise_incarnation=_RAISE,
-    revision=_REVISION,
     heads="""
         SELECT w.slot, h.position, h.hash, h.epoch, h.recorded_at
         FROM unnest($1::int[]) AS w (slot)
@@ -208,7 +205,6 @@ POSTGRES: Final = Statements(
 SQLITE: Final = Statements(
     meta=_META,
     raise_incarnation=_RAISE,
-    revision=_REVISION,
     heads="""
         SELECT w.value, e.position, e.hash, e.epoch, e.recorded_at FROM json_each(?1) w
         CROSS JOIN casty_events e
