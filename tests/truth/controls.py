@@ -18,6 +18,7 @@ from casty_es.handles.renewals import Renewals
 from casty_es.verdicts import Evidence
 
 from .operations import ROWS
+from .report import UNHEARD
 from .runs import Fresh, of_way, run, run_processes
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ def _look(*_: object) -> Peek:
     return Peek()
 
 
+def _look_away(*_: object) -> None:
+    """Leave an error where nobody retrieves it."""
+
+
 def _nobodys_business(*_: object) -> bool:
     """Tell that no process needs to be looked after."""
     return False
@@ -191,5 +196,13 @@ CONTROLS: Final = (
         "link cut, replies lost",
         "queue.enqueue",
         "it happened twice",
+    ),
+    Control(
+        "looking at searches that nobody waits for",
+        (("casty_es.gateway.routing.looked_at", _look_away),),
+        ("sqlite", "client"),
+        "reply frame spoiled",
+        "set.",
+        UNHEARD,
     ),
 )

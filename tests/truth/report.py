@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from .cases import Case
     from .oracle import Verdict
 
-__all__ = ["Finding", "Report"]
+__all__ = ["UNHEARD", "Finding", "Report"]
 
-_UNHEARD: Final = "an exception that nobody should see"
+UNHEARD: Final = "an exception that nobody should see"
 _MOST_FINDINGS: Final = 1_000
 
 
@@ -55,7 +55,7 @@ class Report(msgspec.Struct):
     def unheard(self, where: tuple[str, str], family: str, said: Iterable[str]) -> None:
         """Take in what the event loop was told."""
         for sentence in said:
-            self._find(where, family, family, "", _UNHEARD, sentence)
+            self._find(where, family, family, "", UNHEARD, sentence)
 
     def _find(
         self, where: tuple[str, str], moment: str, family: str, operation: str, fault: str, sentence: str
