@@ -179,11 +179,16 @@ async def test_nodes_that_reach_each_other_are_well(
     journal_url: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Given nodes that reach each other, when time passes and the doctor looks, then nobody says anything of it."""
-    async with nodes(journal_url, 2):
+    async with nodes(journal_url, 2) as systems:
         code, found = await asyncio.to_thread(examined, journal_url, capsys)
         assert (code, found["status"]) == (0, "ok")
         assert found["found"].startswith("2 alive")
-        await asyncio.sleep(1)  # by then it would have been said
+
+        async def settled() -> bool:
+            reaches = [system._node.reach for system in systems if system._node is not None]
+            return all(reach._reached and reach._come for reach in reaches)
+
+        await until(settled)  # each has reached the other, and heard from it or said that it has not
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING] == []
 
 
