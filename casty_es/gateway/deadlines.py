@@ -1,7 +1,7 @@
 """When callers' time is up: one timer of the event loop for all commands that have the same time.
 
 Commands with the same timeout run out of time in the order in which they came, so only the first of them needs a timer.
-One for each command, which is set and cancelled again within milliseconds, took 9% of the instructions of an increment.
+One for each command would be set and cancelled again within milliseconds, at a cost that an increment feels.
 """
 
 from __future__ import annotations
