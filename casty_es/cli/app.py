@@ -9,6 +9,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 from typing import Final, cast
@@ -91,12 +92,16 @@ app.command("accept-loss")(upkeep.accept_loss)
 app.command("demo")(demo.demo)
 
 
+_commands = cache(get_command)
+"""To build all commands takes longer than to run most of them: a process that runs many builds them once."""
+
+
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and give its exit code. Errors become one line, or one JSON object, never a traceback."""
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     _ready_output()
     try:
-        code = get_command(app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
+        code = _commands(app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         return _INTERRUPTED
