@@ -22,6 +22,7 @@ from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 from tests import short_leases  # noqa: F401 - imported for what it does
+from tests.emptied import Databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,6 +106,14 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_copies(postgres_server: str) -> Iterator[Databases]:
+    """``with postgres_copies.copy_of(template) as url``: a database that holds what another one holds."""
+    databases = Databases(postgres_server)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
 def postgres_programs() -> Path:
     """The folder of ``pg_dump`` and the other programs of Postgres."""
     return Path(str(embedded().__file__)).parent / "pginstall" / "bin"
@@ -142,10 +151,10 @@ class Granted(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def granted(postgres_server: str, postgres_template: str) -> Iterator[Granted]:
+def granted(postgres_server: str, postgres_template: str, postgres_copies: Databases) -> Iterator[Granted]:
     """A migrated database on which the printed SQL has been run, for roles that nobody else has."""
     roles = {what: f"casty_{what}_{uuid.uuid4().hex[:8]}" for what in PRIVILEGES}
-    with postgres_database(postgres_server, postgres_template) as url:
+    with postgres_copies.copy_of(postgres_template) as url:
         run_script(url, grants(Roles(**roles)))
         for name in roles.values():
             run_sql(url, f"ALTER ROLE {name} PASSWORD '{name}'")
@@ -155,9 +164,9 @@ def granted(postgres_server: str, postgres_template: str) -> Iterator[Granted]:
 
 
 @pytest.fixture
-def granted_url(postgres_server: str, granted: Granted) -> Iterator[str]:
+def granted_url(postgres_copies: Databases, granted: Granted) -> Iterator[str]:
     """A journal with those roles, for its owner."""
-    with postgres_database(postgres_server, granted.template) as url:
+    with postgres_copies.copy_of(granted.template) as url:
         yield url
 
 
@@ -181,9 +190,9 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_journal_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+def postgres_journal_url(postgres_copies: Databases, postgres_template: str) -> Iterator[str]:
     """A migrated Postgres database without a record."""
-    with postgres_database(postgres_server, postgres_template) as url:
+    with postgres_copies.copy_of(postgres_template) as url:
         yield url
 
 
