@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -120,6 +122,20 @@ def postgres_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
+def command() -> Iterator[list[str]]:
+    """The words that stand for ``python -m casty_es`` and start at once; see ``warm.py``."""
+    with tempfile.TemporaryDirectory(prefix="casty-warm-") as folder:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        program, address = str(Path(__file__).with_name("warm.py")), f"{folder}/socket"
+        with subprocess.Popen(
+            [sys.executable, program, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        ) as warm:
+            assert warm.stdout is not None
+            assert warm.stdout.readline() == b"ready\n"
+            yield [sys.executable, "-IS", program, address]
+
+
+@pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> Iterator[str]:
     """The name of a migrated database, from which others are copied."""
     with postgres_database(postgres_server) as url:
@@ -158,7 +174,9 @@ def granted(postgres_server: str, postgres_template: str, postgres_copies: Datab
         run_script(url, grants(Roles(**roles)))
         for name in roles.values():
             run_sql(url, f"ALTER ROLE {name} PASSWORD '{name}'")
-        yield Granted(urlsplit(url).path.removeprefix("/"), roles)
+        template = urlsplit(url).path.removeprefix("/")
+        yield Granted(template, roles)
+    postgres_copies.drop(template)
     for name in roles.values():
         run_sql(postgres_server, f"DROP ROLE {name}")
 

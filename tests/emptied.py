@@ -97,12 +97,15 @@ class Databases:
             else:
                 asyncio_run(self._dropped, copy.url)
 
+    def drop(self, template: str) -> None:
+        """Drop the copies of a template, which wait for nobody any more."""
+        for copy in self._free.pop(template, []):
+            asyncio_run(self._dropped, copy.url)
+
     def close(self) -> None:
         """Drop them all."""
-        for copies in self._free.values():
-            for copy in copies:
-                asyncio_run(self._dropped, copy.url)
-        self._free.clear()
+        for template in list(self._free):
+            self.drop(template)
 
     async def _made(self, template: str) -> _Copy:
         name = f"casty_test_{uuid.uuid4().hex}"
