@@ -122,16 +122,16 @@ def postgres_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def command() -> Iterator[list[str]]:
+def warm() -> Iterator[list[str]]:
     """The words that stand for ``python -m casty_es`` and start at once; see ``warm.py``."""
     with tempfile.TemporaryDirectory(prefix="casty-warm-") as folder:
         environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
         program, address = str(Path(__file__).with_name("warm.py")), f"{folder}/socket"
         with subprocess.Popen(
             [sys.executable, program, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        ) as warm:
-            assert warm.stdout is not None
-            assert warm.stdout.readline() == b"ready\n"
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
             yield [sys.executable, "-IS", program, address]
 
 

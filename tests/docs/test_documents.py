@@ -42,9 +42,9 @@ LEFT_OUT = {"python3", ".venv/bin/pip", ".venv/bin/python", "uvicorn", "curl"}
 class Reader:
     """Somebody who types a document's blocks, one after the other."""
 
-    def __init__(self, folder: Path, journal_url: str, placeholder_url: str, command: list[str]) -> None:
+    def __init__(self, folder: Path, journal_url: str, placeholder_url: str, warm: list[str]) -> None:
         self._folder = folder
-        self._run = RUN | dict.fromkeys(COMMAND, command)
+        self._run = RUN | dict.fromkeys(COMMAND, warm)
         self._journal_url = journal_url
         self._placeholder_url = placeholder_url
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
@@ -132,7 +132,7 @@ def reader(
     document: Path,
     tmp_path: Path,
     sqlite_journal_url: str,
-    command: list[str],
+    warm: list[str],
     monkeypatch: pytest.MonkeyPatch,
     request: Any,
 ) -> Reader:
@@ -140,7 +140,7 @@ def reader(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").symlink_to(ROOT / "docs")  # as in the checkout, for what reads an example
     postgres = request.getfixturevalue("postgres_url") if PLACEHOLDER in document.read_text() else ""
-    return Reader(tmp_path, sqlite_journal_url, postgres, command)
+    return Reader(tmp_path, sqlite_journal_url, postgres, warm)
 
 
 @pytest.mark.parametrize("document", WITH_CODE, ids=title)
