@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.bounds import TAGS
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
 from casty_es.replay.history import archived, sequence_stamped
@@ -18,7 +19,7 @@ _LAST_POSITION: Final = 2**63 - 1
 _PAGE_BYTES: Final = 1_048_576  # of payloads; the last event goes beyond it, by as much as a value may be long
 
 
-class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=23):
+class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__):
     """Events of one entity in order, and who wrote under which epoch. An empty one is the end."""
 
     records: tuple[RecordedEvent, ...] = ()
@@ -49,7 +50,7 @@ class LeaseHolders:
         self._known: dict[tuple[int, int], str | None] = {}
 
     async def node(self, slot: int, epoch: int) -> str | None:
-        """Give the node that held the slot under this epoch; ``None`` if the journal does not say."""
+        """Return the node that held the slot under this epoch; ``None`` if the journal does not say."""
         if (slot, epoch) in self._known:
             return self._known[slot, epoch]
         name = None
@@ -68,7 +69,7 @@ class LeaseHolders:
 async def history_page(
     journal: EventJournal, name: EntityName, *, after: int, after_time: int | None, limit: int
 ) -> HistoryPage:
-    """Give an entity's next events.
+    """Return an entity's next events.
 
     Parameters
     ----------
