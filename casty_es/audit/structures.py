@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.audit.links import linked_events
 from casty_es.errors import JournalCorruptError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import number_of, text_of
@@ -17,7 +18,7 @@ from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sql_rows import shards_of
-from casty_es.replay import fitting_shards
+from casty_es.replay import entities_of, fitting_shards
 
 __all__ = ["Misrecorded", "find_misrecorded", "record_fitting"]
 
@@ -96,7 +97,8 @@ async def record_fitting(journal: SqlJournal, structure: Misrecorded) -> None:
     Raises
     ------
     JournalCorruptError
-        No number explains it, or another one was recorded meanwhile. Nothing was changed.
+        No number explains it, an entity's row is not the one that its events were written for, or another number was
+        recorded meanwhile. Nothing was changed.
     ConfigurationError
         The role may not do it. Nothing was changed.
     """
@@ -106,6 +108,7 @@ async def record_fitting(journal: SqlJournal, structure: Misrecorded) -> None:
             f"No number of shards explains where the entities of the {kind} {name!r} are. Nothing of it was changed. "
             f"Restore its row of casty_structures, or the journal, from a backup."
         )
+    await _refuse_altered(journal, kind, name)
     if recorded is None:
         [now] = await journal.record_structures([(kind, name, fitting)], populated=True)
         done = now == fitting
@@ -116,3 +119,12 @@ async def record_fitting(journal: SqlJournal, structure: Misrecorded) -> None:
             f"Another number of shards was recorded for the {kind} {name!r} meanwhile. Nothing of it was changed. Look "
             f"again."
         )
+
+
+async def _refuse_altered(journal: SqlJournal, kind: str, name: str) -> None:
+    """Refuse where a name in the directory was changed: it, and not the record, is what leads elsewhere."""
+    async for page in entities_of(journal, kind, name):
+        for row in page:
+            lowest, _ = await journal.bounds(row.id)
+            async for _ in linked_events(journal, row.id, after=lowest - 1, until=lowest):
+                break

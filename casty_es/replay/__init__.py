@@ -7,7 +7,7 @@ from casty_es.replay.asking import Positions, Then, answer_then, read_positions,
 from casty_es.replay.binding import binding_said, is_bound, speaks_for, with_binding
 from casty_es.replay.history import PAGE_BYTES, events, sequence_at_position, sequence_at_time, sequence_stamped
 from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
-from casty_es.replay.placing import fitting_shards
+from casty_es.replay.placing import entities_of, fitting_shards
 from casty_es.replay.reading import (
     Reading,
     Unreadable,
@@ -38,6 +38,7 @@ __all__ = [
     "binding_said",
     "caller_in",
     "committed_state",
+    "entities_of",
     "events",
     "fitting_shards",
     "history_page",

@@ -48,7 +48,7 @@ from casty_es.journal.clock import database_clock
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import read_event, refuse_damaged, slots_ahead, state_at, told_ahead
+from casty_es.replay import entities_of, read_event, refuse_damaged, slots_ahead, state_at, told_ahead
 
 __all__ = ["Retained", "run_retention"]
 
@@ -168,11 +168,9 @@ async def _kept(journal: SqlJournal) -> list[str]:
 async def _entities(journal: SqlJournal) -> AsyncIterator[tuple[DirectoryRow, Keep]]:
     """Yield the entities of all structures that have a policy."""
     for (kind, name), keep in (await policies(journal)).items():
-        after: str | None = None
-        while page := await journal.directory(kind, name, after=after):
+        async for page in entities_of(journal, kind, name):
             for row in page:
                 yield row, keep
-            after = page[-1].key
 
 
 def _hashes_in(file: Path) -> bytes:
