@@ -90,7 +90,7 @@ def _frames(m: Model, s: State, n: int, who: str) -> Iterator[tuple[str, State]]
 
 
 def _named(frame: Frame) -> str:
-    return f"{frame.command} (attempt {frame.attempt}, epoch {frame.epoch})"
+    return f"{frame.command} (attempt {frame.attempt}, epoch {frame.epoch % INCARNATION})"
 
 
 Callers = tuple[tuple[int, str, int], ...]
