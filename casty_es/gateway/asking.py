@@ -139,7 +139,8 @@ class Gateway:
             await self._given_up(journey, pending)
             raise failed
         step = self._after(journey, None, Ended(journey.attempt, failed, self.loop.time()))
-        return await self._go_on(journey, step, pending)
+        # What was looked for nowhere yet is looked for at once.
+        return await self._go_on(journey, AT_ONCE if isinstance(step, Wait) else step, pending)
 
     def _journey(
         self,

@@ -21,7 +21,6 @@ from casty_es import verdicts
 from casty_es.domain.decider import Command, Query
 from casty_es.errors import (
     CastyError,
-    ConfigurationError,
     JournalError,
     JournalMovedError,
     JournalRegressedError,
@@ -313,8 +312,8 @@ class Journey:
         ):
             # This attempt was dropped in time; an earlier one may not have been.
             return _late(verdicts.out_of_time(self._evidence(error)), error)
-        # A configuration refuses a search, and not what was sent before.
-        if isinstance(error, verdicts.DECIDED) and (attempt or not isinstance(error, ConfigurationError)):
+        # Who refuses a search says nothing of what was sent before.
+        if attempt and isinstance(error, verdicts.DECIDED):
             return Done(error=error)
         return Done(error=_caused(verdicts.unsettled(self._evidence(error)), error))
 

@@ -17,6 +17,7 @@ from casty_es.errors import (
     JournalMovedError,
     JournalUnavailableError,
     LeaseLostError,
+    NotAllowedError,
     NotDoneError,
     NotOwnerError,
     OutcomeUnknownError,
@@ -231,9 +232,9 @@ def test_an_attempt_that_was_dropped_in_time_says_nothing_of_an_earlier_one() ->
 
 def test_a_search_that_is_refused_says_nothing_of_what_was_sent() -> None:
     """Given a command in doubt, when the search for its owner is refused or lost, then the doubt is what it was."""
-    error = ConfigurationError("Another cluster.")
-    assert _told(_journey().next(Ended(0, error, 0.1))) is error
-    assert isinstance(_told(_in_doubt().next(Ended(0, error, 0.1))), OutcomeUnknownError)
+    for error in (ConfigurationError("Another cluster."), NotAllowedError("Not any more."), NotDoneError("Too late.")):
+        assert _told(_journey().next(Ended(0, error, 0.1))) is error
+        assert isinstance(_told(_in_doubt().next(Ended(0, error, 0.1))), OutcomeUnknownError)
     searching = _journey()
     assert isinstance(searching.next(Ended(0, _LOST, 0.1)), Wait)
     assert isinstance(_told(searching.next(Expired())), NotDoneError)
