@@ -117,6 +117,14 @@ class _LooksFromNow(Journey):
         return None if super().note(slot, term, position) is None else position
 
 
+class _LooksWithinTheLogThatIsGone(Journey):
+    def note(self, slot: int, term: int, position: int) -> int | None:
+        before = self.after
+        after = super().note(slot, term, position)
+        self.after = position if before is None else before
+        return None if after is None else before
+
+
 class _KnowsTheFirstTerm(Journey):
     def note(self, slot: int, term: int, position: int) -> int | None:
         first = self.sent_under
@@ -154,6 +162,7 @@ class _NeverSilent(Journey):
 _LACKING: Final[dict[Rule, type[Journey]]] = {
     Rule.NEWEST_ATTEMPT: _TakesAnyAnswer,
     Rule.LOOK_FROM_FIRST: _LooksFromNow,
+    Rule.LOOK_WITHIN_INCARNATION: _LooksWithinTheLogThatIsGone,
     Rule.OUTCOME_EVERY_EPOCH: _KnowsTheFirstTerm,
     Rule.OUTCOME_HIGHEST_EPOCH: _KnowsTheLastTerm,
     Rule.TIMEOUT_EVERY_SEND: _ForgetsEarlierSends,
