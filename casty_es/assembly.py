@@ -100,7 +100,7 @@ class NodeParts:
         self.credentials: Credentials | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
-        self.gateway = Gateway(directory, self.routes, self.owner, runtime)
+        self.gateway = Gateway(self.routes, self.owner, runtime)
 
     def advertise(self, address: str) -> None:
         """Note where others reach this node, before it joins them."""

@@ -114,7 +114,7 @@ class ClusterClient:
         self.settings = _agreeing(self.settings, learned)
         self._dialer, self._directory = dialer, directory
         routes = Routes(directory, dialer, None, self._remembered, node_id=identity.node_id)
-        self._gateway = Gateway(directory, routes, None, self._runtime)
+        self._gateway = Gateway(routes, None, self._runtime)
         self._loop = asyncio.get_running_loop()
         return self
 

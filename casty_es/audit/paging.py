@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from casty_es.audit.history import HistoryEvent, to_microseconds
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.damaged import lost_of
 from casty_es.journal.port import EventJournal, RecordedEvent, Stored
+from casty_es.replay import HistoryEvent, to_microseconds
 
 __all__ = ["Place", "is_page_token", "last_until", "page_token", "place_in", "timed"]
 

@@ -16,13 +16,21 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from casty_es.audit.history import HistoryEvent, history_event
 from casty_es.audit.paging import Place, last_until, place_in, timed
 from casty_es.errors import ArchivedError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, LEASE_ACQUIRED, EntityName, EventJournal, RecordedEvent
-from casty_es.replay import LeaseHolders, caller_in, events, refuse_ahead, sequence_at_position, sequence_stamped
+from casty_es.replay import (
+    HistoryEvent,
+    LeaseHolders,
+    caller_in,
+    events,
+    history_event,
+    refuse_ahead,
+    sequence_at_position,
+    sequence_stamped,
+)
 
 __all__ = ["Wanted", "follow", "search"]
 

@@ -7,7 +7,6 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from casty_es.audit.history import HistoryEvent
 from casty_es.audit.paging import is_page_token, page_token
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
@@ -19,6 +18,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key
+from casty_es.replay import HistoryEvent
 
 __all__ = ["log"]
 

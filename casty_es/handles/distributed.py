@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from casty_es.audit.past import past_of, take_cursor
 from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, StructureFactory
+from casty_es.gateway.time_travel import past_of, take_cursor
 from casty_es.handles.barrier import Barrier
 from casty_es.handles.counter import Counter
 from casty_es.handles.handle import check_gateway, open_handle

@@ -10,15 +10,15 @@ from uuid import UUID
 
 from msgspec import Raw
 
-from casty_es.audit.history import HistoryEvent, history_of
-from casty_es.audit.past import past_sequence
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import InvalidTypeError, InvalidValueError, StoredValueError
 from casty_es.format.values import ValueCodec, value_codec
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
+from casty_es.gateway.time_travel import history_of, past_sequence
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
+from casty_es.replay import HistoryEvent
 
 __all__ = [
     "EntityHandle",
@@ -144,7 +144,8 @@ class EntityHandle(Handle):
         self, command: Command, idempotency_key: str | None = None, *, undo: Undo | None = None
     ) -> Coroutine[Any, Any, Any]:
         """Send a command that needs to know nothing of its own journey."""
-        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key), undo=undo)
+        key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
+        envelope = ShardEnvelope(self._name, command, idempotency_key=key, undo=undo)
         return self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
 

@@ -9,16 +9,16 @@ from uuid import UUID
 
 from msgspec import Raw
 
-from casty_es.audit.history import HistoryEvent, history_of
-from casty_es.audit.past import past_sequence
 from casty_es.domain.decider import Command
 from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
+from casty_es.gateway.time_travel import history_of, past_sequence
 from casty_es.handles.handle import Handle, codec_for, decode_stored, open_handle, refuse_call
 from casty_es.journal.port import EntityName
 from casty_es.names import check_flag, check_idempotency_key, encode_key
 from casty_es.printing import printed
+from casty_es.replay import HistoryEvent
 
 __all__ = ["Dict", "MapAccessor"]
 

@@ -17,7 +17,7 @@ from sqlalchemy import CheckConstraint, Column, Index, PrimaryKeyConstraint, Tab
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from casty_es.journal.schema import VERSION_TABLE
+from casty_es.journal.revisions import VERSION_TABLE
 from casty_es.journal.tables import POSTGRES_TRIGGERS, SQLITE_TRIGGERS, metadata
 from casty_es.journal.view_sql import POSTGRES_FUNCTION
 from casty_es.journal.views import FUNCTION, VIEWS, statements

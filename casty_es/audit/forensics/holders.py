@@ -15,12 +15,11 @@ import msgspec
 
 from casty_es.audit.forensics.claims import CLAIM_KINDS, Claim, Tracker
 from casty_es.audit.forensics.looking_back import find_beginnings
-from casty_es.audit.history import to_microseconds
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
-from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far, to_microseconds
 
 __all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
 

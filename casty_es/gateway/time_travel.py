@@ -1,16 +1,15 @@
-"""The structures as of a moment, a cursor or a sequence: a gateway that answers queries from the journal's past."""
+"""What was, for callers: an entity's history, and a gateway that answers queries as of some point of the past."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from casty_es.audit.cursor import decode_cursor, encode_cursor
-from casty_es.audit.history import to_microseconds
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, NotDoneError, ReadOnlyError, UsageError
+from casty_es.gateway.cursor import decode_cursor, encode_cursor
 from casty_es.gateway.port import (
     CommandContext,
     EntityGateway,
@@ -21,12 +20,21 @@ from casty_es.gateway.port import (
     StructureFactory,
 )
 from casty_es.journal.port import EntityName, RecordedEvent
-from casty_es.names import check_sequence
-from casty_es.replay import HistoryPage, Positions, Then, refuse_ahead_of_here
+from casty_es.names import check_at_least_one, check_sequence
+from casty_es.replay import (
+    HistoryEvent,
+    HistoryPage,
+    Positions,
+    Then,
+    history_event,
+    refuse_ahead_of_here,
+    to_microseconds,
+)
 
-__all__ = ["PastGateway", "past_of", "past_sequence", "take_cursor"]
+__all__ = ["PastGateway", "history_of", "past_of", "past_sequence", "take_cursor"]
 
-_NO_COMMAND = bytes(16)
+_NO_COMMAND: Final = bytes(16)
+_PAGE_EVENTS: Final = 1_000  # asked for at once; whoever answers may give fewer
 
 
 class PastGateway:
@@ -153,3 +161,37 @@ def _until(record: RecordedEvent, point: Then) -> bool:
     if point.position is not None:
         return record.position <= point.position
     return point.sequence is None or (record.sequence or 0) <= point.sequence
+
+
+async def history_of(
+    gateway: EntityGateway,
+    name: EntityName,
+    *,
+    after: int | datetime,
+    until: int | datetime | None,
+    limit: int | None,
+) -> AsyncIterator[HistoryEvent]:
+    """Yield an entity's events; see ``history`` of the handles."""
+    if not isinstance(gateway, HistoryReader):
+        raise UsageError(f"{type(gateway).__name__} cannot read histories. Nothing was read.")
+    left = None if limit is None else check_at_least_one(limit, "limit")
+    after_time = to_microseconds(after) if isinstance(after, datetime) else None
+    sequence = 0 if isinstance(after, datetime) else check_sequence(after, "after")
+    last_time = to_microseconds(until) if isinstance(until, datetime) else None
+    last = None if until is None or isinstance(until, datetime) else check_sequence(until, "until")
+    while left is None or left > 0:
+        page = await gateway.read_history(
+            name, after=sequence, after_time=after_time, limit=_PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
+        )
+        after_time = None
+        for record in page.records:
+            sequence = record.sequence or sequence
+            if last is not None and sequence > last:
+                return
+            if last_time is not None and record.recorded_at > last_time:
+                refuse_ahead_of_here(record, last_time)
+                return
+            yield history_event(name, record, page.nodes.get(record.epoch))
+        if not page.records:
+            return
+        left = None if left is None else left - len(page.records)
