@@ -7,23 +7,25 @@ one, it is read again.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
 from casty_es.audit.check_replay.differing import first_difference
 from casty_es.audit.check_replay.findings import Difference, Problem, SlotReplay
-from casty_es.audit.check_replay.folding import Passed, Stream, fold
+from casty_es.audit.readahead import ReadAhead
+from casty_es.audit.workers import Walked, Work
 from casty_es.domain.catalog import CATALOG
+from casty_es.domain.decider import Kind
 from casty_es.errors import EntityQuarantinedError
 from casty_es.format.codec import decode_state, encode_state
 from casty_es.format.upcasting import state_readable
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
+from casty_es.replay.fold import Fold, Passed, fold
 
-__all__ = ["Job", "check_slot"]
+__all__ = ["WORK", "Job", "check_slot"]
 
 _PAGE_ENTITIES: Final = 500
 _PAGE_EVENTS: Final = 2_000
@@ -42,21 +44,17 @@ class Job(msgspec.Struct):
         return self.kind in {None, row.kind} and self.name in {None, row.name}
 
 
-async def check_slot(
-    journal: EventJournal, job: Job, *, read_ahead: bool = False, progress: Callable[[int], None] | None = None
-) -> SlotReplay:
+async def check_slot(journal: EventJournal, job: Job, walked: Walked) -> SlotReplay:
     """Fold a slot's entities.
 
     Parameters
     ----------
     job : Job
         Which.
-    read_ahead : bool
-        Ask for the next page while this one is folded: for databases that answer from a process of their own.
-    progress : Callable[[int], None] | None
+    walked : Callable[[int], None]
         Is told how many events were folded since it was told last.
     """
-    check = _Check(journal, SlotReplay(job.slot), read_ahead=read_ahead, progress=progress or _tell_nobody)
+    check = _Check(journal, SlotReplay(job.slot), walked)
     after = 0
     while not check.result.full and (page := await journal.slot_directory(job.slot, after=after, limit=_PAGE_ENTITIES)):
         await check.entities([row for row in page if job.wants(row)])
@@ -64,50 +62,70 @@ async def check_slot(
     return check.result
 
 
+WORK: Final = Work(__name__, check_slot, Job, SlotReplay)
+
+
+class _Stream(Fold):
+    """An entity on its way.
+
+    Attributes
+    ----------
+    row : DirectoryRow
+        The entity.
+    differs : bool
+        A snapshot of it differed; that was told, and the later ones would say the same again.
+    """
+
+    __slots__ = ("differs", "row")
+
+    def __init__(self, row: DirectoryRow, kind: Kind[Any, Any, Any], due: Iterable[int]) -> None:
+        super().__init__(kind, due, row.salted_from)
+        self.row = row
+        self.differs = False
+
+
 class _Check:
-    def __init__(
-        self, journal: EventJournal, result: SlotReplay, *, read_ahead: bool, progress: Callable[[int], None]
-    ) -> None:
+    def __init__(self, journal: EventJournal, result: SlotReplay, walked: Walked) -> None:
         self._journal = journal
         self.result = result
-        self._read_ahead = read_ahead
-        self._progress = progress
+        self._walked = walked
 
     async def entities(self, rows: Sequence[DirectoryRow]) -> None:
         """Check some entities."""
         due: dict[int, list[int]] = {}
         for id_, sequence in await self._journal.snapshot_sequences([row.id for row in rows]):
             due.setdefault(id_, []).append(sequence)
-        streams: dict[int, Stream] = {}
+        streams: dict[int, _Stream] = {}
         for row in rows:
             self.result.entities += 1
             damage = damage_of(row)
             if damage is not None:
                 await self._tell(row, None, Problem.QUARANTINED, f"Its row in the directory cannot be read: {damage}.")
             elif row.kind in CATALOG:
-                stream = streams[row.id] = Stream(row, CATALOG[row.kind], due.get(row.id, ()))
+                stream = streams[row.id] = _Stream(row, CATALOG[row.kind], due.get(row.id, ()))
                 if stream.next == stream.sequence:  # where it begins after a redaction
-                    await self._compare([stream.passed()])
+                    await self._compare([Passed(stream, stream.sequence, stream.passed())])
             else:
                 await self._tell(row, 1, Problem.QUARANTINED, f"The kind {row.kind!r} is not known to this code.")
         await self._fold_all(streams)
 
-    async def _fold_all(self, streams: dict[int, Stream]) -> None:
+    async def _fold_all(self, streams: dict[int, _Stream]) -> None:
         after = {id_: stream.sequence for id_, stream in streams.items()}
-        coming: asyncio.Task[list[TailEvent]] | None = None
+        pages = ReadAhead(self._journal, self._read)
         try:
             while after and not self.result.full:
-                page = await (coming or self._journal.tails(after, limit=_PAGE_EVENTS))
-                coming, done = None, self._advance(after, page)
-                if after and self._read_ahead:
-                    coming = asyncio.create_task(self._journal.tails(dict(after), limit=_PAGE_EVENTS))
-                    await asyncio.sleep(0)  # so that the question is on its way before this page is folded
+                page = await pages.page(after)
+                done = self._advance(after, page)
+                if after:
+                    await pages.prepare(dict(after))
                 await self._fold(streams, page)
                 for id_ in done:
                     await self._finish(streams.pop(id_))
         finally:
-            if coming is not None:
-                await asyncio.gather(coming, return_exceptions=True)
+            await pages.close()
+
+    async def _read(self, after: Mapping[int, int]) -> list[TailEvent]:
+        return await self._journal.tails(after, limit=_PAGE_EVENTS)
 
     @staticmethod
     def _advance(after: dict[int, int], page: Sequence[TailEvent]) -> list[int]:
@@ -120,8 +138,8 @@ class _Check:
             after[last] = page[-1][1]
         return done
 
-    async def _fold(self, streams: dict[int, Stream], page: Sequence[TailEvent]) -> None:
-        passed: list[Passed] = []
+    async def _fold(self, streams: dict[int, _Stream], page: Sequence[TailEvent]) -> None:
+        passed: list[Passed[_Stream]] = []
         index = 0
         while (index := fold(streams, page, index, passed)) < len(page) and not self.result.full:
             event = TailEvent(*page[index])  # a journal may give plain rows
@@ -132,9 +150,9 @@ class _Check:
                 await self._gap(stream, event.sequence)
         await self._compare(passed)
         self.result.events += len(page)
-        self._progress(len(page))
+        self._walked(len(page))
 
-    async def _unfoldable(self, stream: Stream, event: TailEvent) -> None:
+    async def _unfoldable(self, stream: _Stream, event: TailEvent) -> None:
         """Tell of an event that cannot be folded, unless it was redacted meanwhile."""
         error, stream.error = stream.error, None
         row = await self._row(stream)
@@ -146,7 +164,7 @@ class _Check:
         text = str(error) if isinstance(error, EntityQuarantinedError) else f"Folding this event fails: {error!r}."
         await self._tell(stream.row, event.sequence, Problem.QUARANTINED, text)
 
-    async def _gap(self, stream: Stream, sequence: int) -> None:
+    async def _gap(self, stream: _Stream, sequence: int) -> None:
         """Go on behind a cut, from the snapshot that stands there; without one, events are missing."""
         base = await self._journal.snapshot_before(stream.row.id, sequence - 1)
         if base is None or base.sequence != sequence - 1:
@@ -163,9 +181,10 @@ class _Check:
             return
         stream.begin(state, base.sequence)
         if stream.next == base.sequence:
-            await self._compare([stream.passed()])  # what is read from it must be written the same
+            # What is read from it must be written the same.
+            await self._compare([Passed(stream, stream.sequence, stream.passed())])
 
-    async def _compare(self, passed: Iterable[Passed]) -> None:
+    async def _compare(self, passed: Iterable[Passed[_Stream]]) -> None:
         """Compare snapshots. One that is gone by now was thinned out or redacted."""
         for stream, sequence, folded in passed:
             stored = await self._journal.snapshot_before(stream.row.id, sequence)
@@ -189,12 +208,12 @@ class _Check:
             if text != folded:
                 await self._differs(stream, sequence, f"In the state here, {first_difference(text, folded)}.")
 
-    async def _differs(self, stream: Stream, sequence: int, text: str) -> None:
+    async def _differs(self, stream: _Stream, sequence: int, text: str) -> None:
         if not stream.differs and not self.result.full:
             stream.differs = True
             await self._tell(stream.row, sequence, Problem.SNAPSHOT, text)
 
-    async def _finish(self, stream: Stream) -> None:
+    async def _finish(self, stream: _Stream) -> None:
         """Compare what the directory says of an entity; while it is written to, catch up first."""
         if stream.broken or self.result.full:
             return
@@ -204,7 +223,7 @@ class _Check:
             row = await self._row(stream)
             if row is None:
                 return
-            page = await self._journal.tails({row.id: stream.sequence}, limit=_PAGE_EVENTS)
+            page = await self._read({row.id: stream.sequence})
             if page:
                 await self._fold({row.id: stream}, page)
                 if stream.broken:
@@ -219,7 +238,7 @@ class _Check:
                 await self._tell(row, stream.sequence, Problem.ALIVE, text)
             return
 
-    async def _row(self, stream: Stream) -> DirectoryRow | None:
+    async def _row(self, stream: _Stream) -> DirectoryRow | None:
         return next(iter(await self._journal.entity_rows([stream.row.id])), None)
 
     async def _tell(self, row: DirectoryRow, sequence: int | None, problem: Problem, text: str) -> None:
@@ -230,7 +249,3 @@ class _Check:
         self.result.differences.append(
             Difference(self.result.slot, position, row.id, row.kind, row.name, row.key, sequence, problem, text)
         )
-
-
-def _tell_nobody(_folded: int) -> None:
-    """Ignore what is reported."""

@@ -21,6 +21,7 @@ from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, RecordedEvent
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import read_event, unfoldable
+from casty_es.replay.fold import Fold
 
 __all__ = ["Folded", "wrong_snapshot"]
 
@@ -31,9 +32,7 @@ class Folded:
     def __init__(self, journal: SqlJournal, entity: DirectoryRow, state: Any, snapshots: set[int]) -> None:
         self._journal = journal
         self._entity = entity
-        self._kind: Any = CATALOG[entity.kind]
-        self._state = state
-        self._snapshots = snapshots
+        self._fold = Fold(CATALOG[entity.kind], snapshots, entity.salted_from, state)
         self._reached = 0
 
     @classmethod
@@ -57,11 +56,11 @@ class Folded:
         sequence = self._reached = event.sequence or 0
         if sequence > self._entity.salted_from:
             try:
-                self._state = self._kind.evolve(self._state, read_event(event))
+                self._fold.state = self._fold.evolve(self._fold.state, read_event(event))
             except Exception as error:
                 raise await unfoldable(self._journal, self._entity.id, sequence, error) from error
-        if sequence in self._snapshots and sequence >= self._entity.salted_from:
-            await self._compare(sequence)
+        if sequence == self._fold.next:
+            await self._compare(sequence, self._fold.passed())
 
     def digest(self, through: int) -> bytes:
         """Return the digest of the state that the events up to a sequence give."""
@@ -70,16 +69,16 @@ class Folded:
                 f"Event {self._reached + 1} of the {self._entity.kind} {self._entity.name!r} in slot "
                 f"{self._entity.slot} is missing. Nothing of it was cut. Verify the journal with `casty-es verify`."
             )
-        return sha256(encode_state(self._kind, self._state).encode()).digest()
+        return sha256(encode_state(self._fold.kind, self._fold.state).encode()).digest()
 
-    async def _compare(self, sequence: int) -> None:
+    async def _compare(self, sequence: int, folded: str) -> None:
         stored = await self._journal.snapshot_before(self._entity.id, sequence)
         if stored is None or stored.sequence != sequence:
             return  # thinned out meanwhile
-        known = 1 <= stored.version <= self._kind.state_version
-        if known and not state_readable(self._kind, stored.version):
+        known = 1 <= stored.version <= self._fold.kind.state_version
+        if known and not state_readable(self._fold.kind, stored.version):
             return
-        if not known or as_of_now(self._kind, stored) != encode_state(self._kind, self._state):
+        if not known or as_of_now(self._fold.kind, stored) != folded:
             raise wrong_snapshot(self._entity, sequence)
 
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from casty_es.audit.verify.beside import Beside, directory_pages
 from casty_es.audit.verify.entities import ALIVE, DEAD, UNTOLD, Entities
-from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
+from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
 from casty_es.format.redacted import redacted_digest
@@ -45,7 +45,7 @@ async def check_directory(
                 result.findings.append(Finding(slot, None, row.id, Wrong.DIRECTORY, text))
             elif row.salted_from:
                 await _check_redaction(journal, row, result)
-            if len(result.findings) >= FINDINGS_PER_SLOT:
+            if result.full:
                 return
 
 

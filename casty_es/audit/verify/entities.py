@@ -12,13 +12,13 @@ from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final
 
-from casty_es.audit.verify.folding import Folding
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
 from casty_es.format.chain import UNSALTED
 from casty_es.format.upcasting import VERSIONS, readable
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, EventRow, RetiredSalt
 from casty_es.replay import state_at
+from casty_es.replay.fold import Fold
 
 __all__ = ["ALIVE", "DEAD", "Entities", "Known", "Type", "payload_digest"]
 
@@ -65,7 +65,7 @@ class Known:
         Its kind, name and key, as its first event carries them.
     types : dict[tuple[str, int], Type]
         The events that its kind has.
-    folding : Folding | None
+    folding : Fold | None
         Its state, as long as there are snapshots to compare it with.
     alive : int
         What its last event says of whether it exists.
@@ -97,7 +97,7 @@ class Known:
         self.called = "\0".join(row.entity_name).encode()
         self.types = _types(row.kind)
         self.retired: list[RetiredSalt] | None = None
-        self.folding: Folding | None = None
+        self.folding: Fold | None = None
         self.alive = alive
         self.unsure = False
 
@@ -155,7 +155,7 @@ class Entities:
             if sequence == 0 and before and self._resumed_at:
                 await self._take_up(new, before, due)
             elif sequence == 0 and due and row.kind in CATALOG:
-                new.folding = Folding(CATALOG[row.kind], due)
+                new.folding = Fold(CATALOG[row.kind], due)
 
     async def _take_up(self, new: Known, before: int, due: list[int]) -> None:
         """Take up an entity whose earlier events an earlier walk went through."""
@@ -171,7 +171,7 @@ class Entities:
                     state = await state_at(self._journal, new.row.id, kind, before)
                 except CastyError:  # check-replay is there to say what is wrong with it
                     return
-                new.folding = Folding(kind, due, state)
+                new.folding = Fold(kind, due, before, state)
 
     @property
     def resumed(self) -> bool:

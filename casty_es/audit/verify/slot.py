@@ -6,89 +6,60 @@ entity and its seals.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
+from casty_es.audit.readahead import ReadAhead
 from casty_es.audit.verify.beside import Beside
 from casty_es.audit.verify.byhand import ByHand
 from casty_es.audit.verify.directory import check_directory
 from casty_es.audit.verify.entities import Entities
-from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
+from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
 from casty_es.audit.verify.seals import check_seals
 from casty_es.audit.verify.snapshots import check_later_snapshots, check_snapshots
 from casty_es.audit.verify.walk import Walk
+from casty_es.audit.workers import Walked, Work
 from casty_es.errors import JournalCorruptError, JournalUnavailableError
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of
-from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head, Meta
+from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head
 
-__all__ = ["verify_slot"]
+__all__ = ["WORK", "Job", "verify_slot"]
 
 _PAGE: Final = 5_000
 
 
-async def verify_slot(
-    journal: EventJournal,
-    slot: int,
-    meta: Meta,
-    *,
-    start: Head = EMPTY_SLOT,
-    read_ahead: bool = False,
-    progress: Callable[[int], None] | None = None,
-) -> SlotResult:
-    """Verify a slot behind a record.
+class Job(msgspec.Struct):
+    """A slot to verify, behind a record: up to there an earlier walk found nothing wrong."""
+
+    slot: int
+    start: Head = EMPTY_SLOT
+
+
+async def verify_slot(journal: EventJournal, job: Job, walked: Walked) -> SlotResult:
+    """Verify a slot.
 
     Parameters
     ----------
-    meta : Meta
-        What the journal says of itself. If it is damaged, nobody knows in which slot an entity belongs.
-    start : Head
-        The record behind which the walk begins: up to there an earlier one found nothing wrong.
-    read_ahead : bool
-        Ask for the next page while this one is looked at: for databases that answer from a process of their own.
-    progress : Callable[[int], None] | None
+    walked : Callable[[int], None]
         Is told how many records were looked at since it was told last.
     """
+    slot = job.slot
     result = SlotResult(slot)
-    entities = Entities(journal, slot, resumed_at=start.position)
-    walk = Walk(slot, start, entities)
+    entities = Entities(journal, slot, resumed_at=job.start.position)
+    walk = Walk(slot, job.start, entities)
     by_hand = ByHand(journal, walk, entities, result.findings)
-    pages = _Pages(journal, slot, read_ahead=read_ahead)
     try:
-        head = (await journal.heads([slot]))[slot]
-        pages.last = head.position
-        await by_hand.begin()
-        while walk.position < head.position and len(result.findings) < FINDINGS_PER_SLOT:
-            rows = await pages.after(walk.position)
-            if not rows:
-                if head.position != BEHIND_ALL:
-                    await by_hand.cross(head.position + 1)
-                break
-            await entities.load(rows)
-            before = walk.records
-            index = 0
-            while (index := walk.go(rows, index)) < len(rows) and len(result.findings) < FINDINGS_PER_SLOT:
-                await by_hand.look(rows[index])
-                walk.records += 1
-                index += 1
-            await check_snapshots(journal, walk, result)
-            if progress is not None:
-                progress(walk.records - before)
-        if len(result.findings) < FINDINGS_PER_SLOT:
-            await check_later_snapshots(journal, entities, result)
-            beside = Beside()
-            await check_seals(journal, slot, by_hand.sealed, result, beside)
-            slots = None if damage_of(meta) is not None else meta.slots
-            await check_directory(journal, slot, slots, entities, result, beside)
-            result.beside = beside.digest
+        await _walk(journal, walk, by_hand, result, walked)
+        if not result.full:
+            await _look_beside(journal, entities, by_hand, result)
     except (JournalUnavailableError, JournalCorruptError) as error:
         if not _is_damage(error):
             raise
         result.findings.append(
             Finding(slot, walk.position + 1, None, Wrong.FILE, f"The database cannot read this record: {error}")
         )
-    finally:
-        await pages.close()
     result.position, result.hash = walk.position, walk.hash or bytes(32)
     result.epoch, result.recorded_at = walk.epoch, walk.recorded_at
     result.records = walk.records
@@ -96,31 +67,63 @@ async def verify_slot(
     return result
 
 
+WORK: Final = Work(__name__, verify_slot, Job, SlotResult)
+
+
+async def _walk(journal: EventJournal, walk: Walk, by_hand: ByHand, result: SlotResult, walked: Walked) -> None:
+    """Go over the records up to the head that the slot has now."""
+    head = (await journal.heads([walk.slot]))[walk.slot]
+    pages = _Pages(journal, walk.slot, head.position)
+    try:
+        await by_hand.begin()
+        while walk.position < head.position and not result.full:
+            rows = await pages.after(walk.position)
+            if not rows:
+                if head.position != BEHIND_ALL:
+                    await by_hand.cross(head.position + 1)
+                break
+            await walk.entities.load(rows)
+            before = walk.records
+            index = 0
+            while (index := walk.go(rows, index)) < len(rows) and not result.full:
+                await by_hand.look(rows[index])
+                walk.records += 1
+                index += 1
+            await check_snapshots(journal, walk, result)
+            walked(walk.records - before)
+    finally:
+        await pages.close()
+
+
+async def _look_beside(journal: EventJournal, entities: Entities, by_hand: ByHand, result: SlotResult) -> None:
+    """Compare what stands beside the records with what they said."""
+    await check_later_snapshots(journal, entities, result)
+    beside, meta = Beside(), await journal.open()
+    await check_seals(journal, result.slot, by_hand.sealed, result, beside)
+    # Where what the journal says of itself is damaged, nobody knows in which slot an entity belongs.
+    slots = None if damage_of(meta) is not None else meta.slots
+    await check_directory(journal, result.slot, slots, entities, result, beside)
+    result.beside = beside.digest
+
+
 class _Pages:
     """The pages of a slot up to a position."""
 
-    def __init__(self, journal: EventJournal, slot: int, *, read_ahead: bool) -> None:
+    def __init__(self, journal: EventJournal, slot: int, last: int) -> None:
         self._journal = journal
         self._slot = slot
-        self.last = 0
-        self._read_ahead = read_ahead
-        self._next: tuple[int, asyncio.Task[Sequence[EventRow]]] | None = None
+        self._last = last
+        self._ahead = ReadAhead(journal, self._read)
+        self.close = self._ahead.close
 
     async def after(self, position: int) -> Sequence[EventRow]:
         """Return the page after a position."""
-        ahead, self._next = self._next, None
-        if ahead is not None and ahead[0] == position:
-            rows = await ahead[1]
-        else:
-            if ahead is not None:
-                await asyncio.gather(ahead[1], return_exceptions=True)
-            rows = await self._read(position)
+        rows = await self._ahead.page(position)
         last = _position(rows[-1]) if rows else 0
-        if last > self.last:
-            rows = [row for row in rows if _position(row) <= self.last]
-        elif self._read_ahead and rows and last < self.last:
-            self._next = last, asyncio.create_task(self._read(last))
-            await asyncio.sleep(0)  # so that the question is on its way before the page is walked over
+        if last > self._last:
+            rows = [row for row in rows if _position(row) <= self._last]
+        elif rows and last < self._last:
+            await self._ahead.prepare(last)
         return rows
 
     async def _read(self, position: int) -> Sequence[EventRow]:
@@ -143,11 +146,6 @@ class _Pages:
                 rows += one
                 position = _position(one[0])
             return rows
-
-    async def close(self) -> None:
-        """Let go of the page that was asked for."""
-        if self._next is not None:
-            await asyncio.gather(self._next[1], return_exceptions=True)
 
 
 def _position(row: EventRow) -> int:
