@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from casty_es.audit.check_replay import Difference, ReplayReport, check_replay
@@ -58,22 +59,8 @@ def _row(url: str, report: ReplayReport) -> dict[str, Any]:
         "unread_snapshots": report.unread_snapshots,
         "seconds": round(report.seconds, 3),
         "events_per_second": round(report.events_per_second),
-        "differences": [_difference(one) for one in report.differences],
+        "differences": [{**msgspec.to_builtins(one), "key": _key(one)} for one in report.differences],
         "notes": report.notes,
-    }
-
-
-def _difference(one: Difference) -> dict[str, Any]:
-    return {
-        "slot": one.slot,
-        "position": one.position,
-        "entity": one.entity,
-        "kind": one.kind,
-        "name": one.name,
-        "key": _key(one),
-        "sequence": one.sequence,
-        "problem": one.problem.value,
-        "text": one.text,
     }
 
 
