@@ -11,10 +11,18 @@ from collections import deque
 from typing import Final
 
 from casty_es.audit.lines import EventLine
+from casty_es.audit.links import salt_at
 from casty_es.errors import InvalidValueError
-from casty_es.format.chain import UNSALTED, digest, link
-from casty_es.format.redacted import redacted_digest
-from casty_es.journal.port import EMPTY_SLOT, DirectoryRow, EventRow, Head, RetiredSalt, SealRow
+from casty_es.journal.port import (
+    EMPTY_SLOT,
+    DirectoryRow,
+    EventRow,
+    Head,
+    RecordedEvent,
+    RetiredSalt,
+    SealRow,
+    record_hash,
+)
 
 __all__ = ["SlotChain", "refused"]
 
@@ -114,45 +122,13 @@ class SlotChain:
         return row
 
     def _link(self, number: int, row: EventRow) -> bytes:
-        slot, position, epoch, entity, sequence, type_, version, payload, metadata, command_id, key, at, _ = row
-        name, salt = None, b""
-        if entity is not None:
-            known = self.entities.get(entity)
+        record, salt, name = RecordedEvent(*row), b"", None
+        if record.entity is not None:
+            known = self.entities.get(record.entity)
             if known is None:
-                raise refused(number, f"its entity {entity} is not in the file")
-            if type_ not in UNSALTED:
-                salt = self._salt(known, sequence or 0)
-            if sequence == 1:
-                name = known.entity_name
-        return link(
-            self._hash,
-            slot,
-            position,
-            epoch,
-            entity,
-            sequence,
-            at,
-            (type_, version),
-            command_id,
-            key,
-            _digest(salt, payload),
-            None if metadata is None else _digest(salt, metadata),
-            name,
-        )
-
-    def _salt(self, entity: DirectoryRow, sequence: int) -> bytes:
-        if sequence > entity.salted_from:
-            return entity.salt or b""
-        for retired in self.retired.get(entity.id, ()):
-            if retired.through >= sequence:
-                return retired.salt
-        return b""
-
-
-def _digest(salt: bytes, text: str) -> bytes:
-    # Few are redacted, and the first characters say so in a tenth of the time.
-    redacted = redacted_digest(text) if text.startswith('{"redacted"') else None
-    return redacted or digest(salt, text)
+                raise refused(number, f"its entity {record.entity} is not in the file")
+            salt, name = salt_at(known, self.retired.get(record.entity, ()), record.sequence or 0), known.entity_name
+        return record_hash(self._hash, record, salt, name)
 
 
 def refused(number: int, why: str) -> InvalidValueError:

@@ -11,7 +11,7 @@ import msgspec
 from casty_es.audit.transfer.places import Cut, Filter, Place
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import Meta
-from casty_es.private_files import create_anew
+from casty_es.private_files import replace
 
 __all__ = ["Progress", "State", "Written", "sync_folder"]
 
@@ -80,12 +80,7 @@ class Progress:
 
     def save(self, state: State) -> None:
         """Write it, so that it is whole whatever happens."""
-        new = self._file.with_name(self._file.name + ".new")
-        with create_anew(new) as stream:
-            stream.write(msgspec.json.encode(state))
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(self._file)
+        replace(self._file, msgspec.json.encode(state))
         sync_folder(self._file.parent)
 
     def remove(self) -> None:
