@@ -37,6 +37,7 @@ from casty_es.journal.sql_rows import (
     incarnation_of,
     meta_of,
     meta_to_read_by,
+    no_entity_id,
     node_of,
     secret_of,
     shards_of,
@@ -171,6 +172,8 @@ class SqlJournal(SqlInspector, EventJournal):
         for index, id_, alive, salt, sequence, state, version, salted_from, *said in await self._ask(
             "entities", *_columns(names)
         ):
+            if type(id_) is not int:
+                raise no_entity_id(id_)
             snapshot = None if sequence is None else StoredSnapshot(sequence, state, version)
             binding = None if said[0] is None else Binding(*said)
             found[index] = StoredEntity(id_, bool(alive), salt, snapshot, salted_from, binding)

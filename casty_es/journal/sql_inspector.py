@@ -102,7 +102,7 @@ class SqlInspector(ABC):
 
     async def last_cut(self, entity: int) -> int:
         [(position,)] = await self._ask("last_cut", entity)
-        return position or 0
+        return 0 if position is None else number_of(position, BEHIND_ALL)
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
         return [event_of(row) for row in await self._page("records", after, slot, after, limit)]
