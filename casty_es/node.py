@@ -23,7 +23,7 @@ from casty_es.errors import NotDoneError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered

@@ -23,10 +23,10 @@ from typing import Any, Final
 import msgspec
 
 from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
-from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
 from casty_es.audit.links import linked_events
-from casty_es.audit.retention.checking import refuse_changed_archive
+from casty_es.audit.orders import ask_entity
+from casty_es.audit.retention.archive_check import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.bounds import MAX_REASON_BYTES
 from casty_es.domain.catalog import CATALOG

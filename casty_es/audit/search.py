@@ -17,7 +17,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from casty_es.audit.history import HistoryEvent, history_event
-from casty_es.audit.paging import Place, last_until, place_in, timed
+from casty_es.audit.page_tokens import Place, last_until, place_in, timed
 from casty_es.errors import ArchivedError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import damage_of, lost_of
@@ -92,7 +92,7 @@ async def search(
     limit : int | None
         How many at most.
     behind : str | None
-        Where a page ended, by :func:`casty_es.audit.paging.page_token`: what comes behind it in the same order. No
+        Where a page ended, by :func:`casty_es.audit.page_tokens.page_token`: what comes behind it in the same order. No
         event is left out or comes twice, however many have one time.
     newest_first : bool
         Begin with the newest.
@@ -104,7 +104,7 @@ async def search(
 
     Examples
     --------
-    >>> from casty_es.audit.paging import page_token
+    >>> from casty_es.audit.page_tokens import page_token
     >>> from casty_es.audit.search import Wanted, search
     >>> seen = Wanted(kind="counter", name="seen")
     >>> [await d.counter("seen").increment() for _ in range(3)]

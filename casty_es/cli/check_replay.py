@@ -11,7 +11,7 @@ import typer
 
 from casty_es.audit.check_replay import Difference, ReplayReport, check_replay
 from casty_es.cli.common import FOUND, Json, dumps, say
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.sql import SqlJournal

@@ -8,11 +8,11 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from casty_es.audit.history import HistoryEvent
-from casty_es.audit.paging import is_page_token, page_token
+from casty_es.audit.page_tokens import is_page_token, page_token
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
 from casty_es.cli.reaching import look
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG

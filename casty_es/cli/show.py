@@ -10,7 +10,7 @@ import typer
 from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name, say
 from casty_es.cli.reaching import look
 from casty_es.cli.spans import unreadable_rows
-from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.times import At, microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG

@@ -15,7 +15,7 @@ from casty_es.audit.anchor import Anchor, read_anchor
 from casty_es.audit.signing import read_public_key
 from casty_es.audit.verify import Report, Wrong, verify
 from casty_es.cli.common import FOUND, Json, dumps, say
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidValueError

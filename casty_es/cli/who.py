@@ -24,7 +24,7 @@ from casty_es.cli.spans import (
     time_text,
     unreadable_rows,
 )
-from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.times import At, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.port import EventJournal

@@ -21,7 +21,6 @@ import msgspec
 
 from casty_es.errors import CastyError, ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
 from casty_es.journal import schema
-from casty_es.journal.connecting import Connection, close_quietly, connect, said
 from casty_es.journal.driver_errors import without_values
 from casty_es.journal.port import (
     EMPTY_SLOT,
@@ -35,6 +34,7 @@ from casty_es.journal.port import (
     StoredSnapshot,
     StructureRow,
 )
+from casty_es.journal.sessions import Connection, close_quietly, connect, said
 from casty_es.journal.sqlite_file import Place
 from casty_es.journal.sqlite_thread import rolled_back
 from casty_es.journal.statements import POSTGRES, SQLITE, for_sqlite

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
-from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
 from casty_es.replay.binding import binding_said, is_bound, speaks_for, with_binding
 from casty_es.replay.history import PAGE_BYTES, events, sequence_at_position, sequence_at_time, sequence_stamped
-from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
+from casty_es.replay.moments import Positions, Then, answer_then, read_positions, state_then
+from casty_es.replay.pages import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.placing import fitting_shards
 from casty_es.replay.reading import (
     Reading,

@@ -10,7 +10,7 @@ import pytest
 
 from casty_es import InMemoryJournal
 from casty_es.audit.verify import Wrong, verify
-from casty_es.audit.verify.slot import WORK, Job
+from casty_es.audit.verify.slot_walk import WORK, Job
 from casty_es.cli.app import run
 from casty_es.errors import ConfigurationError, InvalidArgumentError, JournalUnavailableError
 from casty_es.journal.port import EMPTY_SLOT

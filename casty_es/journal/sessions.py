@@ -17,8 +17,8 @@ from casty_es.background import looked_at
 from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.forking import let_go_of_transport
 from casty_es.journal.circuit import Circuit, circuit_of
-from casty_es.journal.dialling import Connection, dial
 from casty_es.journal.driver_errors import said, without_values
+from casty_es.journal.hosts import Connection, dial
 from casty_es.journal.urls import shown
 
 __all__ = ["ANSWER_SECONDS", "Connection", "Session", "close_quietly", "connect", "said", "translated"]

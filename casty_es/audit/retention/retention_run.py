@@ -26,11 +26,11 @@ from typing import Final, cast
 import msgspec
 
 from casty_es.audit.archive import ArchiveWriter, opened, read_archive
-from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import event_line
 from casty_es.audit.links import linked_events
+from casty_es.audit.orders import ask_entity
+from casty_es.audit.retention.cut_state import Folded, wrong_snapshot
 from casty_es.audit.retention.cutting import Cut, Runs, plan_cut, sealed_rows
-from casty_es.audit.retention.folding import Folded, wrong_snapshot
 from casty_es.audit.retention.policy import Keep, policies
 from casty_es.audit.retention.proving import unfinished_cut
 from casty_es.audit.retention.settling import settle_archives
@@ -44,7 +44,7 @@ from casty_es.errors import (
 )
 from casty_es.format.codec import encode_state
 from casty_es.gateway.port import EntityGateway
-from casty_es.journal.clock import database_clock
+from casty_es.journal.database_clock import database_clock
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal

@@ -14,10 +14,10 @@ import msgspec
 from casty_es.audit.readahead import ReadAhead
 from casty_es.audit.verify.beside import Beside
 from casty_es.audit.verify.byhand import ByHand
-from casty_es.audit.verify.directory import check_directory
+from casty_es.audit.verify.directory_rows import check_directory
 from casty_es.audit.verify.entities import Entities
 from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
-from casty_es.audit.verify.seals import check_seals
+from casty_es.audit.verify.seal_rows import check_seals
 from casty_es.audit.verify.snapshots import check_later_snapshots, check_snapshots
 from casty_es.audit.verify.walk import Walk
 from casty_es.audit.workers import Walked, Work

@@ -15,7 +15,7 @@ from casty_es.audit.verify.database import check_database
 from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
 from casty_es.audit.verify.looked_at import look_at
 from casty_es.audit.verify.progress import Progress
-from casty_es.audit.verify.slot import WORK, Job
+from casty_es.audit.verify.slot_walk import WORK, Job
 from casty_es.audit.verify.whole import check_whole
 from casty_es.errors import JournalCorruptError, JournalError
 from casty_es.journal.damaged import damage_of
@@ -108,10 +108,7 @@ async def verify(
             await done.complete(source, ok=report.ok)
         report.notes += await _ahead(source, chosen)
         for anchor in anchors:
-            try:
-                findings, notes = await check_anchor(source, meta, anchor, chosen)
-            except JournalCorruptError as error:
-                findings, notes = [Finding(None, None, None, Wrong.FILE, str(error))], []
+            findings, notes = await _told(check_anchor(source, meta, anchor, chosen))
             report.findings += findings
             report.notes += notes
     report.findings.sort(key=_in_order)
@@ -132,10 +129,7 @@ async def _beside(
             return [], []
         async with opened(journal.url, despite_damage=True) as (own, _):
             assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
-            try:
-                findings, notes = await check_database(own, meta.slots)
-            except JournalCorruptError as error:
-                findings, notes = [Finding(None, None, None, Wrong.FILE, str(error))], []
+            findings, notes = await _told(check_database(own, meta.slots))
             if own.file is not None and not same_file:
                 findings += await check_whole(own.file)
             return findings, notes
@@ -146,6 +140,14 @@ async def _beside(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def _told(check: Awaitable[tuple[list[Finding], list[str]]]) -> tuple[list[Finding], list[str]]:
+    """Return what a check finds; where the database itself is damaged, that is the finding."""
+    try:
+        return await check
+    except JournalCorruptError as error:
+        return [Finding(None, None, None, Wrong.FILE, str(error))], []
 
 
 def _notes(*, anchored: bool, resumed: bool, chosen: int, meta: Meta) -> list[str]:

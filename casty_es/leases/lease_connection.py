@@ -18,7 +18,7 @@ from typing import Final
 import asyncpg
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError
-from casty_es.journal.connecting import Connection, connect, said, translated
+from casty_es.journal.sessions import Connection, connect, said, translated
 from casty_es.journal.urls import shown
 
 __all__ = [

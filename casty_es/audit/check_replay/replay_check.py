@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from casty_es.audit.check_replay.findings import Difference, ReplayReport
-from casty_es.audit.check_replay.slot import WORK, Job
+from casty_es.audit.check_replay.differences import Difference, ReplayReport
+from casty_es.audit.check_replay.slot_replay import WORK, Job
 from casty_es.audit.opening import chosen_slots, opened
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
