@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.check_replay.differences import Difference, Problem, SlotReplay
-from casty_es.audit.check_replay.differing import first_difference
+from casty_es.audit.check_replay.differences import Difference, Problem, SlotReplay, first_difference
 from casty_es.audit.readahead import ReadAhead
 from casty_es.audit.workers import Walked, Work
 from casty_es.domain.catalog import CATALOG
