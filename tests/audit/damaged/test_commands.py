@@ -24,6 +24,7 @@ _EVERY: Final = 211  # of the damages, in the sample: each costs fifteen command
 # These were read wrongly once, and are in the sample too.
 _READ_WRONGLY: Final = {
     ("casty_events", "sequence", "other shape"),
+    ("casty_events", "slot", "wrong type"),
     ("casty_entities", "id", "wrong type"),
     ("casty_snapshots", "entity", "other shape"),
     ("casty_entities", "salted_from", "negative"),
