@@ -214,7 +214,7 @@ class Rules(msgspec.Struct, Generic[E], frozen=True):
                 assert_never(event)
 
     def _leave(self, state: State, request: str, held: Holder) -> tuple[E, ...]:
-        """The permit's last event, and the grants to those who can have one now."""
+        """Return the permit's last event, and the grants to those who can have one now."""
         released = self.released(held.owner, request, held.token)
         return (released, *self._grants(evolve(state, released))) if len(state.line) else (released,)
 
