@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ __all__ = [
     "Claim",
     "Command",
     "Concluded",
+    "Destroy",
     "Effects",
     "Event",
     "Harmless",
@@ -53,8 +54,16 @@ TakenValue: TypeAlias = Annotated[Value, msgspec.Meta(description="a value that 
 """A value that goes back to where it was taken from; it may have been written by an older version."""
 
 
-class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a caller asks for.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R_co = TypeVarWithDefault("R_co", covariant=True, default=object)
+else:  # a default is for type checkers: a Command is one whose caller is told anything
+    R_co = TypeVar("R_co", covariant=True)
+
+
+class Command(msgspec.Struct, Generic[R_co], frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a caller asks for, and in brackets what it is told: who asks for a ``Command[int]`` gets an ``int``.
 
     Attributes
     ----------
@@ -74,11 +83,15 @@ class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
         return self
 
 
-class Query(Command, frozen=True, gc=False):
+class Destroy(Command[bool], frozen=True, gc=False):
+    """End the structure: it exists no more, and its log goes on."""
+
+
+class Query(Command[R_co], frozen=True, gc=False):
     """A command that never causes an event, so that anybody who can read the journal can answer it."""
 
 
-class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class Request(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that may have to wait in line. It belongs to a process (``requests.py``)."""
 
     process: Unsaid = ""
@@ -87,8 +100,8 @@ class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, process=process)
 
 
-class Claim(Request, frozen=True, gc=False):
-    """A command that asks for something to hold. What its caller was told is true only for as long as it is held."""
+class Claim(Request[int | None], frozen=True, gc=False):
+    """A command that asks for something to hold, and is told its token: true only for as long as it is held."""
 
     owner: Name
     request: RequestId
@@ -97,17 +110,17 @@ class Claim(Request, frozen=True, gc=False):
         return msgspec.structs.replace(self, owner="", request="", process="")
 
 
-class Harmless(Command, frozen=True, gc=False):
+class Harmless(Command[R_co], frozen=True, gc=False):
     """A command that may be decided twice: the second time it finds done what the first one did, and does no more."""
 
     relieves: ClassVar[bool] = True
 
 
-class Internal(Command, frozen=True, gc=False):
+class Internal(Command[bool], frozen=True, gc=False):
     """A command that only an owner gives itself. It is never taken from anybody else."""
 
 
-class Warranted(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class Warranted(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that only maintenance may give. From another process it is taken with a warrant only.
 
     Attributes

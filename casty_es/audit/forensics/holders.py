@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from casty_es.audit.forensics.claims import CLAIM_KINDS, Claim, Tracker
 from casty_es.audit.forensics.looking_back import find_beginnings
+from casty_es.audit.forensics.tracker import CLAIM_KINDS, Claim, Tracker
 from casty_es.audit.history import to_microseconds
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
@@ -211,10 +211,7 @@ async def _claims(
     journal: EventJournal, entity: int, kind: str, state: Any, sequence: int, unreadable: list[Unreadable] | None
 ) -> list[Claim]:
     """Return those who hold and those who wait in a state, with what the events until then say of them."""
-    if kind == "lock":
-        held = [] if state.holder is None else [(state.holder.request, state.holder)]
-    else:
-        held = list(state.holders.items()) if kind == "semaphore" else []
+    held = [] if kind == "barrier" else state.holders.items()
     holders = [Claim(holder.owner, request, token=holder.token) for request, holder in held]
     number = state.generation if kind == "barrier" else None
     waiters = [Claim(owner, request, round=number) for request, owner in state.line.items()]

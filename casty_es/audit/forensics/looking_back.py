@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.forensics.claims import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, event_of
+from casty_es.audit.forensics.tracker import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, ending_in, event_of
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable
@@ -24,7 +24,7 @@ MOST_EVENTS_BACK: Final = 100_000
 """How far back of each request is looked. Whoever waits for long is overtaken by nobody, so it is seldom far."""
 
 _PAGE_EVENTS: Final = 1_000
-_OF_ONE: Final = frozenset((*OPENINGS, *ENDINGS))
+_OF_ONE: Final[tuple[Any, ...]] = (*OPENINGS, *ENDINGS)
 
 
 class _Sought(msgspec.Struct):
@@ -101,10 +101,10 @@ async def _go_back(
 def _look_at(record: RecordedEvent, sought: dict[str, _Sought], unreadable: list[Unreadable] | None) -> None:
     """Look whether an event begins one of the requests, or ends an older one of the same id."""
     event: Any = event_of(record, unreadable)
-    if type(event) in ENDS_OF_ALL:
+    if ending_in(event, ENDS_OF_ALL) is not None:
         over = [request for request, one in sought.items() if one.latest >= (record.sequence or 0)]
     else:
-        over = [event.request] if type(event) in _OF_ONE and event.request in sought else []
+        over = [event.request] if isinstance(event, _OF_ONE) and event.request in sought else []
     for request in over:
         one = sought[request]
         if one.latest < (record.sequence or 0):

@@ -14,14 +14,25 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.domain import barrier, lock, semaphore
+from casty_es.domain import barrier, claims
 from casty_es.domain.decider import Event
 from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import RecordedEvent
 from casty_es.replay import Unreadable, caller_in, read_event
 
-__all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of", "event_of"]
+__all__ = [
+    "CLAIM_KINDS",
+    "ENDINGS",
+    "ENDS_OF_ALL",
+    "OPENINGS",
+    "Caller",
+    "Claim",
+    "Tracker",
+    "caller_of",
+    "ending_in",
+    "event_of",
+]
 
 CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
 """The structures that can be held or waited for."""
@@ -90,31 +101,29 @@ class Claim(msgspec.Struct):
         return None if until is None or self.asked_at is None else until - self.asked_at
 
 
-_ASKED: Final = (lock.Requested, semaphore.Requested)
-_GRANTED: Final = (lock.Granted, semaphore.Granted)
-
-OPENINGS: Final = (*_ASKED, barrier.Arrived)
+OPENINGS: Final = (claims.Requested, barrier.Arrived)
 """Events that begin a request; so does a grant that nothing was asked for before."""
 
 ENDINGS: Final[dict[type[Event], str]] = {
-    lock.Released: "released",
-    semaphore.Released: "released",
-    lock.Withdrawn: "withdrawn",
-    semaphore.Withdrawn: "withdrawn",
+    claims.Released: "released",
+    claims.Withdrawn: "withdrawn",
     barrier.Withdrawn: "withdrawn",
-    lock.Expired: "expired",
-    semaphore.Expired: "expired",
+    claims.Expired: "expired",
     barrier.Expired: "expired",
 }
 """How an event ends the request that it names."""
 
 ENDS_OF_ALL: Final[dict[type[Event], str]] = {
-    lock.Destroyed: "destroyed",
-    semaphore.Destroyed: "destroyed",
+    claims.Destroyed: "destroyed",
     barrier.Destroyed: "destroyed",
     barrier.Tripped: "tripped",
 }
 """How an event ends every request that is there."""
+
+
+def ending_in(event: object, endings: dict[type[Event], str]) -> str | None:
+    """Return how an event ends what it ends, or ``None`` for one that does not."""
+    return next((ending for cls, ending in endings.items() if isinstance(event, cls)), None)
 
 
 def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Caller:
@@ -184,16 +193,15 @@ class Tracker:
     def take(self, record: RecordedEvent) -> Iterator[Claim]:
         """Take the next event; return the requests that end with it, in their order."""
         event: Any = event_of(record, self._unreadable)
-        cls = type(event)
-        if cls in ENDINGS:
+        if (ending := ending_in(event, ENDINGS)) is not None:
             claim = self.claims.pop(event.request, None)
             if claim is not None:
-                yield self._ended(claim, record, ENDINGS[cls])
-        elif cls in ENDS_OF_ALL:
-            claims, self.claims = self.claims, {}
-            for claim in claims.values():
-                yield self._ended(claim, record, ENDS_OF_ALL[cls])
-        elif isinstance(event, _GRANTED) and event.request in self.claims:
+                yield self._ended(claim, record, ending)
+        elif (ending := ending_in(event, ENDS_OF_ALL)) is not None:
+            all_there, self.claims = self.claims, {}
+            for claim in all_there.values():
+                yield self._ended(claim, record, ending)
+        elif isinstance(event, claims.Granted) and event.request in self.claims:
             waiter = self.claims[event.request]
             waiter.granted_at, waiter.token = record.recorded_at, event.token
         else:
@@ -204,9 +212,9 @@ class Tracker:
     def _opening(self, event: Any, record: RecordedEvent) -> Claim | None:
         """Return the request that an event begins, or grants without saying when it was asked for; else ``None``."""
         at, sequence = record.recorded_at, record.sequence
-        if isinstance(event, _ASKED):
+        if isinstance(event, claims.Requested):
             return Claim(event.owner, event.request, at, sequence, asked_by=self._caller(record))
-        if isinstance(event, _GRANTED):
+        if isinstance(event, claims.Granted):
             by = self._caller(record)
             return Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=by)
         if isinstance(event, barrier.Arrived):
