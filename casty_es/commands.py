@@ -20,9 +20,9 @@ from uuid import UUID
 import msgspec
 
 from casty_es.bounds import Amount
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import AnyKind, each_kind
 from casty_es.domain.counter import check_step
-from casty_es.domain.decider import Command, Internal, Kind, Query, Request, TakenValue, Value, Warranted
+from casty_es.domain.decider import Command, Internal, Query, Request, TakenValue, Value, Warranted
 from casty_es.domain.upkeep import Seal
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, InvalidValueError
 from casty_es.format.codec import encode_command
@@ -89,13 +89,21 @@ def _unless_none(check: Check, value: object, max_value_bytes: int) -> None:
         check(value, max_value_bytes)
 
 
-def _sendable(kind: Kind[Any, Any, Any]) -> dict[str, type[Command]]:
-    classes: list[type[Command]] = [Seal, *(cls for cls in kind.commands if not issubclass(cls, Internal))]
-    return {cls.__name__: cls for cls in classes}
-
-
-SENDABLE: Final = {kind.name: _sendable(kind) for kind in CATALOG.values()}
+SENDABLE: Final[dict[str, dict[str, type[Command]]]] = {}
 """By kind and by name, the commands that may come from another process."""
+
+# Requests are called after their commands, and maintenance's commands need a warrant; most are neither.
+_TAKERS: Final[dict[str, dict[str, tuple[Callable[[bytes], Command], tuple[tuple[str, Check], ...], bool]]]] = {}
+
+
+@each_kind
+def _take(kind: AnyKind) -> None:
+    classes: list[type[Command]] = [Seal, *(cls for cls in kind.commands if not issubclass(cls, Internal))]
+    SENDABLE[kind.name] = {cls.__name__: cls for cls in classes}
+    _TAKERS[kind.name] = {
+        cls.__name__: (msgspec.json.Decoder(cls).decode, checks_of(cls), issubclass(cls, Request | Warranted))
+        for cls in classes
+    }
 
 
 def is_query(kind: str, name: str) -> bool:
@@ -108,16 +116,6 @@ def is_upkeep(kind: str, name: str) -> bool:
     """Return whether a command that another process sent belongs to retention or redaction."""
     cls = SENDABLE.get(kind, {}).get(name)
     return cls is not None and issubclass(cls, Warranted)
-
-
-# Requests are called after their commands, and maintenance's commands need a warrant; most are neither.
-_TAKERS: Final = {
-    kind: {
-        name: (msgspec.json.Decoder(cls).decode, checks_of(cls), issubclass(cls, Request | Warranted))
-        for name, cls in classes.items()
-    }
-    for kind, classes in SENDABLE.items()
-}
 
 
 def decode_command(

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import typer
 
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 from casty_es.printing import visible
@@ -66,14 +66,14 @@ def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> Ent
     if kind not in CATALOG:
         raise typer.BadParameter(f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}.")
     check_name(name)
-    if kind != "map":
+    if kind not in KEYED:
         if key is not None:
             raise typer.BadParameter(f"A {kind} has no keys. Leave out --key.")
         return EntityName(kind, name, "")
     if key is None:
         raise typer.BadParameter(
-            f"Each key of a map has a log and a state of its own: give --key KEY. `casty-es map keys {name}` lists the "
-            f"keys, and `casty-es log --kind map --name {name}` prints the logs of all."
+            f"Each key of a {kind} has a log and a state of its own: give --key KEY. `casty-es {kind} keys {name}` "
+            f"lists the keys, and `casty-es log --kind {kind} --name {name}` prints the logs of all."
         )
     return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
 

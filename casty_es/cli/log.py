@@ -15,7 +15,7 @@ from casty_es.cli.reaching import look
 from casty_es.cli.tables import Table
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key
@@ -168,7 +168,7 @@ def _wanted(
     after_sequence, after_time = _bound(after, "--after", one)
     until_sequence, until_time = _bound(until, "--until", one)
     if one is not None:
-        kind, name, encoded = one.kind, one.name, one.key if one.kind == "map" else None
+        kind, name, encoded = one.kind, one.name, one.key if one.kind in KEYED else None
     else:
         encoded = None if key is None else encode_key(parse_key(key, key_type)[1])
     return Wanted(

@@ -302,16 +302,8 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Arrive, Withdraw, Renew, Expire, NoteUnheard, GetRound, Destroy),
-    events={
-        "barrier.arrived": Arrived,
-        "barrier.tripped": Tripped,
-        "barrier.withdrawn": Withdrawn,
-        "barrier.expired": Expired,
-        "barrier.unheard": Unheard,
-        "barrier.destroyed": Destroyed,
-    },
+    replies={"r": Round},
+    usual_shards=10,
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
         state.exists,

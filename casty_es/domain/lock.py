@@ -315,17 +315,7 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetHolder, Destroy),
-    events={
-        "lock.requested": Requested,
-        "lock.granted": Granted,
-        "lock.released": Released,
-        "lock.withdrawn": Withdrawn,
-        "lock.expired": Expired,
-        "lock.unheard": Unheard,
-        "lock.destroyed": Destroyed,
-    },
+    replies={"h": Holder},
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
         state.sequence, state.exists, state.holder, tuple(state.line.items()), requests_.stored(state.standings)

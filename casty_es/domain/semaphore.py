@@ -330,16 +330,7 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     reply=reply,
     answer=answer,
     exists=lambda state: state.permits > 0,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetUsage, Destroy),
-    events={
-        "semaphore.requested": Requested,
-        "semaphore.granted": Granted,
-        "semaphore.released": Released,
-        "semaphore.withdrawn": Withdrawn,
-        "semaphore.expired": Expired,
-        "semaphore.unheard": Unheard,
-        "semaphore.destroyed": Destroyed,
-    },
+    replies={"u": Usage},
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
         state.sequence,
