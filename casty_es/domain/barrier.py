@@ -28,6 +28,7 @@ from casty_es.domain.decider import (
     Kind,
     Query,
     Request,
+    Story,
     Upkeep,
     Waiting,
 )
@@ -302,6 +303,13 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(
+        ("participant", "text"),
+        ("request", "text"),
+        ("expected", "number"),
+        ("generation", "number"),
+        *requests_.COLUMNS,
+    ),
     replies={"r": Round},
     usual_shards=10,
     snapshot=Snapshot,
@@ -320,4 +328,12 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),
     fate=fate,
+    story=Story(
+        asked=Arrived,
+        ends=(Withdrawn, Expired),
+        ends_all=(Destroyed, Tripped),
+        who="participant",
+        round="generation",
+        told={"round": "generation", "expected": "expected"},
+    ),
 )

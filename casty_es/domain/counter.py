@@ -150,4 +150,5 @@ COUNTER: Final = Kind[CounterCommand, CounterEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("amount", "digits"), ("value", "digits")),
 )

@@ -43,6 +43,7 @@ __all__ = [
     "Lift",
     "Query",
     "Request",
+    "Story",
     "TakenValue",
     "Upkeep",
     "Value",
@@ -167,6 +168,10 @@ class Concluded(Upkeep, frozen=True, gc=False):
     reply: Value
 
 
+def _nobody(_state: Any) -> tuple[tuple[str, str, int], ...]:
+    return ()
+
+
 class Waiting(enum.Enum):
     """The one reply that is not the last word: the caller stands in line and is told later."""
 
@@ -190,6 +195,40 @@ class Effects(msgspec.Struct, frozen=True):
     began: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
     settled: tuple[tuple[str, object], ...] = ()
+
+
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """What the events of a structure tell of a request, from which forensics has who held and waited, and when.
+
+    Attributes
+    ----------
+    asked, granted : type[Event], type[Event] | None
+        It was asked for; it was granted, with a ``token``. Where nothing is granted one only waits.
+    ends, ends_all : tuple[type[Event], ...]
+        The request that the event names is over, in the way that the event is called; every request is.
+    who : str
+        The field of ``asked`` that says who asked.
+    holders : Callable[[Any], Iterable[tuple[str, str, int]]]
+        Of a state, who holds: request, owner and token, the longest first. Who waits is its ``line``.
+    round : str | None
+        The field of ``asked`` and of the state that says which round it is.
+    told : dict[str, str]
+        What else is told of a moment: each name, and the field of the state.
+    """
+
+    asked: type[Event]
+    granted: type[Event] | None = None
+    ends: tuple[type[Event], ...]
+    ends_all: tuple[type[Event], ...]
+    who: str = "owner"
+    holders: Callable[[Any], Iterable[tuple[str, str, int]]] = _nobody
+    round: str | None = None
+    told: dict[str, str] = {}
+
+    def round_in(self, said: Any) -> int | None:
+        """Return the round of an event or a state, ``None`` where there are none."""
+        number: int | None = None if self.round is None else getattr(said, self.round)
+        return number
 
 
 Lift: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
@@ -222,7 +261,7 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True, kw_only=True):
     structures on which one can hold something or wait: they name the requests that need a lease, what is known of them
     (``requests.py``), and the command that ends some, because their process died or else because their leases ran out.
     ``fate`` tells what an event means for a command that stood in line when it happened: the command's reply, an
-    exception, or ``None`` when it is none of its business.
+    exception, or ``None`` when it is none of its business; ``story``, what events tell of requests.
 
     ``upcasters`` (by event name) and ``state_lifts`` have, for every change of a shape, the function that lifts what
     was stored before it; ``None`` stands for a state that is not lifted but folded anew from its events.
@@ -252,6 +291,7 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True, kw_only=True):
     expire: Callable[[tuple[str, ...], bool], C] | None = None
     renewed: Callable[[C], tuple[str, ...]] | None = None
     fate: Callable[[C, E | Upkeep], object] | None = None
+    story: Story | None = None
 
     def __post_init__(self) -> None:
         settle = msgspec.structs.force_setattr

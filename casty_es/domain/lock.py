@@ -32,6 +32,7 @@ from casty_es.domain.decider import (
     Internal,
     Kind,
     Query,
+    Story,
     Upkeep,
     Waiting,
 )
@@ -315,6 +316,7 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("owner", "text"), ("request", "text"), ("token", "number"), *requests_.COLUMNS),
     replies={"h": Holder},
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
@@ -332,4 +334,11 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     effects=effects,
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+    story=Story(
+        asked=Requested,
+        granted=Granted,
+        ends=(Released, Withdrawn, Expired),
+        ends_all=(Destroyed,),
+        holders=lambda state: [(one.request, one.owner, one.token) for one in (state.holder,) if one is not None],
+    ),
 )

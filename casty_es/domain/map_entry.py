@@ -114,6 +114,7 @@ MAP: Final = Kind[MapCommand, MapEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("value", "json"), ("previous", "json")),
     exists=lambda state: state.value is not UNSET,
     keyed=True,
 )

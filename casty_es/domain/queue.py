@@ -173,6 +173,7 @@ QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("value", "json"), ("taken", "text")),
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

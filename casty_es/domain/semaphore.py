@@ -28,6 +28,7 @@ from casty_es.domain.decider import (
     Internal,
     Kind,
     Query,
+    Story,
     Upkeep,
     Waiting,
 )
@@ -329,6 +330,7 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("owner", "text"), ("request", "text"), ("token", "number"), ("permits", "number"), *requests_.COLUMNS),
     exists=lambda state: state.permits > 0,
     replies={"u": Usage},
     snapshot=Snapshot,
@@ -351,4 +353,12 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     effects=effects,
     expire=Expire,
     renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+    story=Story(
+        asked=Requested,
+        granted=Granted,
+        ends=(Released, Withdrawn, Expired),
+        ends_all=(Destroyed,),
+        holders=lambda state: [(request, one.owner, one.token) for request, one in state.holders.items()],
+        told={"permits": "permits"},
+    ),
 )

@@ -138,6 +138,7 @@ SET: Final = Kind[SetCommand, SetEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("value", "json"),),
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

@@ -14,16 +14,27 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.domain import barrier, lock, semaphore
-from casty_es.domain.decider import Event
+from casty_es.domain.catalog import BUILT_IN, CATALOG
+from casty_es.domain.decider import Event, Story
 from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import RecordedEvent
 from casty_es.replay import Unreadable, caller_in, read_event
 
-__all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of", "event_of"]
+__all__ = [
+    "CLAIM_KINDS",
+    "ENDINGS",
+    "ENDS_OF_ALL",
+    "OPENINGS",
+    "Caller",
+    "Claim",
+    "Tracker",
+    "caller_of",
+    "event_of",
+    "story_of",
+]
 
-CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
+CLAIM_KINDS: Final = tuple(kind.name for kind in BUILT_IN if kind.story is not None)
 """The structures that can be held or waited for."""
 
 
@@ -90,31 +101,25 @@ class Claim(msgspec.Struct):
         return None if until is None or self.asked_at is None else until - self.asked_at
 
 
-_ASKED: Final = (lock.Requested, semaphore.Requested)
-_GRANTED: Final = (lock.Granted, semaphore.Granted)
+_STORIES: Final = [kind.story for kind in BUILT_IN if kind.story is not None]
+_ASKED: Final[dict[type[Event], Story]] = {story.asked: story for story in _STORIES}
+_GRANTED: Final[tuple[Any, ...]] = tuple(story.granted for story in _STORIES if story.granted is not None)
 
-OPENINGS: Final = (*_ASKED, barrier.Arrived)
+OPENINGS: Final = tuple(_ASKED)
 """Events that begin a request; so does a grant that nothing was asked for before."""
 
-ENDINGS: Final[dict[type[Event], str]] = {
-    lock.Released: "released",
-    semaphore.Released: "released",
-    lock.Withdrawn: "withdrawn",
-    semaphore.Withdrawn: "withdrawn",
-    barrier.Withdrawn: "withdrawn",
-    lock.Expired: "expired",
-    semaphore.Expired: "expired",
-    barrier.Expired: "expired",
-}
+ENDINGS: Final[dict[type[Event], str]] = {cls: cls.__name__.lower() for story in _STORIES for cls in story.ends}
 """How an event ends the request that it names."""
 
-ENDS_OF_ALL: Final[dict[type[Event], str]] = {
-    lock.Destroyed: "destroyed",
-    semaphore.Destroyed: "destroyed",
-    barrier.Destroyed: "destroyed",
-    barrier.Tripped: "tripped",
-}
+ENDS_OF_ALL: Final[dict[type[Event], str]] = {cls: cls.__name__.lower() for story in _STORIES for cls in story.ends_all}
 """How an event ends every request that is there."""
+
+
+def story_of(kind: str) -> Story:
+    """Return what the events of one of these kinds tell."""
+    story = CATALOG[kind].story
+    assert story is not None  # noqa: S101 - they have one
+    return story
 
 
 def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Caller:
@@ -204,14 +209,13 @@ class Tracker:
     def _opening(self, event: Any, record: RecordedEvent) -> Claim | None:
         """Return the request that an event begins, or grants without saying when it was asked for; else ``None``."""
         at, sequence = record.recorded_at, record.sequence
-        if isinstance(event, _ASKED):
-            return Claim(event.owner, event.request, at, sequence, asked_by=self._caller(record))
+        story = _ASKED.get(type(event))
+        if story is not None:
+            owner, number = getattr(event, story.who), story.round_in(event)
+            return Claim(owner, event.request, at, sequence, round=number, asked_by=self._caller(record))
         if isinstance(event, _GRANTED):
             by = self._caller(record)
             return Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=by)
-        if isinstance(event, barrier.Arrived):
-            by, number = self._caller(record), event.generation
-            return Claim(event.participant, event.request, at, sequence, round=number, asked_by=by)
         return None
 
     def _ended(self, claim: Claim, record: RecordedEvent, ending: str) -> Claim:
