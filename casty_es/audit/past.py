@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from casty_es.audit.cursor import decode_cursor, encode_cursor
 from casty_es.audit.history import to_microseconds
@@ -26,6 +26,8 @@ from casty_es.names import check_sequence
 from casty_es.replay import HistoryPage, Positions, Then, refuse_ahead_of_here
 
 __all__ = ["PastGateway", "past_of", "past_sequence", "take_cursor"]
+
+R = TypeVar("R")
 
 _NO_COMMAND = bytes(16)
 
@@ -64,10 +66,10 @@ class PastGateway:
     async def entity_ask(
         self,
         ref: RegionRef,
-        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        msg_factory: Callable[[CommandContext], ShardEnvelope[R]],
         *,
         timeout: float,  # noqa: ASYNC109 - the seed's name
-    ) -> Any:
+    ) -> R:
         """Answer a query as of then.
 
         Raises
@@ -87,9 +89,10 @@ class PastGateway:
         name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind in KEYED else "")
         try:
             async with asyncio.timeout(timeout):
-                return await self._present.read_past(name, envelope.command, await self._point(name))
+                reply: R = await self._present.read_past(name, envelope.command, await self._point(name))
         except TimeoutError:
             raise NotDoneError(f"{what} of the past was not answered within {timeout:g} s. Nothing was read.") from None
+        return reply
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Return an entity's next events, as far as they had happened then."""

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 import msgspec
 
 from casty_es.bounds import Amount
-from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep
+from casty_es.domain.decider import Command, Destroy, Event, Kind, Query, Upkeep
 from casty_es.errors import BoundsError
 
 # Python refuses to parse integers of more than 4,300 digits (CVE-2020-10735); 4,000 leaves room.
@@ -24,19 +24,15 @@ _LONGEST_STEP_DOWN: Final = -_LONGEST_STEP  # to negate 4,000 digits at each cal
 # Commands
 
 
-class Increment(Command, frozen=True, gc=False):
+class Increment(Command[int], frozen=True, gc=False):
     amount: Amount
 
 
-class Decrement(Command, frozen=True, gc=False):
+class Decrement(Command[int], frozen=True, gc=False):
     amount: Amount
 
 
-class Get(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class Get(Query[int], frozen=True, gc=False):
     pass
 
 

@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from inspect import signature
 from operator import attrgetter
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -35,6 +35,7 @@ __all__ = [
     "Claim",
     "Command",
     "Concluded",
+    "Destroy",
     "Effects",
     "Event",
     "Harmless",
@@ -59,8 +60,16 @@ TakenValue: TypeAlias = Annotated[Value, msgspec.Meta(description="a value that 
 """A value that goes back to where it was taken from; it may have been written by an older version."""
 
 
-class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a caller asks for.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R_co = TypeVarWithDefault("R_co", covariant=True, default=object)
+else:  # a default is for type checkers: a Command is one whose caller is told anything
+    R_co = TypeVar("R_co", covariant=True)
+
+
+class Command(msgspec.Struct, Generic[R_co], frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a caller asks for, and in brackets what it is told: who asks for a ``Command[int]`` gets an ``int``.
 
     Attributes
     ----------
@@ -80,11 +89,15 @@ class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
         return self
 
 
-class Query(Command, frozen=True, gc=False):
+class Destroy(Command[bool], frozen=True, gc=False):
+    """End the structure: it exists no more, and its log goes on."""
+
+
+class Query(Command[R_co], frozen=True, gc=False):
     """A command that never causes an event, so that anybody who can read the journal can answer it."""
 
 
-class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class Request(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that may have to wait in line. It belongs to a process (``requests.py``)."""
 
     process: Unsaid = ""
@@ -93,8 +106,8 @@ class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, process=process)
 
 
-class Claim(Request, frozen=True, gc=False):
-    """A command that asks for something to hold. What its caller was told is true only for as long as it is held."""
+class Claim(Request[int | None], frozen=True, gc=False):
+    """A command that asks for something to hold, and is told its token: true only for as long as it is held."""
 
     owner: Name
     request: RequestId
@@ -103,17 +116,17 @@ class Claim(Request, frozen=True, gc=False):
         return msgspec.structs.replace(self, owner="", request="", process="")
 
 
-class Harmless(Command, frozen=True, gc=False):
+class Harmless(Command[R_co], frozen=True, gc=False):
     """A command that may be decided twice: the second time it finds done what the first one did, and does no more."""
 
     relieves: ClassVar[bool] = True
 
 
-class Internal(Command, frozen=True, gc=False):
+class Internal(Command[bool], frozen=True, gc=False):
     """A command that only an owner gives itself. It is never taken from anybody else."""
 
 
-class Warranted(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class Warranted(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that only maintenance may give. From another process it is taken with a warrant only.
 
     Attributes
@@ -168,10 +181,6 @@ class Concluded(Upkeep, frozen=True, gc=False):
     reply: Value
 
 
-def _nobody(_state: Any) -> tuple[tuple[str, str, int], ...]:
-    return ()
-
-
 class Waiting(enum.Enum):
     """The one reply that is not the last word: the caller stands in line and is told later."""
 
@@ -203,13 +212,12 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     Attributes
     ----------
     asked, granted : type[Event], type[Event] | None
-        It was asked for; it was granted, with a ``token``. Where nothing is granted one only waits.
+        It was asked for, and stands in the state's ``line``; it was granted, with a ``token``, and is among the state's
+        ``holders``. Where nothing is granted one only waits.
     ends, ends_all : tuple[type[Event], ...]
         The request that the event names is over, in the way that the event is called; every request is.
     who : str
         The field of ``asked`` that says who asked.
-    holders : Callable[[Any], Iterable[tuple[str, str, int]]]
-        Of a state, who holds: request, owner and token, the longest first. Who waits is its ``line``.
     round : str | None
         The field of ``asked`` and of the state that says which round it is.
     told : dict[str, str]
@@ -221,7 +229,6 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     ends: tuple[type[Event], ...]
     ends_all: tuple[type[Event], ...]
     who: str = "owner"
-    holders: Callable[[Any], Iterable[tuple[str, str, int]]] = _nobody
     round: str | None = None
     told: dict[str, str] = {}
 

@@ -17,19 +17,19 @@ from casty_es.domain.upkeep import Redact, Redacted
 # Commands
 
 
-class Put(Command, frozen=True, gc=False):
+class Put(Command[Value | None], frozen=True, gc=False):
     value: Value
 
 
-class Get(Query, frozen=True, gc=False):
+class Get(Query[Value | None], frozen=True, gc=False):
     pass
 
 
-class Delete(Command, frozen=True, gc=False):
+class Delete(Command[bool], frozen=True, gc=False):
     pass
 
 
-class Contains(Query, frozen=True, gc=False):
+class Contains(Query[bool], frozen=True, gc=False):
     pass
 
 

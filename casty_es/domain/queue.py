@@ -15,36 +15,32 @@ import msgspec
 from rpds import HashTrieMap
 
 from casty_es.bounds import RequestId
-from casty_es.domain.decider import Command, Event, Kind, Query, TakenValue, Upkeep, Value
+from casty_es.domain.decider import Command, Destroy, Event, Kind, Query, TakenValue, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
 
-class Enqueue(Command, frozen=True, gc=False):
+class Enqueue(Command[None], frozen=True, gc=False):
     value: Value
 
 
-class Dequeue(Command, frozen=True, gc=False):
+class Dequeue(Command[Value | None], frozen=True, gc=False):
     pass
 
 
-class GiveBack(Command, frozen=True, gc=False):
+class GiveBack(Command[bool], frozen=True, gc=False):
     relieves: ClassVar[bool] = True
 
     value: TakenValue
     taken: RequestId  # the command id of the dequeue that took it
 
 
-class Peek(Query, frozen=True, gc=False):
+class Peek(Query[Value | None], frozen=True, gc=False):
     pass
 
 
-class Size(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class Size(Query[int], frozen=True, gc=False):
     pass
 
 

@@ -11,29 +11,25 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 import msgspec
 from rpds import HashTrieSet
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.domain.decider import Command, Destroy, Event, Kind, Query, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
 
-class Add(Command, frozen=True, gc=False):
+class Add(Command[bool], frozen=True, gc=False):
     value: Value
 
 
-class Remove(Command, frozen=True, gc=False):
+class Remove(Command[bool], frozen=True, gc=False):
     value: Value
 
 
-class Contains(Query, frozen=True, gc=False):
+class Contains(Query[bool], frozen=True, gc=False):
     value: Value
 
 
-class Size(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class Size(Query[int], frozen=True, gc=False):
     pass
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Raw
@@ -14,8 +14,8 @@ from casty_es.audit.past import past_sequence
 from casty_es.domain.decider import Command
 from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
-from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
-from casty_es.handles.handle import Handle, codec_for, decode_stored, open_handle, refuse_call
+from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
+from casty_es.handles.handle import Accessor, Handle, Opener, codec_for, decode_stored
 from casty_es.journal.port import EntityName
 from casty_es.names import check_flag, check_idempotency_key, encode_key
 from casty_es.printing import printed
@@ -23,6 +23,7 @@ from casty_es.printing import printed
 __all__ = ["Dict", "MapAccessor"]
 
 K = TypeVar("K")
+R = TypeVar("R")
 V = TypeVar("V")
 
 _KEY_TYPES = (str, int, UUID)
@@ -153,8 +154,7 @@ class Dict(Handle, Generic[K, V]):
         >>> await d.map[str, dict]("users").delete("nobody")
         False
         """
-        deleted: bool = await self._ask_key(key, Delete(), idempotency_key=idempotency_key)
-        return deleted
+        return await self._ask_key(key, Delete(), idempotency_key=idempotency_key)
 
     async def contains(self, key: K) -> bool:
         """Check whether the key exists.
@@ -169,8 +169,7 @@ class Dict(Handle, Generic[K, V]):
         >>> await d.map[str, dict]("users").contains("nobody")
         False
         """
-        there: bool = await self._ask_key(key, Contains())
-        return there
+        return await self._ask_key(key, Contains())
 
     def at(self, key: K, *, sequence: int) -> Dict[K, V]:
         """Return the map as it was for one key after one of the key's events, to be read and not to be changed.
@@ -245,8 +244,8 @@ class Dict(Handle, Generic[K, V]):
         return encode_key(key)
 
     async def _ask_key(
-        self, key: K, command: Command, *, local: bool = False, idempotency_key: str | None = None
-    ) -> Any:
+        self, key: K, command: Command[R], *, local: bool = False, idempotency_key: str | None = None
+    ) -> R:
         envelope = ShardEnvelope(self._encoded(key), command, local, check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
@@ -257,34 +256,19 @@ class Dict(Handle, Generic[K, V]):
         return value
 
 
-class MapAccessor:
+class MapAccessor(Accessor):
     """Makes maps: ``d.map[K, V]("name")``."""
 
-    def __init__(self, gateway: EntityGateway) -> None:
-        self._gateway = gateway
+    _example: ClassVar[str] = 'd.map[str, dict]("users")'
 
-    def __getitem__(self, params: tuple[type[K], type[V]]) -> Callable[..., Dict[K, V]]:
-        """Return the maker of maps with these types of keys and values."""
+    @overload
+    def __getitem__(self, params: tuple[type[K], type[V]]) -> Opener[Dict[K, V]]: ...
+    @overload
+    def __getitem__(self, params: tuple[type[K], object]) -> Opener[Dict[K, Any]]: ...
+    def __getitem__(self, params: Any) -> Opener[Dict[Any, Any]]:
+        """Return what opens maps with these types of keys and values."""
         try:
             key_type, value_type = params
         except (TypeError, ValueError):
-            raise refuse_call("map", 'd.map[str, dict]("users")') from None
-        gateway = self._gateway
-
-        def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Dict[K, V]:
-            return open_handle(
-                Dict,
-                gateway,
-                StructureFactory("map"),
-                name,
-                shards=shards,
-                timeout=timeout,
-                key_type=key_type,
-                value_type=value_type,
-            )
-
-        return create
-
-    def __call__(self, *_: object, **__: object) -> None:
-        """Refuse: a map needs its types."""
-        raise refuse_call("map", 'd.map[str, dict]("users")')
+            raise self._refusal() from None
+        return Opener(Dict, self._gateway, "map", key_type=key_type, value_type=value_type)

@@ -41,8 +41,10 @@ class Claims(NamedTuple):
     """A structure on which one can hold something or wait, and its commands for that."""
 
     ref: RegionRef
-    renew: Callable[[tuple[str, ...]], Command]
-    withdraw: Callable[[str, bool], Command]  # the request, and whether a grant that it had meanwhile is kept
+    renew: Callable[[tuple[str, ...]], Command[tuple[str, ...]]]
+    withdraw: Callable[
+        [str, bool], Command[int | None]
+    ]  # the request, and whether a grant that it had meanwhile is kept
 
 
 class Keeper(Protocol):

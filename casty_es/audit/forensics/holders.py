@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from casty_es.audit.forensics.claims import CLAIM_KINDS, Claim, Tracker, story_of
 from casty_es.audit.forensics.looking_back import find_beginnings
+from casty_es.audit.forensics.tracker import CLAIM_KINDS, Claim, Tracker, story_of
 from casty_es.audit.history import to_microseconds
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
@@ -211,7 +211,8 @@ async def _claims(
 ) -> list[Claim]:
     """Return those who hold and those who wait in a state, with what the events until then say of them."""
     story = story_of(kind)
-    holders = [Claim(owner, request, token=token) for request, owner, token in story.holders(state)]
+    held = [] if story.granted is None else state.holders.items()
+    holders = [Claim(one.owner, request, token=one.token) for request, one in held]
     number = story.round_in(state)
     waiters = [Claim(owner, request, round=number) for request, owner in state.line.items()]
     await find_beginnings(journal, entity, holders, waiters, sequence, unreadable)

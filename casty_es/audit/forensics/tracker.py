@@ -189,15 +189,14 @@ class Tracker:
     def take(self, record: RecordedEvent) -> Iterator[Claim]:
         """Take the next event; return the requests that end with it, in their order."""
         event: Any = event_of(record, self._unreadable)
-        cls = type(event)
-        if cls in ENDINGS:
+        if (ending := ENDINGS.get(type(event))) is not None:
             claim = self.claims.pop(event.request, None)
             if claim is not None:
-                yield self._ended(claim, record, ENDINGS[cls])
-        elif cls in ENDS_OF_ALL:
-            claims, self.claims = self.claims, {}
-            for claim in claims.values():
-                yield self._ended(claim, record, ENDS_OF_ALL[cls])
+                yield self._ended(claim, record, ending)
+        elif (ending := ENDS_OF_ALL.get(type(event))) is not None:
+            all_there, self.claims = self.claims, {}
+            for claim in all_there.values():
+                yield self._ended(claim, record, ending)
         elif isinstance(event, _GRANTED) and event.request in self.claims:
             waiter = self.claims[event.request]
             waiter.granted_at, waiter.token = record.recorded_at, event.token
