@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from casty_es import structures
 from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.journal.sql import SqlJournal
 
@@ -31,6 +32,8 @@ _LINE_BYTES: Final = 16 * 1024 * 1024  # findings make a long line
 
 class _Task(msgspec.Struct):
     url: str
+    structures: str  # those of the program's own, and where its modules are
+    path: list[str]
 
 
 _NONE: Final = b"null"
@@ -81,6 +84,7 @@ async def in_processes(
 
 async def _feed(module: str, url: str, left: list[object], finished: Callable[[bytes], None], walked: Walked) -> None:
     """Start a worker, and give it one job after the other."""
+    task = msgspec.json.encode(_Task(url, structures.named(), sys.path)) + b"\n"
     program = _PROGRAM.format(path=str(Path(__file__).parents[2]), module=module)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -93,7 +97,7 @@ async def _feed(module: str, url: str, left: list[object], finished: Callable[[b
     assert process.stdin is not None  # noqa: S101 - asked for above
     assert process.stdout is not None  # noqa: S101 - likewise
     try:
-        process.stdin.write(msgspec.json.encode(_Task(url)) + b"\n")
+        process.stdin.write(task)
         while left:
             process.stdin.write(msgspec.json.encode(left.pop()) + b"\n")
             result = _NONE
@@ -126,6 +130,8 @@ def serve(do: Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]) -> None:
     """
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
     try:
+        sys.path += [folder for folder in task.path if folder not in sys.path]
+        structures.load(task.structures)
         asyncio.run(_serve(task, do))
     except CastyError as error:
         _say(_Answer(error=str(error)))

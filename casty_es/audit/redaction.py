@@ -29,7 +29,7 @@ from casty_es.audit.links import linked_events
 from casty_es.audit.retention.checking import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.bounds import MAX_REASON_BYTES
-from casty_es.domain.catalog import CATALOG, AnyKind, each_kind
+from casty_es.domain.catalog import AnyKind, each_kind, kind_of
 from casty_es.domain.upkeep import REDACTED, SEALED, Redact
 from casty_es.errors import InvalidArgumentError, JournalCorruptError, NotDoneError
 from casty_es.format.chain import UNSALTED, digest
@@ -327,7 +327,7 @@ class _Forgetting:
 
 def _nothing(kind: str, sequence: int) -> StoredSnapshot:
     """Return the snapshot of an entity that holds nothing."""
-    found = CATALOG[kind]
+    found = kind_of(kind)
     return StoredSnapshot(sequence, encode_state(found, found.initial), found.state_version)
 
 

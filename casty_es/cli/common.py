@@ -13,6 +13,7 @@ from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 from casty_es.printing import visible
+from casty_es.structures import VARIABLE
 
 __all__ = [
     "COULD_NOT",
@@ -28,6 +29,7 @@ __all__ = [
     "Value",
     "dumps",
     "entity_name",
+    "no_kind",
     "parse_key",
     "parse_value",
     "say",
@@ -64,7 +66,7 @@ class KeyType(StrEnum):
 def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> EntityName:
     """Return the entity that a user named: a structure, or one key of a map."""
     if kind not in CATALOG:
-        raise typer.BadParameter(f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}.")
+        raise typer.BadParameter(no_kind(kind))
     check_name(name)
     if kind not in KEYED:
         if key is not None:
@@ -76,6 +78,14 @@ def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> Ent
             f"lists the keys, and `casty-es log --kind {kind} --name {name}` prints the logs of all."
         )
     return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
+
+
+def no_kind(kind: str) -> str:
+    """Return what is told of a kind that this process does not know."""
+    return (
+        f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}. One of a program's own is named by "
+        f"{VARIABLE}=MODULE:NAME."
+    )
 
 
 def say(*lines: str, err: bool = False) -> None:

@@ -50,7 +50,7 @@ __all__ = [
     "Value",
     "Waiting",
     "Warranted",
-    "stored_name",
+    "taken_by",
 ]
 
 Value: TypeAlias = msgspec.Raw
@@ -270,6 +270,9 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True, kw_only=True):
     ``fate`` tells what an event means for a command that stood in line when it happened: the command's reply, an
     exception, or ``None`` when it is none of its business; ``story``, what events tell of requests.
 
+    A ``foreign`` kind was made by a program (``structures.py``), in the module of that name: its commands are bounded
+    as a whole, in bytes.
+
     ``upcasters`` (by event name) and ``state_lifts`` have, for every change of a shape, the function that lifts what
     was stored before it; ``None`` stands for a state that is not lifted but folded anew from its events.
     """
@@ -299,19 +302,28 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True, kw_only=True):
     renewed: Callable[[C], tuple[str, ...]] | None = None
     fate: Callable[[C, E | Upkeep], object] | None = None
     story: Story | None = None
+    foreign: str = ""
 
     def __post_init__(self) -> None:
         settle = msgspec.structs.force_setattr
         if not self.commands:
-            settle(self, "commands", _taken_by(self.name, self.decide, "a union of commands", Command))
+            settle(self, "commands", taken_by(self.name, self.decide, "a union of commands", Command))
         if not self.events:
-            events = _taken_by(self.name, self.evolve, "a union of events", Event)
-            named = {stored_name(self.name, event): event for event in events}
-            if len(named) < len(events):
-                raise ConfigurationError(f"Two events of the kind {self.name!r} have the same name. Nothing was made.")
-            settle(self, "events", named)
+            events = taken_by(self.name, self.evolve, "a union of events", Event)
+            settle(self, "events", self.named(self.name, events))
         if self.snapshot is None:
             settle(self, "snapshot", type(self.initial))
+
+    @staticmethod
+    def named(kind: str, events: Iterable[type[Event]]) -> dict[str, type[Any]]:
+        """Return events by the names that they are stored under."""
+        names: dict[str, type[Any]] = {}
+        for event in events:
+            name = event.stored_as or f"{kind}.{_INSIDE_A_NAME.sub('_', event.__name__).lower()}"
+            if name in names:
+                raise ConfigurationError(f"Two events of the kind {kind!r} are called {name!r}. Nothing was made.")
+            names[name] = event
+        return names
 
     @property
     def state_version(self) -> int:
@@ -319,23 +331,10 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True, kw_only=True):
         return 1 + len(self.state_lifts)
 
 
-def stored_name(kind: str, event: type[Event]) -> str:
-    """Return the name that an event of a kind is stored under.
-
-    Examples
-    --------
-    >>> class GivenBack(Event, frozen=True):
-    ...     pass
-    >>> stored_name("queue", GivenBack)
-    'queue.given_back'
-    """
-    return event.stored_as or f"{kind}.{_INSIDE_A_NAME.sub('_', event.__name__).lower()}"
-
-
 _INSIDE_A_NAME: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
-def _taken_by(kind: str, function: Callable[..., Any], what: str, base: type[M]) -> tuple[type[M], ...]:
+def taken_by(kind: str, function: Callable[..., Any], what: str, base: type[M]) -> tuple[type[M], ...]:
     """Return the classes of the union that a function takes as its second argument, but for what every kind takes."""
     called = f"{getattr(function, '__name__', function)!s} of the kind {kind!r}"
     try:
