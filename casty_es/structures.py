@@ -112,7 +112,7 @@ def kind(
 
     Examples
     --------
-    >>> from examples.account import ACCOUNT
+    >>> from bank_account import ACCOUNT
     >>> ACCOUNT.name, sorted(ACCOUNT.events)
     ('account', ['account.deposited', 'account.withdrawn', 'entity.redacted'])
     """

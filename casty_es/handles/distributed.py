@@ -234,7 +234,7 @@ class Distributed:
 
         Examples
         --------
-        >>> from examples.account import ACCOUNT, Deposit
+        >>> from bank_account import ACCOUNT, Deposit
         >>> await d.structure(ACCOUNT, "alice").ask(Deposit(100))
         100
         """

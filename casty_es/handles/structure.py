@@ -36,7 +36,7 @@ class Structure(EntityHandle, Generic[S]):
 
     Examples
     --------
-    >>> from examples.account import ACCOUNT, Deposit
+    >>> from bank_account import ACCOUNT, Deposit
     >>> account = d.structure(ACCOUNT, "bob")
     >>> await account.ask(Deposit(50))
     50
@@ -86,7 +86,7 @@ class Structure(EntityHandle, Generic[S]):
 
         Examples
         --------
-        >>> from examples.account import ACCOUNT, Deposit
+        >>> from bank_account import ACCOUNT, Deposit
         >>> await d.structure(ACCOUNT, "carol").ask(Deposit(20), idempotency_key="salary-may")
         20
         """
@@ -112,7 +112,7 @@ class Structure(EntityHandle, Generic[S]):
 
         Examples
         --------
-        >>> from examples.account import ACCOUNT
+        >>> from bank_account import ACCOUNT
         >>> (await d.structure(ACCOUNT, "nobody").state()).balance
         0
         """
