@@ -9,15 +9,19 @@ import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
 from casty_es import structures
 from casty_es.errors import CastyError, JournalUnavailableError
+from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Walked", "in_processes", "serve"]
+__all__ = ["Walked", "Work"]
+
+J = TypeVar("J")
+R = TypeVar("R")
 
 Walked: TypeAlias = Callable[[int], None]
 """Is told how many records were walked since it was told last."""
@@ -25,7 +29,7 @@ Walked: TypeAlias = Callable[[int], None]
 # Ctrl-C goes to all processes of a terminal: the one that asks ends, and with it this one, without a word of its own.
 _PROGRAM: Final = (
     "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
-    "import sys; sys.path[:0] = [{path!r}]; from {module} import work; work()"
+    "import sys; sys.path[:0] = [{path!r}]; from {module} import WORK; WORK.serve()"
 )
 _LINE_BYTES: Final = 16 * 1024 * 1024  # findings make a long line
 
@@ -48,41 +52,101 @@ class _Answer(msgspec.Struct):
 _ANSWERS: Final = msgspec.json.Decoder(_Answer)
 
 
-async def in_processes(
-    module: str, url: str, jobs: Sequence[object], processes: int, finished: Callable[[bytes], None], walked: Walked
-) -> None:
-    """Do jobs in processes, and tell of each that is done.
+class Work(msgspec.Struct, Generic[J, R], frozen=True):
+    """What is done to each slot of a journal, here or in several processes.
 
-    Parameters
+    Attributes
     ----------
     module : str
-        The module of this library whose function ``work`` calls :func:`serve`.
-    url : str
-        The journal's.
-    jobs : Sequence[object]
-        What msgspec can write as JSON, one after the other.
-    processes : int
-        How many processes at most.
-    finished : Callable[[bytes], None]
-        Is given the result of each job, as JSON.
-    walked : Callable[[int], None]
-        Is told how many records were walked since it was told last.
-
-    Raises
-    ------
-    JournalUnavailableError
-        A process could not read the database, or ended.
+        The module of this library that holds it under the name ``WORK``.
+    job, result : type
+        What says what to do, and what comes of it: structs that msgspec can write as JSON.
+    do : Callable[[EventJournal, Meta, job, bool, Walked], Awaitable[result]]
+        Does one job; the next page is asked for while one is looked at, if the database answers from a process of its
+        own.
     """
-    left = list(jobs)[::-1]
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(processes, len(jobs))):
-                group.create_task(_feed(module, url, left, finished, walked))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from failed  # one of them says it all
+
+    module: str
+    job: type[J]
+    result: type[R]
+    do: Callable[[EventJournal, Meta, J, bool, Walked], Awaitable[R]]
+
+    async def run(
+        self,
+        journal: EventJournal,
+        meta: Meta,
+        jobs: Sequence[J],
+        processes: int,
+        finished: Callable[[R], None],
+        walked: Walked | None,
+    ) -> None:
+        """Do jobs, and tell of each that is done.
+
+        Parameters
+        ----------
+        processes : int
+            How many processes at most; with 1, and with a journal that only this process can read, it is this one.
+        finished : Callable
+            Is given the result of each job.
+        walked : Callable[[int], None] | None
+            Is told how many records were walked since it was told last.
+
+        Raises
+        ------
+        JournalUnavailableError
+            A process could not read the database, or ended.
+        """
+        walked = walked or _ignore
+        if processes > 1 and isinstance(journal, SqlJournal):
+            await self.in_processes(journal.url, jobs, processes, finished, walked)
+            return
+        for job in jobs:
+            finished(await self.do(journal, meta, job, _reads_ahead(journal), walked))
+
+    async def in_processes(
+        self, url: str, jobs: Sequence[J], processes: int, finished: Callable[[R], None], walked: Walked
+    ) -> None:
+        """Do jobs in processes, as :meth:`run` does."""
+        left = list(jobs)[::-1]
+        decode = msgspec.json.Decoder(self.result).decode
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(processes, len(jobs))):
+                    group.create_task(_feed(self.module, url, left, lambda result: finished(decode(result)), walked))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed  # one of them says it all
+
+    def serve(self) -> None:
+        """Serve as such a process, until there is nothing more to do."""
+        task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
+        try:
+            sys.path += [folder for folder in task.path if folder not in sys.path]
+            structures.load(task.structures)
+            asyncio.run(self._serve(task))
+        except CastyError as error:
+            _say(_Answer(error=str(error)))
+
+    async def _serve(self, task: _Task) -> None:
+        journal = SqlJournal(task.url, unsafe_durability=True)
+        await journal.open_to_read()  # whoever asks has refused a journal that it cannot look at
+        try:
+            while line := sys.stdin.buffer.readline():  # nothing else runs in this process
+                job, meta = msgspec.json.decode(line, type=self.job), await journal.open()
+                result = await self.do(journal, meta, job, _reads_ahead(journal), lambda walked: _say(_Answer(walked)))
+                _say(_Answer(result=msgspec.Raw(msgspec.json.encode(result))))
+        finally:
+            await journal.close()
 
 
-async def _feed(module: str, url: str, left: list[object], finished: Callable[[bytes], None], walked: Walked) -> None:
+def _reads_ahead(journal: EventJournal) -> bool:
+    return isinstance(journal, SqlJournal) and journal.file is None
+
+
+def _ignore(_walked: int) -> None:
+    """Tell nobody."""
+
+
+async def _feed(module: str, url: str, left: list[J], finished: Callable[[bytes], None], walked: Walked) -> None:
     """Start a worker, and give it one job after the other."""
     task = msgspec.json.encode(_Task(url, structures.named(), sys.path)) + b"\n"
     program = _PROGRAM.format(path=str(Path(__file__).parents[2]), module=module)
@@ -118,34 +182,6 @@ async def _feed(module: str, url: str, left: list[object], finished: Callable[[b
             process.stdin.close()
             process.kill()
         await process.wait()
-
-
-def serve(do: Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]) -> None:
-    """Serve as such a process, until there is nothing more to do.
-
-    Parameters
-    ----------
-    do : Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]
-        Does one job, given as JSON, and gives what msgspec can write as JSON.
-    """
-    task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
-    try:
-        sys.path += [folder for folder in task.path if folder not in sys.path]
-        structures.load(task.structures)
-        asyncio.run(_serve(task, do))
-    except CastyError as error:
-        _say(_Answer(error=str(error)))
-
-
-async def _serve(task: _Task, do: Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]) -> None:
-    journal = SqlJournal(task.url, unsafe_durability=True)
-    await journal.open_to_read()  # whoever asks has refused a journal that it cannot look at
-    try:
-        while line := sys.stdin.buffer.readline():  # nothing else runs in this process
-            result = await do(journal, line, lambda walked: _say(_Answer(walked)))
-            _say(_Answer(result=msgspec.Raw(msgspec.json.encode(result))))
-    finally:
-        await journal.close()
 
 
 def _say(answer: _Answer) -> None:

@@ -214,7 +214,7 @@ class Rules(msgspec.Struct, Generic[E], frozen=True):
                 assert_never(event)
 
     def _leave(self, state: State, request: str, held: Holder) -> tuple[E, ...]:
-        """The permit's last event, and the grants to those who can have one now."""
+        """Return the permit's last event, and the grants to those who can have one now."""
         released = self.released(held.owner, request, held.token)
         return (released, *self._grants(evolve(state, released))) if len(state.line) else (released,)
 
@@ -247,7 +247,9 @@ def evolve(state: State, event: ClaimEvent | Upkeep) -> State:
             line = state.line.leave(request) if request in state.line else state.line
             holders = state.holders.join(request, Holder(owner, token))
             return State(sequence, event.permits, holders, line, requests_.begun(known, request, process))
-        case Released(request=request) | Withdrawn(request=request) | Expired(request=request):
+        case Released(request=request):
+            return State(sequence, permits, state.holders.leave(request), state.line, known.discard(request))
+        case Withdrawn(request=request) | Expired(request=request):
             known = known.discard(request)
             if request in state.line:
                 return State(sequence, permits, state.holders, state.line.leave(request), known)

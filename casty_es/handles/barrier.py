@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from casty_es.domain.barrier import Arrive, Withdraw
-from casty_es.domain.requests import Renew
 from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.renewals import Claims
 from casty_es.handles.waiting import WaitingHandle
@@ -75,8 +74,6 @@ class Barrier(WaitingHandle):
             Another number is expected in this round.
         DestroyedError
             The barrier was destroyed meanwhile.
-        IdempotencyConflictError
-            The key was used on this barrier before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -92,7 +89,7 @@ class Barrier(WaitingHandle):
 
     @property
     def _claims(self) -> Claims:
-        return Claims(self._region_ref, Renew, _withdraw)
+        return Claims(self._region_ref, _withdraw)
 
 
 def _withdraw(request: str, _keep_grant: bool) -> Withdraw:  # noqa: FBT001 - a barrier that tripped stays so

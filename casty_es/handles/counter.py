@@ -15,11 +15,11 @@ class Counter(EntityHandle):
     Parameters
     ----------
     gateway : EntityGateway
-        What carries commands to the counter's owner.
+        What carries commands to the structure's owner.
     region_ref : RegionRef
-        Where the counter is.
+        Where the structure is.
     name : str
-        Counter name (used as entity ID).
+        Its name (used as entity ID).
     timeout : float
         Default timeout for each operation, in seconds.
 
@@ -55,8 +55,6 @@ class Counter(EntityHandle):
             The result would be beyond ±10**4000. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the increment did not happen, or may have happened.
-        IdempotencyConflictError
-            The key was used on this counter before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -88,8 +86,6 @@ class Counter(EntityHandle):
             The result would be beyond ±10**4000. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the decrement did not happen, or may have happened.
-        IdempotencyConflictError
-            The key was used on this counter before, for another operation. Nothing was done.
 
         Examples
         --------

@@ -33,6 +33,8 @@ class Distributed:
 
     Every change takes an ``idempotency_key``: your own name for the operation, 1 to 255 bytes. However often it is
     asked for under this name, by whomever and across restarts, it happens once, and every call gets the first result.
+    A key that was used on the same structure (on a map: the same key of it) before, for another operation, is refused
+    with an ``IdempotencyConflictError``: nothing is done.
 
     Parameters
     ----------

@@ -162,11 +162,6 @@ class EntityHandle(Handle):
         bool
             ``True`` if destroyed, ``False`` if there was nothing to destroy.
 
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this structure before, for another operation. Nothing was done.
-
         Examples
         --------
         >>> await d.counter("never-used").destroy()

@@ -127,14 +127,8 @@ class HoldingHandle(WaitingHandle):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the structure's owner.
-    region_ref : RegionRef
-        Where the structure is, and the number of a semaphore's permits.
-    name : str
-        Its name (used as entity ID).
-    timeout : float
-        Default timeout for each operation, in seconds; the longest that ``acquire`` waits.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
     """
 
     def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
@@ -185,8 +179,6 @@ class HoldingHandle(WaitingHandle):
             The semaphore was opened with another number of permits.
         DestroyedError
             The structure was destroyed meanwhile.
-        IdempotencyConflictError
-            The key was used on this structure before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -216,8 +208,6 @@ class HoldingHandle(WaitingHandle):
             The request of this key was made before, and holds nothing any more.
         ConfigurationError
             The semaphore was opened with another number of permits.
-        IdempotencyConflictError
-            The key was used on this structure before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -256,11 +246,6 @@ class HoldingHandle(WaitingHandle):
             ``True`` if released, ``False`` if this instance was not a holder, or its grant was lost: one that was lost
             takes nobody else's with it.
 
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this structure before, for another operation. Nothing was done.
-
         Examples
         --------
         >>> await d.lock("never-used").release()
@@ -284,7 +269,7 @@ class HoldingHandle(WaitingHandle):
 
     @property
     def _claims(self) -> Claims:
-        return Claims(self._region_ref, Renew, Withdraw)
+        return Claims(self._region_ref, Withdraw)
 
     async def _keep_if_held(self, request: str, grant: _Grant | None) -> None:
         """Go on with a grant that a release under a key did not give back, because the key had given back another."""

@@ -20,14 +20,8 @@ class Lock(HoldingHandle):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the lock's owner.
-    region_ref : RegionRef
-        Where the lock is.
-    name : str
-        Lock name (used as entity ID).
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
 
     Examples
     --------

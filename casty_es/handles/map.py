@@ -34,14 +34,8 @@ class Dict(Handle, Generic[K, V]):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the owners of the map's keys.
-    region_ref : RegionRef
-        Where the map is.
-    name : str
-        Map name.
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
     key_type : type
         ``str``, ``int`` or ``UUID``.
     value_type : type
@@ -92,8 +86,6 @@ class Dict(Handle, Generic[K, V]):
             The value cannot be stored, or would not come back equal.
         StoredValueError
             The new value is stored, and the one that it replaced cannot be read under the declared type.
-        IdempotencyConflictError
-            The key was used on this key of the map before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -143,11 +135,6 @@ class Dict(Handle, Generic[K, V]):
         -------
         bool
             ``True`` if the key existed, ``False`` otherwise.
-
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this key of the map before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -206,24 +193,8 @@ class Dict(Handle, Generic[K, V]):
         ----------
         key : K
             The key. Each has a history of its own.
-        after : int | datetime
-            The sequence to begin behind, or a moment with a time zone. 0 begins at the first event that is kept.
-        until : int | datetime | None
-            The last sequence, or the last moment; without it, all until now.
-        limit : int | None
-            How many events at most.
-
-        Returns
-        -------
-        AsyncIterator[HistoryEvent]
-            In order. Events are read in pages, however many there are.
-
-        Raises
-        ------
-        InvalidArgumentError
-            A moment has no time zone, or a number is out of range.
-        ArchivedError
-            The events at ``after`` were cut by retention.
+        after, until, limit
+            What of it, as for every other structure: :meth:`casty_es.Counter.history`, which says what is raised too.
 
         Examples
         --------

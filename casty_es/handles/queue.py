@@ -27,14 +27,8 @@ class Queue(ValuesHandle[V]):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the queue's owner.
-    region_ref : RegionRef
-        Where the queue is.
-    name : str
-        Queue name (used as entity ID).
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
     value_type : type
         What the items are; ``Any`` takes every JSON value.
 
@@ -58,8 +52,6 @@ class Queue(ValuesHandle[V]):
         ------
         InvalidValueError
             The value cannot be stored, or would not come back equal.
-        IdempotencyConflictError
-            The key was used on this queue before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -91,8 +83,6 @@ class Queue(ValuesHandle[V]):
             and ``raw`` is the item; under a key it stays recorded there.
         OutcomeUnknownError
             Nobody could say in time whether an item was taken; if so, it is recorded under the error's ``command_id``.
-        IdempotencyConflictError
-            The key was used on this queue before, for another operation. Nothing was done.
 
         Examples
         --------

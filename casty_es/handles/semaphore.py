@@ -20,14 +20,8 @@ class Semaphore(HoldingHandle):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the semaphore's owner.
-    region_ref : RegionRef
-        Where the semaphore is, and the number of its permits.
-    name : str
-        Semaphore name (used as entity ID).
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`; the region names the permits too.
 
     Examples
     --------

@@ -18,14 +18,8 @@ class Set(ValuesHandle[V]):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the set's owner.
-    region_ref : RegionRef
-        Where the set is.
-    name : str
-        Set name (used as entity ID).
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
     value_type : type
         What the members are; ``Any`` takes every JSON value.
 
@@ -55,8 +49,6 @@ class Set(ValuesHandle[V]):
         ------
         InvalidValueError
             The value cannot be stored, or would not come back equal.
-        IdempotencyConflictError
-            The key was used on this set before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -77,11 +69,6 @@ class Set(ValuesHandle[V]):
         -------
         bool
             ``True`` if removed, ``False`` if not present.
-
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this set before, for another operation. Nothing was done.
 
         Examples
         --------

@@ -30,7 +30,7 @@ class WaitingHandle(EntityHandle, ABC):
     @property
     @abstractmethod
     def _claims(self) -> Claims:
-        """Return how requests of this structure are renewed and withdrawn."""
+        """Return how requests of this structure are withdrawn."""
 
     async def _ask_in_line(
         self, make: Callable[[str], Command[int | None]], idempotency_key: str | None = None

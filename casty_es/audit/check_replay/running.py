@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
-from casty_es.audit.check_replay.findings import Difference, ReplayReport, SlotReplay
-from casty_es.audit.check_replay.slot import Job, check_slot
-from casty_es.audit.check_replay.workers import in_processes
+from casty_es.audit.check_replay.findings import Difference, ReplayReport
+from casty_es.audit.check_replay.slot import WORK, Job
 from casty_es.audit.opening import chosen_slots, opened
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.hashes import slot_of
 from casty_es.journal.port import EventJournal, Meta
-from casty_es.journal.sql import SqlJournal
 
 __all__ = ["check_replay"]
 
@@ -73,7 +71,8 @@ async def check_replay(
         if kind is not None and name is not None:
             chosen = await _slots_of(source, meta, kind, name, chosen)
         report = ReplayReport()
-        await _fold(source, [Job(slot, kind, name) for slot in chosen], processes, report.add, progress or _tell_nobody)
+        jobs = [Job(slot, kind, name) for slot in chosen]
+        await WORK.run(source, meta, jobs, processes, report.add, progress)
     report.differences.sort(key=_in_order)
     if report.unread_snapshots:
         report.notes.append(
@@ -93,24 +92,5 @@ async def _slots_of(journal: EventJournal, meta: Meta, kind: str, name: str, cho
     return [slot for slot in chosen if slot in mine]
 
 
-async def _fold(
-    journal: EventJournal,
-    jobs: Sequence[Job],
-    processes: int,
-    finished: Callable[[SlotReplay], None],
-    progress: Callable[[int], None],
-) -> None:
-    if processes > 1 and isinstance(journal, SqlJournal):
-        await in_processes(journal.url, jobs, processes, finished, progress)
-        return
-    ahead = isinstance(journal, SqlJournal) and journal.file is None
-    for job in jobs:
-        finished(await check_slot(journal, job, read_ahead=ahead, progress=progress))
-
-
 def _in_order(difference: Difference) -> tuple[int, int, int]:
     return difference.slot, difference.entity, difference.sequence or 0
-
-
-def _tell_nobody(_folded: int) -> None:
-    """Ignore what is reported."""

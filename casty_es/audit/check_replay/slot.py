@@ -16,6 +16,7 @@ import msgspec
 from casty_es.audit.check_replay.differing import first_difference
 from casty_es.audit.check_replay.findings import Difference, Problem, SlotReplay
 from casty_es.audit.check_replay.folding import Passed, Stream, fold
+from casty_es.audit.processes import Work
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import EntityQuarantinedError
 from casty_es.format.codec import decode_state, encode_state
@@ -23,7 +24,7 @@ from casty_es.format.upcasting import state_readable
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
 
-__all__ = ["Job", "check_slot"]
+__all__ = ["WORK", "Job"]
 
 _PAGE_ENTITIES: Final = 500
 _PAGE_EVENTS: Final = 2_000
@@ -234,3 +235,11 @@ class _Check:
 
 def _tell_nobody(_folded: int) -> None:
     """Ignore what is reported."""
+
+
+WORK: Final = Work(
+    __name__,
+    Job,
+    SlotReplay,
+    lambda journal, _meta, job, ahead, walked: check_slot(journal, job, read_ahead=ahead, progress=walked),
+)

@@ -15,9 +15,8 @@ from casty_es.audit.verify.database import check_database
 from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
 from casty_es.audit.verify.looked_at import look_at
 from casty_es.audit.verify.progress import Progress
-from casty_es.audit.verify.slot import verify_slot
+from casty_es.audit.verify.slot import WORK, Job
 from casty_es.audit.verify.whole import check_whole
-from casty_es.audit.verify.workers import Job, in_processes
 from casty_es.errors import JournalCorruptError, JournalError
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, Meta
@@ -101,7 +100,7 @@ async def verify(
             report.add(result)
 
         async with _beside(source, meta, same_file=done.same_file) as database:
-            await _walk(source, meta, left, processes, finished, progress or _tell_nobody)
+            await WORK.run(source, meta, left, processes, finished, progress)
             findings, notes = await database
         report.findings += findings
         report.notes += notes
@@ -120,22 +119,6 @@ async def verify(
     report.notes += _unseen(report)
     report.seconds = time.perf_counter() - started
     return report
-
-
-async def _walk(
-    journal: EventJournal,
-    meta: Meta,
-    jobs: Sequence[Job],
-    processes: int,
-    finished: Callable[[SlotResult], None],
-    progress: Callable[[int], None],
-) -> None:
-    if processes > 1 and isinstance(journal, SqlJournal):
-        await in_processes(journal.url, jobs, processes, finished, progress)
-        return
-    ahead = isinstance(journal, SqlJournal) and journal.file is None
-    for job in jobs:
-        finished(await verify_slot(journal, job.slot, meta, start=job.start, read_ahead=ahead, progress=progress))
 
 
 @contextlib.asynccontextmanager
@@ -198,10 +181,6 @@ def _unseen(report: Report) -> list[str]:
 
 
 def _in_order(finding: Finding) -> tuple[bool, int, int]:
-    """What belongs to no slot first, then by slot and position; what the anchor says of a slot behind its own."""
+    """Return the key to sort by: no slot first, then slot and position, what an anchor says behind the rest."""
     slot = -1 if finding.slot is None else finding.slot
     return finding.wrong is Wrong.ANCHOR, slot, finding.position or 0
-
-
-def _tell_nobody(_walked: int) -> None:
-    """Ignore what is reported."""

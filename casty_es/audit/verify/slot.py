@@ -10,6 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+import msgspec
+
+from casty_es.audit.processes import Work
 from casty_es.audit.verify.beside import Beside
 from casty_es.audit.verify.byhand import ByHand
 from casty_es.audit.verify.directory import check_directory
@@ -22,7 +25,7 @@ from casty_es.errors import JournalCorruptError, JournalUnavailableError
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head, Meta
 
-__all__ = ["verify_slot"]
+__all__ = ["WORK", "Job", "verify_slot"]
 
 _PAGE: Final = 5_000
 
@@ -158,3 +161,20 @@ def _position(row: EventRow) -> int:
 def _is_damage(error: Exception) -> bool:
     """Tell damage that is in the file, which is a finding, from a database that cannot be reached, which is none."""
     return isinstance(error, JournalCorruptError) or "decode" in str(error)
+
+
+class Job(msgspec.Struct):
+    """A slot to verify, behind a record."""
+
+    slot: int
+    start: Head
+
+
+WORK: Final = Work(
+    __name__,
+    Job,
+    SlotResult,
+    lambda journal, meta, job, ahead, walked: verify_slot(
+        journal, job.slot, meta, start=job.start, read_ahead=ahead, progress=walked
+    ),
+)
