@@ -9,6 +9,7 @@ from uuid import UUID
 
 import msgspec
 
+from casty_es.domain.catalog import KEYED
 from casty_es.errors import InvalidArgumentError, UsageError
 from casty_es.gateway.port import EntityGateway, HistoryReader
 from casty_es.journal.damaged import BEHIND_ALL
@@ -134,7 +135,7 @@ def _called(name: EntityName | None, record: RecordedEvent) -> tuple[str, str, s
     if name is None:
         return _UNREADABLE, _UNREADABLE, None, f"the directory does not name its entity {record.entity}"
     kind, called = name.kind or _UNREADABLE, name.name or _UNREADABLE
-    if name.kind != "map":
+    if name.kind not in KEYED:
         return kind, called, None, None
     try:
         return kind, called, decode_key(name.key), None

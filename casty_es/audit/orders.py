@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from casty_es.commands import warranted
+from casty_es.domain.catalog import KEYED
 from casty_es.domain.decider import Warranted
 from casty_es.gateway.port import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.journal.port import EntityName, EventJournal
@@ -31,7 +32,7 @@ async def ask_entity(
     [shards] = await journal.structures([(name.kind, name.name)])
     # A handle of the kind gives its options; what is asked for here needs none of them.
     ref: RegionRef = gateway.region_ref(name.name, StructureFactory(name.kind), num_shards=shards or 1)
-    entity_id = name.key if name.kind == "map" else name.name
+    entity_id = name.key if name.kind in KEYED else name.name
 
     def envelope(context: CommandContext) -> ShardEnvelope:
         return ShardEnvelope(entity_id, warranted(command, salt, name, context.command_id))

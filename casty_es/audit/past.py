@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from casty_es.audit.cursor import decode_cursor, encode_cursor
 from casty_es.audit.history import to_microseconds
+from casty_es.domain.catalog import KEYED
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, NotDoneError, ReadOnlyError, UsageError
 from casty_es.gateway.port import (
@@ -85,7 +86,7 @@ class PastGateway:
                 f"This is the past: it is read and cannot be changed. {what} was not done. Ask the structures of the "
                 f"present."
             )
-        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
+        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind in KEYED else "")
         try:
             async with asyncio.timeout(timeout):
                 reply: R = await self._present.read_past(name, envelope.command, await self._point(name))

@@ -18,6 +18,7 @@ import msgspec
 
 from casty_es.audit.history import HistoryEvent, history_event
 from casty_es.audit.page_tokens import Place, last_until, place_in, timed
+from casty_es.domain.catalog import KEYED
 from casty_es.errors import ArchivedError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import damage_of, lost_of
@@ -180,7 +181,7 @@ class _Looking:
             among = set(range(slots))
         elif wanted.kind is not None and wanted.name is not None:
             [shards] = await self._journal.structures([(wanted.kind, wanted.name)])
-            keyless = wanted.kind == "map" and wanted.key is None
+            keyless = wanted.kind in KEYED and wanted.key is None
             if shards is None:  # nothing is there, or its record is gone or damaged: then it can be anywhere
                 among = set(range(slots))
             else:
@@ -254,7 +255,7 @@ class _Looking:
         wanted = self._wanted
         if wanted.kind is None or wanted.name is None:
             return None
-        if wanted.kind != "map" or wanted.key is not None:
+        if wanted.kind not in KEYED or wanted.key is not None:
             [stored] = await self._journal.entities([self._entity()])
             if stored is not None:
                 self._names[stored.id] = self._entity()

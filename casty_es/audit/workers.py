@@ -14,6 +14,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
+from casty_es import structures
 from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
@@ -36,6 +37,8 @@ _LINE_BYTES: Final = 16 * 1024 * 1024  # findings make a long line
 
 class _Task(msgspec.Struct):
     url: str
+    structures: str  # those of the program's own, and where its modules are
+    path: list[str]
 
 
 _NONE: Final = b"null"
@@ -112,6 +115,7 @@ class Work(Generic[J, R]):
 
     async def _feed(self, url: str, left: list[J], finished: Callable[[R], None], walked: Walked) -> None:
         """Start a worker, and give it one job after the other."""
+        task = msgspec.json.encode(_Task(url, structures.named(), sys.path)) + b"\n"
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-c", _PROGRAM.format(path=str(Path(__file__).parents[2]), module=self._module)),
             stdin=asyncio.subprocess.PIPE,
@@ -121,7 +125,7 @@ class Work(Generic[J, R]):
         assert process.stdin is not None  # noqa: S101 - asked for above
         assert process.stdout is not None  # noqa: S101 - likewise
         try:
-            process.stdin.write(msgspec.json.encode(_Task(url)) + b"\n")
+            process.stdin.write(task)
             while left:
                 process.stdin.write(msgspec.json.encode(left.pop()) + b"\n")
                 result = _NONE
@@ -147,6 +151,8 @@ class Work(Generic[J, R]):
         """Work as such a process, until its input ends."""
         task = msgspec.json.decode(sys.stdin.buffer.readline(), type=_Task)
         try:
+            sys.path += [folder for folder in task.path if folder not in sys.path]
+            structures.load(task.structures)
             asyncio.run(self._serve(task))
         except CastyError as error:
             _say(_Answer(error=str(error)))

@@ -14,6 +14,7 @@ from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
+from casty_es.domain.catalog import KEYED
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
@@ -66,7 +67,7 @@ def _row(url: str, report: ReplayReport) -> dict[str, Any]:
 
 def _key(one: Difference) -> str | None:
     """Return a key as its owner wrote it, without what says of which type it is."""
-    return one.key.partition(":")[2] if one.kind == "map" else None
+    return one.key.partition(":")[2] if one.kind in KEYED else None
 
 
 def _print(url: str, report: ReplayReport) -> None:

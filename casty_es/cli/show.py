@@ -78,7 +78,7 @@ def _print(shown: dict[str, Any], moment: int | None) -> None:
     table = Table(f"{called} {when}", ("what", "value"))
     table.add("exists", "yes" if shown["exists"] else "no")
     for what, value in (plain if isinstance(plain, dict) else {"value": plain}).items():
-        if what in {"exists", "sequence"}:
+        if what in {"exists", "sequence"} and not CATALOG[kind].foreign:
             continue
         table.add(what.replace("_", " "), _text(value))
     table.print()

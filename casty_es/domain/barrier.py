@@ -27,6 +27,7 @@ from casty_es.domain.decider import (
     Kind,
     Query,
     Request,
+    Story,
     Upkeep,
     Waiting,
 )
@@ -287,16 +288,15 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Arrive, Withdraw, Renew, Expire, NoteUnheard, GetRound, Destroy),
-    events={
-        "barrier.arrived": Arrived,
-        "barrier.tripped": Tripped,
-        "barrier.withdrawn": Withdrawn,
-        "barrier.expired": Expired,
-        "barrier.unheard": Unheard,
-        "barrier.destroyed": Destroyed,
-    },
+    columns=(
+        ("participant", "text"),
+        ("request", "text"),
+        ("expected", "number"),
+        ("generation", "number"),
+        *requests_.COLUMNS,
+    ),
+    replies={"r": Round},
+    usual_shards=10,
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
         state.exists,
@@ -313,4 +313,12 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     expire=Expire,
     renewed=requests_.renewed,
     fate=fate,
+    story=Story(
+        asked=Arrived,
+        ends=(Withdrawn, Expired),
+        ends_all=(Destroyed, Tripped),
+        who="participant",
+        round="generation",
+        told={"round": "generation", "expected": "expected"},
+    ),
 )

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 
@@ -43,17 +43,21 @@ CounterCommand: TypeAlias = Increment | Decrement | Get | Destroy
 
 
 class Incremented(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     amount: int
     value: int
 
 
 class Decremented(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     amount: int
     value: int
 
 
 class Destroyed(Event, frozen=True, gc=False):
-    pass
+    alive: ClassVar[bool] = False
 
 
 CounterEvent: TypeAlias = Incremented | Decremented | Destroyed
@@ -142,14 +146,5 @@ COUNTER: Final = Kind[CounterCommand, CounterEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Increment, Decrement, Get, Destroy),
-    events={
-        "counter.incremented": Incremented,
-        "counter.decremented": Decremented,
-        "counter.destroyed": Destroyed,
-    },
-    snapshot=State,
-    to_snapshot=lambda state: state,
-    from_snapshot=lambda snapshot: snapshot,
+    columns=(("amount", "digits"), ("value", "digits")),
 )

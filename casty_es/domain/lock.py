@@ -9,7 +9,7 @@ from rpds import HashTrieMap
 
 from casty_es.domain import claims, requests
 from casty_es.domain.claims import Acquire, Release, State, TryAcquire, Withdraw, initial
-from casty_es.domain.decider import Destroy, Kind, Query, Upkeep
+from casty_es.domain.decider import Destroy, Kind, Query, Story, Upkeep
 from casty_es.domain.line import Line
 from casty_es.domain.requests import Expire, NoteUnheard, Renew, Standing
 
@@ -123,17 +123,8 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     evolve=evolve,
     reply=claims.reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetHolder, Destroy),
-    events={
-        "lock.requested": Requested,
-        "lock.granted": Granted,
-        "lock.released": Released,
-        "lock.withdrawn": Withdrawn,
-        "lock.expired": Expired,
-        "lock.unheard": Unheard,
-        "lock.destroyed": Destroyed,
-    },
+    columns=(("owner", "text"), ("request", "text"), ("token", "number"), *requests.COLUMNS),
+    replies={"h": Holder},
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,
@@ -142,4 +133,10 @@ LOCK: Final = Kind[LockCommand, LockEvent, State](
     effects=RULES.effects,
     expire=Expire,
     renewed=requests.renewed,
+    story=Story(
+        asked=Requested,
+        granted=Granted,
+        ends=(Released, Withdrawn, Expired),
+        ends_all=(Destroyed,),
+    ),
 )

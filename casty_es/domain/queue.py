@@ -51,20 +51,26 @@ QueueCommand: TypeAlias = Enqueue | Dequeue | GiveBack | Peek | Size | Destroy |
 
 
 class Enqueued(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
 
 
 class Dequeued(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
 
 
 class GivenBack(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
     taken: str
 
 
 class Destroyed(Event, frozen=True, gc=False):
-    pass
+    alive: ClassVar[bool] = False
 
 
 QueueEvent: TypeAlias = Enqueued | Dequeued | GivenBack | Destroyed | Redacted
@@ -163,15 +169,7 @@ QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Enqueue, Dequeue, GiveBack, Peek, Size, Destroy, Redact),
-    events={
-        "queue.enqueued": Enqueued,
-        "queue.dequeued": Dequeued,
-        "queue.given_back": GivenBack,
-        "queue.destroyed": Destroyed,
-        "entity.redacted": Redacted,
-    },
+    columns=(("value", "json"), ("taken", "text")),
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

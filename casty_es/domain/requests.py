@@ -18,6 +18,7 @@ from casty_es.bounds import RequestId
 from casty_es.domain.decider import Command, Event, Harmless, Internal
 
 __all__ = [
+    "COLUMNS",
     "DIED",
     "NONE",
     "QUARTERS",
@@ -39,6 +40,9 @@ __all__ = [
 
 QUARTERS: Final = 4
 """A request whose lease has passed so many quarters without a renewal is over."""
+
+COLUMNS: Final = (("process", "text"), ("quarters", "number"), ("cause", "text"))
+"""What the events of a request say of its process and of its lease, as the views show it."""
 
 DIED: Final = "died"
 """Why a request expired whose process is gone; without a reason, its lease ran out."""

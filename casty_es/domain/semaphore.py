@@ -13,7 +13,7 @@ from rpds import HashTrieMap
 from casty_es.bounds import Count
 from casty_es.domain import claims, requests
 from casty_es.domain.claims import Holder, Release, State, Withdraw, initial
-from casty_es.domain.decider import Destroy, Kind, Query, Upkeep
+from casty_es.domain.decider import Destroy, Kind, Query, Story, Upkeep
 from casty_es.domain.line import Line
 from casty_es.domain.requests import Expire, NoteUnheard, Renew, Standing
 
@@ -134,17 +134,8 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     evolve=evolve,
     reply=claims.reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetUsage, Destroy),
-    events={
-        "semaphore.requested": Requested,
-        "semaphore.granted": Granted,
-        "semaphore.released": Released,
-        "semaphore.withdrawn": Withdrawn,
-        "semaphore.expired": Expired,
-        "semaphore.unheard": Unheard,
-        "semaphore.destroyed": Destroyed,
-    },
+    columns=(("owner", "text"), ("request", "text"), ("token", "number"), ("permits", "number"), *requests.COLUMNS),
+    replies={"u": Usage},
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,
@@ -153,4 +144,11 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     effects=RULES.effects,
     expire=Expire,
     renewed=requests.renewed,
+    story=Story(
+        asked=Requested,
+        granted=Granted,
+        ends=(Released, Withdrawn, Expired),
+        ends_all=(Destroyed,),
+        told={"permits": "permits"},
+    ),
 )

@@ -8,7 +8,7 @@ import msgspec
 
 from casty_es.bounds import TAGS, Number
 from casty_es.config import MAX_SLOTS
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import kind_of
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.journal.port import EntityName, EventJournal, Stored
@@ -69,7 +69,7 @@ async def answer_then(journal: EventJournal, name: EntityName, query: object, th
     if not isinstance(query, Query):
         raise InvalidTypeError(f"{type(query).__name__} is no query: it cannot be asked of the past. Nothing was done.")
     state, _ = await state_then(journal, name, then)
-    return CATALOG[name.kind].answer(state, query)
+    return kind_of(name.kind).answer(state, query)
 
 
 async def state_then(
@@ -85,7 +85,7 @@ async def state_then(
     """
     if then.journal and then.journal != (await journal.open()).created_at:
         raise InvalidArgumentError("The cursor is of another journal. Nothing was read. Take one with d.cursor().")
-    kind = CATALOG[name.kind]
+    kind = kind_of(name.kind)
     [stored] = await journal.entities([name])
     if stored is None:
         if then.sequence:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import kind_of
 from casty_es.domain.decider import Kind
 from casty_es.domain.upkeep import REDACTED
 from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
@@ -171,7 +171,7 @@ async def _newest(journal: EventJournal, entity: int, sequence: int) -> AsyncIte
 
 async def committed_state(journal: EventJournal, name: EntityName) -> Any:
     """Return an entity's newest committed state."""
-    kind = CATALOG[name.kind]
+    kind = kind_of(name.kind)
     [stored] = await journal.entities([name])
     if stored is None:
         return kind.initial

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.forensics.tracker import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, ending_in, event_of
+from casty_es.audit.forensics.tracker import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, event_of
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable
@@ -101,7 +101,7 @@ async def _go_back(
 def _look_at(record: RecordedEvent, sought: dict[str, _Sought], unreadable: list[Unreadable] | None) -> None:
     """Look whether an event begins one of the requests, or ends an older one of the same id."""
     event: Any = event_of(record, unreadable)
-    if ending_in(event, ENDS_OF_ALL) is not None:
+    if type(event) in ENDS_OF_ALL:
         over = [request for request, one in sought.items() if one.latest >= (record.sequence or 0)]
     else:
         over = [event.request] if isinstance(event, _OF_ONE) and event.request in sought else []

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.domain import barrier, claims
-from casty_es.domain.decider import Event
+from casty_es.domain.catalog import BUILT_IN, CATALOG
+from casty_es.domain.decider import Event, Story
 from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
 from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import RecordedEvent
@@ -30,11 +30,11 @@ __all__ = [
     "Claim",
     "Tracker",
     "caller_of",
-    "ending_in",
     "event_of",
+    "story_of",
 ]
 
-CLAIM_KINDS: Final = ("lock", "semaphore", "barrier")
+CLAIM_KINDS: Final = tuple(kind.name for kind in BUILT_IN if kind.story is not None)
 """The structures that can be held or waited for."""
 
 
@@ -101,29 +101,25 @@ class Claim(msgspec.Struct):
         return None if until is None or self.asked_at is None else until - self.asked_at
 
 
-OPENINGS: Final = (claims.Requested, barrier.Arrived)
+_STORIES: Final = [kind.story for kind in BUILT_IN if kind.story is not None]
+_ASKED: Final[dict[type[Event], Story]] = {story.asked: story for story in _STORIES}
+_GRANTED: Final[tuple[Any, ...]] = tuple(story.granted for story in _STORIES if story.granted is not None)
+
+OPENINGS: Final = tuple(_ASKED)
 """Events that begin a request; so does a grant that nothing was asked for before."""
 
-ENDINGS: Final[dict[type[Event], str]] = {
-    claims.Released: "released",
-    claims.Withdrawn: "withdrawn",
-    barrier.Withdrawn: "withdrawn",
-    claims.Expired: "expired",
-    barrier.Expired: "expired",
-}
+ENDINGS: Final[dict[type[Event], str]] = {cls: cls.__name__.lower() for story in _STORIES for cls in story.ends}
 """How an event ends the request that it names."""
 
-ENDS_OF_ALL: Final[dict[type[Event], str]] = {
-    claims.Destroyed: "destroyed",
-    barrier.Destroyed: "destroyed",
-    barrier.Tripped: "tripped",
-}
+ENDS_OF_ALL: Final[dict[type[Event], str]] = {cls: cls.__name__.lower() for story in _STORIES for cls in story.ends_all}
 """How an event ends every request that is there."""
 
 
-def ending_in(event: object, endings: dict[type[Event], str]) -> str | None:
-    """Return how an event ends what it ends, or ``None`` for one that does not."""
-    return next((ending for cls, ending in endings.items() if isinstance(event, cls)), None)
+def story_of(kind: str) -> Story:
+    """Return what the events of one of these kinds tell."""
+    story = CATALOG[kind].story
+    assert story is not None  # noqa: S101 - they have one
+    return story
 
 
 def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Caller:
@@ -193,15 +189,15 @@ class Tracker:
     def take(self, record: RecordedEvent) -> Iterator[Claim]:
         """Take the next event; return the requests that end with it, in their order."""
         event: Any = event_of(record, self._unreadable)
-        if (ending := ending_in(event, ENDINGS)) is not None:
+        if (ending := ENDINGS.get(type(event))) is not None:
             claim = self.claims.pop(event.request, None)
             if claim is not None:
                 yield self._ended(claim, record, ending)
-        elif (ending := ending_in(event, ENDS_OF_ALL)) is not None:
+        elif (ending := ENDS_OF_ALL.get(type(event))) is not None:
             all_there, self.claims = self.claims, {}
             for claim in all_there.values():
                 yield self._ended(claim, record, ending)
-        elif isinstance(event, claims.Granted) and event.request in self.claims:
+        elif isinstance(event, _GRANTED) and event.request in self.claims:
             waiter = self.claims[event.request]
             waiter.granted_at, waiter.token = record.recorded_at, event.token
         else:
@@ -212,14 +208,13 @@ class Tracker:
     def _opening(self, event: Any, record: RecordedEvent) -> Claim | None:
         """Return the request that an event begins, or grants without saying when it was asked for; else ``None``."""
         at, sequence = record.recorded_at, record.sequence
-        if isinstance(event, claims.Requested):
-            return Claim(event.owner, event.request, at, sequence, asked_by=self._caller(record))
-        if isinstance(event, claims.Granted):
+        story = _ASKED.get(type(event))
+        if story is not None:
+            owner, number = getattr(event, story.who), story.round_in(event)
+            return Claim(owner, event.request, at, sequence, round=number, asked_by=self._caller(record))
+        if isinstance(event, _GRANTED):
             by = self._caller(record)
             return Claim(event.owner, event.request, at, sequence, at, event.token, asked_by=by)
-        if isinstance(event, barrier.Arrived):
-            by, number = self._caller(record), event.generation
-            return Claim(event.participant, event.request, at, sequence, round=number, asked_by=by)
         return None
 
     def _ended(self, claim: Claim, record: RecordedEvent, ending: str) -> Claim:

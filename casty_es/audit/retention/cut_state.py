@@ -13,7 +13,7 @@ from casty_es.audit.retention.cutting import Cut
 from casty_es.audit.retention.proving import proven_seal
 from casty_es.audit.seals import state_digest
 from casty_es.audit.verify.snapshots import as_of_now
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import kind_of
 from casty_es.errors import JournalCorruptError
 from casty_es.format.codec import decode_state, encode_state
 from casty_es.format.upcasting import state_readable
@@ -32,7 +32,7 @@ class Folded:
     def __init__(self, journal: SqlJournal, entity: DirectoryRow, state: Any, snapshots: set[int]) -> None:
         self._journal = journal
         self._entity = entity
-        self._fold = Fold(CATALOG[entity.kind], snapshots, entity.salted_from, state)
+        self._fold = Fold(kind_of(entity.kind), snapshots, entity.salted_from, state)
         self._reached = 0
 
     @classmethod
@@ -45,7 +45,7 @@ class Folded:
             Events were cut before, and the snapshot in their place is not the one that was sealed.
         """
         entity, before = cut.entity, cut.first - 1
-        state: Any = CATALOG[entity.kind].initial
+        state: Any = kind_of(entity.kind).initial
         if before > entity.salted_from:  # else a redaction left the first state of all
             state = await _sealed_state(journal, entity, before)
         stored = {sequence for _, sequence in await journal.snapshot_sequences([entity.id])}
@@ -89,7 +89,7 @@ async def _sealed_state(journal: SqlJournal, entity: DirectoryRow, through: int)
     if seals and base is not None and base.sequence == through:
         sealed = await proven_seal(journal, entity, seals[-1])
         if (sealed.through, sealed.state) == (through, state_digest(entity.salt or b"", base.state)):
-            return decode_state(CATALOG[entity.kind], base.version, base.state)
+            return decode_state(kind_of(entity.kind), base.version, base.state)
     raise JournalCorruptError(
         f"The events up to {through} of the {entity.kind} {entity.name!r} in slot {entity.slot} are not there, and the "
         f"snapshot in their place is not one that was sealed. Nothing of it was cut. Verify the journal with `casty-es "

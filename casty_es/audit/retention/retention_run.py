@@ -35,7 +35,7 @@ from casty_es.audit.retention.policy import Keep, policies
 from casty_es.audit.retention.proving import unfinished_cut
 from casty_es.audit.retention.settling import settle_archives
 from casty_es.audit.seals import decode_sealed, state_digest
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import kind_of
 from casty_es.domain.upkeep import SEALED, Seal
 from casty_es.errors import (
     InvalidArgumentError,
@@ -270,7 +270,7 @@ class _Run:
 
     async def _base(self, cut: Cut) -> StoredSnapshot:
         """Have a snapshot stand at the last event that goes."""
-        entity, kind = cut.entity, CATALOG[cut.entity.kind]
+        entity, kind = cut.entity, kind_of(cut.entity.kind)
         if cut.through == entity.salted_from:
             base = StoredSnapshot(cut.through, encode_state(kind, kind.initial), kind.state_version)
         else:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from casty_es.audit.verify.beside import Beside, directory_pages
-from casty_es.audit.verify.entities import ALIVE, DEAD, UNTOLD, Entities
+from casty_es.audit.verify.entities import ALIVE, ASK, DEAD, UNTOLD, Entities
 from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
@@ -95,7 +95,7 @@ def _wrong_place(row: DirectoryRow, slot: int, place: int | None) -> str | None:
 
 async def _wrong_events(journal: EventJournal, row: DirectoryRow, entities: Entities, empty: set[int]) -> str | None:
     sequence, alive = entities.sequence(row.id), entities.alive(row.id)
-    if sequence and alive == UNTOLD:
+    if sequence and alive in {UNTOLD, ASK}:
         alive = await _alive(journal, row, sequence)
     if sequence == 0:
         if row.id in empty:
