@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -146,10 +146,10 @@ class SqlJournal(SqlInspector, EventJournal):
             )
         return self._backend
 
-    async def _tell(self, name: str, *parameters: object) -> Sequence[Sequence[Any]]:
+    def _tell(self, name: str, *parameters: object) -> Awaitable[Sequence[Sequence[Any]]]:
         """Run a statement that changes something, and commit it."""
         backend = self._opened()
-        return await backend.write(backend.statements[name], *parameters)
+        return backend.write(backend.statements[name], *parameters)
 
     def _is_slot(self, slot: object) -> bool:
         return type(slot) is int and self._meta is not None and 0 <= slot < self._meta.slots

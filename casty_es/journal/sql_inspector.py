@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -45,10 +45,10 @@ class SqlInspector(ABC):
     @abstractmethod
     def _opened(self) -> Backend: ...
 
-    async def _ask(self, name: str, *parameters: object) -> Sequence[Sequence[Any]]:
-        """Return the rows that a statement of the table in ``statements.py`` finds."""
+    def _ask(self, name: str, *parameters: object) -> Awaitable[Sequence[Sequence[Any]]]:
+        """Ask for the rows that a statement of the table in ``statements.py`` finds."""
         backend = self._opened()
-        return await backend.read(backend.statements[name], *parameters)
+        return backend.read(backend.statements[name], *parameters)
 
     async def _page(self, name: str, after: int, *parameters: object) -> Sequence[Sequence[Any]]:
         """Return a page of them; what a database sorts behind all numbers would come for ever."""
