@@ -25,9 +25,11 @@ __all__ = ["FUNCTION", "VIEWS", "statements"]
 FUNCTION: Final = "casty_member(text, text, text)"
 """The one function that the views call on Postgres, as GRANT and DROP name it."""
 
+_SHOWN: Final = [kind for kind in BUILT_IN if kind.columns]
+
 VIEWS: Final = (
     "casty_history",
-    *(f"casty_{kind.name}_history" for kind in BUILT_IN),
+    *(f"casty_{kind.name}_history" for kind in _SHOWN),
     "casty_claims",
     "casty_holders",
     "casty_leases",
@@ -58,7 +60,7 @@ def statements(dialect_name: str) -> tuple[str, ...]:
     sql: Dialect = Postgres() if on_postgres else Sqlite()
     queries = {
         "casty_history": _history(sql),
-        **{f"casty_{kind.name}_history": _kind_history(sql, kind) for kind in BUILT_IN},
+        **{f"casty_{kind.name}_history": _kind_history(sql, kind) for kind in _SHOWN},
         "casty_claims": _claims(sql),
         "casty_holders": _HOLDERS,
         "casty_leases": _leases(sql),

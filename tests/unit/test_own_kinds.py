@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, assert_never
 
 import msgspec
@@ -21,7 +19,7 @@ from casty_es.domain.upkeep import Redact
 from casty_es.format.codec import encode_event, encode_state
 from casty_es.structures import Command, Destroy, Event, Query, RefusedError, kind
 from casty_es.testing import given
-from tests.own_kinds import EXAMPLES, own_kinds
+from tests.own_kinds import own_kinds
 
 
 class Mark(Command[None], frozen=True):
@@ -281,35 +279,3 @@ def test_only_what_is_named_is_imported(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(sys.modules[__name__], "MARKS", None)
     with pytest.raises(ConfigurationError, match="No other process can import the kind 'mark'"):
         structures.named()
-
-
-TYPED = """
-import casty_es
-from bank_account import ACCOUNT, Account, Deposit, GetBalance
-from leaderboard import LEADERBOARD, Top
-
-async def right(d: casty_es.Distributed) -> None:
-    account = d.structure(ACCOUNT, "alice")
-    balance: int = await account.ask(Deposit(5))
-    state: Account = await account.state()
-    top: list[tuple[str, int]] = await d.structure(LEADERBOARD, "march").ask(Top())
-
-async def wrong(d: casty_es.Distributed) -> None:
-    text: str = await d.structure(ACCOUNT, "alice").ask(GetBalance())  # wrong: assignment
-    await d.structure(ACCOUNT, "alice").ask("deposit")  # wrong: arg-type
-    d.structure("account", "alice")  # wrong: arg-type
-    number: int = await d.structure(ACCOUNT, "alice").state()  # wrong: assignment
-"""
-
-
-def test_types(tmp_path: Path) -> None:
-    """Given a program, when mypy reads it, then replies and states have their types, and what is wrong is found."""
-    (tmp_path / "program.py").write_text(TYPED)
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", str(tmp_path / "program.py")]
-    root = str(EXAMPLES.parents[1])
-    environment = {"MYPYPATH": f"{EXAMPLES}:{root}", "PATH": "", "HOME": str(tmp_path)}
-    command += ["--cache-dir", str(tmp_path / "cache"), "--follow-imports", "silent"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    found = [line.split(":")[1] for line in done.stdout.splitlines() if ": error:" in line]
-    wrong = [str(number) for number, line in enumerate(TYPED.splitlines(), 1) if "# wrong" in line]
-    assert found == wrong, done.stdout + done.stderr
