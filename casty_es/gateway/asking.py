@@ -13,6 +13,7 @@ from uuid import UUID
 
 from casty_es.background import Errands, finished
 from casty_es.context import current_metadata
+from casty_es.domain.catalog import KEYED
 from casty_es.errors import CastyError, OutcomeUnknownError
 from casty_es.gateway.attempts import Attempts
 from casty_es.gateway.deadlines import Deadlines
@@ -95,7 +96,7 @@ class Gateway:
         deadline = self.loop.time() + timeout
         envelope = msg_factory(CommandContext(command_id, deadline))
         # A map's entities are its keys; every other structure is one entity.
-        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
+        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind in KEYED else "")
         key, metadata = envelope.idempotency_key, current_metadata()
         if key is not None:
             command_id = keyed_command_id(*name, key)

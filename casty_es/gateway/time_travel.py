@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
+from casty_es.domain.catalog import KEYED
 from casty_es.domain.decider import Query
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, NotDoneError, ReadOnlyError, UsageError
 from casty_es.gateway.cursor import decode_cursor, encode_cursor
@@ -32,6 +33,8 @@ from casty_es.replay import (
 )
 
 __all__ = ["PastGateway", "history_of", "past_of", "past_sequence", "take_cursor"]
+
+R = TypeVar("R")
 
 _NO_COMMAND: Final = bytes(16)
 _PAGE_EVENTS: Final = 1_000  # asked for at once; whoever answers may give fewer
@@ -71,10 +74,10 @@ class PastGateway:
     async def entity_ask(
         self,
         ref: RegionRef,
-        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        msg_factory: Callable[[CommandContext], ShardEnvelope[R]],
         *,
         timeout: float,  # noqa: ASYNC109 - the seed's name
-    ) -> Any:
+    ) -> R:
         """Answer a query as of then.
 
         Raises
@@ -91,12 +94,13 @@ class PastGateway:
                 f"This is the past: it is read and cannot be changed. {what} was not done. Ask the structures of the "
                 f"present."
             )
-        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
+        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind in KEYED else "")
         try:
             async with asyncio.timeout(timeout):
-                return await self._present.read_past(name, envelope.command, await self._point(name))
+                reply: R = await self._present.read_past(name, envelope.command, await self._point(name))
         except TimeoutError:
             raise NotDoneError(f"{what} of the past was not answered within {timeout:g} s. Nothing was read.") from None
+        return reply
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Return an entity's next events, as far as they had happened then."""

@@ -24,8 +24,8 @@ from casty_es.errors import (
     SchemaError,
     UsageError,
 )
-from casty_es.journal.dialling import dial
 from casty_es.journal.driver_errors import driver_error, said
+from casty_es.journal.hosts import dial
 from casty_es.journal.revisions import VERSION_TABLE, is_ours, present_id
 from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from casty_es.errors import ClockAheadError
-from casty_es.journal.clock import database_clock
+from casty_es.journal.database_clock import database_clock
 from casty_es.journal.port import EventJournal
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime

@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from casty_es.domain.barrier import Arrive
-from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Upkeep
+from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Request, Upkeep
 from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.format.codec import upkeep_reply
 from casty_es.journal.port import EventJournal, RecordedEvent
@@ -45,7 +44,7 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
         # In this order: what is cut after the first look was there to be found, and seals come before the cut.
         if isinstance(pending.command, Query | Harmless) or await journal.last_cut(entity.id) <= (after or 0):
             return False
-        if not isinstance(pending.command, Claim | Arrive):
+        if not isinstance(pending.command, Request):
             raise cut_away(pending)
         pending.found = pending.cut = True  # if the state knows the request, it has the answer
         return False

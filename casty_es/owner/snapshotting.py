@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from casty_es.background import Errands
-from casty_es.errors import JournalError
+from casty_es.errors import InvalidValueError, JournalError
 from casty_es.format.codec import encode_state
 from casty_es.journal.port import EventJournal, StoredSnapshot
 from casty_es.printing import log_of
@@ -91,7 +91,11 @@ class Snapshotter:
             if sequence <= entity.salted_from:
                 return  # redacted meanwhile: nothing of it is to be digested under the salt of what comes
             salt = entity.salt
-            text, said = await self._runtime.offload(_encoded, entity.kind, state, sequence, event_hash, salt)
+            try:
+                text, said = await self._runtime.offload(_encoded, entity.kind, state, sequence, event_hash, salt)
+            except InvalidValueError as error:  # of a program's own kind; its events are all there
+                _LOG.warning("A snapshot of entity %d at %d was not written: %s", entity.id, sequence, error)
+                return
         entity.snapshot_bytes = len(text)
         if not snapshot_worth_writing(state_bytes=len(text), tail_bytes=tail_bytes) or entity.salt is not salt:
             return

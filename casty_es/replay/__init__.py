@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
-from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
 from casty_es.replay.binding import binding_said, is_bound, speaks_for, with_binding
 from casty_es.replay.history import (
     PAGE_BYTES,
@@ -15,7 +14,8 @@ from casty_es.replay.history import (
     sequence_stamped,
     to_microseconds,
 )
-from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
+from casty_es.replay.moments import Positions, Then, answer_then, read_positions, state_then
+from casty_es.replay.pages import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.placing import entities_of, fitting_shards
 from casty_es.replay.reading import (
     Reading,

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import msgspec
 
+from casty_es.domain.catalog import KEYED
 from casty_es.errors import ArchivedError, InvalidArgumentError
 from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
@@ -149,7 +150,7 @@ def _called(name: EntityName | None, record: RecordedEvent) -> tuple[str, str, s
     if name is None:
         return _UNREADABLE, _UNREADABLE, None, f"the directory does not name its entity {record.entity}"
     kind, called = name.kind or _UNREADABLE, name.name or _UNREADABLE
-    if name.kind != "map":
+    if name.kind not in KEYED:
         return kind, called, None, None
     try:
         return kind, called, decode_key(name.key), None

@@ -15,10 +15,6 @@ from casty_es.names import MAX_NAME_BYTES, check_name
 
 __all__ = ["entities_of", "fitting_shards"]
 
-# What handles have when their caller gives no number.
-_USUAL_SHARDS: Final = 100
-_USUAL_SHARDS_OF: Final = {"barrier": 10}
-
 # A structure with more shards than this, or than fit its few entities, is not found.
 _MOST_SHARDS: Final = 100_000
 
@@ -58,7 +54,7 @@ async def fitting_shards(journal: EventJournal, kind: str, name: str, slots: int
     """
     if kind not in CATALOG or not _named(name):
         return None
-    usual = _USUAL_SHARDS_OF.get(kind, _USUAL_SHARDS)
+    usual = CATALOG[kind].usual_shards
     for candidates in (range(usual, usual + 1), range(1, _MOST_SHARDS + 1)):
         fitting: Sequence[int] = candidates
         async for rows in entities_of(journal, kind, name):
