@@ -120,6 +120,9 @@ def kind(
     events = taken_by(name, evolve, "a union of events", Event)
     for cls in (*commands, *events, type(initial)):
         _check(name, cls)
+    names = Kind.named(name, (*events, Redacted))
+    if unknown := sorted(upcasters.keys() - names.keys()):
+        raise ConfigurationError(f"The kind {name!r} has no event {unknown[0]!r} to lift. Nothing was made.")
     own: _Own[S] = _Own(name, initial, decide, evolve, reply, answer)
     return Kind(
         name=name,
@@ -130,7 +133,7 @@ def kind(
         answer=own.answer,
         exists=own.exists,
         commands=(*commands, GetState, Redact),
-        events=Kind.named(name, (*events, Redacted)),
+        events=names,
         to_snapshot=own.store,
         upcasters=dict(upcasters),
         state_lifts=state_lifts,
