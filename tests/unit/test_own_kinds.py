@@ -84,6 +84,10 @@ class Untyped(Event, frozen=True):
     value: Any
 
 
+class Born(Event, frozen=True):
+    alive: bool  # type: ignore[misc]  # what mypy says, and what a kind says
+
+
 class Nested(Event, frozen=True):
     parts: tuple[dict[str, list[Sets]], ...]
 
@@ -105,6 +109,10 @@ def into_sets(marks: Marks, event: Sets) -> Marks:
 
 
 def into_untyped(marks: Marks, event: Untyped) -> Marks:
+    return marks
+
+
+def into_born(marks: Marks, event: Born) -> Marks:
     return marks
 
 
@@ -163,6 +171,7 @@ def test_an_event_of_another_kinds_name() -> None:
         (into_sets, "field of type frozenset"),
         (into_nested, "field of type frozenset"),
         (into_untyped, "field of type any"),
+        (into_born, "has a field 'alive'"),
         (unannotated, "does not say what it takes"),
     ],
 )
