@@ -42,7 +42,7 @@ class Line(msgspec.Struct, Generic[T], frozen=True):
     def leave(self, request: str) -> Line[T]:
         """Return the line without ``request``, which must stand in it."""
         ticket = self.tickets[request]
-        if len(self.entries) == 1:
+        if len(self.tickets) == 1:
             return EMPTY  # as of most lines: quicker than to take it out of both
         entries = self.entries.remove(ticket)
         front = self.front
