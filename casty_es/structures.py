@@ -120,6 +120,9 @@ def kind(
     events = taken_by(name, evolve, "a union of events", Event)
     for cls in (*commands, *events, type(initial)):
         _check(name, cls)
+    names = Kind.named(name, (*events, Redacted))
+    if unknown := sorted(upcasters.keys() - names.keys()):
+        raise ConfigurationError(f"The kind {name!r} has no event {unknown[0]!r} to lift. Nothing was made.")
     own: _Own[S] = _Own(name, initial, decide, evolve, reply, answer)
     return Kind(
         name=name,
@@ -130,7 +133,7 @@ def kind(
         answer=own.answer,
         exists=own.exists,
         commands=(*commands, GetState, Redact),
-        events=Kind.named(name, (*events, Redacted)),
+        events=names,
         to_snapshot=own.store,
         upcasters=dict(upcasters),
         state_lifts=state_lifts,
@@ -277,6 +280,8 @@ def _check(name: str, cls: type[Any]) -> None:
     wrong = None
     if not (issubclass(cls, msgspec.Struct) and cls.__struct_config__.frozen and not cls.__struct_config__.array_like):
         wrong = "is no frozen msgspec.Struct that is written as an object"
+    elif taken := _OURS.intersection(cls.__struct_fields__):
+        wrong = f"has a field {min(taken)!r}, which means something else in every command or event"
     elif cls.__name__ in {GetState.__name__, Redact.__name__, Seal.__name__}:
         wrong = "is called as a command that every kind has"
     elif issubclass(cls, Upkeep | Redacted | Request | Harmless | Internal | Warranted):
@@ -296,6 +301,7 @@ def _check(name: str, cls: type[Any]) -> None:
         raise ConfigurationError(f"{cls.__name__} of the kind {name!r} {wrong}. Nothing was made.")
 
 
+_OURS: Final = frozenset(("alive", "stored_as", "relieves", "essence", "made_by"))
 _UNFIT: Final = (SetType, FrozenSetType, AnyType, CustomType)
 
 

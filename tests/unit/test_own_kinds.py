@@ -16,7 +16,7 @@ from casty_es import ConfigurationError, InvalidTypeError, InvalidValueError, Us
 from casty_es.commands import decode_command
 from casty_es.domain.counter import COUNTER, Get, Increment, Incremented
 from casty_es.domain.upkeep import Redact
-from casty_es.format.codec import encode_event, encode_state
+from casty_es.format.codec import decode_event, decode_state, encode_event, encode_state
 from casty_es.structures import Command, Destroy, Event, Query, RefusedError, kind
 from casty_es.testing import given
 from tests.own_kinds import own_kinds
@@ -84,6 +84,10 @@ class Untyped(Event, frozen=True):
     value: Any
 
 
+class Born(Event, frozen=True):
+    alive: bool  # type: ignore[misc]  # what mypy says, and what a kind says
+
+
 class Nested(Event, frozen=True):
     parts: tuple[dict[str, list[Sets]], ...]
 
@@ -105,6 +109,10 @@ def into_sets(marks: Marks, event: Sets) -> Marks:
 
 
 def into_untyped(marks: Marks, event: Untyped) -> Marks:
+    return marks
+
+
+def into_born(marks: Marks, event: Born) -> Marks:
     return marks
 
 
@@ -163,6 +171,7 @@ def test_an_event_of_another_kinds_name() -> None:
         (into_sets, "field of type frozenset"),
         (into_nested, "field of type frozenset"),
         (into_untyped, "field of type any"),
+        (into_born, "has a field 'alive'"),
         (unannotated, "does not say what it takes"),
     ],
 )
@@ -202,6 +211,27 @@ def test_a_built_in_event_that_was_forgotten_in_the_union() -> None:
         encode_event(Doubled())
     assert set(COUNTER.commands) >= {Increment, Get}
     assert COUNTER.events["counter.incremented"] is Incremented
+
+
+def test_older_versions_are_lifted() -> None:
+    """Given a kind with functions for older shapes, when events and states of these are read, then they are lifted."""
+    lifts = {"other.mutated": (lambda fields: {"text": fields["name"]},)}
+    state_lifts = (lambda fields: {"texts": fields["all"]},)
+    with own_kinds():
+        other = kind(
+            "other",
+            initial=Marks(),
+            decide=only_marks,
+            evolve=only_marked,
+            upcasters=lifts,
+            state_lifts=state_lifts,
+        )
+        casty_es.register(other)
+        assert encode_event(Mutated("a")) == ("other.mutated", 2, '{"text":"a"}')
+        assert decode_event("other.mutated", 1, '{"name":"a"}') == Mutated("a")
+        assert decode_state(other, 1, '{"all":{"a":1.0}}') == Marks({"a": 1.0})
+    with pytest.raises(ConfigurationError, match=r"no event 'other.gone' to lift"):
+        kind("other", initial=Marks(), decide=only_marks, evolve=only_marked, upcasters={"other.gone": ()})
 
 
 def test_what_would_not_come_back_is_refused() -> None:

@@ -209,12 +209,14 @@ def payload_digest(known: Known, payload: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _types(kind_name: str) -> dict[tuple[str, int], Type]:
+    kind = CATALOG[kind_name]
     classes: dict[str, type[Event]] = {str(cls.stored_as): cls for cls in OF_EVERY_KIND}
-    classes |= CATALOG[kind_name].events
+    classes |= kind.events
     types: dict[tuple[str, int], Type] = {}
     for name, cls in classes.items():
         if name not in UNSALTED:
-            says = UNTOLD if issubclass(cls, Upkeep) else _SAYS[cls.alive]
+            # What a program says of its own events is not tested as that of the seven is: there the state is asked.
+            says = UNTOLD if issubclass(cls, Upkeep) else ASK if kind.foreign else _SAYS[cls.alive]
             for version in range(1, VERSIONS[name] + 1):
                 if readable(name, version):
                     types[name, version] = (name.encode(), len(name.encode()), says)
