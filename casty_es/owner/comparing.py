@@ -81,7 +81,7 @@ class Comparing:
     async def recollect(self, slots: Collection[int]) -> Marks:
         """Return what is remembered of some slots, here and at the other nodes."""
         told = await self.peers(slots) if slots else {}
-        marks = self.own(slots)
+        marks = self.own(slots)  # after the others' answers: meanwhile this process may have been told more
         for slot in slots:
             marks[slot] |= told.get(slot, set())
         return marks
@@ -114,6 +114,7 @@ class Comparing:
             [(slot, mark.position) for slot, of in standing.items() for mark in of if mark.hash]
         )
         for slot, of in standing.items():
+            # The highest first: it is what has to be restored.
             for mark in sorted(of, key=lambda one: one.place, reverse=True):
                 if await self._missing(slot, mark, heads[slot], hashes.get((slot, mark.position))):
                     await self._close(slot, mark, heads[slot])
@@ -123,6 +124,22 @@ class Comparing:
                     _LOG.warning("Slot %d is open again: its log has all that is remembered of it", slot)
                 self.drop(slot, marks[slot])
         return heads
+
+    async def vouch(self, slot: int, mark: Mark | None = None) -> None:
+        """Compare a slot with what whoever asks for it remembers, and with what this process does.
+
+        Raises
+        ------
+        JournalRegressedError
+            Its log lacks some of it.
+        JournalError
+            The journal cannot be read.
+        """
+        marks = self.own([slot])
+        if mark is not None:
+            marks[slot].add(mark)
+        await self.compare(marks)
+        self.refuse(slot)
 
     async def _missing(self, slot: int, mark: Mark, head: Head, hash_: bytes | None) -> bool:
         """Return whether a slot's log lacks what is remembered of it."""
