@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
@@ -51,7 +52,7 @@ class Comparing:
         self._runtime = runtime
         self._node_id = node_id
         self._closed: dict[int, str] = {}
-        self._carried: Marks = {}
+        self._carried: defaultdict[int, set[Mark]] = defaultdict(set)
         self._written: set[tuple[int, Mark]] = set()
         self.remembered = remembered
         self.incarnation = incarnation
@@ -59,20 +60,16 @@ class Comparing:
 
     def carry(self, slot: int, mark: Mark) -> None:
         """Note what somebody who asks for a slot remembers of it, until ``drop``."""
-        self._carried.setdefault(slot, set()).add(mark)
+        self._carried[slot].add(mark)
         self.remembered.note(slot, mark)
 
     def carries(self, slot: int, mark: Mark) -> bool:
         """Return whether a mark that somebody carried was not compared yet."""
-        return mark in self._carried.get(slot, set())
+        return mark in self._carried[slot]
 
     def drop(self, slot: int, marks: set[Mark]) -> None:
         """Note that these marks were compared, or that nobody waits for it any more."""
-        left = self._carried.get(slot, set()) - marks
-        if left:
-            self._carried[slot] = left
-        else:
-            self._carried.pop(slot, None)
+        self._carried[slot] -= marks
 
     def own(self, slots: Collection[int]) -> Marks:
         """Return what this process remembers of some slots."""
