@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Container
+from dataclasses import dataclass
 from secrets import token_bytes
 from typing import Any, Final
 
@@ -134,6 +135,7 @@ class Entry(msgspec.Struct, eq=False):
     hash: bytes = b""
 
 
+@dataclass(slots=True, eq=False)
 class Entity:
     """One entity of a slot that this node owns.
 
@@ -141,46 +143,27 @@ class Entity:
     the journal holds. Both are values, so keeping both costs nothing.
     """
 
-    __slots__ = (
-        "alive",
-        "binding",
-        "committed",
-        "committed_hash",
-        "committed_sequence",
-        "id",
-        "in_batch",
-        "kind",
-        "name",
-        "recorded",
-        "salt",
-        "salted_from",
-        "sequence",
-        "slot",
-        "snapshot_bytes",
-        "state",
-        "tail_bytes",
-        "tail_events",
-    )
+    name: EntityName
+    kind: Kind[Any, Any, Any]
+    slot: Slot
+    id: int
+    salt: bytes
+    salted_from: int = 0  # the sequence of its last redaction: earlier events had another salt
+    recorded: bool = False  # whether the directory has it
+    alive: bool = False  # what the directory says of it
+    state: Any = None
+    sequence: int = 0
+    committed: Any = None
+    committed_sequence: int = 0
+    committed_hash: bytes = b""
+    in_batch: int = 0  # entries that are not committed yet
+    tail_events: int = 0
+    tail_bytes: int = 0
+    snapshot_bytes: int = 0
+    binding: str | None = None  # what the next event is to say of a snapshot
 
-    def __init__(self, name: EntityName, kind: Kind[Any, Any, Any], slot: Slot, id_: int, salt: bytes) -> None:
-        self.name = name
-        self.kind: Final = kind
-        self.slot = slot
-        self.id = id_
-        self.salt = salt
-        self.salted_from = 0  # the sequence of its last redaction: earlier events had another salt
-        self.recorded = False  # whether the directory has it
-        self.alive = False  # what the directory says of it
-        self.state: Any = kind.initial
-        self.sequence = 0
-        self.committed: Any = kind.initial
-        self.committed_sequence = 0
-        self.committed_hash = b""
-        self.in_batch = 0  # entries that are not committed yet
-        self.tail_events = 0
-        self.tail_bytes = 0
-        self.snapshot_bytes = 0
-        self.binding: str | None = None  # what the next event is to say of a snapshot
+    def __post_init__(self) -> None:
+        self.state = self.committed = self.kind.initial
 
     def warm(self) -> None:
         """Note that its log is folded to the end: what it is now is what is committed."""

@@ -14,6 +14,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Final
 
 from casty_es.bounds import POSITION_BITS
@@ -35,18 +36,16 @@ _FIRST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 
 
+@dataclass(slots=True, eq=False)
 class Slot:
     """One slot.
 
-    Parameters
+    Attributes
     ----------
     number : int
         Its number in the journal.
     node_id : str
         The node of this process, which its refusals name.
-
-    Attributes
-    ----------
     epoch : int
         The position of the lease record under which this node holds the slot; 0 while it does not.
     term : int
@@ -58,32 +57,17 @@ class Slot:
         The last record that this node wrote.
     """
 
-    __slots__ = (
-        "_doubts",
-        "_entity_number",
-        "_left_alone_until",
-        "_node_id",
-        "_successor",
-        "epoch",
-        "head",
-        "incarnation",
-        "number",
-        "recent",
-        "term",
-    )
-
-    def __init__(self, number: int, node_id: str = "") -> None:
-        self.number = number
-        self.epoch = 0
-        self.term = 0
-        self.incarnation = 0
-        self.head = EMPTY_SLOT
-        self.recent: deque[tuple[int, bytes]] = deque(maxlen=_REMEMBERED_HEADS)
-        self._entity_number = 0
-        self._doubts = 0
-        self._left_alone_until = 0.0
-        self._node_id = node_id
-        self._successor: tuple[str | None, str | None] = (None, None)
+    number: int
+    node_id: str = ""
+    epoch: int = 0
+    term: int = 0
+    incarnation: int = 0
+    head: Head = EMPTY_SLOT
+    recent: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_HEADS))
+    _entity_number: int = 0
+    _doubts: int = 0
+    _left_alone_until: float = 0.0
+    _successor: tuple[str | None, str | None] = (None, None)
 
     # What is held and written
 
@@ -163,7 +147,7 @@ class Slot:
         where = "it is not known who holds it" if node_id is None else f"try node {node_id} at {address}"
         held = f"holds it under epoch {self.epoch}" if self.epoch else "does not hold it"
         return NotOwnerError(
-            f"The command was addressed to slot {self.number} under a term that is over: node {self._node_id} "
+            f"The command was addressed to slot {self.number} under a term that is over: node {self.node_id} "
             f"{held}, {where}. Nothing was written here.",
             slot=self.number,
             node_id=node_id,
@@ -174,7 +158,7 @@ class Slot:
     def untaken(self, stranger: str | None) -> NotOwnerError:
         """Return the refusal of whoever asks for a slot that could not be taken: ``stranger`` holds it, no node."""
         node_id, address = self._successor
-        text = f"Slot {self.number} could not be taken by node {self._node_id}, because its lock is held by "
+        text = f"Slot {self.number} could not be taken by node {self.node_id}, because its lock is held by "
         if stranger is None:
             text += "another session. Nothing was written."
         else:
@@ -187,7 +171,7 @@ class Slot:
     def unowned(self) -> NotOwnerError:
         """Return the refusal of a question that only the slot's owner can answer, where nobody was asked to be it."""
         return NotOwnerError(
-            f"Somebody holds something or waits in slot {self.number}, and node {self._node_id} cannot tell from the "
+            f"Somebody holds something or waits in slot {self.number}, and node {self.node_id} cannot tell from the "
             f"journal whether they still live. Nothing was written. The slot's owner finds out.",
             slot=self.number,
         )
