@@ -24,11 +24,13 @@ _EVERY: Final = 211  # of the damages, in the sample: each costs fifteen command
 # These were read wrongly once, and are in the sample too.
 _READ_WRONGLY: Final = {
     ("casty_events", "sequence", "other shape"),
+    ("casty_events", "slot", "wrong type"),
     ("casty_entities", "id", "wrong type"),
     ("casty_snapshots", "entity", "other shape"),
     ("casty_entities", "salted_from", "negative"),
     ("casty_seals", "last", "not utf-8"),
     ("casty_seals", "last", "huge"),
+    ("casty_nodes", "node_id", "missing"),
 }
 
 # In the sample each damage meets these.
