@@ -73,7 +73,7 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
     If not, it is either safe to decide it, or (``pending.found``) its request was made and the state has the answer.
     """
     key, command = pending.idempotency_key, pending.command
-    assert key is not None  # noqa: S101 - only such commands come here
+    assert key is not None  # only such commands come here
     after, pending.repeat_after = pending.repeat_after, None  # what was committed is found by its key, wherever it is
     recorded = await journal.find_key(entity.id, key) if entity.recorded else []
     if not recorded:

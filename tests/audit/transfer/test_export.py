@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from casty_es import connect
-from casty_es.audit.transfer import Filter, export_journal, import_journal
-from casty_es.audit.transfer import slot_pages
+from casty_es.audit.transfer import Filter, export_journal, import_journal, slot_pages
 from casty_es.audit.verify import verify
 from casty_es.domain.upkeep import Redact
 from casty_es.errors import ConfigurationError, InvalidArgumentError, InvalidValueError
