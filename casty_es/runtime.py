@@ -1,7 +1,8 @@
 """Where the outside world comes in: the clock, randomness, ids and work for another thread.
 
-The actors reach none of these by themselves, so that a deterministic simulation can run them unchanged. Monotonic time
-and timers are the event loop's own (``loop.time``, ``loop.call_at``), which a simulation replaces by its loop.
+Owners and gateways reach none of these by themselves, so that a deterministic simulation can run them unchanged.
+Monotonic time and timers are the event loop's own (``loop.time``, ``loop.call_at``), which a simulation replaces by its
+loop.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ T = TypeVar("T")
 
 
 class Runtime(Protocol):
-    """What the actors may ask of the world."""
+    """What a node may ask of the world."""
 
     def now(self) -> int:
-        """Give the wall clock in microseconds since 1970-01-01 UTC."""
+        """Return the wall clock in microseconds since 1970-01-01 UTC."""
         ...
 
     def new_id(self) -> bytes:
-        """Give a fresh UUIDv7 (RFC 9562) as its 16 bytes."""
+        """Return a fresh UUIDv7 (RFC 9562) as its 16 bytes."""
         ...
 
     def salt(self) -> bytes:
-        """Give 16 unpredictable bytes."""
+        """Return 16 unpredictable bytes."""
         ...
 
     async def offload(self, function: Callable[..., T], *arguments: object) -> T:
@@ -43,15 +44,15 @@ class SystemRuntime:
     """The real clock, the operating system's randomness, real threads."""
 
     def now(self) -> int:
-        """Give the system's clock."""
+        """Return the system's clock."""
         return time.time_ns() // 1_000
 
     def new_id(self) -> bytes:
-        """Give a fresh UUIDv7."""
+        """Return a fresh UUIDv7."""
         return uuid_utils.uuid7().bytes
 
     def salt(self) -> bytes:
-        """Give bytes of the operating system's generator."""
+        """Return bytes of the operating system's generator."""
         return os.urandom(16)
 
     async def offload(self, function: Callable[..., T], *arguments: object) -> T:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def check(operations: Iterable[Operation], lives: dict[EntityName, Timeline]) -> list[str]:
-    """Give everything that is wrong with what callers were told."""
+    """Return everything that is wrong with what callers were told."""
     found: list[str] = []
     by_name: dict[EntityName, list[Operation]] = defaultdict(list)
     for operation in operations:
@@ -43,7 +43,7 @@ def check(operations: Iterable[Operation], lives: dict[EntityName, Timeline]) ->
 
 
 def items(state: queue.State) -> list[bytes]:
-    """Give what is in a queue, the front first."""
+    """Return what is in a queue, the front first."""
     return [bytes(state.items[index]) for index in range(state.front, state.back)]
 
 
