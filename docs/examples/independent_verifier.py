@@ -14,7 +14,7 @@ from typing import Any
 
 # What is read, by its name in an export. i is an integer, t a text, a number so many bytes; ? stands for: or null.
 TABLES = {
-    "journal": ("casty_meta WHERE hash_algorithm = 'sha256'", "slots i, incarnation i, created_at i"),
+    "journal": ("casty_meta WHERE id = 1 AND hash_algorithm = 'sha256'", "slots i, incarnation i, created_at i"),
     "entity": ("casty_entities", "id i, kind t, name t, key t, salt 16?, salted_from i"),
     "salt": ("casty_retired_salts ORDER BY through", "entity i, through i, salt 16"),
     "seal": ("casty_seals ORDER BY last", "slot i, last i, first i, entity i, previous_hash 32, hash 32, sealed_by i"),
@@ -188,10 +188,10 @@ def main(journal: str = "", *anchors: str) -> int:
         verifier.read(Path(journal))
         verifier.finish()
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told
-        if not verifier.rows:
-            print(f"could not look: {error!a}", file=sys.stderr)
-            return 3
         verifier.find(f"nothing more can be read: {error!a:.80}")
+    if not any(verifier.rows.values()):
+        print("could not look:", *verifier.findings, file=sys.stderr)
+        return 3
     print(*verifier.findings or ["nothing was found"], sep="\n")
     return 1 if verifier.findings else 0
 
