@@ -126,6 +126,7 @@ def test_a_sample_of_damaged_fields(full_sqlite: Journals, tmp_path: Path) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)  # nine journals, each of which is verified three times
 @pytest.mark.parametrize("database", _DATABASES)
 @pytest.mark.parametrize("column", _COLUMNS)
 def test_damaged_fields(database: str, found_journals: Journals, column: str, tmp_path: Path) -> None:
