@@ -31,6 +31,7 @@ from casty_es.errors import (
     PeerError,
     ReadOnlyError,
     RedactedError,
+    RefusedError,
     SchemaError,
     StoredValueError,
     TimesAheadError,
@@ -51,10 +52,12 @@ if TYPE_CHECKING:
     from casty_es.handles.queue import Queue
     from casty_es.handles.semaphore import Semaphore
     from casty_es.handles.set import Set
+    from casty_es.handles.structure import Structure
     from casty_es.journal.memory import InMemoryJournal
     from casty_es.journal.port import EventJournal
     from casty_es.journal.sql import SqlJournal
     from casty_es.node import ClusteredActorSystem
+    from casty_es.structures import register
 
 __version__ = "0.1.0"
 
@@ -95,17 +98,20 @@ __all__ = [
     "Queue",
     "ReadOnlyError",
     "RedactedError",
+    "RefusedError",
     "SchemaError",
     "Semaphore",
     "Set",
     "Settings",
     "SqlJournal",
     "StoredValueError",
+    "Structure",
     "TimesAheadError",
     "UnsafeDurabilityError",
     "UsageError",
     "audit_context",
     "connect",
+    "register",
 ]
 
 _LATER: Final = {
@@ -122,10 +128,12 @@ _LATER: Final = {
     "Queue": "handles.queue",
     "Semaphore": "handles.semaphore",
     "Set": "handles.set",
+    "Structure": "handles.structure",
     "InMemoryJournal": "journal.memory",
     "EventJournal": "journal.port",
     "SqlJournal": "journal.sql",
     "ClusteredActorSystem": "node",
+    "register": "structures",
 }
 """What is imported when it is first asked for: all of it takes longer to load than most programs' own code."""
 

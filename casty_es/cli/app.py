@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from casty_es import structures
 from casty_es.cli.common import COULD_NOT, DONE, FOUND, USAGE, NotThereError, dumps, say
 from casty_es.cli.contents import COMMANDS
 from casty_es.errors import CastyError, InvalidArgumentError, InvalidTypeError
@@ -79,6 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     _ready_output()
     try:
+        structures.load()
         code = _all(_app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):

@@ -18,8 +18,8 @@ import pytest
 from casty_es.cli.app import loaded, run
 from casty_es.cli.contents import COMMANDS
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError
-from casty_es.journal.dialling import dial
 from casty_es.journal.driver_errors import without_values
+from casty_es.journal.hosts import dial
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.restoring import Restored, restoring
 from casty_es.journal.schema import current

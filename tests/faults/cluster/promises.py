@@ -6,11 +6,12 @@ times count, and what is left in the end.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from casty_es.cli.demo.check import often
 from casty_es.domain import counter, lock, queue
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check_tokens(operations: Sequence[Operation]) -> list[str]:
         for one in operations
         if isinstance(one.command, lock.Acquire) and one.reply is not None and one.returned is not None
     ]
-    found = [f"the token {token} was given {times} times" for token, times in _often(grant[2] for grant in grants)]
+    found = [f"the token {token} was given {times} times" for token, times in often(grant[2] for grant in grants)]
     told = sorted((returned, token) for _, returned, token in grants)
     index = highest = 0
     for called, _, token in sorted(grants):
@@ -73,7 +74,7 @@ def check_items(operations: Sequence[Operation], left: list[bytes]) -> list[str]
     taken = [one for one in operations if isinstance(one.command, queue.Dequeue)]
     out = [one.reply for one in taken if one.reply not in (None, b"null")]
     kept = [*out, *left]
-    found += [f"the item {item!r} is there {times} times" for item, times in _often(kept)]
+    found += [f"the item {item!r} is there {times} times" for item, times in often(kept)]
     found += [f"nobody put in {item!r}" for item in set(kept) - put.keys()]
     surely = {item for item, one in put.items() if one.reply is not None}
     refused = {item for item, one in put.items() if one.error not in (None, "OutcomeUnknownError")}
@@ -112,7 +113,3 @@ def _amount(command: object) -> int:
 
 def _value(value: Any) -> bytes:
     return bytes(value) if isinstance(value, bytes | msgspec.Raw) else msgspec.json.encode(value)
-
-
-def _often(values: Iterable[Any]) -> list[tuple[Any, int]]:
-    return [(value, times) for value, times in Counter(values).items() if times > 1]
