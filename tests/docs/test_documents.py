@@ -31,20 +31,20 @@ from .examples import names, run, run_doctest
 PLACEHOLDER = "postgresql://app:secret@localhost/shop"
 NODE = "10.0.0.5:7400"
 RUN = {
-    "casty-es": [sys.executable, "-c", "from casty_es.cli import main; main()"],
     "alembic": [sys.executable, "-m", "alembic"],
     "python": [sys.executable],
     "mkdir": ["mkdir"],
 }
-RUN[".venv/bin/casty-es"] = RUN["casty-es"]
+COMMAND = {"casty-es", ".venv/bin/casty-es"}
 LEFT_OUT = {"python3", ".venv/bin/pip", ".venv/bin/python", "uvicorn", "curl"}
 
 
 class Reader:
     """Somebody who types a document's blocks, one after the other."""
 
-    def __init__(self, folder: Path, journal_url: str, placeholder_url: str) -> None:
+    def __init__(self, folder: Path, journal_url: str, placeholder_url: str, warm: list[str]) -> None:
         self._folder = folder
+        self._run = RUN | dict.fromkeys(COMMAND, warm)
         self._journal_url = journal_url
         self._placeholder_url = placeholder_url
         self._environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
@@ -99,9 +99,9 @@ class Reader:
             name, _, value = words[1].partition("=")
             self._export(name, value)
             return
-        assert words[0] in RUN, f"{where}: {words[0]} is neither run nor left out on purpose"
+        assert words[0] in self._run, f"{where}: {words[0]} is neither run nor left out on purpose"
         process = await asyncio.create_subprocess_exec(
-            *RUN[words[0]],
+            *self._run[words[0]],
             *(part for word in words[1:] for part in self._expanded(word)),
             cwd=ROOT if words[0] == "alembic" else self._folder,
             env=self._environment,
@@ -129,13 +129,18 @@ WITH_CODE = [path for path in DOCUMENTS if any(True for _ in blocks(path))]
 
 @pytest.fixture
 def reader(
-    document: Path, tmp_path: Path, sqlite_journal_url: str, monkeypatch: pytest.MonkeyPatch, request: Any
+    document: Path,
+    tmp_path: Path,
+    sqlite_journal_url: str,
+    warm: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: Any,
 ) -> Reader:
     """A reader in an empty folder, with an empty Postgres database for a document that speaks of one."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").symlink_to(ROOT / "docs")  # as in the checkout, for what reads an example
     postgres = request.getfixturevalue("postgres_url") if PLACEHOLDER in document.read_text() else ""
-    return Reader(tmp_path, sqlite_journal_url, postgres)
+    return Reader(tmp_path, sqlite_journal_url, postgres, warm)
 
 
 @pytest.mark.parametrize("document", WITH_CODE, ids=title)

@@ -15,7 +15,8 @@ from .documents import DOCUMENTS, ROOT, title
 
 GUARANTEES = ROOT / "docs" / "explanation" / "guarantees.md"
 SAFETY = ROOT / "docs" / "explanation" / "safety.md"
-LINKING = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
+TIERS = ROOT / "tests" / "README.md"
+LINKING = [*DOCUMENTS, TIERS, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 
 
 def outside_code(document: Path) -> str:
@@ -67,6 +68,16 @@ def test_every_promise_names_its_test(document: Path) -> None:
     promises = [row for row in rows if not set(row) <= set("|- ") and not row.startswith(("| promise", "| danger"))]
     assert len(promises) > 5
     assert [row for row in promises if "`tests/" not in row.rpartition(" | ")[2]] == []
+
+
+def test_every_tier_of_the_tests_has_a_row() -> None:
+    """The page of the tests says of each folder of them what it shows, and names each file with a long run."""
+    text = TIERS.read_text()
+    folders = {test.relative_to(TIERS.parent).parts[0] for test in TIERS.parent.glob("*/**/test_*.py")}
+    assert set(re.findall(r"^\| \[`(\w+)`\]\(\1\)", text, flags=re.MULTILINE)) == folders
+    long = {test for test in TIERS.parent.glob("*/**/test_*.py") if "pytest.mark.long" in test.read_text()}
+    named = {TIERS.parent / name for name in re.findall(r"`([\w/]+\.py)`", text)}
+    assert long - named - {Path(__file__)} == set()
 
 
 def test_every_danger_has_a_row() -> None:

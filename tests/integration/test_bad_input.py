@@ -48,6 +48,13 @@ async def untouched(journal_url: str, rows: Rows) -> AsyncIterator[Distributed]:
         assert await d.counter("before").increment() == 2
 
 
+@pytest_asyncio.fixture
+async def volatile() -> AsyncIterator[Distributed]:
+    """Structures in memory, for what is refused as a handle is made: no journal hears of it, so one shows it."""
+    async with ClusteredActorSystem() as system:
+        yield system.distributed()
+
+
 MAKERS = {
     "counter": lambda d, name: d.counter(name),
     "map": lambda d, name: d.map[str, int](name),
@@ -61,7 +68,7 @@ MAKERS = {
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-async def test_names_that_cannot_be_stored_are_refused(d: Distributed, kind: str) -> None:
+async def test_names_that_cannot_be_stored_are_refused(volatile: Distributed, kind: str) -> None:
     """A name is a text of 1 to 512 bytes without NUL and without lone surrogates."""
     make = MAKERS[kind]
     for name, says in (
@@ -72,11 +79,11 @@ async def test_names_that_cannot_be_stored_are_refused(d: Distributed, kind: str
         ("\ud800", "surrogate"),
     ):
         with pytest.raises(InvalidArgumentError, match=says):
-            make(d, name)
+            make(volatile, name)
     for not_a_name in (None, 7, b"x"):
         if (kind, not_a_name) != ("barrier's node_id", None):
             with pytest.raises(InvalidTypeError, match="must be a str"):
-                make(d, not_a_name)
+                make(volatile, not_a_name)
 
 
 async def test_the_longest_names_and_keys_work(d: Distributed) -> None:
@@ -179,30 +186,30 @@ async def test_the_limit_of_a_value_is_a_setting(open_d: Callable[..., Any]) -> 
         assert await d.map[str, str]("m").get("k") == text + "x"
 
 
-async def test_declared_types_that_cannot_be_decoded_are_refused(d: Distributed) -> None:
+async def test_declared_types_that_cannot_be_decoded_are_refused(volatile: Distributed) -> None:
     """A type that no JSON can become is refused when the handle is made."""
     for declared in (Callable[[], int], type(lambda: None), complex):
         with pytest.raises(InvalidTypeError, match="cannot be stored"):
-            d.queue[declared]("q")
+            volatile.queue[declared]("q")
         with pytest.raises(InvalidTypeError):
-            d.set[declared]("s")
+            volatile.set[declared]("s")
         with pytest.raises(InvalidTypeError):
-            d.map[str, declared]("m")
+            volatile.map[str, declared]("m")
     for key_type in (float, bytes, dict, Any, bool):
         with pytest.raises(InvalidTypeError, match="str, int or UUID"):
-            d.map[key_type, int]("m")
+            volatile.map[key_type, int]("m")
 
 
-async def test_structures_that_need_types_say_so(d: Distributed) -> None:
+async def test_structures_that_need_types_say_so(volatile: Distributed) -> None:
     """Leaving out the types gives the line to write instead."""
     with pytest.raises(InvalidTypeError, match=r"d\.map\[str, dict\]"):
-        d.map("users")  # type: ignore[operator]
+        volatile.map("users")  # type: ignore[operator]
     with pytest.raises(InvalidTypeError, match=r"d\.map\[str, dict\]"):
-        d.map[str]("users")  # type: ignore[index]
+        volatile.map[str]("users")  # type: ignore[index]
     with pytest.raises(InvalidTypeError, match=r"d\.set\[str\]"):
-        d.set("tags")  # type: ignore[operator]
+        volatile.set("tags")  # type: ignore[operator]
     with pytest.raises(InvalidTypeError, match=r"d\.queue\[str\]"):
-        d.queue("jobs")  # type: ignore[operator]
+        volatile.queue("jobs")  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("number", [0, -1])
@@ -251,27 +258,34 @@ async def test_a_bad_number_of_shards_harms_nobody_else(d: Distributed) -> None:
 
 
 @pytest.mark.parametrize("permits", [2**63, 10**100], ids=["2**63", "10**100"])
-async def test_a_number_of_permits_beyond_any_use_is_refused(d: Distributed, permits: int) -> None:
+async def test_a_number_of_permits_beyond_any_use_is_refused(volatile: Distributed, permits: int) -> None:
     """A number of permits that no column holds is refused as a bad argument when the handle is made."""
     with pytest.raises(InvalidArgumentError, match="permits must be at most"):
-        d.semaphore("x", permits=permits)
+        volatile.semaphore("x", permits=permits)
 
 
 @pytest.mark.parametrize("seconds", [0, 0.0, -1, -0.5, math.nan, math.inf, -math.inf])
-async def test_timeouts_that_make_no_sense_are_refused(d: Distributed, seconds: float) -> None:
+async def test_timeouts_that_make_no_sense_are_refused(volatile: Distributed, seconds: float) -> None:
     """A timeout is above zero and finite, for every structure."""
-    for make in (d.counter, d.map[str, int], d.set[int], d.queue[int], d.lock, d.barrier):
+    for make in (
+        volatile.counter,
+        volatile.map[str, int],
+        volatile.set[int],
+        volatile.queue[int],
+        volatile.lock,
+        volatile.barrier,
+    ):
         with pytest.raises(InvalidArgumentError, match="timeout must be above zero"):
             make("x", timeout=seconds)
     with pytest.raises(InvalidArgumentError):
-        d.semaphore("x", permits=1, timeout=seconds)
+        volatile.semaphore("x", permits=1, timeout=seconds)
 
 
-async def test_a_timeout_is_a_number(d: Distributed) -> None:
+async def test_a_timeout_is_a_number(volatile: Distributed) -> None:
     """A text, a bool or ``None`` is not a timeout."""
     for timeout in ("5", True, None):
         with pytest.raises(InvalidTypeError, match="number of seconds"):
-            d.counter("x", timeout=timeout)  # type: ignore[arg-type]
+            volatile.counter("x", timeout=timeout)  # type: ignore[arg-type]
 
 
 async def test_a_refused_step_of_a_counter_appends_nothing(untouched: Distributed) -> None:
@@ -366,11 +380,11 @@ async def test_a_journal_that_is_none_is_refused() -> None:
         ClusteredActorSystem(journal="sqlite:///casty.db")  # type: ignore[arg-type]
 
 
-async def test_errors_are_all_of_one_family(d: Distributed) -> None:
+async def test_errors_are_all_of_one_family(volatile: Distributed) -> None:
     """``except CastyError`` catches bad input, and so do the built-in types."""
     with pytest.raises(CastyError):
-        d.counter("")
+        volatile.counter("")
     with pytest.raises(ValueError, match="name"):
-        d.counter("")
+        volatile.counter("")
     with pytest.raises(TypeError):
-        d.counter(None)  # type: ignore[arg-type]
+        volatile.counter(None)  # type: ignore[arg-type]

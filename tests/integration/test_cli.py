@@ -33,10 +33,13 @@ def cli(journal_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return call
 
 
-def process(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run the real command in a process of its own."""
+REAL = [sys.executable, "-m", "casty_es"]
+
+
+def process(*arguments: str, folder: Path, program: list[str] = REAL) -> subprocess.CompletedProcess[str]:
+    """Run a command in a process of its own."""
     return subprocess.run(
-        [sys.executable, "-m", "casty_es", *arguments],
+        [*program, *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -192,15 +195,15 @@ def test_log_of_a_key(cli: Cli, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.count("map.") == 2
 
 
-def test_reading_works_beside_a_writer(cli: Cli, journal_url: str, tmp_path: Path) -> None:
+def test_reading_works_beside_a_writer(cli: Cli, journal_url: str, warm: list[str], tmp_path: Path) -> None:
     """Commands that only read work beside another process's node."""
     # given a process that is a node as long as its command runs
     cli("counter", "increment", "hits", "3")
-    writer = ("lock", "run", "deploy", "--url", journal_url, "--", sys.executable, "-m", "casty_es")
+    writer = ("lock", "run", "deploy", "--url", journal_url, "--", *warm)
 
     # when that command reads
-    value = process(*writer, "counter", "get", "hits", "--url", journal_url, folder=tmp_path)
-    status = process(*writer, "lock", "status", "deploy", "--json", "--url", journal_url, folder=tmp_path)
+    value = process(*writer, "counter", "get", "hits", "--url", journal_url, folder=tmp_path, program=warm)
+    status = process(*writer, "lock", "status", "deploy", "--json", "--url", journal_url, folder=tmp_path, program=warm)
 
     # then it is answered
     assert (value.stdout, value.returncode) == ("3\n", 0), value.stderr

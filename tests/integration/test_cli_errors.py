@@ -6,7 +6,6 @@ import asyncio
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -188,13 +187,3 @@ def test_help_is_there_for_every_command(capsys: pytest.CaptureFixture[str]) -> 
     groups = ("db", "counter", "map", "set", "queue", "lock", "semaphore")
     for name in (*groups, "log", "node", "nodes", "slots", "doctor", "secret", "accept-loss", "demo"):
         assert f" {name} " in shown
-
-
-def test_the_library_does_not_load_the_command_line() -> None:
-    """``import casty_es`` costs no program the loading of typer and rich."""
-    # given a fresh interpreter, when the library is imported
-    code = "import sys, casty_es; print([name for name in ('typer', 'rich', 'casty_es.cli') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path.cwd())
-
-    # then none of that is there
-    assert done.stdout == "[]\n"

@@ -272,7 +272,9 @@ def test_a_node_that_nobody_can_reach(journal_url: str, start: Run, cli: Cli) ->
     assert (row["address"], row["alive"], row["answers"]) == ("127.0.0.1:1", True, False)
 
 
-def test_commands_without_a_database(journal_url: str, start: Run, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_without_a_database(
+    journal_url: str, start: Run, cli: Cli, warm: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a node's address and the secret, commands need no database."""
     # given a node, its secret, and a URL that leads nowhere
     node = start(journal_url)
@@ -287,9 +289,7 @@ def test_commands_without_a_database(journal_url: str, start: Run, cli: Cli, mon
     assert cli("map", "get", "users", "alice") == {"value": 1}
     cli("queue", "enqueue", "jobs", '"a"')
     assert cli("queue", "dequeue", "jobs") == {"value": "a"}
-    done = subprocess.run(
-        [sys.executable, "-m", "casty_es", "lock", "run", "deploy", "--", "true"], check=False, capture_output=True
-    )
+    done = subprocess.run([*warm, "lock", "run", "deploy", "--", "true"], check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     monkeypatch.delenv("CASTY_ES_NODE")
     assert cli("counter", "get", "hits", "--url", journal_url) == {"value": 5}
@@ -354,7 +354,7 @@ def test_somebody_else_where_a_dead_node_listened(
     assert cli("counter", "get", "hits", "--url", f"sqlite:///{tmp_path / 'other.db'}") == {"value": 0}
 
 
-async def test_a_command_joins_a_program_that_writes(journal_url: str) -> None:
+async def test_a_command_joins_a_program_that_writes(journal_url: str, warm: list[str]) -> None:
     """A command beside a running program changes the same structures, through that program's node."""
     # given a program that writes
     async with ClusteredActorSystem(journal=SqlJournal(journal_url)) as system:
@@ -364,7 +364,7 @@ async def test_a_command_joins_a_program_that_writes(journal_url: str) -> None:
         # when a command writes too
         other = await asyncio.to_thread(
             subprocess.run,
-            [sys.executable, "-m", "casty_es", "counter", "increment", "hits", "--url", journal_url],
+            [*warm, "counter", "increment", "hits", "--url", journal_url],
             capture_output=True,
             text=True,
             check=False,
@@ -377,12 +377,11 @@ async def test_a_command_joins_a_program_that_writes(journal_url: str) -> None:
         assert (row.node_id, row.epoch) == (system.node_id, 1)
 
 
-def test_a_command_is_a_node_only_where_there_is_none(journal_url: str, start: Run) -> None:
+def test_a_command_is_a_node_only_where_there_is_none(journal_url: str, start: Run, warm: list[str]) -> None:
     """Beside a living node a command is a client of it; alone it is a node for as long as it lasts."""
     # given a command that shows the nodes while it holds a lock
-    program = (sys.executable, "-m", "casty_es")
-    holding = [*program, "lock", "run", "deploy", "--url", journal_url, "--"]
-    looking = [*program, "nodes", "--json", "--url", journal_url]
+    holding = [*warm, "lock", "run", "deploy", "--url", journal_url, "--"]
+    looking = [*warm, "nodes", "--json", "--url", journal_url]
 
     # when it runs alone, then it is the one node, and afterwards it is gone
     [row] = json.loads(subprocess.check_output([*holding, *looking]))["nodes"]
@@ -436,15 +435,15 @@ def test_accepting_a_loss(journal_url: str, cli: Cli, capsys: pytest.CaptureFixt
     assert written(journal_url)[0].incarnation == 2
 
 
-def test_a_token_after_an_accepted_loss_is_higher(sqlite_journal_url: str, cli: Cli) -> None:
+def test_a_token_after_an_accepted_loss_is_higher(sqlite_journal_url: str, cli: Cli, warm: list[str]) -> None:
     """No fencing token after an accepted loss is as low as one before it."""
     # given a token from before
     command = ("lock", "run", "deploy", "--url", sqlite_journal_url, "--json", "--", "true")
-    before = json.loads(subprocess.check_output([sys.executable, "-m", "casty_es", *command]))["token"]
+    before = json.loads(subprocess.check_output([*warm, *command]))["token"]
 
     # when a loss is accepted
     cli("accept-loss", "--yes", "--url", sqlite_journal_url)
 
     # then the next token is of the next incarnation
-    after = json.loads(subprocess.check_output([sys.executable, "-m", "casty_es", *command]))["token"]
+    after = json.loads(subprocess.check_output([*warm, *command]))["token"]
     assert after >> 44 == (before >> 44) + 1

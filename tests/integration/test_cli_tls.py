@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,9 @@ def files(tmp_path: Path) -> Files:
 
 
 @pytest.fixture
-def nodes(sqlite_journal_url: str, files: Files) -> Iterator[list[dict[str, Any]]]:
+def nodes(sqlite_journal_url: str, files: Files, warm: list[str]) -> Iterator[list[dict[str, Any]]]:
     """Two nodes that are reached over TLS by those who show a certificate."""
-    command = [sys.executable, "-m", "casty_es", "node", "--json", "--url", sqlite_journal_url]
+    command = [*warm, "node", "--json", "--url", sqlite_journal_url]
     processes = [
         subprocess.Popen([*command, *files.tls("node"), "--tls-require-cert"], stdout=subprocess.PIPE, text=True)
         for _ in range(2)

@@ -15,7 +15,8 @@ from urllib.parse import parse_qs, quote, urlsplit
 import asyncpg
 import pytest
 
-from casty_es.cli.app import app, run
+from casty_es.cli.app import loaded, run
+from casty_es.cli.contents import COMMANDS
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError
 from casty_es.journal.driver_errors import without_values
 from casty_es.journal.hosts import dial
@@ -193,17 +194,16 @@ def commands() -> list[list[str]]:
     """Return every command that takes a URL, with the arguments that it needs."""
     found = []
 
-    def walk(command: Any, path: list[str]) -> None:
+    def walk(command: Any, *path: str) -> None:
         for name, one in getattr(command, "commands", {}).items():
-            walk(one, [*path, name])
+            walk(one, *path, name)
         if not hasattr(command, "commands"):
             needed = [one for one in command.params if one.required and one.param_type_name == "argument"]
-            if any("--url" in one.opts for one in command.params) or path == ["copy"]:
+            if any("--url" in one.opts for one in command.params) or path == ("copy",):
                 found.append([*path, *("1" for _ in needed)])
 
-    from typer.main import get_command
-
-    walk(get_command(app), [])
+    for name in COMMANDS:
+        walk(loaded(name), name)
     return found
 
 

@@ -16,6 +16,7 @@ from casty_es.cli.app import run
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import sqlite_file
 from tests.conftest import postgres_database
+from tests.emptied import Databases
 
 from .journals import ARCHIVES, SLOTS, write_full_journal
 
@@ -56,7 +57,9 @@ def full_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Journals:
 
 
 @pytest.fixture(scope="session")
-def full_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Journals]:
+def full_postgres(
+    postgres_server: str, postgres_copies: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Journals]:
     """Such a database."""
     folder = tmp_path_factory.mktemp("full-postgres")
     with postgres_database(postgres_server) as url:
@@ -64,7 +67,7 @@ def full_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 
         @contextmanager
         def copied(_: Path) -> Iterator[str]:
-            with postgres_database(postgres_server, urlsplit(url).path.removeprefix("/")) as copy:
+            with postgres_copies.copy_of(urlsplit(url).path.removeprefix("/")) as copy:
                 yield copy
 
         yield Journals(copied, *kept)

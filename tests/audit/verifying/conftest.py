@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from casty_es.journal.urls import sqlite_file
-from tests.conftest import postgres_database
+from tests.emptied import Databases
 
 from .journals import write_all_kinds
 from .tampering import Tamperer
@@ -32,9 +32,9 @@ def written_sqlite(sqlite_template: Path, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
-def written_postgres(postgres_server: str, postgres_template: str) -> Iterator[str]:
+def written_postgres(postgres_copies: Databases, postgres_template: str) -> Iterator[str]:
     """The name of a database with everything in it."""
-    with postgres_database(postgres_server, postgres_template) as url:
+    with postgres_copies.copy_of(postgres_template) as url:
         _write(url)
         yield urlsplit(url).path.removeprefix("/")
 
@@ -47,8 +47,8 @@ def written_url(database_kind: str, request: pytest.FixtureRequest, tmp_path: Pa
         shutil.copyfile(request.getfixturevalue("written_sqlite"), sqlite_file(url))
         yield url
         return
-    template: str = request.getfixturevalue("written_postgres")
-    with postgres_database(request.getfixturevalue("postgres_server"), template) as url:
+    copies: Databases = request.getfixturevalue("postgres_copies")
+    with copies.copy_of(request.getfixturevalue("written_postgres")) as url:
         yield url
 
 
