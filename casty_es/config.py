@@ -16,6 +16,9 @@ DEFAULT_SLOTS: Final = 256
 MAX_SLOTS: Final = 8192
 
 
+STRUCTURES_VARIABLE: Final = "CASTY_ES_STRUCTURES"
+"""Names the kinds that the command line registers: ``MODULE:NAME``, and more after commas."""
+
 # Of seconds and of bytes: beyond it clocks, timers and columns have no room.
 LARGEST_SETTING: Final = 10**9
 _OTHERS: Final = ("lock_class", "allow_network_filesystem")

@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 import msgspec
 from msgspec.inspect import AnyType, CustomType, FrozenSetType, SetType, StructType, Type, type_info
 
+from casty_es.config import STRUCTURES_VARIABLE
 from casty_es.domain.catalog import CATALOG, register
 from casty_es.domain.decider import (
     Command,
@@ -38,7 +39,6 @@ from casty_es.domain.upkeep import Redact, Redacted, Seal
 from casty_es.errors import ConfigurationError, InvalidTypeError, InvalidValueError, RefusedError, UsageError
 
 __all__ = [
-    "VARIABLE",
     "Command",
     "Destroy",
     "Event",
@@ -51,9 +51,6 @@ __all__ = [
     "named",
     "register",
 ]
-
-VARIABLE: Final = "CASTY_ES_STRUCTURES"
-"""Names the kinds that the command line registers: ``MODULE:NAME``, and more after commas."""
 
 C = TypeVar("C", bound=Command[Any])
 E = TypeVar("E", bound=Event)
@@ -203,7 +200,7 @@ def load(names: str | None = None) -> None:
     ConfigurationError
         There is no such module, or no kind of that name in it.
     """
-    names = os.environ.get(VARIABLE, "") if names is None else names
+    names = os.environ.get(STRUCTURES_VARIABLE, "") if names is None else names
     for spec in filter(None, map(str.strip, names.split(","))):
         if os.getcwd() not in sys.path:  # noqa: PTH109 - as it stands in sys.path; last, so that it hides nothing
             sys.path.append(os.getcwd())  # noqa: PTH109 - likewise
@@ -212,10 +209,10 @@ def load(names: str | None = None) -> None:
             found = getattr(import_module(module), attribute)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigurationError(
-                f"{spec!r} in {VARIABLE} names no kind: {error}. Nothing was read. Give MODULE:NAME."
+                f"{spec!r} in {STRUCTURES_VARIABLE} names no kind: {error}. Nothing was read. Give MODULE:NAME."
             ) from error
         if not isinstance(found, Kind):
-            raise ConfigurationError(f"{spec!r} in {VARIABLE} is no kind, but a {type(found).__name__}.")
+            raise ConfigurationError(f"{spec!r} in {STRUCTURES_VARIABLE} is no kind, but a {type(found).__name__}.")
         register(found)
 
 

@@ -19,9 +19,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from casty_es import structures
 from casty_es.cli.common import COULD_NOT, DONE, FOUND, USAGE, NotThereError, dumps, say
 from casty_es.cli.contents import COMMANDS
+from casty_es.config import STRUCTURES_VARIABLE
 from casty_es.errors import CastyError, InvalidArgumentError, InvalidTypeError
 from casty_es.printing import printed, visible
 
@@ -80,7 +80,8 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     _ready_output()
     try:
-        structures.load()
+        if os.environ.get(STRUCTURES_VARIABLE):
+            import_module("casty_es.structures").load()
         code = _all(_app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):

@@ -13,7 +13,7 @@ from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 from casty_es.printing import visible
-from casty_es.structures import VARIABLE
+from casty_es.config import STRUCTURES_VARIABLE
 
 __all__ = [
     "COULD_NOT",
@@ -84,7 +84,7 @@ def no_kind(kind: str) -> str:
     """Return what is told of a kind that this process does not know."""
     return (
         f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}. One of a program's own is named by "
-        f"{VARIABLE}=MODULE:NAME."
+        f"{STRUCTURES_VARIABLE}=MODULE:NAME."
     )
 
 

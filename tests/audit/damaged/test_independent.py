@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from casty_es.audit.asking import ask_entity
+from casty_es.audit.orders import ask_entity
 
 from casty_es import SqlJournal, connect
 from casty_es.audit.anchor import take_anchor
