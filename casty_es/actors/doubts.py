@@ -8,10 +8,10 @@ later ones doubles; a committed command ends the count.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Iterable
 from typing import Final
 
+from casty_es import runtime
 from casty_es.actors.slot import Slot
 from casty_es.printing import log_of
 
@@ -49,7 +49,7 @@ class Doubts:
         now = asyncio.get_running_loop().time()
         for slot in slots:
             count = self._slots.get(slot, (0, 0.0))[0] + 1
-            spread = random.uniform(0.75, 1.0)  # noqa: S311 - nodes that doubt together do not come back together
+            spread = runtime.spread(0.75, 1.0)  # nodes that doubt together do not come back together
             pause = pause_after_doubts(count) * spread
             self._slots[slot] = count, now + pause
             if pause:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from secrets import token_bytes
 from typing import Any, Final
 
+from casty_es import runtime
 from casty_es.actors.fingerprint import fingerprint
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import Slot
@@ -169,7 +169,7 @@ class Entity:
             raise NotDoneError(
                 f"The journal has nothing of this {self.name.kind} that could be redacted. Nothing was appended."
             )
-        entry.new_salt = self.salt = token_bytes(_SALT_BYTES)
+        entry.new_salt = self.salt = runtime.unpredictable(_SALT_BYTES)
         self.binding = None
         self.salted_from = self.sequence + len(entry.events)
 

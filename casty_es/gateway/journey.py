@@ -13,10 +13,9 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import TYPE_CHECKING, Any, Final
 
-from casty_es import verdicts
+from casty_es import runtime, verdicts
 from casty_es.actors.owner import Owner
 from casty_es.actors.pending import Pending
 from casty_es.actors.slot import split_term
@@ -164,7 +163,7 @@ class Journey:
         if left <= seconds:
             await asyncio.sleep(max(0.0, left))
             raise verdicts.out_of_time(self._evidence()) from self.why
-        await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311 - spreads those who wait alike
+        await asyncio.sleep(seconds * runtime.spread(0.5, 1.0))  # spreads those who wait alike
 
     async def _found_in_time(self) -> Route | None:
         try:

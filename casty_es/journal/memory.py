@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
@@ -10,6 +9,7 @@ from typing import cast
 
 import msgspec
 
+from casty_es import runtime
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import ConflictError
 from casty_es.journal.binding_sql import BINDING_WITHIN, seals, speaks_of
@@ -72,7 +72,7 @@ class InMemoryJournal:
         self._salted_from: dict[int, int] = {}
         self._retired: list[RetiredSalt] = []
         self._closed: set[ClosedSlot] = set()
-        self._secret = secrets.token_bytes(32)
+        self._secret = runtime.unpredictable(32)
 
     async def open(self) -> Meta:
         """Give the journal's settings; there is nothing to connect to."""
