@@ -49,9 +49,16 @@ class Recorder:
     ``note`` gets each operation twice: before it is sent, and after its caller's answer is there.
     """
 
-    def __init__(self, gateway: EntityGateway, note: Callable[[Operation], None] | None = None) -> None:
+    def __init__(
+        self,
+        gateway: EntityGateway,
+        note: Callable[[Operation], None] | None = None,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._gateway = gateway
         self._note = note
+        self._clock = clock
         self.operations: list[Operation] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -78,7 +85,7 @@ class Recorder:
                 id=context.command_id,
                 name=name,
                 command=envelope.command,
-                called=time.monotonic_ns(),
+                called=self._clock(),
                 local=envelope.local,
             )
             sent.append(operation)
@@ -100,7 +107,7 @@ class Recorder:
     ) -> None:
         for operation in sent:
             operation.reply, operation.error, operation.said = reply, error, said
-            operation.returned = time.monotonic_ns()
+            operation.returned = self._clock()
             if self._note is not None:
                 self._note(operation)
 

@@ -1,0 +1,216 @@
+"""A cluster under a seed: three nodes, four clients, a network and a database, and everything outside replaced."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+from random import Random
+from typing import TYPE_CHECKING, Any, Final
+from unittest import mock
+from uuid import UUID
+from zlib import crc32
+
+from casty_es import ClusteredActorSystem, Settings
+from casty_es.client import ClusterClient
+from casty_es.journal.memory import InMemoryJournal
+from tests.faults.recording import Recorder
+
+from .database import Database
+from .journal import FileJournal, ServerJournal
+from .leases import connect_for_leases, lease_manager_of
+from .loop import HERE, Host, SimulatedLoop
+from .network import Network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from casty_es.gateway import EntityGateway
+    from tests.faults.recording import Operation
+
+__all__ = ["LEASE_SECONDS", "SYSTEM", "World"]
+
+SYSTEM: Final = "simulated"
+SECRET: Final = b"the same for every simulated node"
+LEASE_SECONDS: Final = 3.0
+_BEGIN: Final = 1_700_000_000_000_000  # microseconds since 1970
+_PORT: Final = 7_400
+
+
+class _Runtime:
+    """A host's clock, ids and randomness."""
+
+    def __init__(self, world: World, host: Host) -> None:
+        self._world = world
+        self._host = host
+
+    def now(self) -> int:
+        """Return the host's clock."""
+        return _BEGIN + round((self._world.loop.time() + self._host.ahead) * 1_000_000)
+
+    def new_id(self) -> bytes:
+        """Return a UUIDv7 of this host's time."""
+        return self._world.uuid(7, self.now() // 1_000).bytes
+
+    def salt(self) -> bytes:
+        """Return bytes."""
+        return self._world.ids.randbytes(16)
+
+    async def offload(self, function: Callable[..., Any], *arguments: object) -> Any:
+        """Run a function; there are no threads."""
+        return await self._world.loop.run_in_executor(None, function, *arguments)
+
+
+class World:
+    """Everything of one run.
+
+    Parameters
+    ----------
+    seed : int
+        Decides everything.
+    database : str
+        ``server`` for one that behaves like Postgres, ``file`` for one like SQLite.
+
+    Attributes
+    ----------
+    trace : int
+        A checksum over all that has happened, in order.
+    operations : list[Operation]
+        What callers asked for and were told.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        database: str = "server",
+        slots: int = 4,
+        store: type[InMemoryJournal] = InMemoryJournal,
+        told: list[str] | None = None,
+    ) -> None:
+        self.seed = seed
+        self.kind = database
+        self.told = told
+        self.trace = 0
+        self.loop = SimulatedLoop()
+        self.ids = Random(f"{seed} ids")  # noqa: S311 - nothing here is secret
+        self.network = Network(self.loop, Random(f"{seed} network"), self.note)  # noqa: S311 - as above
+        self.database = Database(self.network, Random(f"{seed} database"), slots, store)  # noqa: S311 - as above
+        self.settings = Settings(
+            lease_seconds=LEASE_SECONDS, snapshot_events=4, session_seconds=2.0, heartbeat_seconds=0.5
+        )
+        self.operations: list[Operation] = []
+        self.hosts: dict[str, Host] = {}
+        self.nodes: dict[str, ClusteredActorSystem] = {}
+        self.clients: dict[str, ClusterClient] = {}
+        self._kept: list[Any] = []
+        self._stamps = itertools.count(1)
+
+    def note(self, text: str) -> None:
+        """Add to the trace what has happened."""
+        line = f"{self.loop.time():.6f} {text}"
+        self.trace = crc32(line.encode(), self.trace)
+        if self.told is not None:
+            self.told.append(line)
+
+    def uuid(self, version: int = 4, milliseconds: int = 0) -> UUID:
+        """Return an id."""
+        number = self.ids.getrandbits(128)
+        if version == 7:
+            number = milliseconds << 80 | number & (1 << 80) - 1
+        return UUID(int=number & ~(0xF000 << 64) & ~(0xC000 << 48) | version << 76 | 0x8000 << 48)
+
+    @contextlib.contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Replace all that is outside."""
+        outside: Any = {
+            "steady": self.loop.time,
+            "spread": self.ids.uniform,
+            "unpredictable": self.ids.randbytes,
+            "fresh_uuid": self.uuid,
+            "wall_clock": lambda: _BEGIN + round(self.loop.time() * 1_000_000),
+        }
+        with (
+            mock.patch.multiple("casty_es.runtime", **outside),
+            mock.patch("casty_es.node.lease_manager", lease_manager_of),
+            mock.patch("casty_es.leases.postgres.connect_for_leases", connect_for_leases),
+            mock.patch("casty_es.cluster.membership.socket.gethostname", lambda: str(HERE.get())),
+            _quiet(self),
+        ):
+            yield
+
+    def host(self, name: str) -> Host:
+        """Return a host, making one at its first use."""
+        host = self.hosts.get(name)
+        if host is None:
+            host = self.hosts[name] = Host(name, f"10.0.0.{len(self.hosts) + 1}")
+            self.network.hosts[host.address] = host
+        return host
+
+    async def open_node(self, name: str) -> ClusteredActorSystem:
+        """Start a node; awaited on its host."""
+        host = self.host(name)
+        journal: Any = (ServerJournal if self.kind == "server" else FileJournal)(self.database, host)
+        system = ClusteredActorSystem(
+            journal=journal,
+            name=SYSTEM,
+            host=host.address,
+            port=_PORT,
+            node_id=name,
+            secret=SECRET,
+            settings=self.settings,
+            runtime=_Runtime(self, host),
+        )
+        self._kept.append(system)
+        await system.__aenter__()
+        self.nodes[name] = system
+        return system
+
+    async def open_client(self, name: str) -> ClusterClient:
+        """Start a client; awaited on its host."""
+        addresses = [(host.address, _PORT) for one, host in self.hosts.items() if one.startswith("n")]
+        client = ClusterClient(
+            contact_points=addresses,
+            system_name=SYSTEM,
+            secret=SECRET,
+            settings=self.settings,
+            runtime=_Runtime(self, self.host(name)),
+        )
+        self._kept.append(client)
+        await client.__aenter__()
+        self.clients[name] = client
+        return client
+
+    def recorded(self, gateway: EntityGateway) -> Any:
+        """Return a gateway that writes down what passes through it."""
+        recorder = Recorder(gateway, clock=lambda: next(self._stamps))
+        recorder.operations = self.operations
+        self._kept.append(recorder)
+        return recorder
+
+
+class _Hearing(logging.Handler):
+    def __init__(self, world: World) -> None:
+        super().__init__(logging.ERROR)
+        self._world = world
+
+    def emit(self, record: logging.LogRecord) -> None:
+        host = HERE.get()
+        if record.exc_info and self._world.loop.hears and not (host is not None and host.dead):
+            self._world.loop.unheard.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
+
+
+@contextlib.contextmanager
+def _quiet(world: World) -> Iterator[None]:
+    """Hear errors with a traceback, and nothing else."""
+    logger, hearing = logging.getLogger("casty_es"), _Hearing(world)
+    before = logger.level, logger.propagate
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    logger.addHandler(hearing)
+    try:
+        yield
+    finally:
+        logger.removeHandler(hearing)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
