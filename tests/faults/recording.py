@@ -88,6 +88,8 @@ class Recorder:
                 called=self._clock(),
                 local=envelope.local,
             )
+            if sent:  # a command with an idempotency key is made twice, and has its own id the second time
+                self.operations.remove(sent.pop())
             sent.append(operation)
             self.operations.append(operation)
             if self._note is not None:

@@ -175,6 +175,15 @@ class Database:
 
     # Disasters
 
+    def died(self, host: Host) -> None:
+        """Notice that a host is dead, a moment later."""
+        for session in [session for session in self.sessions.values() if session.host is host]:
+            self.loop.call_later(0.02 * self.dice.random(), self.part, session)
+
+    def heal(self) -> None:
+        """End every fault."""
+        self.stalled, self.refusing, self.commits = False, 0.0, 0.001
+
     def restart(self, seconds: float) -> None:
         """End every session, and be down for a while."""
         self.up = False

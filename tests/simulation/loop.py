@@ -35,11 +35,14 @@ class Host:
     ----------
     frozen, dead : bool
         Whether its callbacks are put aside, or dropped.
+    died : asyncio.Future[None]
+        Done when it is dead.
     ahead : float
         How far its wall clock is ahead, in seconds.
     """
 
-    def __init__(self, name: str, address: str) -> None:
+    def __init__(self, name: str, address: str, loop: SimulatedLoop) -> None:
+        self.died: asyncio.Future[None] = loop.create_future()
         self.name = name
         self.address = address
         self.frozen = False
@@ -85,11 +88,9 @@ class _Timer(asyncio.TimerHandle):
 
 
 class _Task(asyncio.Task[Any]):
-    _numbers = itertools.count()
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._number = next(self._numbers)
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, loop: SimulatedLoop, **kwargs: Any) -> None:
+        self._number = next(loop.numbers)
+        super().__init__(*args, loop=loop, **kwargs)
 
     def __hash__(self) -> int:
         return self._number
@@ -116,6 +117,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._timers: list[tuple[float, int, _Timer]] = []
         self._sequence = itertools.count()
         self._closed = False
+        self.numbers = itertools.count()
         self.unheard: list[str] = []
         self.steps = 0
         self.hears = True
@@ -220,6 +222,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """End a host, in the middle of whatever it does."""
         host.dead = True
         host.backlog.clear()
+        if not host.died.done():
+            host.died.set_result(None)
 
     def run(self, main: asyncio.Future[T]) -> T:
         """Run until a future is done.

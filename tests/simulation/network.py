@@ -138,7 +138,7 @@ class Network:
             if not answered.done():
                 answered.set_result(far)
             elif far is not None:
-                far.take(_RESET)
+                self.loop.call_soon(far.take, _RESET, context=far.context)
 
         self.send(here.name, there.name, self.loop.time() + self.latency(here.name, there.name), asked)
         far = await answered
@@ -196,7 +196,7 @@ class _Server:
 class _Wire(asyncio.Transport):
     """One end of a connection."""
 
-    other: _Wire
+    other: _Wire | None = None  # until the dialer knows of it
     protocol: Any = None
 
     def __init__(self, network: Network, host: Host, peer: Host, context: Context, peername: tuple[str, int]) -> None:
@@ -249,6 +249,7 @@ class _Wire(asyncio.Transport):
     def close(self) -> None:
         if not self._closing:
             self._closing = True
+            self._reading = False
             self.push(_EOF)
             self._loop.call_soon(self._lose, None, context=self.context)
 
@@ -268,8 +269,8 @@ class _Wire(asyncio.Transport):
         network.send(source, target, at, self._arrive, what, self.generation)
 
     def _arrive(self, what: Any, generation: int) -> None:
-        if generation == self.generation and not self.peer.dead:
-            other = self.other
+        other = self.other
+        if generation == self.generation and other is not None and not self.peer.dead:
             self._loop.call_soon(other.take, what, other.generation, context=other.context)
 
     def take(self, what: Any, generation: int = 0) -> None:

@@ -103,6 +103,7 @@ class World:
         self.hosts: dict[str, Host] = {}
         self.nodes: dict[str, ClusteredActorSystem] = {}
         self.clients: dict[str, ClusterClient] = {}
+        self.kept_back: set[bytes] = set()  # what cancelled callers asked for and could not be undone
         self._kept: list[Any] = []
         self._stamps = itertools.count(1)
 
@@ -112,6 +113,11 @@ class World:
         self.trace = crc32(line.encode(), self.trace)
         if self.told is not None:
             self.told.append(line)
+
+    def _numbered(self, one: Any) -> int:
+        """Return a hash that is the same in every run, as an address is not: it decides the order in a set."""
+        number: int = vars(one).setdefault("simulated number", next(self.loop.numbers))
+        return number
 
     def uuid(self, version: int = 4, milliseconds: int = 0) -> UUID:
         """Return an id."""
@@ -134,6 +140,8 @@ class World:
             mock.patch.multiple("casty_es.runtime", **outside),
             mock.patch("casty_es.node.lease_manager", lease_manager_of),
             mock.patch("casty_es.leases.postgres.connect_for_leases", connect_for_leases),
+            mock.patch("casty_es.transport.channel.Channel.__hash__", lambda one: self._numbered(one)),
+            mock.patch("casty_es.actors.slot.Slot.__hash__", lambda slot: slot.number),
             mock.patch("casty_es.cluster.membership.socket.gethostname", lambda: str(HERE.get())),
             _quiet(self),
         ):
@@ -141,11 +149,41 @@ class World:
 
     def host(self, name: str) -> Host:
         """Return a host, making one at its first use."""
-        host = self.hosts.get(name)
-        if host is None:
-            host = self.hosts[name] = Host(name, f"10.0.0.{len(self.hosts) + 1}")
-            self.network.hosts[host.address] = host
+        return self.hosts.get(name) or self.new_host(name)
+
+    def new_host(self, name: str) -> Host:
+        """Make a host, in place of a dead one of that name."""
+        before = self.hosts.get(name)
+        address = f"10.0.0.{len(self.hosts) + 1}" if before is None else before.address
+        host = self.hosts[name] = Host(name, address, self.loop)
+        self.network.hosts[address] = host
         return host
+
+    def kill(self, host: Host) -> None:
+        """End a host, in the middle of whatever it does."""
+        self._kept.append(host)
+        self.loop.kill(host)
+        self.network.died(host)
+        self.database.died(host)
+        self.nodes.pop(host.name, None)
+        self.clients.pop(host.name, None)
+
+    def heal(self) -> None:
+        """End every fault."""
+        self.network.mend()
+        self.network.lossy = 0.0
+        self.network.slow.clear()
+        self.database.heal()
+        for host in self.hosts.values():
+            if host.frozen and not host.dead:
+                self.loop.thaw(host)
+
+    def forget(self) -> None:
+        """Let go of everything."""
+        self._kept.clear()
+        self.nodes.clear()
+        self.clients.clear()
+        self.loop.close()
 
     async def open_node(self, name: str) -> ClusteredActorSystem:
         """Start a node; awaited on its host."""
@@ -196,6 +234,8 @@ class _Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         host = HERE.get()
+        if "could not be undone" in str(record.msg) and record.args:
+            self._world.kept_back.update(one.bytes for one in record.args if isinstance(one, UUID))
         if record.exc_info and self._world.loop.hears and not (host is not None and host.dead):
             self._world.loop.unheard.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
 
