@@ -103,7 +103,7 @@ class Pattern(msgspec.Struct, frozen=True):
         return cls(kind, check_text(name, "the pattern", 512))
 
     def covers(self, kind: str, name: str | None) -> bool:
-        """Tell whether a structure is meant; without a name, whether any structure of the kind may be."""
+        """Return whether a structure is meant; without a name, whether any structure of the kind may be."""
         return self.kind in {_ANY, kind} and (name is None or fnmatch.fnmatchcase(name, self.name.replace("[", "[[]")))
 
     def __str__(self) -> str:
@@ -133,11 +133,11 @@ class Scopes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
     maintain: bool = False
 
     def may_read(self, kind: str, name: str | None) -> bool:
-        """Tell whether a structure may be read."""
+        """Return whether a structure may be read."""
         return any(one.covers(kind, name) for one in (*self.read, *self.write))
 
     def may_write(self, kind: str, name: str) -> bool:
-        """Tell whether a structure may be changed."""
+        """Return whether a structure may be changed."""
         return any(one.covers(kind, name) for one in self.write)
 
     def __str__(self) -> str:
@@ -171,7 +171,7 @@ class Grant(msgspec.Struct, frozen=True):
     revoked_at: int | None = None
 
     def over(self, now: int) -> str | None:
-        """Tell why it is not valid at a time in microseconds, ``None`` if it is."""
+        """Return why it is not valid at a time in microseconds, ``None`` if it is."""
         if self.revoked_at is not None:
             return "was revoked"
         return "has ended" if self.ends_at is not None and self.ends_at <= now else None

@@ -58,13 +58,13 @@ def advertised(text: str) -> str | tuple[str, int] | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address leads to the own host only."""
+    """Return whether an address leads to the own host only."""
     address = _parsed(host)
     return address is None or address.is_loopback  # no address of a network
 
 
 def is_wildcard(host: str) -> bool:
-    """Tell whether a host stands for all addresses of a machine, and so for none at which another reaches it."""
+    """Return whether a host stands for all addresses of a machine, and so for none at which another reaches it."""
     address = _parsed(host)
     return address is not None and address.is_unspecified
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import Final
 
-from casty_es.actors.clock import CheckedClock
-from casty_es.actors.owner import Owner
 from casty_es.cluster.credentials import Credentials
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
@@ -28,6 +26,8 @@ from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.memory import ProcessLeaseManager
 from casty_es.leases.port import LeaseManager
 from casty_es.leases.postgres import PostgresLeaseManager
+from casty_es.owner.clock import CheckedClock
+from casty_es.owner.owner import Owner
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.transport.identity import Identity
@@ -174,7 +174,7 @@ class NoDialer:
         raise PeerLostError(f"There is no node at {address}: a volatile system is alone.", sent=False)
 
     def open_link(self, _address: str, _node_id: str | None = None) -> Link | None:
-        """Give none."""
+        """Return none."""
         return None
 
     def met(self, _node_id: str) -> bool:
@@ -189,7 +189,7 @@ class NoDialer:
 
 
 def lease_manager(journal: EventJournal, settings: Settings, slots: int, *, session_url: str | None) -> LeaseManager:
-    """Give the leases that belong to a journal."""
+    """Return the leases that belong to a journal."""
     if not isinstance(journal, SqlJournal):
         return ProcessLeaseManager(journal)
     if journal.file is not None:

@@ -145,7 +145,7 @@ async def finished(work: Awaitable[T]) -> T:
 
 
 def being_cancelled() -> bool:
-    """Tell whether it is the running task that is cancelled, and not only something that it waited for."""
+    """Return whether it is the running task that is cancelled, and not only something that it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -14,10 +14,10 @@ from casty_es.arguments import check_client, check_question
 from casty_es.background import finished
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.cluster.topology import Topology
-from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
 from casty_es.errors import PeerError, PeerLostError, Sent, UsageError
+from casty_es.format.codec import decode_error, decode_reply, encode_command
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.routing import Routes
@@ -173,7 +173,7 @@ class ClusterClient:
         return 1 if self._directory is None else self._directory.incarnation
 
     async def topology(self) -> Topology:
-        """Tell which nodes are alive, and who holds which slot.
+        """Return which nodes are alive, and who holds which slot.
 
         Raises
         ------
@@ -183,7 +183,7 @@ class ClusterClient:
         return await self._running()[1].topology()
 
     async def outcome(self, command_id: UUID, *, sent: Sent) -> CommandOutcome:
-        """Tell what became of a command whose caller got an ``OutcomeUnknownError``.
+        """Return what became of a command whose caller got an ``OutcomeUnknownError``.
 
         Parameters
         ----------

@@ -20,14 +20,14 @@ from uuid import UUID
 import msgspec
 
 from casty_es.bounds import Amount
-from casty_es.codec import encode_command
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.counter import check_step
 from casty_es.domain.decider import Command, Internal, Kind, Query, Request, TakenValue, Value, Warranted
 from casty_es.domain.upkeep import Seal
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, InvalidValueError
+from casty_es.format.codec import encode_command
+from casty_es.format.values import MAX_VALUE_BYTES, check_canonical, check_readable
 from casty_es.names import check_text
-from casty_es.values import MAX_VALUE_BYTES, check_canonical, check_readable
 
 __all__ = [
     "SENDABLE",
@@ -47,7 +47,7 @@ W = TypeVar("W", bound=Warranted)
 
 
 def checks_of(cls: type[msgspec.Struct]) -> tuple[tuple[str, Check], ...]:
-    """Give the fields of a message that need a look besides their bounds, each with who looks.
+    """Return the fields of a message that need a look besides their bounds, each with who looks.
 
     Raises
     ------
@@ -99,13 +99,13 @@ SENDABLE: Final = {kind.name: _sendable(kind) for kind in CATALOG.values()}
 
 
 def is_query(kind: str, name: str) -> bool:
-    """Tell whether a command that another process sent only reads."""
+    """Return whether a command that another process sent only reads."""
     cls = SENDABLE.get(kind, {}).get(name)
     return cls is not None and issubclass(cls, Query)
 
 
 def is_upkeep(kind: str, name: str) -> bool:
-    """Tell whether a command that another process sent belongs to retention or redaction."""
+    """Return whether a command that another process sent belongs to retention or redaction."""
     cls = SENDABLE.get(kind, {}).get(name)
     return cls is not None and issubclass(cls, Warranted)
 
@@ -123,7 +123,7 @@ _TAKERS: Final = {
 def decode_command(
     kind: str, name: str, body: bytes, command_id: bytes | None = None, *, max_value_bytes: int = MAX_VALUE_BYTES
 ) -> Command:
-    """Give the command that another process sent for a structure of this kind.
+    """Return the command that another process sent for a structure of this kind.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def _check_special(command: Any, name: str, command_id: bytes | None) -> None:
 
 
 def warranted(command: W, salt: bytes, entity: tuple[str, str, str], command_id: bytes) -> W:
-    """Give a command with its warrant.
+    """Return a command with its warrant.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ def warranted(command: W, salt: bytes, entity: tuple[str, str, str], command_id:
 
 
 def has_warrant(command: Warranted, salt: bytes, entity: tuple[str, str, str], command_id: bytes) -> bool:
-    """Tell whether a command's warrant is the one that belongs to it. Without a salt, none does."""
+    """Return whether a command's warrant is the one that belongs to it. Without a salt, none does."""
     expected = _warrant(command, salt, entity, command_id)
     return bool(salt) and command.warrant is not None and hmac.compare_digest(command.warrant, expected)
 

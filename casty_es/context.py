@@ -13,13 +13,22 @@ import msgspec
 from casty_es.errors import InvalidArgumentError
 from casty_es.names import check_text
 
-__all__ = ["MAX_SAID_BYTES", "Recorded", "Said", "audit_context", "checked", "said", "said_in", "stamped"]
+__all__ = [
+    "MAX_CONTEXT_BYTES",
+    "Recorded",
+    "Stated",
+    "audit_context",
+    "checked",
+    "current_metadata",
+    "metadata_in",
+    "stamped",
+]
 
-MAX_SAID_BYTES: Final = 512
+MAX_CONTEXT_BYTES: Final = 512
 """How long ``actor``, ``reason`` and ``correlation_id`` may be, each, in bytes of UTF-8."""
 
 
-class Said(msgspec.Struct, frozen=True, omit_defaults=True):
+class Stated(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a program said of itself with :func:`audit_context`; ``None`` where it said nothing."""
 
     actor: str | None = None
@@ -27,13 +36,13 @@ class Said(msgspec.Struct, frozen=True, omit_defaults=True):
     correlation_id: str | None = None
 
 
-class Recorded(Said, frozen=True, omit_defaults=True):
+class Recorded(Stated, frozen=True, omit_defaults=True):
     """What stands in the journal: what the program said, and who was proven to have sent it, which it cannot say."""
 
     principal: str | None = None
 
 
-class _Strict(Said, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+class _Strict(Stated, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The same, from somebody who is not trusted."""
 
 
@@ -41,19 +50,19 @@ class _Strict(Said, frozen=True, omit_defaults=True, forbid_unknown_fields=True)
 _current: Final[ContextVar[str | None]] = ContextVar("casty_es_audit_context", default=None)
 
 _encode: Final = msgspec.json.Encoder().encode
-_decode: Final = msgspec.json.Decoder(Said).decode
+_decode: Final = msgspec.json.Decoder(Stated).decode
 _decode_recorded: Final = msgspec.json.Decoder(Recorded).decode
 _decode_strictly: Final = msgspec.json.Decoder(_Strict).decode
 
-said: Final = _current.get
-"""Give what is said around here, as JSON text; ``None`` when nothing is."""
+current_metadata: Final = _current.get
+"""Return what is stated around here, as JSON text; ``None`` when nothing is."""
 
 
 @contextmanager
 def audit_context(
     *, actor: str | None = None, reason: str | None = None, correlation_id: str | None = None
 ) -> Iterator[None]:
-    """Say who does what follows, and why. The journal keeps it with the first event of each operation inside.
+    """Record who does what follows, and why. The journal keeps it with the first event of each operation inside.
 
     It holds for the task that enters it and for the tasks that are started inside. A context within another one adds to
     it; where both say something, the inner one counts. What one operation causes for another caller (a lock that passes
@@ -85,26 +94,26 @@ def audit_context(
     ['alice']
     """
     around = _current.get()
-    outer = Said() if around is None else _decode(around)
-    inner = Said(
+    outer = Stated() if around is None else _decode(around)
+    inner = Stated(
         _checked(actor, "actor") or outer.actor,
         _checked(reason, "reason") or outer.reason,
         _checked(correlation_id, "correlation_id") or outer.correlation_id,
     )
-    token = _current.set(None if inner == Said() else _encode(inner).decode())
+    token = _current.set(None if inner == Stated() else _encode(inner).decode())
     try:
         yield
     finally:
         _current.reset(token)
 
 
-def said_in(metadata: str | None) -> Recorded:
-    """Give what an event's metadata says; everything else in it is left aside."""
+def metadata_in(metadata: str | None) -> Recorded:
+    """Return what an event's metadata says; everything else in it is left aside."""
     return Recorded() if metadata is None else _decode_recorded(metadata)
 
 
 def stamped(words: str | None, principal: str) -> str:
-    """Give what is said of a command from another process, with who was proven to have sent it.
+    """Return what is said of a command from another process, with who was proven to have sent it.
 
     Examples
     --------
@@ -121,7 +130,7 @@ def _proven(principal: str) -> str:
 
 
 def checked(text: str | None) -> str | None:
-    """Give what another process says of a command's caller, as this process would have written it.
+    """Return what another process says of a command's caller, as this process would have written it.
 
     Raises
     ------
@@ -134,15 +143,15 @@ def checked(text: str | None) -> str | None:
         there = _decode_strictly(text)
     except (msgspec.DecodeError, UnicodeError):
         raise InvalidArgumentError("The audit context is not one. The command was not taken.") from None
-    for name in Said.__struct_fields__:
+    for name in Stated.__struct_fields__:
         _checked(getattr(there, name), name)
-    return _encode(Said(there.actor, there.reason, there.correlation_id)).decode()
+    return _encode(Stated(there.actor, there.reason, there.correlation_id)).decode()
 
 
 def _checked(text: str | None, what: str) -> str | None:
     if text is None:
         return None
-    plain = check_text(text, what, MAX_SAID_BYTES)
+    plain = check_text(text, what, MAX_CONTEXT_BYTES)
     if not plain.isprintable():
         raise InvalidArgumentError(f"{what} holds a control character. Nothing was sent. Leave it out.")
     return plain

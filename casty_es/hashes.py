@@ -12,7 +12,7 @@ __all__ = ["keyed_command_id", "shard_of", "slot_of"]
 
 
 def shard_of(kind: str, name: str, key: str, shards: int) -> int:
-    """Say in which shard of its structure an entity lies. The answer never changes: it is part of the data format.
+    """Return the shard of its structure in which an entity lies. It never changes: it is part of the data format.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def shard_of(kind: str, name: str, key: str, shards: int) -> int:
 
 @lru_cache(maxsize=8_192)  # a map asks for the same few shards again and again
 def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
-    """Say in which slot of the database a shard lies. The answer never changes: it is part of the data format.
+    """Return the slot of the database in which a shard lies. It never changes: it is part of the data format.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
 
 
 def keyed_command_id(kind: str, name: str, key: str, idempotency_key: str) -> bytes:
-    """Give the id of the command that a caller named. The answer never changes: it is part of the data format.
+    """Return the id of the command that a caller named. The answer never changes: it is part of the data format.
 
     Parameters
     ----------

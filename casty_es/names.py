@@ -123,7 +123,7 @@ def check_text(text: object, what: str, longest: int) -> str:
 
 
 def encode_key(key: object) -> str:
-    """Give the tagged text of a map key.
+    """Return the tagged text of a map key.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def encode_key(key: object) -> str:
 
 
 def decode_key(text: str) -> str | int | UUID:
-    """Give the map key of a tagged text: the inverse of :func:`encode_key`.
+    """Return the map key of a tagged text: the inverse of :func:`encode_key`.
 
     Parameters
     ----------

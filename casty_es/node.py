@@ -168,7 +168,7 @@ class ClusteredActorSystem:
         return self
 
     async def _dialer(self, identity: Identity) -> Dialer:
-        """Give the way to other nodes, unless nobody else could share the journal."""
+        """Return the way to other nodes, unless nobody else could share the journal."""
         if self.journal.volatile:
             return NoDialer()
         self._keyring = Keyring(await self._secrets(), self._runtime.now)
@@ -297,7 +297,7 @@ class ClusteredActorSystem:
             ) from error
 
     async def outcome(self, command_id: UUID, *, sent: Sent) -> CommandOutcome:
-        """Tell what became of a command whose caller got an ``OutcomeUnknownError``.
+        """Return what became of a command whose caller got an ``OutcomeUnknownError``.
 
         Parameters
         ----------
@@ -345,12 +345,12 @@ class ClusteredActorSystem:
         return await self._running().past.answer(name, query, then)
 
     async def read_positions(self) -> Positions:
-        """Give how far every slot is committed."""
+        """Return how far every slot is committed."""
         self._running()
         return await read_positions(self.journal)
 
     def _running(self) -> NodeParts:
-        """Give the running node, if the caller may use it.
+        """Return the running node, if the caller may use it.
 
         Raises
         ------

@@ -20,7 +20,7 @@ class NodeProcess(NamedTuple):
 
 
 def called(role: Literal["node", "client"], process_id: str, node_id: str) -> str:
-    """Give what a process is called; a node that has no name of its own is called by its process's id.
+    """Return what a process is called; a node that has no name of its own is called by its process's id.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def called(role: Literal["node", "client"], process_id: str, node_id: str) -> st
 
 
 def process_of(process: str) -> NodeProcess | None:
-    """Give the node's process that is called so; ``None`` for a client, and for who is not known.
+    """Return the node's process that is called so; ``None`` for a client, and for who is not known.
 
     Examples
     --------

@@ -52,18 +52,18 @@ def fresh_uuid() -> UUID:
 
 
 class Runtime(Protocol):
-    """What the actors may ask of the world."""
+    """What a node may ask of the world."""
 
     def now(self) -> int:
-        """Give the wall clock in microseconds since 1970-01-01 UTC."""
+        """Return the wall clock in microseconds since 1970-01-01 UTC."""
         ...
 
     def new_id(self) -> bytes:
-        """Give a fresh UUIDv7 (RFC 9562) as its 16 bytes."""
+        """Return a fresh UUIDv7 (RFC 9562) as its 16 bytes."""
         ...
 
     def salt(self) -> bytes:
-        """Give 16 unpredictable bytes."""
+        """Return 16 unpredictable bytes."""
         ...
 
     async def offload(self, function: Callable[..., T], *arguments: object) -> T:
@@ -75,15 +75,15 @@ class SystemRuntime:
     """The real clock, the operating system's randomness, real threads."""
 
     def now(self) -> int:
-        """Give the system's clock."""
+        """Return the system's clock."""
         return wall_clock()
 
     def new_id(self) -> bytes:
-        """Give a fresh UUIDv7."""
+        """Return a fresh UUIDv7."""
         return uuid_utils.uuid7().bytes
 
     def salt(self) -> bytes:
-        """Give bytes of the operating system's generator."""
+        """Return bytes of the operating system's generator."""
         return unpredictable(16)
 
     async def offload(self, function: Callable[..., T], *arguments: object) -> T:

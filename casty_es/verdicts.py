@@ -109,7 +109,7 @@ class Evidence(NamedTuple):
 
 
 def leaves_doubt(error: CastyError) -> bool:
-    """Tell whether an attempt that ended so may have reached its owner, and be done now or later."""
+    """Return whether an attempt that ended so may have reached its owner, and be done now or later."""
     match error:
         case NotOwnerError():
             return False

@@ -75,7 +75,7 @@ def embedded() -> ModuleType:
 
 @contextmanager
 def postgres_database(server: str, template: str = "template1") -> Iterator[str]:
-    """Create a database of a fresh name, give its URL, and drop it whoever is still connected."""
+    """Create a database of a fresh name, return its URL, and drop it whoever is still connected."""
     name = f"casty_test_{uuid.uuid4().hex}"
     run_sql(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     try:
@@ -135,7 +135,7 @@ class Granted(NamedTuple):
     roles: dict[str, str]
 
     def url_as(self, what: str, url: str) -> str:
-        """Give the URL of a copy of the database for one of the roles."""
+        """Return the URL of a copy of the database for one of the roles."""
         place = urlsplit(url)
         address = place.netloc.rpartition("@")[2]
         return place._replace(netloc=f"{self.roles[what]}:{self.roles[what]}@{address}").geturl()

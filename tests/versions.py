@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from casty_es import codec, upcasting
 from casty_es.audit.verify import entities
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Lift
+from casty_es.format import codec, upcasting
 
 __all__ = ["with_state_lifts", "with_upcasters"]
 

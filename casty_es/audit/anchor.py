@@ -18,7 +18,7 @@ import msgspec
 
 from casty_es.audit.signing import public_key_of, sign, signed_by
 from casty_es.errors import InvalidValueError, JournalCorruptError
-from casty_es.journal.chain import GENESIS
+from casty_es.format.chain import GENESIS
 from casty_es.journal.clock import database_clock
 from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.port import EventJournal
@@ -68,7 +68,7 @@ class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(msgspec.structs.replace(self, signature=None), order="sorted")
 
     def to_json(self) -> str:
-        """Give the document."""
+        """Return the document."""
         return msgspec.json.format(msgspec.json.encode(self, order="sorted")).decode() + "\n"
 
 

@@ -67,7 +67,7 @@ class ArchiveWriter:
         self._write(line)
 
     def finish(self, *, replace: bool = False) -> str:
-        """Bring it to the disk under its name; give the SHA-256 of the file, hexadecimal."""
+        """Bring it to the disk under its name; return the SHA-256 of the file, hexadecimal."""
         try:
             self._zip.close()
             self._raw.flush()
@@ -109,7 +109,7 @@ def _give_mode_of(file: Path, new: Path) -> None:
 
 
 def digest_of(file: Path) -> str:
-    """Give the SHA-256 of a file, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     whole = sha256()
     with file.open("rb") as stream:
         while chunk := stream.read(_CHUNK):
@@ -118,7 +118,7 @@ def digest_of(file: Path) -> str:
 
 
 def read_archive(file: Path) -> Iterator[tuple[DirectoryRow, EventRow]]:
-    """Give the events of an archive, each with its entity's row; the salts are not in it.
+    """Yield the events of an archive, each with its entity's row; the salts are not in it.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def read_archive(file: Path) -> Iterator[tuple[DirectoryRow, EventRow]]:
 
 
 def rewrite_archive(file: Path, change: Callable[[Changeable], Changeable | None]) -> int:
-    """Write an archive anew with some lines changed, or left out; give how many. The old file is there until then.
+    """Write an archive anew with some lines changed, or left out; return how many. The old file is there until then.
 
     Whoever does this to one archive must be the only one (``SqlJournal.alone``).
     """
@@ -170,17 +170,17 @@ def rewrite_archive(file: Path, change: Callable[[Changeable], Changeable | None
 
 
 def opened(file: Path) -> Path:
-    """Give the name of an archive of which not everything is cut yet."""
+    """Return the name of an archive of which not everything is cut yet."""
     return file.with_name(file.name + _OPEN)
 
 
 def closed(file: Path) -> Path:
-    """Give the name of an archive that was open."""
+    """Return the name of an archive that was open."""
     return file.with_name(file.name.removesuffix(_OPEN))
 
 
 def _lines(file: Path) -> Iterator[Line]:
-    """Give the lines, the first one checked."""
+    """Yield the lines, the first one checked."""
     number = 0
     for number, line in read_json_lines(file):
         if (number == 1) is not isinstance(line, JournalLine):

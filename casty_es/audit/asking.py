@@ -21,7 +21,7 @@ async def ask_entity(
     *,
     timeout: float,  # noqa: ASYNC109 - the gateway's name for it
 ) -> Any:
-    """Have the owner of an entity that is in the journal decide a command, and give its reply.
+    """Have the owner of an entity that is in the journal decide a command, and return its reply.
 
     Parameters
     ----------

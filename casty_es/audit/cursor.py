@@ -36,7 +36,7 @@ _decode: Final = msgspec.msgpack.Decoder(_Cursor).decode
 
 
 def encode_cursor(positions: Positions) -> str:
-    """Give the text of a cut.
+    """Return the text of a cut.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def encode_cursor(positions: Positions) -> str:
 
 
 def decode_cursor(text: str) -> Positions:
-    """Give the cut that a text stands for.
+    """Return the cut that a text stands for.
 
     Raises
     ------

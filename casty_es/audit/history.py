@@ -79,7 +79,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Give a moment as the journal has it: in microseconds since 1970.
+    """Return a moment as the journal has it: in microseconds since 1970.
 
     Raises
     ------
@@ -100,11 +100,11 @@ def to_microseconds(moment: datetime) -> int:
 
 
 def history_event(name: EntityName | None, record: RecordedEvent, node: str | None) -> HistoryEvent:
-    """Give a record as people read it; without a name, the directory does not have its entity."""
+    """Return a record as people read it; without a name, the directory does not have its entity."""
     reading = reading_of(record)
     kind, called, key, nameless = _called(name, record)
     why = [text for text in (reading.unreadable, nameless) if text is not None]
-    said = reading.said
+    caller = reading.caller
     return HistoryEvent(
         kind,
         called,
@@ -121,16 +121,16 @@ def history_event(name: EntityName | None, record: RecordedEvent, node: str | No
         node,
         None if record.command_id is None else UUID(bytes=record.command_id),
         record.idempotency_key,
-        said.actor,
-        said.reason,
-        said.correlation_id,
-        said.principal,
+        caller.actor,
+        caller.reason,
+        caller.correlation_id,
+        caller.principal,
         ", ".join(why) or None,
     )
 
 
 def _called(name: EntityName | None, record: RecordedEvent) -> tuple[str, str, str | int | UUID | None, str | None]:
-    """Give kind, name and key of an entity, and what of them cannot be read."""
+    """Return kind, name and key of an entity, and what of them cannot be read."""
     if name is None:
         return _UNREADABLE, _UNREADABLE, None, f"the directory does not name its entity {record.entity}"
     kind, called = name.kind or _UNREADABLE, name.name or _UNREADABLE
@@ -150,7 +150,7 @@ async def history_of(
     until: int | datetime | None,
     limit: int | None,
 ) -> AsyncIterator[HistoryEvent]:
-    """Give an entity's events; see ``history`` of the handles."""
+    """Yield an entity's events; see ``history`` of the handles."""
     if not isinstance(gateway, HistoryReader):
         raise UsageError(f"{type(gateway).__name__} cannot read histories. Nothing was read.")
     left = None if limit is None else check_at_least_one(limit, "limit")

@@ -77,7 +77,7 @@ class StructureLine(_Line, frozen=True, tag="structure"):
     keep: str | None
 
     def to_row(self) -> StructureRow:
-        """Give the row."""
+        """Return the row."""
         return StructureRow(self.kind, self.name, self.shards, self.keep)
 
 
@@ -142,11 +142,11 @@ class EntityLine(_Line, frozen=True, tag="entity"):
 
     @classmethod
     def of(cls, row: DirectoryRow) -> EntityLine:
-        """Give the line of a row."""
+        """Return the line of a row."""
         return cls(*row[:6], None if row.salt is None else row.salt.hex(), row.salted_from)
 
     def to_row(self) -> DirectoryRow:
-        """Give the row."""
+        """Return the row."""
         salt = None if self.salt is None else bytes.fromhex(self.salt)
         return DirectoryRow(self.id, self.slot, self.kind, self.name, self.key, self.alive, salt, self.salted_from)
 
@@ -162,11 +162,11 @@ class SnapshotLine(_Line, frozen=True, tag="snapshot"):
 
     @classmethod
     def of(cls, entity: int, row: StoredSnapshot) -> SnapshotLine:
-        """Give the line of a row."""
+        """Return the line of a row."""
         return cls(entity, row.sequence, row.state, row.version, row.recorded_at)
 
     def to_row(self) -> StoredSnapshot:
-        """Give the snapshot."""
+        """Return the snapshot."""
         return StoredSnapshot(self.sequence, self.state, self.version, self.recorded_at)
 
 
@@ -183,11 +183,11 @@ class SealLine(_Line, frozen=True, tag="seal"):
 
     @classmethod
     def of(cls, slot: int, row: SealRow) -> SealLine:
-        """Give the line of a row."""
+        """Return the line of a row."""
         return cls(slot, row.first, row.last, row.entity, row.previous_hash.hex(), row.hash.hex(), row.sealed_by)
 
     def to_row(self) -> SealRow:
-        """Give the row."""
+        """Return the row."""
         before, last = bytes.fromhex(self.previous_hash), bytes.fromhex(self.hash)
         return SealRow(self.first, self.last, self.entity, before, last, self.sealed_by)
 
@@ -201,11 +201,11 @@ class SaltLine(_Line, frozen=True, tag="salt"):
 
     @classmethod
     def of(cls, row: RetiredSalt) -> SaltLine:
-        """Give the line of a row."""
+        """Return the line of a row."""
         return cls(row.entity, row.through, row.salt.hex())
 
     def to_row(self) -> RetiredSalt:
-        """Give the row."""
+        """Return the row."""
         return RetiredSalt(self.entity, self.through, bytes.fromhex(self.salt))
 
 
@@ -227,7 +227,7 @@ class EventLine(_Line, frozen=True, tag="event"):
     hash: str
 
     def to_row(self) -> EventRow:
-        """Give the row."""
+        """Return the row."""
         return (
             self.slot,
             self.position,
@@ -264,13 +264,13 @@ _decode: Final = msgspec.json.Decoder(Line).decode
 
 
 def event_line(row: EventRow) -> EventLine:
-    """Give the line of a record."""
+    """Return the line of a record."""
     command_id = row[9]
     return EventLine(*row[:9], None if command_id is None else command_id.hex(), row[10], row[11], row[12].hex())
 
 
 def encode_line(line: Line) -> bytes:
-    r"""Give a line as bytes, with the line feed at its end.
+    r"""Return a line as bytes, with the line feed at its end.
 
     Examples
     --------
@@ -281,12 +281,12 @@ def encode_line(line: Line) -> bytes:
 
 
 def encode_lines(lines: list[Line]) -> bytes:
-    """Give many lines as bytes, as ``encode_line`` gives each of them."""
+    """Return many lines as bytes, as ``encode_line`` gives each of them."""
     return _ENCODER.encode_lines(lines)
 
 
 def after_line(digest: bytes, line: Line) -> bytes:
-    """Give the running digest behind a line: SHA-256 over the one before and the line.
+    """Return the running digest behind a line: SHA-256 over the one before and the line.
 
     Events are left out: their chain protects them, and each of them would cost a microsecond more.
 
@@ -309,7 +309,7 @@ def size_of(line: Line) -> int:
 
 
 def decode_line(text: bytes) -> Line:
-    """Give the line that stands in these bytes.
+    """Return the line that stands in these bytes.
 
     Raises
     ------

@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Final
 
 from casty_es.errors import JournalCorruptError
-from casty_es.journal.chain import GENESIS, UNSALTED
+from casty_es.format.chain import GENESIS, UNSALTED
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EntityName, RecordedEvent, RetiredSalt, SealRow, record_hash
 from casty_es.journal.sql import SqlJournal
-from casty_es.redacted import redacted_digest
 from casty_es.replay import events
 
 __all__ = ["fits", "linked_events", "salt_at", "unexplained"]
@@ -30,7 +30,7 @@ _REMEDY: Final = (
 
 
 def fits(previous: bytes, record: RecordedEvent, salt: bytes, name: EntityName | None) -> bool:
-    """Tell whether a record's hash follows from the hash before it and from its own fields."""
+    """Return whether a record's hash follows from the hash before it and from its own fields."""
     try:
         return record_hash(previous, record, salt, name) == record.hash
     except (struct.error, TypeError, ValueError, OverflowError):  # no owner ever wrote numbers like these
@@ -38,7 +38,7 @@ def fits(previous: bytes, record: RecordedEvent, salt: bytes, name: EntityName |
 
 
 def unexplained(record: RecordedEvent, salted_from: int) -> bool:
-    """Tell whether a value was replaced by its digest and no redaction of its entity says so."""
+    """Return whether a value was replaced by its digest and no redaction of its entity says so."""
     redacted = any(text is not None and redacted_digest(text) for text in (record.payload, record.metadata))
     return redacted and (record.type in UNSALTED or (record.sequence or 0) > salted_from)
 
@@ -53,7 +53,7 @@ def salt_at(row: DirectoryRow, retired: Iterable[RetiredSalt], sequence: int) ->
 async def linked_events(
     journal: SqlJournal, entity: int, *, after: int = 0, until: int | None = None
 ) -> AsyncIterator[tuple[RecordedEvent, bytes | None]]:
-    """Give an entity's events after a sequence, each with the hash of the record before it.
+    """Yield an entity's events after a sequence, each with the hash of the record before it.
 
     The hash is ``None`` where that record was cut in the middle of a run that is sealed as a whole.
 

@@ -16,7 +16,7 @@ __all__ = ["chosen_slots", "opened"]
 async def opened(
     journal: str | EventJournal, *, despite_damage: bool = False
 ) -> AsyncIterator[tuple[EventJournal, Meta]]:
-    """Give the journal, open: one that was given by its URL is closed again.
+    """Yield the journal, open: one that was given by its URL is closed again.
 
     With ``despite_damage`` it is one to read in, and what is given may be a ``DamagedMeta``.
     """
@@ -34,7 +34,7 @@ async def opened(
 def chosen_slots(
     slots: Iterable[int] | None, meta: Meta, journal: EventJournal, processes: int, what: str
 ) -> list[int]:
-    """Give the slots that were asked for, in order; all of them for ``None``.
+    """Return the slots that were asked for, in order; all of them for ``None``.
 
     Raises
     ------

@@ -91,7 +91,7 @@ class PastGateway:
             raise NotDoneError(f"{what} of the past was not answered within {timeout:g} s. Nothing was read.") from None
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
-        """Give an entity's next events, as far as they had happened then."""
+        """Return an entity's next events, as far as they had happened then."""
         present = self._present
         if not isinstance(present, HistoryReader):
             raise UsageError(f"{type(present).__name__} cannot read histories. Nothing was read.")
@@ -103,7 +103,7 @@ class PastGateway:
         return HistoryPage(kept, page.nodes)
 
     async def _point(self, name: EntityName) -> Then:
-        """Give the point in an entity's log."""
+        """Return the point in an entity's log."""
         if self._only is not None and name != self._only:
             raise InvalidArgumentError(
                 f"A sequence belongs to one entity, and this one to {self._only}. Nothing was read of {name}."
@@ -122,7 +122,7 @@ class PastGateway:
 
 
 def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
-    """Give the gateway to a moment or to a cursor; see ``Distributed.at``."""
+    """Return the gateway to a moment or to a cursor; see ``Distributed.at``."""
     if isinstance(moment, str):
         return PastGateway(gateway, decode_cursor(str.__str__(moment)))
     if not isinstance(moment, datetime):
@@ -136,12 +136,12 @@ def past_of(gateway: EntityGateway, moment: datetime | str) -> PastGateway:
 
 
 def past_sequence(gateway: EntityGateway, name: EntityName, sequence: object) -> PastGateway:
-    """Give the gateway to the state after one event of an entity; see ``at`` of the handles."""
+    """Return the gateway to the state after one event of an entity; see ``at`` of the handles."""
     return PastGateway(gateway, Then(sequence=check_sequence(sequence, "sequence")), name)
 
 
 async def take_cursor(gateway: EntityGateway) -> str:
-    """Give the point that the whole journal has reached; see ``Distributed.cursor``."""
+    """Return the point that the whole journal has reached; see ``Distributed.cursor``."""
     if not isinstance(gateway, PastReader):
         raise UsageError(f"{type(gateway).__name__} cannot give a cursor. Nothing was read.")
     return encode_cursor(await gateway.read_positions())

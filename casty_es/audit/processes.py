@@ -117,7 +117,7 @@ async def _feed(module: str, url: str, left: list[object], finished: Callable[[b
 
 
 def serve(do: Callable[[SqlJournal, bytes, Walked], Awaitable[Any]]) -> None:
-    """Be such a process, until there is nothing more to do.
+    """Serve as such a process, until there is nothing more to do.
 
     Parameters
     ----------

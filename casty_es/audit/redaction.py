@@ -29,18 +29,18 @@ from casty_es.audit.links import linked_events
 from casty_es.audit.retention.checking import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.bounds import MAX_REASON_BYTES
-from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import REDACTED, SEALED, Redact
 from casty_es.errors import InvalidArgumentError, JournalCorruptError, NotDoneError
+from casty_es.format.chain import UNSALTED, digest
+from casty_es.format.codec import encode_state
+from casty_es.format.redacted import UNPROVEN, redacted_digest, redacted_text
 from casty_es.gateway.port import EntityGateway
-from casty_es.journal.chain import UNSALTED, digest
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.maintenance import Maintenance, Value
 from casty_es.journal.port import DirectoryRow, EntityName, RecordedEvent, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_text
-from casty_es.redacted import UNPROVEN, redacted_digest, redacted_text
 from casty_es.replay import events, refuse_damaged
 
 __all__ = ["REDACTABLE", "Redaction", "finish_redactions", "redact"]
@@ -238,7 +238,7 @@ def _told_in(file: Path, entity: int) -> list[tuple[str, int, str]]:
 
 
 async def _row(journal: SqlJournal, entity: int) -> DirectoryRow:
-    """Give an entity's row in the directory."""
+    """Return an entity's row in the directory."""
     for row in await journal.entity_rows([entity]):
         if damage_of(row) is None:
             return row
@@ -294,14 +294,14 @@ class _Forgetting:
         self._redactions = sorted({*redactions, *salts})
 
     def line(self, line: Changeable) -> Changeable:
-        """Give a line of an archive without the entity's values."""
+        """Return a line of an archive without the entity's values."""
         if not isinstance(line, EventLine) or line.entity != self._entity:
             return line
         value = self.value(RecordedEvent(*line.to_row()))
         return line if value is None else msgspec.structs.replace(line, payload=value[1], metadata=value[2])
 
     def value(self, event: RecordedEvent) -> Value | None:
-        """Give what takes the place of an event's payload and metadata; ``None`` where they stay."""
+        """Return what takes the place of an event's payload and metadata; ``None`` where they stay."""
         sequence = event.sequence or 0
         if sequence > self._through or event.type in UNSALTED:
             return None
@@ -311,7 +311,7 @@ class _Forgetting:
         return None if (payload, metadata) == (event.payload, event.metadata) else (sequence, payload, metadata)
 
     def _replaced(self, by: int, text: str) -> str:
-        """Give the digest under the salt that one redaction set aside; without that salt, one that proves nothing."""
+        """Return the digest under the salt that one redaction set aside; without that salt, one that proves nothing."""
         if redacted_digest(text) is not None:
             return text
         salt = self._salts.get(by)
@@ -319,7 +319,7 @@ class _Forgetting:
 
 
 def _nothing(kind: str, sequence: int) -> StoredSnapshot:
-    """Give the snapshot of an entity that holds nothing."""
+    """Return the snapshot of an entity that holds nothing."""
     found: Any = CATALOG[kind]
     return StoredSnapshot(sequence, encode_state(found, found.initial), found.state_version)
 

@@ -19,7 +19,7 @@ import msgspec
 
 from casty_es.domain.upkeep import Sealed
 from casty_es.errors import JournalCorruptError
-from casty_es.journal.chain import digest
+from casty_es.format.chain import digest
 from casty_es.journal.port import SealRow
 
 __all__ = ["decode_sealed", "packed", "rows_digest", "state_digest"]
@@ -29,7 +29,7 @@ _ROW: Final = struct.Struct(">qqq32s32s")
 
 
 def rows_digest(rows: Iterable[SealRow]) -> str:
-    """Give the SHA-256 over the seal rows of one cut, hexadecimal.
+    """Return the SHA-256 over the seal rows of one cut, hexadecimal.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def rows_digest(rows: Iterable[SealRow]) -> str:
 
 
 def decode_sealed(payload: str) -> Sealed:
-    """Give what an ``entity.sealed`` event says.
+    """Return what an ``entity.sealed`` event says.
 
     Raises
     ------
@@ -64,12 +64,12 @@ def decode_sealed(payload: str) -> Sealed:
 
 
 def packed(row: SealRow) -> bytes:
-    """Give what of a seal row goes into the digest."""
+    """Return what of a seal row goes into the digest."""
     return _ROW.pack(row.first, row.last, row.entity, row.previous_hash, row.hash)
 
 
 def state_digest(salt: bytes, state: str) -> str:
-    """Give the digest of the snapshot behind which events are cut, hexadecimal.
+    """Return the digest of the snapshot behind which events are cut, hexadecimal.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ async def search(
     behind: str | None = None,
     newest_first: bool = False,
 ) -> AsyncIterator[HistoryEvent]:
-    """Give the events that are wanted and committed now, by time; those of one time by slot and position.
+    """Yield the events that are wanted and committed now, by time; those of one time by slot and position.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ async def follow(
     behind: str | None = None,
     seconds: float = 0.5,
 ) -> AsyncIterator[HistoryEvent]:
-    """Give the events that are wanted, those that are committed later too, until the caller has enough.
+    """Yield the events that are wanted, those that are committed later too, until the caller has enough.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ class _Looking:
         self._holders = LeaseHolders(journal)
 
     async def heads(self) -> dict[int, int]:
-        """Give how far every slot that matters is committed."""
+        """Return how far every slot that matters is committed."""
         heads = await self._journal.heads(await self._slots())
         return {slot: head.position for slot, head in heads.items() if head.position}
 
@@ -192,7 +192,7 @@ class _Looking:
     async def until(
         self, heads: Mapping[int, int], limit: int | None, behind: str | None = None
     ) -> AsyncIterator[HistoryEvent]:
-        """Give what is wanted up to these positions, and behind where a page ended."""
+        """Yield what is wanted up to these positions, and behind where a page ended."""
         place = None if behind is None else await place_in(self._journal, behind)
         few = await self._few()
         if few is None:
@@ -213,14 +213,14 @@ class _Looking:
                 break
 
     async def _heads_of(self, entities: Sequence[int], heads: Mapping[int, int]) -> dict[int, int]:
-        """Give how far the slots are committed in which entities are, also where none of their names belongs."""
+        """Return how far the slots are committed in which entities are, also where none of their names belongs."""
         slots = {entity >> ENTITY_NUMBER_BITS for entity in entities}
         elsewhere = sorted(slots - heads.keys()) if self._wanted.slot is None else []
         found = await self._journal.heads(elsewhere) if elsewhere else {}
         return {slot: found[slot].position if slot in found else heads.get(slot, 0) for slot in slots}
 
     def between(self, after: Mapping[int, int], heads: Mapping[int, int]) -> AsyncIterator[HistoryEvent]:
-        """Give what is wanted of each slot behind one position and up to another."""
+        """Return what is wanted of each slot behind one position and up to another."""
         return self._merged(self._streams({slot: (after.get(slot, 0), head) for slot, head in heads.items()}))
 
     def _streams(self, spans: Mapping[int, tuple[int, int]]) -> list[_Stream]:
@@ -229,7 +229,7 @@ class _Looking:
         return [of_slot(slot, after, last, page) for slot, (after, last) in spans.items()]
 
     async def _span(self, slot: int, head: int, place: Place | None, moment: int | None) -> tuple[int, int]:
-        """Give the position to begin behind in a slot, and the last one."""
+        """Return the position to begin behind in a slot, and the last one."""
         after = 0 if moment is None else await last_until(self._journal, slot, head, moment)
         last = head
         if self._backwards and self._wanted.until is not None:
@@ -246,7 +246,7 @@ class _Looking:
         return (after, min(last, ended)) if self._backwards else (max(after, ended), last)
 
     async def _few(self) -> list[int] | None:
-        """Give the entities that are wanted, if they are few."""
+        """Return the entities that are wanted, if they are few."""
         wanted = self._wanted
         if wanted.kind is None or wanted.name is None:
             return None
@@ -374,7 +374,7 @@ class _Looking:
         return wanted.kind in {None, name.kind} and wanted.name in {None, name.name} and wanted.key in {None, name.key}
 
     async def _merged(self, streams: list[_Stream]) -> AsyncIterator[HistoryEvent]:
-        """Give the records of all streams by time, slot and position, or the other way round."""
+        """Yield the records of all streams by time, slot and position, or the other way round."""
         heap: list[tuple[tuple[int, int, int], int, RecordedEvent]] = []
         try:
             for number, stream in enumerate(streams):

@@ -30,7 +30,7 @@ def new_key() -> bytes:
 
 
 def public_key_of(key: bytes) -> bytes:
-    """Give the public key of a private one, 32 bytes.
+    """Return the public key of a private one, 32 bytes.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def public_key_of(key: bytes) -> bytes:
 
 
 def public_key_pem(public_key: bytes) -> str:
-    """Give a public key as PEM."""
+    """Return a public key as PEM."""
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - an extra
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - likewise
 
@@ -50,7 +50,7 @@ def public_key_pem(public_key: bytes) -> str:
 
 
 def read_public_key(pem: bytes) -> bytes:
-    """Give a public key, 32 bytes, from its PEM.
+    """Return a public key, 32 bytes, from its PEM.
 
     Raises
     ------
@@ -72,12 +72,12 @@ def read_public_key(pem: bytes) -> bytes:
 
 
 def sign(key: bytes, message: bytes) -> bytes:
-    """Give the signature of a message, 64 bytes."""
+    """Return the signature of a message, 64 bytes."""
     return _private(key).sign(message)
 
 
 def signed_by(public_key: bytes, signature: bytes, message: bytes) -> bool:
-    """Tell whether a signature is that key's over that message."""
+    """Return whether a signature is that key's over that message."""
     try:
         from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - likewise

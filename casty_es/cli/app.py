@@ -117,7 +117,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _told(error: Exception, *, as_json: bool) -> int:
-    """Tell an error; give its exit code."""
+    """Tell an error; return its exit code."""
     if isinstance(error, _UsageError):
         if as_json:
             return _failed("UsageError", error.format_message(), USAGE, as_json=True)
@@ -164,7 +164,7 @@ def _unwritten(error: OSError | SystemExit) -> int:
 
 
 def _failed(kind: str, message: str, code: int, *, as_json: bool) -> int:
-    """Tell what went wrong; give the exit code back."""
+    """Return what went wrong; return the exit code back."""
     try:
         if as_json:
             say(dumps({"error": {"type": kind, "message": message}}))

@@ -37,7 +37,7 @@ class Bar(msgspec.Struct, frozen=True):
 
 
 def draw(bars: Sequence[Bar], start: int, end: int, *, width: int, ascii_only: bool) -> list[str]:
-    """Give the lines of a chart from one time to another.
+    """Return the lines of a chart from one time to another.
 
     Parameters
     ----------

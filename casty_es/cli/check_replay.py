@@ -78,7 +78,7 @@ def _difference(one: Difference) -> dict[str, Any]:
 
 
 def _key(one: Difference) -> str | None:
-    """Give a key as its owner wrote it, without what says of which type it is."""
+    """Return a key as its owner wrote it, without what says of which type it is."""
     return one.key.partition(":")[2] if one.kind == "map" else None
 
 

@@ -62,7 +62,7 @@ class KeyType(StrEnum):
 
 
 def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> EntityName:
-    """Give the entity that a user named: a structure, or one key of a map."""
+    """Return the entity that a user named: a structure, or one key of a map."""
     if kind not in CATALOG:
         raise typer.BadParameter(f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}.")
     check_name(name)
@@ -98,12 +98,12 @@ def show(result: object, *lines: str, json: bool) -> None:
 
 
 def dumps(value: object) -> str:
-    """Give JSON on one line, in which everything can be seen."""
+    """Return JSON on one line, in which everything can be seen."""
     return visible(json_module.dumps(value, ensure_ascii=False))
 
 
 def parse_value(text: str, *, as_text: bool) -> Any:
-    """Give the value that a user typed."""
+    """Return the value that a user typed."""
     if as_text:
         return text
     try:
@@ -116,7 +116,7 @@ def parse_value(text: str, *, as_text: bool) -> Any:
 
 
 def parse_key(text: str, key_type: KeyType) -> tuple[type[Any], Any]:
-    """Give a map's type of keys, and the key that a user typed."""
+    """Return a map's type of keys, and the key that a user typed."""
     kind: type[Any] = {KeyType.STR: str, KeyType.INT: int, KeyType.UUID: UUID}[key_type]
     try:
         return kind, kind(text)

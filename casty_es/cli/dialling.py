@@ -27,7 +27,7 @@ _ANSWER_SECONDS: Final = 2.0
 
 @contextlib.asynccontextmanager
 async def dialler(where: Where, secret: bytes | None, file: Path | None) -> AsyncIterator[Dialer]:
-    """Give the way to nodes as the user said it; with the secret of the journal, if that was read.
+    """Yield the way to nodes as the user said it; with the secret of the journal, if that was read.
 
     Parameters
     ----------

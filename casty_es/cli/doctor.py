@@ -104,7 +104,7 @@ def _advice(check: Check) -> str:
 
 
 async def examined(where: Where) -> list[Check]:
-    """Give every check of a journal; what stands in the way of a check is a check that is not well."""
+    """Return every check of a journal; what stands in the way of a check is a check that is not well."""
     url, session_url = where.url, where.session_url
     try:
         revision = await asyncio.to_thread(schema.current, url)

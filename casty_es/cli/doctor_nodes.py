@@ -22,7 +22,7 @@ _ADVICE: Final = (
 
 
 async def examined(journal: SqlJournal, where: Where) -> Check:
-    """Give the check of the nodes that live."""
+    """Return the check of the nodes that live."""
     try:
         rows = [row for row in await journal.nodes() if row.address]
         alive = await living(journal, rows, where.session_url) if rows else set()
@@ -34,7 +34,7 @@ async def examined(journal: SqlJournal, where: Where) -> Check:
 
 
 async def _missing(journal: SqlJournal, where: Where, rows: list[NodeRow]) -> list[str]:
-    """Tell who cannot be reached, from where."""
+    """Return who cannot be reached, from where."""
     if not rows:
         return []
     async with dialler(where, where.secret or await journal.secret(), journal.file) as dialer:

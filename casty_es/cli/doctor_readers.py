@@ -25,7 +25,7 @@ _READERS: Final = """
 
 
 async def examined(url: str) -> Check:
-    """Tell whether anybody but the owner's members and those who append events may read them."""
+    """Return whether anybody but the owner's members and those who append events may read them."""
     connection = await connect(url)
     try:
         with translated(lambda error: JournalUnavailableError(f"The database could not answer: {said(error)}.")):

@@ -22,7 +22,7 @@ _READ_BY_OTHERS: Final = 0o004
 
 
 async def examined(journal: SqlJournal, *, opened: bool) -> list[Check]:
-    """Give the checks of a journal in a file."""
+    """Return the checks of a journal in a file."""
     assert journal.file is not None  # noqa: S101 - that is what its caller asked
     checks = [_file_system(journal.file)]
     if opened:

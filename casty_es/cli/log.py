@@ -128,7 +128,7 @@ async def _turned(found: AsyncIterator[HistoryEvent]) -> AsyncIterator[HistoryEv
 async def _print_or_collect(
     journal: EventJournal, wanted: Wanted, page: _Page, *, follow_on: bool, json: bool
 ) -> tuple[list[HistoryEvent], int]:
-    """Print events as they come, or give them for a table; give also how many could not be read."""
+    """Print events as they come, or give them for a table; return also how many could not be read."""
     rows, unreadable = [], 0
     async for event in _found(journal, wanted, page, follow_on=follow_on):
         unreadable += event.unreadable is not None
@@ -199,7 +199,7 @@ def _principal(text: str | None) -> str | None:
 
 
 def _bound(text: str | None, option: str, one: EntityName | None) -> tuple[int | None, int | None]:
-    """Give the sequence or the time that a user typed."""
+    """Return the sequence or the time that a user typed."""
     if text is None:
         return None, None
     if not text.isdecimal():
@@ -239,7 +239,7 @@ def _row(event: HistoryEvent) -> dict[str, Any]:
 
 
 def _time(event: HistoryEvent) -> str | None:
-    """Give an event's time; ``None`` for one that has none."""
+    """Return an event's time; ``None`` for one that has none."""
     if event.unreadable is not None and "its time" in event.unreadable:
         return None
     return event.recorded_at.isoformat(timespec="microseconds")
@@ -256,7 +256,7 @@ def _payload(event: HistoryEvent) -> str:
 
 
 def _line(event: HistoryEvent) -> str:
-    """Give an event as one line, for whoever watches."""
+    """Return an event as one line, for whoever watches."""
     words = (("actor", event.actor), ("reason", event.reason), ("principal", event.principal))
     said = "".join(f" {what}={dumps(text)}" for what, text in words if text)
     return f"{_time(event) or '?'} {_entity_text(event)} {event.sequence} {event.type} {_payload(event)}{said}"

@@ -170,7 +170,7 @@ def _number(row: SlotRow) -> int:
 async def _dial_all(
     rows: Iterable[NodeRow], where: Where, secret: bytes | None = None, file: Path | None = None
 ) -> dict[str, Topology]:
-    """Ask every node at once; give what those say that answer under their own name."""
+    """Ask every node at once; return what those say that answer under their own name."""
     listed = [row for row in rows if row.address]
     async with dialler(where, secret, file) as dialer:
         answers = await asyncio.gather(*(ask(dialer, row) for row in listed))

@@ -100,7 +100,7 @@ def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]
 
 @contextlib.asynccontextmanager
 async def reached(where: Where, *, create: bool) -> AsyncIterator[Distributed]:
-    """Give the structures."""
+    """Yield the structures."""
     if where.node is not None:
         async with where.client(where.node) as client:
             yield client.distributed()
@@ -179,7 +179,7 @@ async def _client(journal: SqlJournal, where: Where, stack: contextlib.AsyncExit
 
 
 async def living(journal: SqlJournal, rows: Iterable[NodeRow], session_url: str | None) -> set[str]:
-    """Tell which nodes have a lease session, without being one: nothing is written, and no slot is taken."""
+    """Return which nodes have a lease session, without being one: nothing is written, and no slot is taken."""
     slots = (await journal.open()).slots
     session = await lease_manager(journal, Settings(), slots, session_url=session_url).open(
         f"{COMMAND_PREFIX}{uuid4()}"

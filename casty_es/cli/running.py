@@ -64,7 +64,7 @@ def run_command(
 
 
 async def run_while_held(handle: Lock | Semaphore, command: list[str], *, output_to_stderr: bool = False) -> int:
-    """Run a command until it ends or the lease is lost; give its exit code.
+    """Run a command until it ends or the lease is lost; return its exit code.
 
     Raises
     ------

@@ -13,8 +13,8 @@ from casty_es.cli.spans import unreadable_rows
 from casty_es.cli.tables import Table, iso_time, short_time
 from casty_es.cli.times import At, microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
-from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
+from casty_es.format.codec import encode_state
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import Then, Unreadable, state_then, told_unreadable
 
@@ -85,7 +85,7 @@ def _print(shown: dict[str, Any], moment: int | None) -> None:
 
 
 def _text(value: Any) -> str:
-    """Give a part of a state as people read it: of a long list its beginning."""
+    """Return a part of a state as people read it: of a long list its beginning."""
     if isinstance(value, list):
         more = f", and {len(value) - _SHOWN_OF_MANY} more" if len(value) > _SHOWN_OF_MANY else ""
         return f"{len(value)}: {', '.join(map(dumps, value[:_SHOWN_OF_MANY]))}{more}" if value else "none"

@@ -36,7 +36,7 @@ _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "m"), (1, "s"))
 
 
 def claim_row(claim: Claim) -> dict[str, Any]:
-    """Give a request for programs."""
+    """Return a request for programs."""
     return {
         "owner": claim.owner,
         "request": claim.request,
@@ -55,7 +55,7 @@ def claim_row(claim: Claim) -> dict[str, Any]:
 
 
 def job_row(job: Job) -> dict[str, Any]:
-    """Give a job for programs; its value is JSON text."""
+    """Return a job for programs; its value is JSON text."""
     return {
         "value": job.value,
         "enqueued_at": _iso(job.enqueued_at),
@@ -72,7 +72,7 @@ def job_row(job: Job) -> dict[str, Any]:
 
 
 def unreadable_rows(unreadable: Iterable[Unreadable]) -> list[dict[str, Any]]:
-    """Give records that cannot be read for programs; each once, however often it was looked at."""
+    """Return records that cannot be read for programs; each once, however often it was looked at."""
     return [msgspec.structs.asdict(one) for one in dict.fromkeys(unreadable)]
 
 
@@ -94,7 +94,7 @@ def tell_unreadable(unreadable: Sequence[Unreadable], *, json: bool, lines: bool
 
 
 def caller_text(caller: Caller | None) -> str:
-    """Give who caused an event, and why, in one cell; empty when nobody said."""
+    """Return who caused an event, and why, in one cell; empty when nobody said."""
     if caller is None:
         return ""
     if caller.redacted:
@@ -105,12 +105,12 @@ def caller_text(caller: Caller | None) -> str:
 
 
 def time_text(microseconds: int | None) -> str:
-    """Give a time that may not be known."""
+    """Return a time that may not be known."""
     return UNKNOWN if microseconds is None else short_time(microseconds)
 
 
 def duration(microseconds: int) -> str:
-    """Give how long something took as people say it: the two largest units.
+    """Return how long something took as people say it: the two largest units.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def duration(microseconds: int) -> str:
 
 
 def plain(text: str, longest: int) -> str:
-    """Give a text that others chose with all of it to be seen, cut to a length."""
+    """Return a text that others chose with all of it to be seen, cut to a length."""
     safe = visible(text)
     return safe if len(safe) <= longest else safe[: longest - 3] + "..."
 

@@ -55,14 +55,14 @@ class Table:
 
 
 def iso_time(microseconds: int) -> str:
-    """Give microseconds since 1970 as programs want them; a time that no calendar has stays a number."""
+    """Return microseconds since 1970 as programs want them; a time that no calendar has stays a number."""
     if not in_calendar(microseconds):
         return str(microseconds)
     return (_EPOCH + timedelta(microseconds=microseconds)).isoformat(timespec="microseconds")
 
 
 def short_time(microseconds: int) -> str:
-    """Give microseconds since 1970 as people want them: to the second, in UTC; as a number if no calendar has it."""
+    """Return microseconds since 1970 as people want them: to the second, in UTC; as a number if no calendar has it."""
     if not in_calendar(microseconds):
         return str(microseconds)
     return f"{_EPOCH + timedelta(microseconds=microseconds):%Y-%m-%d %H:%M:%S}Z"

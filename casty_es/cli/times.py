@@ -19,7 +19,7 @@ At: TypeAlias = Annotated[
 
 
 def parse_time(text: str, *, now: datetime | None = None) -> datetime:
-    """Give the moment that a user typed, with its zone.
+    """Return the moment that a user typed, with its zone.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def parse_time(text: str, *, now: datetime | None = None) -> datetime:
 
 
 def microseconds(moment: datetime) -> int:
-    """Give a moment as the journal has it: in microseconds since 1970.
+    """Return a moment as the journal has it: in microseconds since 1970.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def from_microseconds(moment: int) -> datetime:
-    """Give the moment, in UTC, that the journal has as microseconds since 1970.
+    """Return the moment, in UTC, that the journal has as microseconds since 1970.
 
     Examples
     --------

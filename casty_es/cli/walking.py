@@ -61,7 +61,7 @@ def walked(
 
 
 async def _positions(journal: SqlJournal, slots: Sequence[int]) -> int | None:
-    """Give how many positions there are; ``None`` where a damaged file does not say: whoever walks finds that out."""
+    """Return how many positions there are; ``None`` where a damaged file does not say: whoever walks finds that out."""
     try:
         heads = await journal.heads(slots)
     except JournalCorruptError:
@@ -70,7 +70,7 @@ async def _positions(journal: SqlJournal, slots: Sequence[int]) -> int | None:
 
 
 def parse_slots(text: str | None) -> list[int] | None:
-    """Give the slots that a user named; ``None`` for all."""
+    """Return the slots that a user named; ``None`` for all."""
     if text is None:
         return None
     chosen: list[int] = []

@@ -174,7 +174,7 @@ class Where(msgspec.Struct, frozen=True):
 
 
 def takes_where(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of ``Where`` in place of its parameter ``where``."""
+    """Return a command the options of ``Where`` in place of its parameter ``where``."""
     own = inspect.signature(command, eval_str=True)
     options = inspect.signature(_where, eval_str=True).parameters
 
@@ -195,7 +195,7 @@ def takes_where(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Give the host and port of ``HOST:PORT``."""
+    """Return the host and port of ``HOST:PORT``."""
     place = addresses.split(text)
     if place is None:
         raise typer.BadParameter(f"{text!r} is not HOST:PORT, such as 10.0.0.5:7400. Nothing was done.")

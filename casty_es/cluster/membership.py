@@ -16,12 +16,12 @@ import socket
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
-from casty_es.actors.owner import Owner
 from casty_es.background import Errands, Loop, looked_at
 from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
 from casty_es.journal.port import EventJournal, NodeRow
 from casty_es.leases.port import LeaseSession
+from casty_es.owner.owner import Owner
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.transport.wire import NodeEntry, SlotEntry
@@ -99,7 +99,7 @@ class Membership:
         self._polling = Loop(self._poll, name="casty-membership", ended=self._ended)
 
     async def refresh(self) -> Topology:
-        """Give the topology as of now.
+        """Return the topology as of now.
 
         Raises
         ------

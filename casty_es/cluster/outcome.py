@@ -16,14 +16,14 @@ from uuid import UUID
 
 import msgspec
 
-from casty_es.actors.owner import Owner
-from casty_es.actors.slot import split_term, term_of
 from casty_es.cluster.membership import Membership
-from casty_es.codec import upkeep_reply
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
 from casty_es.errors import CastyError, InvalidArgumentError, NotOwnerError, Sent
+from casty_es.format.codec import upkeep_reply
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.owner.owner import Owner
+from casty_es.owner.slot import split_term, term_of
 from casty_es.printing import log_of
 from casty_es.replay import read_events
 from casty_es.transport.port import Dialer
@@ -84,7 +84,7 @@ class Outcomes:
     async def find(
         self, command_id: UUID, sent: Sent, *, ask_others: bool = True, permit: Permit | None = None
     ) -> CommandOutcome:
-        """Tell what became of a command, making sure that it is known if that can be done.
+        """Return what became of a command, making sure that it is known if that can be done.
 
         Parameters
         ----------
@@ -172,7 +172,7 @@ async def find_outcome(
 
 
 async def _term(journal: EventJournal, slot: int) -> int:
-    """Give the term of a slot's newest lease record."""
+    """Return the term of a slot's newest lease record."""
     head = (await journal.heads([slot]))[slot]
     if not head.epoch:
         return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from casty_es.actors.comparing import Comparing
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import EntityName, EventJournal
+from casty_es.owner.comparing import Comparing
 from casty_es.replay import HistoryPage, Then, answer_then, history_page
 
 __all__ = ["Past"]

@@ -13,10 +13,10 @@ import asyncio
 from collections.abc import Collection
 from typing import Final
 
-from casty_es.actors.comparing import Marks
 from casty_es.cluster.membership import Membership
 from casty_es.errors import CastyError
 from casty_es.journal.remembered import Remembered
+from casty_es.owner.comparing import Marks
 from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry, Recall, Recalled

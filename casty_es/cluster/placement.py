@@ -14,7 +14,7 @@ __all__ = ["ranking"]
 
 
 def ranking(slot: int, nodes: Iterable[str]) -> list[str]:
-    """Give the nodes in the order in which they should own a slot, the best first.
+    """Return the nodes in the order in which they should own a slot, the best first.
 
     Parameters
     ----------

@@ -83,7 +83,7 @@ class Reach:
             self._listen(now)
 
     def reaches(self, node: NodeEntry) -> bool:
-        """Tell whether this node has reached another one since that has been there."""
+        """Return whether this node has reached another one since that has been there."""
         return node in self._reached
 
     async def _try(self, node: NodeEntry, address: str) -> None:

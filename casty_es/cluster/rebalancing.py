@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from casty_es.actors.owner import Owner
-from casty_es.actors.slot import Slot
 from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
+from casty_es.owner.owner import Owner
+from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import Locate, NodeEntry

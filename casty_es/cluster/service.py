@@ -9,9 +9,6 @@ from typing import Any, Final, TypeAlias, assert_never
 from uuid import UUID
 
 from casty_es.access import Grant
-from casty_es.actors.owner import Owner
-from casty_es.actors.pending import Pending
-from casty_es.actors.slot import Slot
 from casty_es.background import Errands
 from casty_es.cluster.incoming import Incoming, entity_name
 from casty_es.cluster.membership import Membership
@@ -19,13 +16,16 @@ from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
 from casty_es.cluster.permitting import check_outcome, refusal, without_details
 from casty_es.cluster.reach import Reach
-from casty_es.codec import encode_error, encode_reply
 from casty_es.config import Settings
 from casty_es.context import checked, stamped
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Warranted
 from casty_es.errors import CastyError, JournalUnavailableError, NotOwnerError, PeerLostError, Sent
+from casty_es.format.codec import encode_error, encode_reply
 from casty_es.journal.port import EventJournal, Meta
+from casty_es.owner.owner import Owner
+from casty_es.owner.pending import Pending
+from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.replay import PAGE_BYTES, read_positions
@@ -111,11 +111,11 @@ class NodeService:
         self._errands = Errands()
 
     def needs_credit(self, request: Request) -> bool:
-        """Tell whether a request counts against what its connection may have open: all but what may stand in line."""
+        """Return whether a request counts against what its connection may have open: all but what may stand in line."""
         return not isinstance(request, Ask) or (request.kind, request.command) not in _WITHOUT_CREDIT
 
     def weight(self, request: Request) -> int:
-        """Tell how many bytes the answer to a request may have about, or what it takes to make it."""
+        """Return how many bytes the answer to a request may have about, or what it takes to make it."""
         match request:
             case ReadHistory() | ReadPast():  # a page that is read, and the answer that is made of it
                 return 2 * (PAGE_BYTES + self._settings.max_value_bytes)
@@ -177,7 +177,7 @@ class NodeService:
             local=ask.local,
             repeat_after=ask.repeat_after,
             idempotency_key=ask.idempotency_key,
-            said=stamped(checked(ask.said), caller.principal),
+            metadata=stamped(checked(ask.metadata), caller.principal),
             process=caller.process,
         )
         timer = self._loop.call_later(ask.seconds, pending.time_out)
@@ -276,7 +276,7 @@ def _answered(reply: object, position: int, hash_: bytes) -> Answered:
 
 
 def _committed(slot: Slot | None) -> tuple[int, bytes]:
-    """Give how far a slot is committed, as an answer says it."""
+    """Return how far a slot is committed, as an answer says it."""
     mark = None if slot is None else slot.mark()
     return (0, b"") if mark is None else (mark.position, mark.hash)
 

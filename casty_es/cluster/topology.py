@@ -31,20 +31,20 @@ class Topology(msgspec.Struct, frozen=True):
 
     @staticmethod
     def of(incarnation: int, nodes: Iterable[NodeEntry], owners: Iterable[SlotEntry]) -> Topology:
-        """Give the topology of these entries."""
+        """Return the topology of these entries."""
         return Topology(incarnation, {node.node_id: node for node in nodes}, {owner.slot: owner for owner in owners})
 
     def owner(self, slot: int) -> NodeEntry | None:
-        """Give the living node that is written down for a slot."""
+        """Return the living node that is written down for a slot."""
         entry = self.owners.get(slot)
         return None if entry is None else self.nodes.get(entry.node_id)
 
     def best(self, slot: int) -> NodeEntry | None:
-        """Give the living node that should own a slot: the first in the slot's ranking that others can dial."""
+        """Return the living node that should own a slot: the first in the slot's ranking that others can dial."""
         ranked = ranking(slot, [node.node_id for node in self.nodes.values() if node.address is not None])
         return self.nodes[ranked[0]] if ranked else None
 
     def candidates(self, slot: int) -> list[NodeEntry]:
-        """Give the nodes to ask about a slot: who is written down for it, then who should own it."""
+        """Return the nodes to ask about a slot: who is written down for it, then who should own it."""
         found = [node for node in (self.owner(slot), self.best(slot)) if node is not None]
         return found[:1] if len(found) == 2 and found[0] is found[1] else found  # noqa: PLR2004 - the two of them

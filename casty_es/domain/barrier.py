@@ -259,7 +259,7 @@ def claims(state: State) -> list[str]:
 
 
 def fate(command: BarrierCommand, event: BarrierEvent | Upkeep) -> object:
-    """Tell what an event meant for an arrival that stood in line: it may be asked about rounds later."""
+    """Return what an event meant for an arrival that stood in line: it may be asked about rounds later."""
     match event:
         case Tripped(generation=generation):
             return generation

@@ -66,11 +66,11 @@ class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
     relieves: ClassVar[bool] = False
 
     def essence(self) -> Command:
-        """Give the command without what differs between two attempts at the same thing: who asks, under which name."""
+        """Return the command without what differs between two attempts at one thing: who asks, under which name."""
         return self
 
     def made_by(self, process: str) -> Command:  # noqa: ARG002 - only a request belongs to who made it
-        """Give the command as one of this process. Whatever its sender wrote there himself is not kept."""
+        """Return the command as one of this process. Whatever its sender wrote there himself is not kept."""
         return self
 
 

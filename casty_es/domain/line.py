@@ -31,7 +31,7 @@ class Line(msgspec.Struct, Generic[T], frozen=True):
     back: int
 
     def join(self, request: str, known: T) -> Line[T]:
-        """Give the line with ``request`` at its end."""
+        """Return the line with ``request`` at its end."""
         return Line(
             self.entries.insert(self.back, (request, known)),
             self.tickets.insert(request, self.back),
@@ -40,7 +40,7 @@ class Line(msgspec.Struct, Generic[T], frozen=True):
         )
 
     def leave(self, request: str) -> Line[T]:
-        """Give the line without ``request``, which must stand in it."""
+        """Return the line without ``request``, which must stand in it."""
         entries = self.entries.remove(self.tickets[request])
         front = self.front
         while front < self.back and front not in entries:
@@ -48,11 +48,11 @@ class Line(msgspec.Struct, Generic[T], frozen=True):
         return Line(entries, self.tickets.remove(request), front, self.back)
 
     def first(self) -> tuple[str, T] | None:
-        """Give the request at the front, or ``None`` when the line is empty."""
+        """Return the request at the front, or ``None`` when the line is empty."""
         return self.entries[self.front] if self.entries else None
 
     def get(self, request: str) -> T | None:
-        """Give what is known of ``request``, or ``None`` when it does not stand in the line."""
+        """Return what is known of ``request``, or ``None`` when it does not stand in the line."""
         ticket = self.tickets.get(request)
         return None if ticket is None else self.entries[ticket][1]
 
@@ -68,7 +68,7 @@ class Line(msgspec.Struct, Generic[T], frozen=True):
 
     @staticmethod
     def of(items: Iterable[tuple[str, T]]) -> Line[T]:
-        """Give a line of these requests, in this order."""
+        """Return a line of these requests, in this order."""
         line: Line[T] = Line(HashTrieMap(), HashTrieMap(), 0, 0)
         for request, known in items:
             line = line.join(request, known)

@@ -75,12 +75,12 @@ class Unheard(Event, frozen=True, gc=False):
 
 
 def begun(standings: Standings, request: str, process: str) -> Standings:
-    """Give what is known once a process has made a request."""
+    """Return what is known once a process has made a request."""
     return standings.insert(request, Standing(process)) if process else standings
 
 
 def noted(standings: Standings, event: Unheard) -> Standings:
-    """Give what is known once it was written down how long a request was not heard of."""
+    """Return what is known once it was written down how long a request was not heard of."""
     process = standing_of(standings, event.request).process
     if not process and not event.quarters:
         return standings.discard(event.request)
@@ -88,12 +88,12 @@ def noted(standings: Standings, event: Unheard) -> Standings:
 
 
 def standing_of(standings: Standings, request: str) -> Standing:
-    """Give what is known of a request."""
+    """Return what is known of a request."""
     return standings.get(request) or _NOTHING
 
 
 def to_note(standings: Standings, command: NoteUnheard, claims: Iterable[str]) -> list[str]:
-    """Give the requests of a ``NoteUnheard`` of which something else is written down, each once."""
+    """Return the requests of a ``NoteUnheard`` of which something else is written down, each once."""
     known = set(claims)
     return [
         request
@@ -103,12 +103,12 @@ def to_note(standings: Standings, command: NoteUnheard, claims: Iterable[str]) -
 
 
 def stored(standings: Standings) -> dict[str, Standing]:
-    """Give what is known as a snapshot has it."""
+    """Return what is known as a snapshot has it."""
     return dict(sorted(standings.items()))
 
 
 def why_expired(cause: str, what: str) -> str:
-    """Say why a request is over, and what that means for it.
+    """Return why a request is over, and what that means for it.
 
     Examples
     --------

@@ -60,7 +60,7 @@ class Seal(Warranted, frozen=True, gc=False):
     archive_sha256: Digest
 
     def sealed(self) -> Sealed:
-        """Give the event."""
+        """Return the event."""
         return Sealed(self.through, self.events, self.rows, self.state, self.archive, self.archive_sha256)
 
 

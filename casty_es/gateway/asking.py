@@ -7,10 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
-from casty_es.actors.owner import Owner
-from casty_es.actors.pending import Pending
 from casty_es.background import Errands, finished
-from casty_es.context import said
+from casty_es.context import current_metadata
 from casty_es.errors import CastyError, OutcomeUnknownError
 from casty_es.gateway.deadlines import Deadlines
 from casty_es.gateway.directory import Directory
@@ -19,6 +17,8 @@ from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo
 from casty_es.gateway.routing import Routes
 from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
+from casty_es.owner.owner import Owner
+from casty_es.owner.pending import Pending
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
@@ -84,7 +84,7 @@ class Gateway:
         envelope = msg_factory(CommandContext(command_id, deadline))
         # A map's entities are its keys; every other structure is one entity.
         name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
-        key, words = envelope.idempotency_key, said()
+        key, metadata = envelope.idempotency_key, current_metadata()
         if key is not None:
             command_id = keyed_command_id(*name, key)
             envelope = msg_factory(CommandContext(command_id, deadline))
@@ -92,7 +92,7 @@ class Gateway:
         here = None if owner is None else owner.in_memory(name)
         if owner is None or here is None:
             return await self._go_on(
-                Journey(self, name, ref.shards, envelope, command_id, deadline, words), envelope.undo
+                Journey(self, name, ref.shards, envelope, command_id, deadline, metadata), envelope.undo
             )
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
@@ -109,7 +109,7 @@ class Gateway:
                 term=term,
                 local=envelope.local,
                 idempotency_key=key,
-                said=words,
+                metadata=metadata,
             )
             line.add(pending, deadline)
             return await pending.future
@@ -122,7 +122,7 @@ class Gateway:
         finally:
             if pending is not None:
                 line.leave(pending)
-        journey = Journey(self, name, ref.shards, envelope, command_id, deadline, words)
+        journey = Journey(self, name, ref.shards, envelope, command_id, deadline, metadata)
         journey.slot, journey.after, journey.sent_under = here.number, after, term
         return await self._go_on(journey, envelope.undo, pending, failed)
 
@@ -162,7 +162,7 @@ class Gateway:
             if command is not None:
                 until, command_id = self.loop.time() + UNDO_SECONDS, self.runtime.new_id()
                 envelope = ShardEnvelope("", command)
-                await Journey(self, journey.name, journey.shards, envelope, command_id, until, journey.said).undo()
+                await Journey(self, journey.name, journey.shards, envelope, command_id, until, journey.metadata).undo()
         except CastyError as error:
             _LOG.error(
                 "A caller of %s on the %s %r was cancelled, and what it asked for under the command id %s could not be "

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from itertools import takewhile
 from typing import Final
 
-from casty_es.actors.pending import Pending
+from casty_es.owner.pending import Pending
 
 __all__ = ["Deadlines", "Line"]
 
@@ -49,7 +49,7 @@ class Line:
             self.drop()
 
     def drop(self) -> None:
-        """Be kept for no further command: when the last one has left, nothing is left of the line."""
+        """Keep nothing for further commands: when the last one has left, nothing is left of the line."""
         self.kept = False
         if self._timer is not None and not self._waiting:
             self._timer.cancel()

@@ -20,7 +20,7 @@ class Directory(Protocol):
         ...
 
     async def shards(self, kind: str, name: str) -> int | None:
-        """Give a structure's recorded number of shards, or ``None`` while none is recorded.
+        """Return a structure's recorded number of shards, or ``None`` while none is recorded.
 
         Raises
         ------
@@ -30,7 +30,7 @@ class Directory(Protocol):
         ...
 
     async def topology(self) -> Topology:
-        """Give the topology as of now.
+        """Return the topology as of now.
 
         Raises
         ------

@@ -16,10 +16,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 from casty_es import runtime, verdicts
-from casty_es.actors.owner import Owner
-from casty_es.actors.pending import Pending
-from casty_es.actors.slot import split_term
-from casty_es.codec import decode_error, decode_reply, encode_command
 from casty_es.domain.decider import Command, Query
 from casty_es.errors import (
     CastyError,
@@ -40,11 +36,15 @@ from casty_es.errors import (
     StillInLineError,
     UsageError,
 )
+from casty_es.format.codec import decode_error, decode_reply, encode_command
 from casty_es.gateway.port import ShardEnvelope
 from casty_es.gateway.routing import Route
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import EntityName
 from casty_es.journal.remembered import Mark
+from casty_es.owner.owner import Owner
+from casty_es.owner.pending import Pending
+from casty_es.owner.slot import split_term
 from casty_es.transport.wire import Answer, Answered, Ask, Failed, Refused
 from casty_es.verdicts import Evidence
 
@@ -78,11 +78,11 @@ class Journey:
         "gateway",
         "key",
         "local",
+        "metadata",
         "name",
         "needs_owner",
         "persists",
         "route",
-        "said",
         "sent_under",
         "shards",
         "slot",
@@ -98,7 +98,7 @@ class Journey:
         envelope: ShardEnvelope,
         command_id: bytes,
         deadline: float,
-        said: str | None = None,
+        metadata: str | None = None,
     ) -> None:
         self.gateway = gateway
         self.name = name
@@ -108,7 +108,7 @@ class Journey:
         self.key = envelope.idempotency_key
         self.command_id = command_id
         self.deadline = deadline
-        self.said = said
+        self.metadata = metadata
         self.after: int | None = None  # where the slot was when the command was first sent
         self.slot = -1
         self.sent_under = 0  # the highest term
@@ -179,12 +179,12 @@ class Journey:
             raise verdicts.out_of_time(self._evidence()) from self.why
 
     def _known(self) -> Route | None:
-        """Give the route to the command's slot, if nothing has to be asked for it."""
+        """Return the route to the command's slot, if nothing has to be asked for it."""
         shards = self.gateway.shards.get(self.name[:2])
         return None if shards is None else self.gateway.routes.known(self._slot_of(shards))
 
     async def _find(self) -> Route | None:
-        """Give the route to the command's slot; ``None`` to read without one, or when nobody holds the slot yet."""
+        """Return the route to the command's slot; ``None`` to read without one, or when nobody holds the slot yet."""
         slot = await self._slot()
         routes = self.gateway.routes
         route = routes.known(slot)
@@ -205,7 +205,7 @@ class Journey:
             raise
 
     def _reads_unowned(self) -> bool:
-        """Tell whether the journal itself can answer."""
+        """Return whether the journal itself can answer."""
         return self.gateway.owner is not None and isinstance(self.command, Query) and not self.needs_owner
 
     def _slot_of(self, shards: int) -> int:
@@ -240,7 +240,7 @@ class Journey:
         return await self._send(route)
 
     def submit(self, owner: Owner, route: Route | None) -> Pending:
-        """Give the command to this process's own slots."""
+        """Return the command to this process's own slots."""
         after = self._note(route)
         return owner.submit(
             self.name,
@@ -252,7 +252,7 @@ class Journey:
             local=self.local,
             repeat_after=after,
             idempotency_key=self.key,
-            said=self.said,
+            metadata=self.metadata,
         )
 
     async def _send(self, route: Route) -> Any:
@@ -273,7 +273,7 @@ class Journey:
             self.local,
             after,
             self.key,
-            self.said,
+            self.metadata,
         )
         remembered = self.gateway.routes.remembered.of(route.slot)
         answer = route.link.request(ask, credit=not hasattr(self.command, "request"))
@@ -289,7 +289,7 @@ class Journey:
             timer.cancel()
 
     def _note(self, route: Route | None) -> int | None:
-        """Note that the command is being sent; give the position that a repeat carries, ``None`` for the first time."""
+        """Note that the command is being sent; return the position that a repeat carries, ``None`` the first time."""
         if route is None:
             return None
         self.route = route
@@ -412,7 +412,7 @@ class Journey:
 
 
 def _stays(error: CastyError) -> bool:
-    """Tell whether what stands in the way stays there for as long as the process lives."""
+    """Return whether what stands in the way stays there for as long as the process lives."""
     return isinstance(error, JournalMovedError | JournalRegressedError)
 
 

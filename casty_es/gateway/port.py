@@ -150,7 +150,7 @@ class HistoryReader(Protocol):
     """What a gateway has besides when it can read what happened."""
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
-        """Give an entity's next events behind a sequence, or behind the last one of a time in microseconds."""
+        """Return an entity's next events behind a sequence, or behind the last one of a time in microseconds."""
         ...
 
 
@@ -163,12 +163,12 @@ class PastReader(Protocol):
         ...
 
     async def read_positions(self) -> Positions:
-        """Give how far every slot is committed."""
+        """Return how far every slot is committed."""
         ...
 
 
 def region_ref(key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
-    """Give the ref of a structure of this code's catalog.
+    """Return the ref of a structure of this code's catalog.
 
     Raises
     ------

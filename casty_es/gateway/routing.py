@@ -14,14 +14,14 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
-from casty_es.actors.owner import Owner
-from casty_es.actors.slot import Slot, split_term
 from casty_es.addresses import REMEDY
 from casty_es.background import looked_at
-from casty_es.codec import decode_error
 from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
+from casty_es.format.codec import decode_error
 from casty_es.gateway.directory import Directory
 from casty_es.journal.remembered import Mark, Remembered
+from casty_es.owner.owner import Owner
+from casty_es.owner.slot import Slot, split_term
 from casty_es.transport.port import Dialer, Link
 from casty_es.transport.wire import Failed, Locate, Located, NodeEntry, Refused
 
@@ -67,7 +67,7 @@ class Route:
         self._position = max(self._position, position)
 
     def stands(self) -> bool:
-        """Tell whether nothing is known against it."""
+        """Return whether nothing is known against it."""
         if self.here is not None:
             return self.here.term == self.term
         return self.link is not None and not self.link.closed
@@ -118,7 +118,7 @@ class Routes:
         self._closed = False
 
     def known(self, slot: int) -> Route | None:
-        """Give the route to a slot, if one is known and stands."""
+        """Return the route to a slot, if one is known and stands."""
         route = self._routes.get(slot)
         if route is None or not route.stands():
             return None
@@ -138,7 +138,7 @@ class Routes:
             self.remembered.note(route.slot, Mark(route.incarnation, position, hash_))
 
     async def held(self, slot: int) -> bool:
-        """Tell whether a living node is written down as the slot's owner."""
+        """Return whether a living node is written down as the slot's owner."""
         return (await self._directory.topology()).owner(slot) is not None
 
     async def find(self, slot: int) -> Route | None:

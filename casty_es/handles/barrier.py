@@ -60,8 +60,7 @@ class Barrier(WaitingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -89,8 +88,7 @@ class Barrier(WaitingHandle):
         expected : int
             Number of nodes that must arrive before all are released.
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Raises
         ------

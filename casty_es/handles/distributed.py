@@ -26,6 +26,9 @@ class Distributed:
 
     Making a handle costs nothing and writes nothing; a structure comes into being with its first change.
 
+    Every change takes an ``idempotency_key``: your own name for the operation, 1 to 255 bytes. However often it is
+    asked for under this name, by whomever and across restarts, it happens once, and every call gets the first result.
+
     Parameters
     ----------
     gateway : EntityGateway
@@ -63,7 +66,7 @@ class Distributed:
         return self._gateway
 
     def at(self, moment: datetime | str) -> Distributed:
-        """Give all structures as they were at a moment, to be read and not to be changed.
+        """Return all structures as they were at a moment, to be read and not to be changed.
 
         Every read answers from the nearest snapshot before the moment and the events from there. A structure that did
         not exist then answers as one that nobody has changed. Histories end with the moment.
@@ -102,7 +105,7 @@ class Distributed:
         return Distributed(past_of(self._gateway, moment))
 
     async def cursor(self) -> str:
-        """Give the point that all structures have reached, as a text for :meth:`at`.
+        """Return the point that all structures have reached, as a text for :meth:`at`.
 
         Every operation that was acknowledged before is in it, and none that is asked for after.
 

@@ -15,10 +15,10 @@ from casty_es.audit.past import past_sequence
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
 from casty_es.errors import InvalidTypeError, InvalidValueError, StoredValueError
+from casty_es.format.values import ValueCodec, value_codec
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
-from casty_es.values import ValueCodec, value_codec
 
 __all__ = [
     "EntityHandle",
@@ -64,7 +64,7 @@ class Handle:
         return self._name
 
     def _over(self, gateway: EntityGateway) -> Self:
-        """Give the same structure through another gateway."""
+        """Return the same structure through another gateway."""
         other = copy.copy(self)
         other._gateway = gateway  # noqa: SLF001 - of the same class
         return other
@@ -77,7 +77,7 @@ class EntityHandle(Handle):
     """A structure that is one entity: all but maps, whose keys are entities."""
 
     def at(self, *, sequence: int) -> Self:
-        """Give this structure as it was after one of its events, to be read and not to be changed.
+        """Return this structure as it was after one of its events, to be read and not to be changed.
 
         Parameters
         ----------
@@ -164,7 +164,7 @@ def check_gateway(gateway: EntityGateway) -> EntityGateway:
 
 
 def settings_of(gateway: EntityGateway) -> Settings:
-    """Give the settings of a gateway, or the defaults for one that has none."""
+    """Return the settings of a gateway, or the defaults for one that has none."""
     settings = getattr(gateway, "settings", None)
     return settings if isinstance(settings, Settings) else Settings()
 
@@ -189,7 +189,7 @@ def open_handle(
 
 
 def codec_for(declared: Any, gateway: EntityGateway) -> ValueCodec[Any]:
-    """Give the codec of a declared type within the gateway's limits; any JSON value where none is declared."""
+    """Return the codec of a declared type within the gateway's limits; any JSON value where none is declared."""
     codec: ValueCodec[Any] = value_codec(declared, settings_of(gateway).max_value_bytes)
     return codec
 
@@ -217,5 +217,5 @@ def decode_stored(codec: ValueCodec[V], raw: Raw, what: str, happened: str, comm
 
 
 def refuse_call(accessor: str, example: str) -> InvalidTypeError:
-    """Give the error for a structure that was asked for without its types."""
+    """Return the error for a structure that was asked for without its types."""
     return InvalidTypeError(f"d.{accessor} needs its types before the name: write {example}. Nothing was made.")

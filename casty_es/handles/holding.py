@@ -53,7 +53,7 @@ class _Grant:
         self._told.set()
 
     def mine(self) -> bool:
-        """Tell whether the running task asked for it."""
+        """Return whether the running task asked for it."""
         return self._task is not None and self._task() is asyncio.current_task()
 
 
@@ -88,13 +88,13 @@ class _Holdings:
         return grant
 
     def next(self) -> str | None:
-        """Give the request whose grant the running task means to release: its own, lost or not, else the oldest."""
+        """Return the request whose grant the running task means to release: its own, lost or not, else the oldest."""
         mine = [request for request, grant in self._grants.items() if grant.mine()]
         held = mine or [request for request, grant in self._grants.items() if not grant.lost]
         return held[0] if held else None
 
     def requests(self) -> list[str]:
-        """Give the requests of all grants that are held."""
+        """Return the requests of all grants that are held."""
         return [request for request, grant in self._grants.items() if not grant.lost]
 
     def lose(self, request: str) -> None:
@@ -105,12 +105,12 @@ class _Holdings:
             grant.lose()
 
     def newest_token(self) -> int | None:
-        """Give the fencing token of the newest grant, or ``None`` when nothing is held."""
+        """Return the fencing token of the newest grant, or ``None`` when nothing is held."""
         return max((grant.token for grant in self._grants.values() if not grant.lost), default=None)
 
 
 def fencing_token(incarnation: int, sequence: int) -> int:
-    """Give the token of a grant: it only grows, also when a journal is restored under a new incarnation.
+    """Return the token of a grant: it only grows, also when a journal is restored under a new incarnation.
 
     Examples
     --------
@@ -161,7 +161,7 @@ class HoldingHandle(WaitingHandle):
         return True
 
     async def _release(self, make: Callable[[str | None], Command], idempotency_key: str | None) -> bool:
-        """Give a grant back; tell whether it was still held. One that was lost takes nobody else's with it."""
+        """Return a grant back; tell whether it was still held. One that was lost takes nobody else's with it."""
         key = check_idempotency_key(idempotency_key)
         request = (key and self._releasing.get(key)) or self._holdings.next()
         grant = self._holdings.take(request)
@@ -209,7 +209,7 @@ class HoldingHandle(WaitingHandle):
 
     @abstractmethod
     async def release(self, *, idempotency_key: str | None = None) -> bool:
-        """Give it back."""
+        """Hand it back."""
 
     async def __aenter__(self) -> Self:
         """Acquire."""

@@ -42,8 +42,7 @@ class Lock(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -68,8 +67,7 @@ class Lock(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Raises
         ------
@@ -98,8 +96,7 @@ class Lock(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -129,8 +126,7 @@ class Lock(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -150,7 +146,7 @@ class Lock(HoldingHandle):
         return await self._release(lambda request: Release(self._owner, request), idempotency_key)
 
     async def locked(self) -> bool:
-        """Tell whether anybody holds the lock.
+        """Return whether anybody holds the lock.
 
         Examples
         --------

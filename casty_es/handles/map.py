@@ -76,8 +76,7 @@ class Dict(Handle, Generic[K, V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -137,8 +136,7 @@ class Dict(Handle, Generic[K, V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -175,7 +173,7 @@ class Dict(Handle, Generic[K, V]):
         return there
 
     def at(self, key: K, *, sequence: int) -> Dict[K, V]:
-        """Give the map as it was for one key after one of the key's events, to be read and not to be changed.
+        """Return the map as it was for one key after one of the key's events, to be read and not to be changed.
 
         Parameters
         ----------
@@ -266,7 +264,7 @@ class MapAccessor:
         self._gateway = gateway
 
     def __getitem__(self, params: tuple[type[K], type[V]]) -> Callable[..., Dict[K, V]]:
-        """Give the maker of maps with these types of keys and values."""
+        """Return the maker of maps with these types of keys and values."""
         try:
             key_type, value_type = params
         except (TypeError, ValueError):

@@ -65,8 +65,7 @@ class Queue(EntityHandle, Generic[V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -92,8 +91,7 @@ class Queue(EntityHandle, Generic[V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Raises
         ------
@@ -118,8 +116,7 @@ class Queue(EntityHandle, Generic[V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -219,7 +216,7 @@ class QueueAccessor:
         self._gateway = gateway
 
     def __getitem__(self, param: type[V]) -> Callable[..., Queue[V]]:
-        """Give the maker of queues with items of this type."""
+        """Return the maker of queues with items of this type."""
         gateway = self._gateway
 
         def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Queue[V]:

@@ -49,7 +49,7 @@ class Keeper(Protocol):
     """Who wants a request to live. It is kept for as long as its keeper is referred to by others than this module."""
 
     def lose(self) -> None:
-        """Be told once that the request is over, was given back for the keeper, or is renewed no more."""
+        """Learn, once, that the request is over, was given back for the keeper, or is renewed no more."""
         ...
 
 
@@ -124,7 +124,7 @@ class Renewals:
             raise UsageError("The system is being closed. Nothing was asked for.")
 
     def withdrew(self, request: str) -> bool:
-        """Tell whether a request that was withdrawn was so because the system is being closed."""
+        """Return whether a request that was withdrawn was so because the system is being closed."""
         return request in self._withdrawn
 
     @property
@@ -283,7 +283,7 @@ _BY_GATEWAY: weakref.WeakKeyDictionary[EntityGateway, Renewals] = weakref.WeakKe
 
 
 def renewals_of(gateway: EntityGateway) -> Renewals:
-    """Give the one object that renews for this gateway."""
+    """Return the one object that renews for this gateway."""
     renewals = _BY_GATEWAY.get(gateway)
     if renewals is None:
         renewals = _BY_GATEWAY[gateway] = Renewals(gateway)

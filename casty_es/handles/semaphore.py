@@ -50,8 +50,7 @@ class Semaphore(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -76,8 +75,7 @@ class Semaphore(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Raises
         ------
@@ -108,8 +106,7 @@ class Semaphore(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -139,8 +136,7 @@ class Semaphore(HoldingHandle):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -160,7 +156,7 @@ class Semaphore(HoldingHandle):
         return await self._release(lambda request: Release(self._owner, request), idempotency_key)
 
     async def available(self) -> int:
-        """Tell how many permits nobody holds.
+        """Return how many permits nobody holds.
 
         Examples
         --------

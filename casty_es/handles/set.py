@@ -60,8 +60,7 @@ class Set(EntityHandle, Generic[V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -87,8 +86,7 @@ class Set(EntityHandle, Generic[V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -116,8 +114,7 @@ class Set(EntityHandle, Generic[V]):
         Parameters
         ----------
         idempotency_key : str | None
-            Your own name for this operation, 1 to 255 bytes. However often it is asked for under this name, by whomever
-            and across restarts, it happens once, and every call gets the first result.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
         Returns
         -------
@@ -180,7 +177,7 @@ class SetAccessor:
         self._gateway = gateway
 
     def __getitem__(self, param: builtins.type[V]) -> Callable[..., Set[V]]:
-        """Give the maker of sets with members of this type."""
+        """Return the maker of sets with members of this type."""
         gateway = self._gateway
 
         def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Set[V]:

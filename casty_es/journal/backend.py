@@ -43,11 +43,11 @@ class Backend(Protocol):
         ...
 
     async def maintain(self, steps: Sequence[tuple[str, tuple[Any, ...]]]) -> list[Sequence[Sequence[Any]]]:
-        """Run statements in one transaction in which events may be changed and deleted; give the rows of each."""
+        """Run statements in one transaction in which events may be changed and deleted; return the rows of each."""
         ...
 
     def alone(self) -> AbstractAsyncContextManager[bool]:
-        """Be the one process that maintains the database, within a block; tell whether it is."""
+        """Yield whether this is now the one process that maintains the database."""
         ...
 
     async def vacuum(self, *, full: bool) -> None:

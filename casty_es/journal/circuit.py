@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 def pause_after(failures: int) -> float:
-    """Give the pause after so many failures in a row, in seconds, before jitter.
+    """Return the pause after so many failures in a row, in seconds, before jitter.
 
     Examples
     --------
@@ -96,7 +96,7 @@ _CIRCUITS: Final[dict[asyncio.AbstractEventLoop, dict[str, Circuit]]] = {}
 
 
 def circuit_of(url: str) -> Circuit:
-    """Give the running event loop's circuit for a URL."""
+    """Return the running event loop's circuit for a URL."""
     circuits = _CIRCUITS.get(asyncio.get_running_loop())
     if circuits is None:
         for loop in [loop for loop in _CIRCUITS if loop.is_closed()]:

@@ -108,7 +108,7 @@ class Session:
         self.free = asyncio.Lock()
 
     def gone(self) -> bool:
-        """Tell whether another connection has to be opened."""
+        """Return whether another connection has to be opened."""
         return self._connection is None or self._connection.is_closed()
 
     @property

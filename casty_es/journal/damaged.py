@@ -216,18 +216,18 @@ def retired_salt_of(row: Sequence[Any]) -> RetiredSalt:
 
 
 def damage_of(row: object) -> str | None:
-    """Tell why a row is none that any program writes; ``None`` if it is one."""
+    """Return why a row is none that any program writes; ``None`` if it is one."""
     return getattr(row, "damage", None)
 
 
 def lost_of(row: object) -> tuple[str, ...]:
-    """Tell what of a row says nothing, because something else stood there."""
+    """Return what of a row says nothing, because something else stood there."""
     lost: tuple[str, ...] = getattr(row, "lost", ())
     return lost
 
 
 def in_calendar(microseconds: int) -> bool:
-    """Tell whether a time has a date of four digits.
+    """Return whether a time has a date of four digits.
 
     Examples
     --------

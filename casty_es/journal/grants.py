@@ -86,7 +86,7 @@ class Roles(msgspec.Struct, frozen=True, kw_only=True):
     secret: bool = True
 
     def named(self) -> dict[str, str]:
-        """Give the names by what they are for.
+        """Return the names by what they are for.
 
         Raises
         ------
@@ -122,7 +122,7 @@ def refuse_sqlite(url: str) -> None:
 
 
 def grants(roles: Roles, *, schema: str = "public") -> str:
-    """Give the SQL that makes the roles where they are missing, and gives each what it needs and nothing else.
+    """Return the SQL that makes the roles where they are missing, and gives each what it needs and nothing else.
 
     It is run by the owner of the tables, in the journal's database, once and again after each migration. What a role
     had on these tables before is taken away first. A role that does not exist yet is created with LOGIN and without a
@@ -158,7 +158,7 @@ def grants(roles: Roles, *, schema: str = "public") -> str:
 
 
 def _role(what: str, name: str, schema: str, *, secret: bool) -> list[str]:
-    """Give the statements for one role."""
+    """Return the statements for one role."""
     role, inside = _identifier(name), _identifier(schema)
     privileges = {table: list_ for table, list_ in PRIVILEGES[what].items() if secret or table != _SECRETS}
     everything = [*metadata.tables, VERSION_TABLE, *VIEWS]

@@ -64,7 +64,7 @@ class Maintenance:
         self._sign = "$" if self._postgres else "?"
 
     async def seals_of(self, entity: int) -> AsyncIterator[SealRow]:
-        """Give the rows that stand for an entity's cut events, by position."""
+        """Yield the rows that stand for an entity's cut events, by position."""
         after = 0
         while rows := await self._journal.query(_SEALS_OF.format(self._sign), entity, after, _ROWS_AT_A_TIME):
             for row in rows:
@@ -72,19 +72,19 @@ class Maintenance:
             after = rows[-1][1]
 
     async def records_at(self, slot: int, positions: Sequence[int]) -> list[RecordedEvent]:
-        """Give the records of a slot that stand at some positions."""
+        """Return the records of a slot that stand at some positions."""
         among = "= ANY ($2::bigint[])" if self._postgres else "IN (SELECT value FROM json_each(?2))"
         rows = await self._journal.query(_RECORDS_AT.format(self._sign, among), slot, list(positions))
         return [event_of(row) for row in rows]
 
     async def seals_at(self, slot: int, positions: Sequence[int]) -> list[SealRow]:
-        """Give the rows that stand for what was cut at some positions; the next one where none does."""
+        """Return the rows that stand for what was cut at some positions; the next one where none does."""
         each = "unnest($2::bigint[]) u (value)" if self._postgres else "json_each(?2)"
         rows = await self._journal.query(_SEALS_AT.format(self._sign, each), slot, list(positions))
         return [_seal(row) for row in rows]
 
     async def seal_sequences(self, entity: int) -> list[int]:
-        """Give the sequences of the seals that those rows name."""
+        """Return the sequences of the seals that those rows name."""
         s = self._sign
         statement = f"SELECT DISTINCT sealed_by FROM casty_seals WHERE entity = {s}1 ORDER BY sealed_by"
         return [
@@ -124,7 +124,7 @@ class Maintenance:
         await self._do(*steps)
 
     async def cut(self, entity: int, through: int, *, limit: int) -> int:
-        """Delete the first events of an entity, up to a sequence and a number; give how many there were."""
+        """Delete the first events of an entity, up to a sequence and a number; return how many there were."""
         return len((await self._do((_CUT.format(self._sign), (entity, through, limit))))[0])
 
     async def drop_snapshots(self, entity: int, before: int) -> None:
@@ -180,7 +180,7 @@ class Maintenance:
         )
 
     async def unfinished(self) -> list[int]:
-        """Give the entities whose redaction is not done: a salt of theirs is still there."""
+        """Return the entities whose redaction is not done: a salt of theirs is still there."""
         rows = await self._journal.query("SELECT DISTINCT entity FROM casty_retired_salts ORDER BY entity")
         return [_number(entity, "casty_retired_salts", entity) for (entity,) in rows]
 

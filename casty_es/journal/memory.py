@@ -75,7 +75,7 @@ class InMemoryJournal:
         self._secret = runtime.unpredictable(32)
 
     async def open(self) -> Meta:
-        """Give the journal's settings; there is nothing to connect to."""
+        """Return the journal's settings; there is nothing to connect to."""
         return self._meta
 
     async def close(self) -> None:
@@ -150,11 +150,11 @@ class InMemoryJournal:
         return EMPTY_SLOT if not records else Head(*[getattr(records[-1], field) for field in Head._fields])
 
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
-        """Give each slot's head."""
+        """Return each slot's head."""
         return {slot: self._head(slot) for slot in slots}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
-        """Give the highest number of an entity per slot."""
+        """Return the highest number of an entity per slot."""
         numbers = dict.fromkeys(slots, 0)
         for entity in self._names:
             slot = entity >> ENTITY_NUMBER_BITS
@@ -163,7 +163,7 @@ class InMemoryJournal:
         return numbers
 
     async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
-        """Give directory rows and newest snapshots."""
+        """Return directory rows and newest snapshots."""
         found: list[StoredEntity | None] = []
         for name in names:
             row = self._directory.get(name)
@@ -178,7 +178,7 @@ class InMemoryJournal:
         return found
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
-        """Give directory rows by id."""
+        """Return directory rows by id."""
         return [self._row(id_) for id_ in sorted(set(ids)) if id_ in self._names]
 
     def _row(self, id_: int) -> DirectoryRow:
@@ -187,29 +187,29 @@ class InMemoryJournal:
     async def directory(
         self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
     ) -> list[DirectoryRow]:
-        """Give a page of a structure's entities."""
+        """Return a page of a structure's entities."""
         found = [row for entity, row in self._directory.items() if (entity.kind, entity.name) == (kind, name)]
         return [self._row(row[0]) for row in sorted(found, key=lambda row: row[4]) if after is None or row[4] > after][
             :limit
         ]
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
-        """Give a page of a slot's entities."""
+        """Return a page of a slot's entities."""
         return [self._row(id_) for id_ in sorted(self._names) if id_ >> ENTITY_NUMBER_BITS == slot and id_ > after][
             :limit
         ]
 
     async def structure_rows(self) -> list[StructureRow]:
-        """Give every structure."""
+        """Return every structure."""
         return [StructureRow(*name, self._structures[name], None) for name in sorted(self._structures)]
 
     async def bounds(self, entity: int) -> tuple[int, int]:
-        """Give the first and the last sequence of an entity."""
+        """Return the first and the last sequence of an entity."""
         stream = self._streams.get(entity, [])
         return (stream[0].sequence or 0, stream[-1].sequence or 0) if stream else (0, 0)
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
-        """Give the newest snapshot at or before a sequence."""
+        """Return the newest snapshot at or before a sequence."""
         before = [kept for kept in self._snapshots.get(entity, []) if kept.sequence <= sequence]
         return before[-1] if before else None
 
@@ -227,7 +227,7 @@ class InMemoryJournal:
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
-        """Give a page of a slot's snapshots."""
+        """Return a page of a slot's snapshots."""
         found = [
             (entity, msgspec.structs.replace(snapshot, recorded_at=self._snapshot_times[entity, snapshot.sequence]))
             for entity in sorted(self._snapshots)
@@ -237,23 +237,23 @@ class InMemoryJournal:
         return found[:limit]
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
-        """Give the sequences of snapshots."""
+        """Return the sequences of snapshots."""
         return [(entity, kept.sequence) for entity in sorted(set(entities)) for kept in self._snapshots.get(entity, [])]
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:  # noqa: ARG002 - none
-        """Give no seals: nothing is ever cut from a volatile journal."""
+        """Return no seals: nothing is ever cut from a volatile journal."""
         return []
 
     async def last_cut(self, entity: int) -> int:  # noqa: ARG002 - none, as above
-        """Give 0: nothing was cut."""
+        """Return 0: nothing was cut."""
         return 0
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
-        """Give the salts that were set aside."""
+        """Return the salts that were set aside."""
         return sorted(salt for salt in self._retired if salt.entity in entities)
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
-        """Give a page of events for replay."""
+        """Return a page of events for replay."""
         page: list[TailEvent] = []
         for entity in sorted(after):
             page.extend(
@@ -265,16 +265,16 @@ class InMemoryJournal:
         return page
 
     async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
-        """Give the events of some commands."""
+        """Return the events of some commands."""
         wanted = set(command_ids)
         return [event for event in self._records.get(slot, [])[after:] if event.command_id in wanted]
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Give a page of a slot."""
+        """Return a page of a slot."""
         return self._records.get(slot, [])[after : after + limit]
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
-        """Give a page of a slot as plain rows."""
+        """Return a page of a slot as plain rows."""
         page = await self.records(slot, after=after, limit=limit)
         return [cast("EventRow", msgspec.structs.astuple(record)) for record in page]
 
@@ -316,11 +316,11 @@ class InMemoryJournal:
         return await self.structures([(kind, name) for kind, name, _ in structures])
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Give the recorded shards."""
+        """Return the recorded shards."""
         return [self._structures.get(name) for name in names]
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
-        """Give a page of living keys."""
+        """Return a page of living keys."""
         living = sorted(
             entity.key
             for entity, row in self._directory.items()
@@ -337,11 +337,11 @@ class InMemoryJournal:
         self._nodes.pop(node_id, None)
 
     async def nodes(self) -> list[NodeRow]:
-        """Give the processes written down."""
+        """Return the processes written down."""
         return sorted(self._nodes.values(), key=lambda node: node.started_at, reverse=True)
 
     async def slot_rows(self) -> list[SlotRow]:
-        """Give who holds which slot."""
+        """Return who holds which slot."""
         return [self._slots[slot] for slot in sorted(self._slots)]
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
@@ -370,7 +370,7 @@ class InMemoryJournal:
                 del self._slots[slot]
 
     async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
-        """Give the events of the command that was recorded under this key."""
+        """Return the events of the command that was recorded under this key."""
         first = self._keys.get((entity, idempotency_key))
         if first is None:
             return []
@@ -382,7 +382,7 @@ class InMemoryJournal:
         return found
 
     async def incarnation(self) -> int:
-        """Give the incarnation."""
+        """Return the incarnation."""
         return self._meta.incarnation
 
     async def raise_incarnation(self) -> int:
@@ -392,12 +392,12 @@ class InMemoryJournal:
         return self._meta.incarnation
 
     async def hashes(self, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        """Give hashes by slot and position."""
+        """Return hashes by slot and position."""
         found = {(slot, position): self._records.get(slot, [])[position - 1 : position] for slot, position in places}
         return {place: records[0].hash for place, records in found.items() if records}
 
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
-        """Give the incarnation and the closed slots."""
+        """Return the incarnation and the closed slots."""
         return self._meta.incarnation, sorted(self._closed)
 
     async def close_slot(self, closed: ClosedSlot) -> None:
@@ -408,5 +408,5 @@ class InMemoryJournal:
         """Let go of nothing: a process's memory is its own."""
 
     async def secret(self) -> bytes:
-        """Give a secret that is as old as the journal."""
+        """Return a secret that is as old as the journal."""
         return self._secret

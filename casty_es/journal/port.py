@@ -16,9 +16,9 @@ from typing import Annotated, Final, NamedTuple, Protocol, TypeAlias, runtime_ch
 
 import msgspec
 
-from casty_es.journal.chain import GENESIS, UNSALTED, digest, link
+from casty_es.format.chain import GENESIS, UNSALTED, digest, link
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.remembered import ClosedSlot
-from casty_es.redacted import redacted_digest
 
 __all__ = [
     "EMPTY_SLOT",
@@ -197,7 +197,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
 
 
 def record_hash(previous: bytes, record: RecordedEvent, salt: bytes, name: EntityName | None = None) -> bytes:
-    """Give the hash that a record must have behind ``previous``, also after its payload was redacted.
+    """Return the hash that a record must have behind ``previous``, also after its payload was redacted.
 
     Parameters
     ----------
@@ -313,41 +313,41 @@ class EventJournal(Protocol):
         ...
 
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
-        """Give the committed head of each slot, ``EMPTY_SLOT`` for one without records."""
+        """Return the committed head of each slot, ``EMPTY_SLOT`` for one without records."""
         ...
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
-        """Give the highest number that each slot has given to an entity, 0 for none."""
+        """Return the highest number that each slot has given to an entity, 0 for none."""
         ...
 
     async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
-        """Give the directory row and the newest snapshot of each entity, in order; ``None`` where there is none."""
+        """Return the directory row and the newest snapshot of each entity, in order; ``None`` where there is none."""
         ...
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
-        """Give the directory rows of these entities, by id; those that are not there are left out."""
+        """Return the directory rows of these entities, by id; those that are not there are left out."""
         ...
 
     async def directory(
         self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
     ) -> list[DirectoryRow]:
-        """Give a page of a structure's entities, living or not, after a key; from the first with ``None``."""
+        """Return a page of a structure's entities, living or not, after a key; from the first with ``None``."""
         ...
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
-        """Give a page of a slot's entities, after an id."""
+        """Return a page of a slot's entities, after an id."""
         ...
 
     async def structure_rows(self) -> list[StructureRow]:
-        """Give every structure that is recorded, by kind and name."""
+        """Return every structure that is recorded, by kind and name."""
         ...
 
     async def bounds(self, entity: int) -> tuple[int, int]:
-        """Give the first and the last sequence that an entity has events of; (0, 0) when it has none."""
+        """Return the first and the last sequence that an entity has events of; (0, 0) when it has none."""
         ...
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
-        """Give the newest snapshot of an entity at or before a sequence."""
+        """Return the newest snapshot of an entity at or before a sequence."""
         ...
 
     async def binding(self, entity: int, sequence: int) -> Binding | None:
@@ -361,39 +361,39 @@ class EventJournal(Protocol):
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
-        """Give a page of a slot's snapshots with their entities and times, after an entity and sequence."""
+        """Return a page of a slot's snapshots with their entities and times, after an entity and sequence."""
         ...
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
-        """Give the sequences at which these entities have snapshots, by entity and sequence."""
+        """Return the sequences at which these entities have snapshots, by entity and sequence."""
         ...
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
-        """Give a page of a slot's seals whose last position comes after one, by position."""
+        """Return a page of a slot's seals whose last position comes after one, by position."""
         ...
 
     async def last_cut(self, entity: int) -> int:
-        """Give the position of an entity's last event that retention cut, 0 for none: what is absent proves nothing."""
+        """Return the position of an entity's last event that retention cut, or 0. What is absent proves nothing."""
         ...
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
-        """Give the salts that were set aside and are not destroyed yet, by entity and sequence."""
+        """Return the salts that were set aside and are not destroyed yet, by entity and sequence."""
         ...
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
-        """Give events of these entities after the sequences given, by entity and sequence, at most ``limit``."""
+        """Return events of these entities after the sequences given, by entity and sequence, at most ``limit``."""
         ...
 
     async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
-        """Give the events of these commands that stand in the slot after a position, by position."""
+        """Return the events of these commands that stand in the slot after a position, by position."""
         ...
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Give a page of a slot's records after a position."""
+        """Return a page of a slot's records after a position."""
         ...
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
-        """Give what ``records`` gives, as plain rows, for whoever walks through all of a journal."""
+        """Return what ``records`` gives, as plain rows, for whoever walks through all of a journal."""
         ...
 
     async def history(
@@ -424,11 +424,11 @@ class EventJournal(Protocol):
         ...
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Give the recorded shards of each structure (kind, name), in order; ``None`` where none is recorded."""
+        """Return the recorded shards of each structure (kind, name), in order; ``None`` where none is recorded."""
         ...
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
-        """Give a page of the keys of a structure's living entities, in order."""
+        """Return a page of the keys of a structure's living entities, in order."""
         ...
 
     async def register_node(self, node: NodeRow) -> None:
@@ -440,11 +440,11 @@ class EventJournal(Protocol):
         ...
 
     async def nodes(self) -> list[NodeRow]:
-        """Give the processes written down, the newest first."""
+        """Return the processes written down, the newest first."""
         ...
 
     async def slot_rows(self) -> list[SlotRow]:
-        """Give who holds which slot, by slot; slots that nobody has taken are absent."""
+        """Return who holds which slot, by slot; slots that nobody has taken are absent."""
         ...
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
@@ -463,11 +463,11 @@ class EventJournal(Protocol):
         ...
 
     async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
-        """Give the events of the command that was recorded under this key of an entity, by position; none if none."""
+        """Return the events of the command that was recorded under this key of an entity, by position; none if none."""
         ...
 
     async def secret(self) -> bytes:
-        """Give the cluster's secret.
+        """Return the cluster's secret.
 
         Raises
         ------
@@ -477,11 +477,11 @@ class EventJournal(Protocol):
         ...
 
     async def incarnation(self) -> int:
-        """Give the incarnation as of now: how often an operator has accepted the loss of records, plus one."""
+        """Return the incarnation as of now: how often an operator has accepted the loss of records, plus one."""
         ...
 
     async def raise_incarnation(self) -> int:
-        """Accept the loss of records: raise the incarnation, open the closed slots, and give the new incarnation."""
+        """Accept the loss of records: raise the incarnation, open the closed slots, and return the new incarnation."""
         ...
 
     async def hashes(self, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:

@@ -207,7 +207,7 @@ class PostgresBackend:
 
 
 def _statement(append: Append) -> tuple[str, list[Any]]:
-    """Give the statement for an append, and its arguments."""
+    """Return the statement for an append, and its arguments."""
     # An empty slot has no record to look for; its first position is guarded by the primary key.
     named = [predecessor for predecessor in append.predecessors if predecessor[1]]
     if append.entities or append.alive or append.salts:
@@ -242,7 +242,7 @@ def _columns(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
 
 
 def _refused(connection: Connection, error: Exception) -> JournalError:
-    """Say how an append ended."""
+    """Return how an append ended."""
     if isinstance(error, asyncpg.ReadOnlySQLTransactionError):
         connection.terminate()  # the primary has become a standby; the next connection finds out, or another
     severity = getattr(error, "severity_en", None) or getattr(error, "severity", None)

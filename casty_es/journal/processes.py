@@ -38,7 +38,7 @@ class Reader(NamedTuple):
 
 
 def told_by_system() -> bool:
-    """Tell whether this system says who reads."""
+    """Return whether this system says who reads."""
     return _LOCKS.exists()
 
 

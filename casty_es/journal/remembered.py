@@ -43,7 +43,7 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return Mark(incarnation, position, hash_[:_HASH_BYTES])
 
     def reached(self, position: int, found: bytes | None) -> bool:
-        """Tell whether a log that ends at a position has it.
+        """Return whether a log that ends at a position has it.
 
         Parameters
         ----------

@@ -64,7 +64,7 @@ class _Table(msgspec.Struct, frozen=True):
     key: tuple[str, ...]
 
     def upsert(self, mark: str) -> str:
-        """Give the statement; ``mark`` is how a parameter is written."""
+        """Return the statement; ``mark`` is how a parameter is written."""
         values = ", ".join(mark.format(number) for number in range(1, len(self.columns) + 1))
         changed = ", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in self.key)
         return (
@@ -104,7 +104,7 @@ class Restored(msgspec.Struct):
     snapshots: list[tuple[int, StoredSnapshot]] = []
 
     def upserts(self) -> list[tuple[_Table, list[tuple[Any, ...]]]]:
-        """Give the rows by table."""
+        """Return the rows by table."""
         return [
             (_STRUCTURES, [tuple(row) for row in self.structures]),
             (_ENTITIES, [tuple(row) for row in self.entities]),
@@ -171,28 +171,28 @@ class Restoring:
         return False
 
     async def head(self, slot: int) -> Head:
-        """Give a slot's last record."""
+        """Return a slot's last record."""
         mark = "?1" if is_sqlite(self._url) else "$1"
         rows = await self._database.fetch(_HEAD.format(mark), slot)
         return Head(*rows[0]) if rows else EMPTY_SLOT
 
     async def rows(self, slot: int, after: int, limit: int) -> list[EventRow]:
-        """Give a page of the events that are there."""
+        """Return a page of the events that are there."""
         rows = await self._database.fetch(self._statements.records, slot, after, limit)
         return [cast("EventRow", tuple(row)) for row in rows]
 
     async def entity_rows(self, ids: list[int]) -> list[DirectoryRow]:
-        """Give the rows of entities that are there."""
+        """Return the rows of entities that are there."""
         parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
         rows = await self._database.fetch(self._statements.entity_rows, parameter)
         return [DirectoryRow(*row) for row in rows]
 
     async def seals(self, slot: int, after: int, limit: int) -> list[SealRow]:
-        """Give a page of the seals that are there."""
+        """Return a page of the seals that are there."""
         return [SealRow(*row) for row in await self._database.fetch(self._statements.seals, slot, after, limit)]
 
     async def retired_salts(self, ids: list[int]) -> list[RetiredSalt]:
-        """Give the salts of entities that were set aside."""
+        """Return the salts of entities that were set aside."""
         parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
         rows = await self._database.fetch(self._statements.retired_salts, parameter)
         return [RetiredSalt(*row) for row in rows]

@@ -30,7 +30,7 @@ def present_id(revision: str) -> str:
 
 
 def is_ours(revision: str) -> bool:
-    """Tell whether a revision of today's naming is one of this library, of this version of it or of a later one."""
+    """Return whether a revision of today's naming is one of this library, of this version of it or of a later one."""
     return re.fullmatch(rf"{PREFIX}[0-9]{{4}}", revision) is not None
 
 

@@ -194,7 +194,7 @@ def connecting(url: str, *more: type[Exception]) -> Iterator[None]:
 
 
 def is_older(revision: str) -> bool:
-    """Tell whether a revision is one that this code can upgrade from."""
+    """Return whether a revision is one that this code can upgrade from."""
     return is_ours(revision) and revision < EXPECTED_REVISION
 
 

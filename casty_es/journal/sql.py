@@ -175,17 +175,17 @@ class SqlJournal(ClosedSlots):
         await self._opened().append(append)
 
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
-        """Give each slot's committed head."""
+        """Return each slot's committed head."""
         rows = await self._opened().read(self._opened().statements.heads, list(slots))
         return {**dict.fromkeys(slots, EMPTY_SLOT), **heads_of(rows)}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
-        """Give the highest number of an entity per slot."""
+        """Return the highest number of an entity per slot."""
         rows = await self._opened().read(self._opened().statements.entity_numbers, list(slots))
         return {**dict.fromkeys(slots, 0), **{slot: number for slot, number in rows if number is not None}}
 
     async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
-        """Give directory rows and newest snapshots."""
+        """Return directory rows and newest snapshots."""
         if not names:
             return []
         columns = [list(column) for column in zip(*names, strict=True)]
@@ -199,37 +199,37 @@ class SqlJournal(ClosedSlots):
         return found
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
-        """Give directory rows by id."""
+        """Return directory rows by id."""
         return directory_of(await self._opened().read(self._opened().statements.entity_rows, list(ids)))
 
     async def directory(
         self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
     ) -> list[DirectoryRow]:
-        """Give a page of a structure's entities."""
+        """Return a page of a structure's entities."""
         statement = self._opened().statements.directory
         # No text stands between one and the same with the smallest character behind it.
         first = "" if after is None else after + "\1"
         return directory_of(await self._opened().read(statement, kind, name, first, limit))
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
-        """Give a page of a slot's entities."""
+        """Return a page of a slot's entities."""
         if after >= BEHIND_ALL:
             return []
         return directory_of(await self._opened().read(self._opened().statements.slot_directory, slot, after, limit))
 
     async def structure_rows(self) -> list[StructureRow]:
-        """Give every structure."""
+        """Return every structure."""
         return [structure_of(row) for row in await self._opened().read(self._opened().statements.structure_rows)]
 
     async def bounds(self, entity: int) -> tuple[int, int]:
-        """Give the first and the last sequence of an entity."""
+        """Return the first and the last sequence of an entity."""
         [(first, last)] = await self._opened().read(self._opened().statements.bounds, entity)
         if first is not None and not type(first) is type(last) is int:
             [(first, last)] = await self._opened().read(_BOUNDS.format("?1" if self.file else "$1"), entity)
         return number_of(first), number_of(last)
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
-        """Give the newest snapshot at or before a sequence."""
+        """Return the newest snapshot at or before a sequence."""
         rows = await self._opened().read(self._opened().statements.snapshot_before, entity, sequence)
         return snapshot_of(rows[0]) if rows else None
 
@@ -241,48 +241,48 @@ class SqlJournal(ClosedSlots):
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
-        """Give a page of a slot's snapshots."""
+        """Return a page of a slot's snapshots."""
         if max(after) >= BEHIND_ALL:
             return []
         rows = await self._opened().read(self._opened().statements.slot_snapshots, slot, *after, limit)
         return [(row[0], snapshot_of(row[1:])) for row in rows]
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
-        """Give the sequences of snapshots."""
+        """Return the sequences of snapshots."""
         rows = await self._opened().read(self._opened().statements.snapshot_sequences, list(entities))
         return [(entity, sequence) for entity, sequence in rows if type(entity) is type(sequence) is int]
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:
-        """Give a page of a slot's seals."""
+        """Return a page of a slot's seals."""
         if after >= BEHIND_ALL:
             return []
         rows = await self._opened().read(self._opened().statements.seals, slot, after, limit)
         return [seal_of(row) for row in rows]
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
-        """Give the salts that were set aside."""
+        """Return the salts that were set aside."""
         rows = await self._opened().read(self._opened().statements.retired_salts, list(entities))
         return [retired_salt_of(row) for row in rows]
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
-        """Give a page of events for replay."""
+        """Return a page of events for replay."""
         ids = sorted(after)
         rows = await self._opened().read(self._opened().statements.tails, ids, [after[id_] for id_ in ids], limit)
         # A row unpacks like a TailEvent; copying a million of them would cost a second.
         return cast("list[TailEvent]", rows)
 
     async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
-        """Give the events of some commands."""
+        """Return the events of some commands."""
         return events_of(await self._opened().read(self._opened().statements.find, slot, after, list(command_ids)))
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Give a page of a slot."""
+        """Return a page of a slot."""
         if after >= BEHIND_ALL:  # what a database sorts there would come for ever
             return []
         return events_of(await self._opened().read(self._opened().statements.records, slot, after, limit))
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
-        """Give a page of a slot as plain rows."""
+        """Return a page of a slot as plain rows."""
         if after >= BEHIND_ALL:
             return []
         rows = await self._opened().read(self._opened().statements.records, slot, after, limit)
@@ -314,7 +314,7 @@ class SqlJournal(ClosedSlots):
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Be the one process that maintains the journal, within a block.
+        """Hold the right to be the one process that maintains the journal, within a block.
 
         Raises
         ------
@@ -338,7 +338,7 @@ class SqlJournal(ClosedSlots):
         await self._opened().vacuum(full=full)
 
     async def last_cut(self, entity: int) -> int:
-        """Give the position of an entity's last event that was cut."""
+        """Return the position of an entity's last event that was cut."""
         [(position,)] = await self._opened().read(self._opened().statements.last_cut, entity)
         return position or 0
 
@@ -372,7 +372,7 @@ class SqlJournal(ClosedSlots):
         return await self.structures([(kind, name) for kind, name, _ in structures])
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Give the recorded shards."""
+        """Return the recorded shards."""
         if not names:
             return []
         columns = [list(column) for column in zip(*names, strict=True)]
@@ -382,7 +382,7 @@ class SqlJournal(ClosedSlots):
         return found
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
-        """Give a page of living keys."""
+        """Return a page of living keys."""
         return [row[0] for row in await self._opened().read(self._opened().statements.keys, kind, name, after, limit)]
 
     async def register_node(self, node: NodeRow) -> None:
@@ -395,11 +395,11 @@ class SqlJournal(ClosedSlots):
         await self._opened().write(self._opened().statements.forget_node, node_id)
 
     async def nodes(self) -> list[NodeRow]:
-        """Give the processes written down, the newest first."""
+        """Return the processes written down, the newest first."""
         return [node_of(row) for row in await self._opened().read(self._opened().statements.nodes)]
 
     async def slot_rows(self) -> list[SlotRow]:
-        """Give who holds which slot."""
+        """Return who holds which slot."""
         rows = [slot_of(row) for row in await self._opened().read(self._opened().statements.slot_rows)]
         return [row for row in rows if 0 <= row.slot < self._slots]
 
@@ -422,11 +422,11 @@ class SqlJournal(ClosedSlots):
             await self._opened().write(self._opened().statements.forget_slots, list(slots), node_id)
 
     async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
-        """Give the events of the command that was recorded under this key."""
+        """Return the events of the command that was recorded under this key."""
         return events_of(await self._opened().read(self._opened().statements.find_key, entity, idempotency_key))
 
     async def secret(self) -> bytes:
-        """Give the cluster's secret."""
+        """Return the cluster's secret."""
         try:
             rows = await self._opened().read(self._opened().statements.secret)
         except JournalUnavailableError as error:
@@ -439,7 +439,7 @@ class SqlJournal(ClosedSlots):
         return secret_of(rows)
 
     async def incarnation(self) -> int:
-        """Give the incarnation as of now."""
+        """Return the incarnation as of now."""
         return meta_of(await self._opened().read(self._opened().statements.meta)).incarnation
 
     async def raise_incarnation(self) -> int:

@@ -407,7 +407,7 @@ def _undone(sqlite: sqlite3.Connection | None, error: Exception) -> str:
 
 
 def _parameter(value: object) -> object:
-    """Give a parameter as SQLite takes it: a list as JSON, in which bytes are hexadecimal text."""
+    """Return a parameter as SQLite takes it: a list as JSON, in which bytes are hexadecimal text."""
     if isinstance(value, list):
         return msgspec.json.encode([item.hex() if isinstance(item, bytes) else item for item in value]).decode()
     return value

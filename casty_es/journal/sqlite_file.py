@@ -80,7 +80,7 @@ class Place:
         return self.moved is None and time.monotonic() - self._looked_at < _NOW_SECONDS
 
     def has(self, files: OpenFiles | None) -> bool:
-        """Tell whether the database at the path is the one of these files; a third of a whole look."""
+        """Return whether the database at the path is the one of these files; a third of a whole look."""
         return files is not None and is_at(self._paths[0], files.database)
 
     def connected(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, OpenFiles]:
@@ -256,7 +256,7 @@ def at(path: Path | str) -> FileId | None:
 
 
 def is_at(path: Path | str, file: FileId | None) -> bool:
-    """Tell whether a file is known to be at a path now; it is not where nobody can look."""
+    """Return whether a file is known to be at a path now; it is not where nobody can look."""
     try:
         return at(path) == file
     except OSError:

@@ -46,7 +46,7 @@ class LogKeeper:
         self._blocked = False
 
     def too_long(self, size: int) -> bool:
-        """Tell whether the log should be emptied now."""
+        """Return whether the log should be emptied now."""
         return size > LIMIT_BYTES and time.monotonic() >= self._next
 
     def shorten(self, sqlite: sqlite3.Connection, files: OpenFiles, size: int) -> None:

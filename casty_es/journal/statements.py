@@ -361,7 +361,7 @@ _SQLITE_PARAMETERS: Final = 32_766
 
 
 def sqlite_rows_beside(predecessors: int) -> int:
-    """Give how many rows fit into one statement beside the names of some predecessors (at most 8,192, the slots)."""
+    """Return how many rows fit into one statement beside the names of some predecessors (at most 8,192, the slots)."""
     return (_SQLITE_PARAMETERS - 3 * predecessors) // len(_COLUMNS)
 
 
@@ -370,14 +370,14 @@ _ENTITY_COLUMNS: Final = ("id", "slot", "kind", "name", "key", "alive", "salt")
 
 @lru_cache(maxsize=256)
 def sqlite_insert_entities(entities: int) -> str:
-    """Give the INSERT of some new entities."""
+    """Return the INSERT of some new entities."""
     row = f"({', '.join('?' * len(_ENTITY_COLUMNS))})"
     return f"INSERT INTO casty_entities ({', '.join(_ENTITY_COLUMNS)}) VALUES {', '.join([row] * entities)}"
 
 
 @lru_cache(maxsize=256)
 def sqlite_append(events: int, predecessors: int) -> str:
-    """Give the INSERT of some events, which inserts none unless every predecessor is there.
+    """Return the INSERT of some events, which inserts none unless every predecessor is there.
 
     One statement and one step, so that the writer thread asks for the interpreter's lock once and not once a row.
     """

@@ -54,7 +54,7 @@ class Thing(NamedTuple):
 
 
 def plain(text: str) -> str:
-    """Give a definition in one line: where it breaks says nothing, and is otherwise where a column was added later."""
+    """Return a definition in one line: where it breaks says nothing, and differs where a column was added later."""
     return re.sub(r"\s+", " ", text).strip()
 
 
@@ -66,7 +66,7 @@ SQLITE_OBJECTS: Final = """
 
 
 def on_sqlite() -> dict[Thing, str]:
-    """Give what the migrations make in an SQLite file, and how its catalog writes it."""
+    """Return what the migrations make in an SQLite file, and how its catalog writes it."""
     with closing(sqlite3.connect(":memory:")) as connection:
         for table in metadata.sorted_tables:
             connection.execute(str(CreateTable(table).compile(dialect=_SQLITE)))
@@ -112,7 +112,7 @@ _FUNCTIONS: Final = {
 
 
 def on_postgres() -> dict[Thing, str]:
-    """Give what the migrations make in a Postgres database, and how its catalog writes it; views are left empty."""
+    """Return what the migrations make in a Postgres database, and how its catalog writes it; views are left empty."""
     things = {Thing("view", view, view): "" for view in VIEWS} | _TRIGGERS | dict(_functions())
     for table in metadata.sorted_tables:
         things[Thing("table", table.name, table.name)] = ""
@@ -132,7 +132,7 @@ def on_postgres() -> dict[Thing, str]:
 
 
 def view_queries() -> dict[str, str]:
-    """Give the query of each view on Postgres."""
+    """Return the query of each view on Postgres."""
     queries = {}
     for statement in statements("postgresql"):
         if statement.startswith("CREATE VIEW "):

@@ -72,7 +72,7 @@ def database_url(url: str) -> str:
 
 
 def is_sqlite(url: str) -> bool:
-    """Tell whether ``url`` names an SQLite file; else it names a Postgres database."""
+    """Return whether ``url`` names an SQLite file; else it names a Postgres database."""
     return database_url(url).startswith(_SQLITE)
 
 

@@ -72,25 +72,25 @@ class Dialect(Protocol):
     """The expressions of one database. ``text`` is the column that holds JSON, ``name`` the member that is meant."""
 
     def json(self, text: str, name: str) -> str:
-        """Give a member as the JSON text that was stored."""
+        """Return a member as the JSON text that was stored."""
 
     def text(self, text: str, name: str) -> str:
-        """Give a string as text."""
+        """Return a string as text."""
 
     def number(self, text: str, name: str) -> str:
-        """Give a whole number from 0 to 10**18 - 1."""
+        """Return a whole number from 0 to 10**18 - 1."""
 
     def digits(self, text: str, name: str) -> str:
-        """Give a whole number of any size, as text."""
+        """Return a whole number of any size, as text."""
 
     def redacted(self, text: str) -> str:
-        """Say whether a redaction put a digest there."""
+        """Return whether a redaction put a digest there."""
 
     def time(self, column: str) -> str:
-        """Give microseconds since 1970 as a time."""
+        """Return microseconds since 1970 as a time."""
 
     def uuid(self, column: str) -> str:
-        """Give 16 bytes as people write a UUID."""
+        """Return 16 bytes as people write a UUID."""
 
 
 class Postgres:
@@ -162,12 +162,12 @@ class Sqlite:
 
 
 def _stored(text: str, name: str) -> str:
-    """Give a member's own text: of two paths SQLite makes an array of texts; of one, a value that may lose digits."""
+    """Return a member's own text: of two paths SQLite makes an array of texts; of one, a value that may lose digits."""
     both = f"json_extract({text}, '$.{name}', '$.{name}')"
     return f"substr({both}, 2, (length({both}) - 3) / 2)"
 
 
 def _once(text: str, name: str, value: str) -> str:
-    """Give an expression where the text is JSON that has the member once, else NULL."""
+    """Return an expression where the text is JSON that has the member once, else NULL."""
     once = f"(SELECT count(*) FROM json_each({text}) j WHERE j.key = '{name}') = 1"
     return f"CASE WHEN json_valid({text}) THEN CASE WHEN {once} THEN {value} END END"

@@ -64,7 +64,7 @@ _KEY: Final = """
 
 
 def statements(dialect_name: str) -> tuple[str, ...]:
-    """Give the statements that create the views in a database, in order.
+    """Return the statements that create the views in a database, in order.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def statements(dialect_name: str) -> tuple[str, ...]:
 
 
 def _circumstances(sql: Dialect) -> str:
-    """Give the columns on who did it, when, and where the record stands, which every history ends in."""
+    """Return the columns on who did it, when, and where the record stands, which every history ends in."""
     return f"""
     {sql.time("e.recorded_at")} AS recorded_at,
     {sql.text("e.metadata", "actor")} AS actor,
@@ -130,7 +130,7 @@ WHERE n.kind = '{kind}'"""
 
 
 def _claims(sql: Dialect) -> str:
-    """Give the query for one row per request: its events have the request's id, and ``destroy`` ends it too."""
+    """Return the query for one row per request: its events have the request's id, and ``destroy`` ends it too."""
     return f"""
 SELECT c.kind, c.name, c.owner, c.request, c.token, c.permits,
     CASE WHEN c.granted IS NULL THEN CASE WHEN c.ended IS NULL THEN 'waits' ELSE 'left' END

@@ -42,7 +42,7 @@ _LOCK_TIMEOUT_MS: Final = 1_000
 
 
 def lease_settings(session_seconds: float) -> dict[str, str]:
-    """Give the startup parameters of a session that Postgres ends after so many silent seconds, in milliseconds."""
+    """Return the startup parameters of a session that Postgres ends after so many silent seconds, in milliseconds."""
     whole, half = round(session_seconds * 1_000), round(session_seconds * 500)
     return {
         "idle_session_timeout": str(whole),
@@ -58,7 +58,7 @@ def lease_settings(session_seconds: float) -> dict[str, str]:
 
 
 def node_key(name: str) -> int:
-    """Give the second half of the key of a node's or process's presence: negative, where slots are not."""
+    """Return the second half of the key of a node's or process's presence: negative, where slots are not."""
     return -1 - (int.from_bytes(blake2b(name.encode(), digest_size=4).digest(), "big") >> 1)
 
 

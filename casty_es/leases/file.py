@@ -63,7 +63,7 @@ class FileLeaseSession:
         self._watch.add_done_callback(self._stood_still)
 
     def stands(self) -> bool:
-        """Tell whether the session is not closed."""
+        """Return whether the session is not closed."""
         return not self.lost.done()
 
     async def acquire(self, slots: Collection[int]) -> set[int]:
@@ -85,7 +85,7 @@ class FileLeaseSession:
             self._held -= given
 
     async def living(self, names: Collection[str]) -> set[str]:
-        """Tell whose lock files are locked."""
+        """Return whose lock files are locked."""
         files = {name: lock_files.lock_file(self._database, name) for name in names}
         try:
             return await asyncio.to_thread(lambda: {name for name, file in files.items() if lock_files.locked(file)})
@@ -157,7 +157,7 @@ class FileLeaseSession:
                     lock.release()
 
     async def strangers(self) -> dict[int, str]:
-        """Tell who holds slots and is no node: nobody can."""
+        """Return who holds slots and is no node: nobody can."""
         return {}
 
     async def close(self) -> None:

@@ -23,7 +23,7 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
 def file_system_of(path: PurePosixPath, mountinfo: str) -> str | None:
-    """Give the type of the file system that holds an absolute path, by the text of ``/proc/self/mountinfo``.
+    """Return the type of the file system that holds an absolute path, by the text of ``/proc/self/mountinfo``.
 
     Of the mounts above the path the longest one holds it, and of several on one point the last (proc(5)).
     """
@@ -39,7 +39,7 @@ def file_system_of(path: PurePosixPath, mountinfo: str) -> str | None:
 
 
 def is_network(file_system: str) -> bool:
-    """Tell whether a file system may reach other hosts, which do not see this host's locks."""
+    """Return whether a file system may reach other hosts, which do not see this host's locks."""
     return file_system in _NETWORK or _FUSE.fullmatch(file_system) is not None
 
 
@@ -69,7 +69,7 @@ def mounts() -> str | None:
 
 
 def is_mount_point(path: PurePosixPath, mountinfo: str) -> bool:
-    """Tell whether something is mounted at an absolute path itself, by the text of ``/proc/self/mountinfo``."""
+    """Return whether something is mounted at an absolute path itself, by the text of ``/proc/self/mountinfo``."""
     return any(
         len(fields) > _POINT and _decoded(fields[_POINT]) == path
         for fields in (line.split(" ") for line in mountinfo.splitlines())

@@ -77,7 +77,7 @@ def lock_mode(file: Path, database: Path) -> int:
 
 
 def locked(file: Path, *, clear: bool = True) -> bool:
-    """Tell whether a living process has a lock file locked; otherwise remove the file, unless it is to stay.
+    """Return whether a living process has a lock file locked; otherwise remove the file, unless it is to stay.
 
     The look is a shared lock, so that two processes that look at once do not take each other for the holder.
     """

@@ -40,7 +40,7 @@ class ProcessLeaseSession:
         self.lost.add_done_callback(self._end)
 
     def stands(self) -> bool:
-        """Tell whether the session is not closed."""
+        """Return whether the session is not closed."""
         return not self.lost.done()
 
     async def acquire(self, slots: Collection[int]) -> set[int]:
@@ -56,11 +56,11 @@ class ProcessLeaseSession:
                 del self._held.slots[slot]
 
     async def living(self, names: Collection[str]) -> set[str]:
-        """Tell which nodes and processes have a session."""
+        """Return which nodes and processes have a session."""
         return set(names) & self._held.sessions.keys()
 
     async def strangers(self) -> dict[int, str]:
-        """Tell who holds slots and is no node: nobody can."""
+        """Return who holds slots and is no node: nobody can."""
         return {}
 
     async def close(self) -> None:

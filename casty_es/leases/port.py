@@ -23,7 +23,7 @@ class LeaseSession(Protocol):
         ...
 
     def stands(self) -> bool:
-        """Tell whether the session is known to have lasted until now; one that is not ends.
+        """Return whether the session is known to have lasted until now; one that is not ends.
 
         A process that was stopped finds out by this before it hears of it.
         """
@@ -49,7 +49,7 @@ class LeaseSession(Protocol):
         ...
 
     async def living(self, names: Collection[str]) -> set[str]:
-        """Tell which of these nodes and processes have a session now.
+        """Return which of these nodes and processes have a session now.
 
         Raises
         ------
@@ -59,7 +59,7 @@ class LeaseSession(Protocol):
         ...
 
     async def strangers(self) -> dict[int, str]:
-        """Tell who holds slots and is no node: per slot, in words.
+        """Return who holds slots and is no node: per slot, in words.
 
         Raises
         ------

@@ -92,7 +92,7 @@ class PostgresLeaseSession:
         return network_host(self._connection._transport.get_extra_info("sockname"))  # noqa: SLF001 - as below
 
     def stands(self) -> bool:
-        """Tell whether the server cannot have ended the session yet."""
+        """Return whether the server cannot have ended the session yet."""
         silent = runtime.steady() - self._answered
         if not self.lost.done() and silent > 2 * self._answer_seconds:
             self._lose(f"its process did not ask for {silent:.1f} s")
@@ -107,12 +107,12 @@ class PostgresLeaseSession:
         await self._to_the_end(self._release(set(slots)))
 
     async def living(self, names: Collection[str]) -> set[str]:
-        """Tell whose presence is locked."""
+        """Return whose presence is locked."""
         keys = {node_key(name): name for name in names}
         return await self._to_the_end(self._living(keys))
 
     async def strangers(self) -> dict[int, str]:
-        """Tell who holds locks of slots and is no node."""
+        """Return who holds locks of slots and is no node."""
         return await self._to_the_end(self._strangers())
 
     async def close(self) -> None:

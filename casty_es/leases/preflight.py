@@ -168,7 +168,7 @@ async def _facts(connection: Connection) -> Facts:
 
 
 async def _probe(one: Connection, other: Connection, class_: int) -> str | None:
-    """Tell what is wrong if two connections are not two sessions that stay what they are; ``None`` if they are."""
+    """Return what is wrong if two connections are not two sessions that stay what they are; ``None`` if they are."""
     key = -1 - secrets.randbits(31)
     seen: dict[Connection, set[int]] = {one: set(), other: set()}
     locked: dict[Connection, bool] = {}

@@ -86,7 +86,7 @@ async def strangers_of(journal: SqlJournal) -> list[Stranger]:
 
 
 def told_strangers(strangers: Sequence[Stranger]) -> str:
-    """Say who holds how many slots' locks."""
+    """Return who holds how many slots' locks."""
     named = "; ".join(f"{one.told} holds {len(one.slots)}" for one in strangers[:_NAMED])
     more = f"; and {len(strangers) - _NAMED} more sessions" if len(strangers) > _NAMED else ""
     return f"{named}{more}"

@@ -51,7 +51,7 @@ class SlotAhead(msgspec.Struct, frozen=True):
 
 
 def told_ahead(ahead: Sequence[SlotAhead]) -> str:
-    """Say which slots' times are in the future, the first ones by their places."""
+    """Return which slots' times are in the future, the first ones by their places."""
     more = f"; and {len(ahead) - _SHOWN} more slots" if len(ahead) > _SHOWN else ""
     return f"Times are in the future: {'; '.join(one.text for one in ahead[:_SHOWN])}{more}"
 

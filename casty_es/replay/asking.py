@@ -48,7 +48,7 @@ class Positions(msgspec.Struct, frozen=True, array_like=True, tag=24):
 
 
 async def read_positions(journal: EventJournal) -> Positions:
-    """Give how far every slot is committed now."""
+    """Return how far every slot is committed now."""
     meta = await journal.open()
     heads = await journal.heads(range(meta.slots))
     return Positions(meta.created_at, tuple(heads[slot].position for slot in range(meta.slots)))
@@ -75,7 +75,7 @@ async def answer_then(journal: EventJournal, name: EntityName, query: object, th
 async def state_then(
     journal: EventJournal, name: EntityName, then: Then, unreadable: list[Unreadable] | None = None
 ) -> tuple[Any, int]:
-    """Give an entity's state at a point of its log, and the sequence that it is the state of.
+    """Return an entity's state at a point of its log, and the sequence that it is the state of.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ async def state_then(
 
 
 async def sequence_then(journal: EventJournal, entity: int, then: Then) -> int:
-    """Give the sequence of the last event up to a point of an entity's log, 0 if there is none."""
+    """Return the sequence of the last event up to a point of an entity's log, 0 if there is none."""
     if then.time is not None:
         return await sequence_at_time(journal, entity, then.time)
     if then.position is not None:

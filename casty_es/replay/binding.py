@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.codec import encode_state
 from casty_es.domain.decider import Kind
 from casty_es.domain.upkeep import REDACTED, SEALED, Sealed
+from casty_es.format.chain import digest
+from casty_es.format.codec import encode_state
 from casty_es.journal.binding_sql import speaks_of
-from casty_es.journal.chain import digest
 from casty_es.journal.port import ENTITY_NUMBER_BITS, Binding, DirectoryRow, EventJournal, StoredSnapshot
 
 __all__ = ["binding_said", "is_bound", "speaks_for", "with_binding"]
@@ -77,7 +77,7 @@ def speaks_for(
     salt: bytes,
     event_hash: bytes | None = None,
 ) -> bool:
-    """Tell whether what the log says of a snapshot is that it holds this state.
+    """Return whether what the log says of a snapshot is that it holds this state.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ async def is_bound(
     snapshot: StoredSnapshot,
     event_hash: bytes | None = None,
 ) -> bool:
-    """Tell whether the log of an entity speaks for a snapshot; see :func:`speaks_for`."""
+    """Return whether the log of an entity speaks for a snapshot; see :func:`speaks_for`."""
     salt = row.salt or b""
     if speaks_for(await journal.binding(row.id, snapshot.sequence), kind, snapshot, salt, event_hash):
         return True

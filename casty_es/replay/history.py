@@ -22,7 +22,7 @@ PAGE_BYTES: Final = 4_194_304
 async def events(
     journal: EventJournal, entity: int, *, after: int = 0, until: int | None = None, limit: int | None = None
 ) -> AsyncIterator[RecordedEvent]:
-    """Give an entity's events after a sequence, page by page.
+    """Yield an entity's events after a sequence, page by page.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ async def events(
 
 
 async def sequence_at_time(journal: EventJournal, entity: int, moment: int) -> int:
-    """Give the sequence of an entity's last event at or before a time in microseconds, 0 if there is none.
+    """Return the sequence of an entity's last event at or before a time in microseconds, 0 if there is none.
 
     Raises
     ------
@@ -77,7 +77,7 @@ async def sequence_stamped(journal: EventJournal, entity: int, moment: int) -> i
 
 
 async def sequence_at_position(journal: EventJournal, entity: int, position: int) -> int:
-    """Give the sequence of an entity's last event at or before a position of its slot, 0 if there is none.
+    """Return the sequence of an entity's last event at or before a position of its slot, 0 if there is none.
 
     Raises
     ------
@@ -88,7 +88,7 @@ async def sequence_at_position(journal: EventJournal, entity: int, position: int
 
 
 async def _last(journal: EventJournal, entity: int, before: Callable[[RecordedEvent], bool]) -> int:
-    """Give the last sequence of which ``before`` is true; it is true up to some sequence and false from there on."""
+    """Return the last sequence of which ``before`` is true; it is true up to some sequence and false from there on."""
     first, last = await journal.bounds(entity)
     while True:
         begin, low, high = first, max(0, first - 1), last  # everything up to low is before, nothing after high is
@@ -108,7 +108,7 @@ async def _last(journal: EventJournal, entity: int, before: Callable[[RecordedEv
 
 
 def archived(through: int) -> ArchivedError:
-    """Give the error for who asks for what was cut."""
+    """Return the error for who asks for what was cut."""
     return ArchivedError(
         f"The events up to sequence {through} were cut by retention, and what was asked for lies among them. Nothing "
         f"was read. The entity's log names the archive that has them (entity.sealed)."

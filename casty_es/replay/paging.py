@@ -49,7 +49,7 @@ class LeaseHolders:
         self._known: dict[tuple[int, int], str | None] = {}
 
     async def node(self, slot: int, epoch: int) -> str | None:
-        """Give the node that held the slot under this epoch; ``None`` if the journal does not say."""
+        """Return the node that held the slot under this epoch; ``None`` if the journal does not say."""
         if (slot, epoch) in self._known:
             return self._known[slot, epoch]
         name = None
@@ -68,7 +68,7 @@ class LeaseHolders:
 async def history_page(
     journal: EventJournal, name: EntityName, *, after: int, after_time: int | None, limit: int
 ) -> HistoryPage:
-    """Give an entity's next events.
+    """Return an entity's next events.
 
     Parameters
     ----------

@@ -57,7 +57,7 @@ async def fitting_shards(journal: EventJournal, kind: str, name: str, slots: int
 
 
 def _named(name: str) -> bool:
-    """Tell whether a program could have given this name: a search by any other would be long, and find nothing."""
+    """Return whether a program could have given this name: a search by any other would be long, and find nothing."""
     try:
         check_name(name)
     except CastyError:

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.codec import decode_event
-from casty_es.context import Recorded, said_in
+from casty_es.context import Recorded, metadata_in
 from casty_es.domain.decider import Event
 from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
+from casty_es.format.codec import decode_event
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, RecordedEvent
-from casty_es.redacted import redacted_digest
 
 __all__ = [
     "Reading",
@@ -77,7 +77,7 @@ class Reading(msgspec.Struct, frozen=True):
         As JSON; ``None`` if it was redacted or cannot be read.
     redacted : bool
         The payload was replaced by its digest.
-    said : Recorded
+    caller : Recorded
         What the caller said of itself; nothing if that was redacted or cannot be read.
     unreadable : str | None
         What of the record cannot be read, and why; ``None`` if all can.
@@ -85,7 +85,7 @@ class Reading(msgspec.Struct, frozen=True):
 
     payload: Any
     redacted: bool
-    said: Recorded
+    caller: Recorded
     unreadable: str | None = None
 
 
@@ -106,22 +106,22 @@ def reading_of(record: RecordedEvent) -> Reading:
             payload = _decode(record.payload)
         except _ERRORS as error:
             why.append(f"its payload is not JSON ({_short(error)})")
-    said, wrong = caller_in(record)
+    caller, wrong = caller_in(record)
     if wrong is not None and "metadata" not in lost_of(record):
         why.append(wrong)
-    return Reading(payload, redacted, said, ", ".join(why) or None)
+    return Reading(payload, redacted, caller, ", ".join(why) or None)
 
 
 def caller_in(record: RecordedEvent) -> tuple[Recorded, str | None]:
     """Return what a record's metadata says of its caller, and why that cannot be read, if it cannot."""
     try:
-        return said_in(record.metadata), None
+        return metadata_in(record.metadata), None
     except _ERRORS as error:
         return Recorded(), f"its metadata is not what audit_context writes ({_short(error)})"
 
 
 def unreadable_content(type_: str, version: int, payload: str, metadata: str | None) -> str | None:
-    """Tell what of an event no reader could read, although it is the one that was written.
+    """Return what of an event no reader could read, although it is the one that was written.
 
     Redacted payloads are no such thing, and neither are types that the installed code does not know.
     """
@@ -136,7 +136,7 @@ def unreadable_content(type_: str, version: int, payload: str, metadata: str | N
     except _ERRORS as error:
         return f"Its payload is not JSON that can be read: {_short(error)}."
     try:
-        said_in(metadata)
+        metadata_in(metadata)
     except _ERRORS as error:
         return f"Its metadata is not what audit_context writes: {_short(error)}."
     return None
@@ -176,7 +176,7 @@ def _short(error: BaseException) -> str:
 
 
 def read_event(record: RecordedEvent) -> Event:
-    """Give the event of a record.
+    """Return the event of a record.
 
     Raises
     ------
@@ -196,17 +196,17 @@ def read_event(record: RecordedEvent) -> Event:
 
 
 def read_events(records: Sequence[RecordedEvent]) -> tuple[Event, ...]:
-    """Give the events of some records; see :func:`read_event`."""
+    """Return the events of some records; see :func:`read_event`."""
     return tuple(map(read_event, records))
 
 
 def place_of(record: RecordedEvent) -> str:
-    """Give where a record stands, as text."""
+    """Return where a record stands, as text."""
     return f"slot {record.slot}, position {record.position}, sequence {record.sequence}"
 
 
 def placed(error: EntityQuarantinedError, place: str) -> EntityQuarantinedError:
-    """Give the same error with its place."""
+    """Return the same error with its place."""
     if isinstance(error, RedactedError):
         return RedactedError(f"At {place}: {error}")
     return EntityQuarantinedError(
@@ -216,7 +216,7 @@ def placed(error: EntityQuarantinedError, place: str) -> EntityQuarantinedError:
 
 
 async def unfoldable(journal: EventJournal, entity: int, sequence: int, error: Exception) -> EntityQuarantinedError:
-    """Give the error for an event that cannot be folded, whatever was raised, with its place."""
+    """Return the error for an event that cannot be folded, whatever was raised, with its place."""
     records = await journal.history(entity, after=sequence - 1, limit=1)
     place = place_of(records[0]) if records else f"sequence {sequence}"
     if not isinstance(error, EntityQuarantinedError):

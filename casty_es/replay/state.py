@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.domain.upkeep import REDACTED
 from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
+from casty_es.format.codec import decode_event, decode_state
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredSnapshot
 from casty_es.printing import log_of
 from casty_es.replay.binding import is_bound
@@ -24,7 +24,7 @@ _SNAPSHOTS_TRIED: Final = 4
 
 
 async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> Any:
-    """Give the state after the event of this sequence; 0 gives the first state of all.
+    """Return the state after the event of this sequence; 0 gives the first state of all.
 
     Raises
     ------
@@ -44,7 +44,7 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
 async def state_so_far(
     journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int, unreadable: list[Unreadable]
 ) -> tuple[Any, int]:
-    """Give the state after the event of this sequence, or before the first event that cannot be read.
+    """Return the state after the event of this sequence, or before the first event that cannot be read.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ async def _state_at(
 
 
 async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> tuple[Any, int]:
-    """Give a state at or before a sequence from which the events can be folded on, and the sequence that it is of.
+    """Return a state at or before a sequence from which the events can be folded on, and the sequence that it is of.
 
     It is the newest snapshot that the entity's log speaks of and that the installed code can read. A snapshot is
     derived from events: while they are all there, one that is no good costs time and nothing else.
@@ -155,7 +155,7 @@ async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any],
 
 
 async def _newest(journal: EventJournal, entity: int, sequence: int) -> AsyncIterator[StoredSnapshot]:
-    """Give the newest snapshots until a sequence, and the one behind which events were cut, if there is one.
+    """Yield the newest snapshots until a sequence, and the one behind which events were cut, if there is one.
 
     Not all of them: anybody may have put any number there.
     """
@@ -172,7 +172,7 @@ async def _newest(journal: EventJournal, entity: int, sequence: int) -> AsyncIte
 
 
 async def committed_state(journal: EventJournal, name: EntityName) -> Any:
-    """Give an entity's newest committed state."""
+    """Return an entity's newest committed state."""
     kind = CATALOG[name.kind]
     [stored] = await journal.entities([name])
     if stored is None:

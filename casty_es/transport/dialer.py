@@ -75,18 +75,18 @@ class BaseDialer(ABC):
         return address, None
 
     def open_link(self, address: str, node_id: str | None = None) -> SocketLink | None:
-        """Give the living link to an address and the node there, or ``None``, without waiting."""
+        """Return the living link to an address and the node there, or ``None``, without waiting."""
         link = self._links.get(self._way(address, node_id))
         if link is None or link.closed or node_id not in {None, link.node_id}:
             return None
         return link
 
     def met(self, node_id: str) -> bool:
-        """Tell whether there was a link to a node."""
+        """Return whether there was a link to a node."""
         return node_id in self._met
 
     async def link(self, address: str, node_id: str | None = None) -> SocketLink:
-        """Give the link to the node that listens at ``host:port``; see ``Dialer.link``."""
+        """Return the link to the node that listens at ``host:port``; see ``Dialer.link``."""
         way = self._way(address, node_id)
         link = self._links.get(way)
         if link is None or link.closed:

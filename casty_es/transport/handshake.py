@@ -79,7 +79,7 @@ class Greeting(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, identity: Identity, limits: Limits, bound: int) -> Greeting:
-        """Say who a process is."""
+        """Return who a process is."""
         return cls(identity.role, identity.process_id, limits.max_frame_bytes, bound, identity.system, identity.node_id)
 
     def encode(self) -> bytes:

@@ -63,7 +63,7 @@ class Keyring:
         self.secrets = secrets
 
     def over(self, credential: Credential) -> str | None:
-        """Tell why a credential is not valid any more, ``None`` if it is."""
+        """Return why a credential is not valid any more, ``None`` if it is."""
         if isinstance(credential, bytes):
             return None if credential in self.secrets else "proved itself by a cluster secret that was replaced since"
         grant = self.grants.get(credential.id)

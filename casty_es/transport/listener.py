@@ -58,11 +58,11 @@ class Reception:
         return len(self._served)
 
     def serves(self, process_id: str) -> bool:
-        """Tell whether a process has a connection."""
+        """Return whether a process has a connection."""
         return process_id in self._served
 
     def heard_from(self, node_id: str) -> bool:
-        """Tell whether a node has a connection."""
+        """Return whether a node has a connection."""
         return any((one.peer.role, one.peer.node_id) == ("node", node_id) for one in self._served.values())
 
     def accept(self) -> Channel:
@@ -122,7 +122,7 @@ class Reception:
         self._strangers.pop(stranger, None)
 
     def objection(self, channel: Channel, session: Session) -> str | None:
-        """Tell why an authenticated connection is not served: for others, which are, there would be less room."""
+        """Return why an authenticated connection is not served: for others, which are, there would be less room."""
         peer = session.peer
         old = self._served.get(_served_as(session))
         if old is not None:

@@ -132,11 +132,11 @@ class LoopbackListener:
         self.reception.review()
 
     def serves(self, process_id: str) -> bool:
-        """Tell whether a process has a connection."""
+        """Return whether a process has a connection."""
         return self.reception.serves(process_id)
 
     def heard_from(self, node_id: str) -> bool:
-        """Tell whether a node has a connection."""
+        """Return whether a node has a connection."""
         return self.reception.heard_from(node_id)
 
     async def close(self) -> None:

@@ -88,7 +88,7 @@ class Dialer(Protocol):
     """Where links come from: one living link per node, however many ask for it at once."""
 
     async def link(self, address: str, node_id: str | None = None) -> Link:
-        """Give the link to the node that listens at ``host:port``, connecting if there is none.
+        """Return the link to the node that listens at ``host:port``, connecting if there is none.
 
         Parameters
         ----------
@@ -108,11 +108,11 @@ class Dialer(Protocol):
         ...
 
     def open_link(self, address: str, node_id: str | None = None) -> Link | None:
-        """Give the living link to an address and the node there, or ``None``, without waiting."""
+        """Return the living link to an address and the node there, or ``None``, without waiting."""
         ...
 
     def met(self, node_id: str) -> bool:
-        """Tell whether there was a link to a node."""
+        """Return whether there was a link to a node."""
         ...
 
     async def close(self) -> None:
@@ -128,11 +128,11 @@ class Service(Protocol):
     """The node behind a listener."""
 
     def needs_credit(self, request: Request) -> bool:
-        """Tell whether a request counts against the number that its connection may have open."""
+        """Return whether a request counts against the number that its connection may have open."""
         ...
 
     def weight(self, request: Request) -> int:
-        """Tell how many bytes the answer to a request may have about, or what it takes to make it."""
+        """Return how many bytes the answer to a request may have about, or what it takes to make it."""
         ...
 
     def serve(self, request: Request, answer: Callable[[Reply], None], caller: Caller) -> None:
@@ -157,11 +157,11 @@ class Listener(Protocol):
         ...
 
     def serves(self, process_id: str) -> bool:
-        """Tell whether a process has an authenticated connection here, by its UUID in hexadecimal."""
+        """Return whether a process has an authenticated connection here, by its UUID in hexadecimal."""
         ...
 
     def heard_from(self, node_id: str) -> bool:
-        """Tell whether a node has an authenticated connection here."""
+        """Return whether a node has an authenticated connection here."""
         ...
 
     def review(self) -> None:

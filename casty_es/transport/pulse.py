@@ -39,7 +39,7 @@ class Pulse:
         self._heard = now
 
     def look(self, now: float, *, reading: bool, drained: int) -> Verdict:
-        """Say what is to be done, one interval after the last look.
+        """Return what is to be done, one interval after the last look.
 
         Parameters
         ----------

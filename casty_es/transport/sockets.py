@@ -93,7 +93,7 @@ def unlink(path: Path, inode: int) -> None:
 
 @contextlib.contextmanager
 def _short(path: Path) -> Iterator[str]:
-    """Give a name for a path that fits into a socket's address, for as long as it is needed."""
+    """Yield a name for a path that fits into a socket's address, for as long as it is needed."""
     if len(os.fsencode(path)) <= _LONGEST_PATH:
         yield str(path)
         return

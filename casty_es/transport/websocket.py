@@ -52,11 +52,11 @@ class WebSocketListener:
         return self._reception.incidents.counts
 
     def serves(self, process_id: str) -> bool:
-        """Tell whether a process has a connection."""
+        """Return whether a process has a connection."""
         return self._reception.serves(process_id)
 
     def heard_from(self, node_id: str) -> bool:
-        """Tell whether a node has a connection."""
+        """Return whether a node has a connection."""
         return self._reception.heard_from(node_id)
 
     async def serve_at(self, path: Path, mode: int) -> None:

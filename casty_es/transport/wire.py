@@ -87,7 +87,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     local: bool = False
     repeat_after: Number | None = None
     idempotency_key: IdempotencyKey | None = None
-    said: str | None = None
+    metadata: str | None = None
 
 
 class Locate(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):

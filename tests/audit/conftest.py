@@ -20,7 +20,7 @@ class SetClock(SystemRuntime):
         self.time = NOON
 
     def now(self) -> int:
-        """Give the time that was set, in microseconds."""
+        """Return the time that was set, in microseconds."""
         return self.time
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from casty_es import ClusteredActorSystem, Distributed, Settings, SqlJournal, audit_context
 from casty_es.audit.seals import rows_digest, state_digest
 from casty_es.domain.upkeep import Redact, Seal
+from casty_es.format.redacted import redacted_text
 from casty_es.journal.port import SealRow
-from casty_es.redacted import redacted_text
 
 from .conftest import NOON, SetClock
 from .verifying.tampering import Tamperer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from casty_es.codec import encode_event, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Event
+from casty_es.format.codec import encode_event, encode_state
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import (
     EMPTY_SLOT,

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from casty_es.codec import encode_event, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command, Event, Kind
 from casty_es.errors import CastyError
+from casty_es.format.codec import encode_event, encode_state
 from casty_es.journal.port import (
     EMPTY_SLOT,
     LEASE_ACQUIRED,
@@ -44,7 +44,7 @@ class Written(NamedTuple):
     states: list[Any]
 
     def last(self, moment: int) -> int:
-        """Give the sequence of the last event until a moment."""
+        """Return the sequence of the last event until a moment."""
         return sum(time <= moment for time in self.times)
 
 

@@ -20,7 +20,7 @@ from casty_es import (
     audit_context,
     context,
 )
-from casty_es.context import MAX_SAID_BYTES, Recorded, checked, said, said_in, stamped
+from casty_es.context import MAX_CONTEXT_BYTES, Recorded, checked, current_metadata, metadata_in, stamped
 from casty_es.domain.counter import Increment
 from casty_es.gateway import CommandContext, ShardEnvelope, StructureFactory
 from casty_es.journal.port import EntityName
@@ -29,7 +29,7 @@ WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20).filter(st
 
 
 async def words(d: Distributed, name: str) -> list[tuple[str | None, str | None, str | None]]:
-    """Give what the events of a counter say of their callers."""
+    """Return what the events of a counter say of their callers."""
     return [(event.actor, event.reason, event.correlation_id) async for event in d.counter(name).history()]
 
 
@@ -111,13 +111,13 @@ async def test_words_of_a_release_that_grants(d: Distributed) -> None:
     await second.release()
 
 
-@pytest.mark.parametrize("text", ["", "x" * (MAX_SAID_BYTES + 1), "é" * 257, "a\nb", "a\0b", "\udc80", "\x7f"])
+@pytest.mark.parametrize("text", ["", "x" * (MAX_CONTEXT_BYTES + 1), "é" * 257, "a\nb", "a\0b", "\udc80", "\x7f"])
 def test_unusable_words(text: str) -> None:
     """Given a text that is empty, too long or not printable, when it is said, then it is refused and not in force."""
     for what in ("actor", "reason", "correlation_id"):
         with pytest.raises(InvalidArgumentError, match=what), audit_context(**{what: text}):
             pytest.fail("it was taken")
-    assert said() is None
+    assert current_metadata() is None
     with pytest.raises(InvalidTypeError, match="actor"), audit_context(actor=5):  # type: ignore[arg-type]
         pytest.fail("it was taken")
 
@@ -126,10 +126,10 @@ def test_unusable_words(text: str) -> None:
 def test_words_come_back(actor: str | None, reason: str | None, correlation_id: str | None) -> None:
     """Given any printable words, when they are said, then the text in force reads back as they were, on any node."""
     with audit_context(actor=actor, reason=reason, correlation_id=correlation_id):
-        text = said()
-    assert said_in(text) == Recorded(actor, reason, correlation_id)
+        text = current_metadata()
+    assert metadata_in(text) == Recorded(actor, reason, correlation_id)
     stamp = stamped(checked(text), "token:dashboard")
-    assert said_in(stamp) == Recorded(actor, reason, correlation_id, "token:dashboard")
+    assert metadata_in(stamp) == Recorded(actor, reason, correlation_id, "token:dashboard")
     with pytest.raises(InvalidArgumentError):  # what a node has written down is nothing that a sender may say
         checked(stamp)
     assert checked(text) == text

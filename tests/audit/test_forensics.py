@@ -23,12 +23,12 @@ class Clock(SystemRuntime):
         self.time = START
 
     def now(self) -> int:
-        """Give the time that was set."""
+        """Return the time that was set."""
         return self.time
 
 
 def moment(seconds: float) -> datetime:
-    """Give a moment after the start."""
+    """Return a moment after the start."""
     return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=START + int(seconds * SECOND))
 
 

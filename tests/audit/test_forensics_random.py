@@ -69,7 +69,7 @@ class History(NamedTuple):
     last: int
 
     def steps(self) -> Iterator[Step]:
-        """Give the commands at their times, from second 1 on."""
+        """Yield the commands at their times, from second 1 on."""
         time = SECOND
         for command, delay in self.commands:
             time += delay * SECOND
@@ -77,7 +77,7 @@ class History(NamedTuple):
 
 
 def histories(kind: str) -> st.SearchStrategy[History]:
-    """Give histories of a structure in which some commands fall together."""
+    """Return histories of a structure in which some commands fall together."""
     commands = commands_of(CATALOG[kind]).flatmap(
         lambda them: st.tuples(*(st.tuples(st.just(one), st.integers(0, 2)) for one in them)).map(list)
     )
@@ -86,12 +86,12 @@ def histories(kind: str) -> st.SearchStrategy[History]:
 
 
 async def collected(them: AsyncIterator[T]) -> list[T]:
-    """Give all."""
+    """Return all."""
     return [one async for one in them]
 
 
 def moment(microseconds: int) -> datetime:
-    """Give a moment as the functions want it."""
+    """Return a moment as the functions want it."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
@@ -106,7 +106,7 @@ class Life(NamedTuple):
 
 
 def members(kind: str, state: Any) -> dict[str, tuple[str, int | None]]:
-    """Give who holds and waits in a state: the owner and the token, by request."""
+    """Return who holds and waits in a state: the owner and the token, by request."""
     holding: dict[str, tuple[str, int | None]] = {}
     if kind == "lock" and state.holder is not None:
         holding = {state.holder.request: (state.holder.owner, state.holder.token)}
@@ -116,7 +116,7 @@ def members(kind: str, state: Any) -> dict[str, tuple[str, int | None]]:
 
 
 def lives(kind: str, written: Written) -> list[Life]:
-    """Give every request, from nothing but the states."""
+    """Return every request, from nothing but the states."""
     found: list[Life] = []
     open_: dict[str, Life] = {}
     for sequence, state in enumerate(written.states):
@@ -131,7 +131,7 @@ def lives(kind: str, written: Written) -> list[Life]:
 
 
 def told(claim: Claim, written: Written) -> Life:
-    """Give what a claim says, after looking that its times are those of its events."""
+    """Return what a claim says, after looking that its times are those of its events."""
 
     def time(sequence: int | None) -> int | None:
         return None if sequence is None else written.times[sequence - 1]
@@ -204,7 +204,7 @@ class Stay(NamedTuple):
 
 
 def stays(written: Written, until: int) -> list[Stay]:
-    """Give every job of a queue up to a sequence: those that left as they left, then those in line."""
+    """Return every job of a queue up to a sequence: those that left as they left, then those in line."""
     found: list[Stay] = []
     line: deque[Stay] = deque()
     for sequence, event in enumerate(written.events[:until], 1):
@@ -224,7 +224,7 @@ def stays(written: Written, until: int) -> list[Stay]:
 
 
 def stay_of(job: Job, written: Written) -> Stay:
-    """Give what a job says, after looking that its times are those of its events."""
+    """Return what a job says, after looking that its times are those of its events."""
     assert job.value is not None
     assert job.enqueued_sequence is not None
     assert job.enqueued_at == written.times[job.enqueued_sequence - 1]

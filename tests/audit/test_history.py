@@ -24,7 +24,7 @@ from .conftest import NOON, SetClock
 
 
 def moment(seconds: float) -> datetime:
-    """Give a moment of the test's day."""
+    """Return a moment of the test's day."""
     return datetime.fromtimestamp(NOON / 1_000_000, UTC) + timedelta(seconds=seconds)
 
 
@@ -36,7 +36,7 @@ async def filled(d: Distributed, clock: SetClock) -> None:
 
 
 async def numbers(history: Any) -> list[int]:
-    """Give the sequences of a history."""
+    """Return the sequences of a history."""
     return [event.sequence async for event in history]
 
 

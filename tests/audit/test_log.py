@@ -40,7 +40,7 @@ async def told(d: Distributed, clock: SetClock) -> list[tuple[str, str, str | No
 
 
 def short(events: list[HistoryEvent]) -> list[tuple[str, str, Any]]:
-    """Give what a test compares."""
+    """Return what a test compares."""
     return [(event.kind, event.name, event.key) for event in events]
 
 

@@ -53,7 +53,7 @@ async def written(d: Distributed, clock: SetClock) -> int:
 
 
 def places(events: list[HistoryEvent]) -> list[Placed]:
-    """Give where the events are."""
+    """Return where the events are."""
     return [(event.slot, event.position) for event in events]
 
 

@@ -43,12 +43,12 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def moment(microseconds: int) -> datetime:
-    """Give a moment."""
+    """Return a moment."""
     return EPOCH + timedelta(microseconds=microseconds)
 
 
 def queries_of(kind: str) -> list[Query]:
-    """Give every query of the pool, once."""
+    """Return every query of the pool, once."""
     found = [command for group in POOL[kind] for command in group if isinstance(command, Query)]
     return [query for number, query in enumerate(found) if query not in found[:number]]
 
@@ -108,7 +108,7 @@ async def as_the_model(system: ClusteredActorSystem, journal: EventJournal, data
 
 
 async def positions(journal: EventJournal) -> Positions:
-    """Give how far every slot is."""
+    """Return how far every slot is."""
     meta = await journal.open()
     heads = await journal.heads(range(meta.slots))
     return Positions(meta.created_at, tuple(heads[slot].position for slot in range(meta.slots)))

@@ -28,7 +28,7 @@ class Query(NamedTuple):
 
 
 def queries() -> list[Query]:
-    """Give the page's queries."""
+    """Return the page's queries."""
     text = PAGE.read_text()
     found = []
     for match in _BLOCK.finditer(text):
@@ -38,7 +38,7 @@ def queries() -> list[Query]:
 
 
 def shown(value: object) -> str:
-    """Give a value as the page writes it, whichever database it came from."""
+    """Return a value as the page writes it, whichever database it came from."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return "" if value is None else str(value)

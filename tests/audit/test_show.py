@@ -16,7 +16,7 @@ from .conftest import NOON, SetClock
 
 
 def moment(seconds: float) -> str:
-    """Give a moment as a user types it."""
+    """Return a moment as a user types it."""
     return (datetime.fromtimestamp(NOON / 1_000_000, UTC) + timedelta(seconds=seconds)).isoformat()
 
 

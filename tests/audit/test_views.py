@@ -37,7 +37,7 @@ NARROW: Final = [
 
 
 def documented() -> dict[str, list[str]]:
-    """Give the columns of each view as the reference lists them."""
+    """Return the columns of each view as the reference lists them."""
     found: dict[str, list[str]] = {}
     for section in PAGE.read_text().split("\n## ")[1:]:
         heading, _, body = section.partition("\n")
@@ -46,7 +46,7 @@ def documented() -> dict[str, list[str]]:
 
 
 def columns(url: str, sql: Sql, view: str) -> list[str]:
-    """Give a view's columns as its database has them."""
+    """Return a view's columns as its database has them."""
     if is_sqlite(url):
         rows = sql(url, f"SELECT name FROM pragma_table_info('{view}') ORDER BY cid")
     else:
@@ -85,7 +85,7 @@ async def test_nothing_narrow_reads_the_whole_journal(journal_url: str, sql: Sql
 
 
 def planned(url: str, sql: Sql, query: str) -> list[str]:
-    """Give the lines of a query's plan; on Postgres as if the journal were too large to be read."""
+    """Return the lines of a query's plan; on Postgres as if the journal were too large to be read."""
     if is_sqlite(url):
         return [row[3] for row in sql(url, f"EXPLAIN QUERY PLAN {query}")]
     statements = ("SET enable_seqscan = off", "SET enable_bitmapscan = off", f"EXPLAIN {query}")

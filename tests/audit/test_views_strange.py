@@ -91,12 +91,12 @@ def stored(url: str, sql: Sql, kind: str, payloads: list[str]) -> None:
 
 
 def unguarded(url: str) -> str:
-    """Give the statement that lets a session change events."""
+    """Return the statement that lets a session change events."""
     return "UPDATE casty_meta SET maintenance = 1" if is_sqlite(url) else "SET casty_es.maintenance = 'on'"
 
 
 def quoted(text: str) -> str:
-    """Give a text as it stands between quotes in SQL."""
+    """Return a text as it stands between quotes in SQL."""
     return text.replace("'", "''")
 
 

@@ -12,7 +12,7 @@ from tests.benchmarks.plan import FULL, Case, Goal, Line, Program, Sizes, alone,
 
 
 def cases(databases: Databases, sizes: Sizes) -> list[Case]:
-    """Give all cases, in the order of the report."""
+    """Return all cases, in the order of the report."""
     return [
         _sqlite_increments(databases, sizes),
         _postgres_increments(databases, sizes),
@@ -27,7 +27,7 @@ def cases(databases: Databases, sizes: Sizes) -> list[Case]:
 
 
 def _kept(url: str) -> Callable[[], AbstractContextManager[str]]:
-    """Give the same file to every measurement."""
+    """Return the same file to every measurement."""
     return lambda: nullcontext(url)
 
 

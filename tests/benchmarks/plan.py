@@ -104,7 +104,7 @@ class Goal:
     at_most: bool = False
 
     def met(self, value: float) -> bool:
-        """Tell whether a number keeps to it."""
+        """Return whether a number keeps to it."""
         return value <= self.bound if self.at_most else value >= self.bound
 
 
@@ -156,12 +156,12 @@ class Case:
 
 
 def ours(module: str, *arguments: object) -> list[str]:
-    """Give the command of a program of this package."""
+    """Return the command of a program of this package."""
     return [sys.executable, "-m", f"tests.benchmarks.{module}", *map(str, arguments)]
 
 
 def alone(sizes: Sizes, requirement: str, minimum: tuple[int, int], program: str, *arguments: object) -> list[str]:
-    """Give the command of a peer in an environment of its own.
+    """Return the command of a peer in an environment of its own.
 
     Raises
     ------

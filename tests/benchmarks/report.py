@@ -12,7 +12,7 @@ _EXACT_BELOW = 100
 
 
 def opening(sizes: Sizes, facts: dict[str, str]) -> str:
-    """Give everything before the first number."""
+    """Return everything before the first number."""
     lines = [f"# Benchmark ({sizes.name} run)", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
     lines += [
@@ -27,12 +27,12 @@ def opening(sizes: Sizes, facts: dict[str, str]) -> str:
 
 
 def table(measured: Iterable[tuple[Case, Measured]]) -> str:
-    """Give all lines."""
+    """Return all lines."""
     return "\n".join([HEAD, *(row(case, one) for case, one in measured)])
 
 
 def row(case: Case, measured: Measured) -> str:
-    """Give one line."""
+    """Return one line."""
     line = measured.line
     ours = _shown(measured.ours, f" {line.unit}")
     peer = f"{_shown(measured.peer, f' {line.unit}')}: {line.peer}" if line.peer else "none"

@@ -43,36 +43,36 @@ async def client(*systems: ClusteredActorSystem, **options: Any) -> AsyncIterato
 
 
 async def secret_of(system: ClusteredActorSystem) -> bytes:
-    """Give the secret of a node's cluster."""
+    """Return the secret of a node's cluster."""
     return await system.journal.secret()
 
 
 def structures(gateways: Sequence[ClusteredActorSystem | ClusterClient]) -> list[Distributed]:
-    """Give the structures as each of these sees them."""
+    """Return the structures as each of these sees them."""
     return [Distributed(gateway) for gateway in gateways]
 
 
 def slot(kind: str, name: str, key: str = "", *, shards: int = 100) -> int:
-    """Give the slot of an entity."""
+    """Return the slot of an entity."""
     return slot_of(kind, name, shard_of(kind, name, key, shards), SLOTS)
 
 
 def best(number: int, systems: Iterable[ClusteredActorSystem]) -> str:
-    """Give the node that should own a slot."""
+    """Return the node that should own a slot."""
     return ranking(number, [system.node_id for system in systems])[0]
 
 
 def named_for(
     owner: ClusteredActorSystem, systems: Iterable[ClusteredActorSystem], *, kind: str = "counter", stem: str = "c"
 ) -> str:
-    """Give a name that has this node among these as the owner of its structure."""
+    """Return a name that has this node among these as the owner of its structure."""
     everybody = list(systems)
     names = (f"{stem}-{number}" for number in itertools.count())
     return next(name for name in names if best(slot(kind, name), everybody) == owner.node_id)
 
 
 async def until(check: Callable[[], Awaitable[Any]]) -> Any:
-    """Ask an async function again and again until it gives something true, and give that."""
+    """Ask an async function again and again until it gives something true, and return that."""
     async with asyncio.timeout(PATIENT):
         while not (answer := await check()):  # noqa: ASYNC110 - what is asked is a database, and it sets no event
             await asyncio.sleep(0.01)
@@ -80,12 +80,12 @@ async def until(check: Callable[[], Awaitable[Any]]) -> Any:
 
 
 async def owners(system: ClusteredActorSystem) -> dict[int, str]:
-    """Give the node that is written down for each slot."""
+    """Return the node that is written down for each slot."""
     return {row.slot: row.node_id for row in await system.journal.slot_rows()}
 
 
 async def settled(systems: Sequence[ClusteredActorSystem], slots: Iterable[int]) -> dict[int, str]:
-    """Wait until each of these slots is with the node that should own it, and give them."""
+    """Wait until each of these slots is with the node that should own it, and return them."""
     wanted = {number: best(number, systems) for number in slots}
 
     async def everywhere() -> bool:

@@ -25,7 +25,7 @@ PATIENT: Final = 60.0
 
 
 def apart() -> list[str]:
-    """Give what starts a process with a network of its own, or skip the test."""
+    """Return what starts a process with a network of its own, or skip the test."""
     if sys.platform != "linux" or shutil.which("unshare") is None:
         pytest.skip("this system has no unshare, which makes networks of processes")
     command = ["unshare", *APART, *([] if os.geteuid() == 0 else ["--map-root-user"])]
@@ -59,11 +59,11 @@ class Container:
         return dict(self.ask(json.dumps([name, timeout])))
 
     def warned(self) -> list[str]:
-        """Give what was warned about so far."""
+        """Return what was warned about so far."""
         return list(self.ask(""))
 
     def ask(self, line: str) -> Any:
-        """Say a line, and give the answer."""
+        """Say a line, and return the answer."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n")
         self.process.stdin.flush()
@@ -167,7 +167,7 @@ def until(end: float, check: Callable[[], object]) -> None:
 
 
 def examine(url: str, command: Sequence[str] = ()) -> dict[str, str]:
-    """Give what the doctor finds of nodes."""
+    """Return what the doctor finds of nodes."""
     told = subprocess.run(
         [*command, sys.executable, "-m", "casty_es", "doctor", "--json", "--url", url],
         capture_output=True,

@@ -21,7 +21,7 @@ Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 
 
 async def forked(task: Callable[[], None]) -> int:
-    """Run a task in a fork of this process, and give its exit code: 0 when it did not raise."""
+    """Run a task in a fork of this process, and return its exit code: 0 when it did not raise."""
     sys.stdout.flush()
     with warnings.catch_warnings():
         warnings.simplefilter(

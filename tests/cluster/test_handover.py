@@ -58,7 +58,7 @@ class Load:
         await asyncio.gather(*self._tasks)
 
     def longest_gap(self) -> float:
-        """Give the longest time between two replies of one counter, in milliseconds."""
+        """Return the longest time between two replies of one counter, in milliseconds."""
         return 1_000 * max(later - earlier for times in self.times.values() for earlier, later in pairwise(times))
 
 

@@ -21,7 +21,7 @@ from .proxy import Proxy, behind_proxy
 async def an_owner_and_a_caller(
     url: str,
 ) -> AsyncIterator[tuple[ClusteredActorSystem, ClusteredActorSystem, Proxy, Counter]]:
-    """Give an owner behind a proxy, a node that reaches it, and a counter there that the node has incremented once."""
+    """Yield an owner behind a proxy, a node that reaches it, and a counter there that the node has incremented once."""
     async with node(url) as caller, behind_proxy(url) as (owner, proxy):
         for system in (owner, caller):
             await system.wait_for(2)

@@ -19,7 +19,7 @@ clusters = st.lists(names, min_size=1, max_size=16, unique=True)
 
 
 def owners(nodes: list[str]) -> dict[int, str]:
-    """Give the first of each slot's ranking."""
+    """Return the first of each slot's ranking."""
     return {slot: ranking(slot, nodes)[0] for slot in SLOTS}
 
 

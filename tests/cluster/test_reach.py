@@ -51,7 +51,7 @@ async def count_across(systems: list[ClusteredActorSystem]) -> None:
 
 
 def link_of(one: ClusteredActorSystem, other: ClusteredActorSystem) -> Any:
-    """Give the transport of a node's link to another one."""
+    """Return the transport of a node's link to another one."""
     parts = one._node
     assert parts is not None
     link: Any = parts.dialer.open_link(other.address, other.node_id)
@@ -193,7 +193,7 @@ async def test_nodes_that_reach_each_other_are_well(
 
 
 def examined(url: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str]]:
-    """Give the doctor's exit code, and what it finds of nodes."""
+    """Return the doctor's exit code, and what it finds of nodes."""
     if is_sqlite(url):
         sqlite_file(url).chmod(0o600)
     capsys.readouterr()

@@ -17,7 +17,7 @@ from .test_tokens import change
 
 
 async def reaches(system: ClusteredActorSystem, secret: bytes) -> bool:
-    """Tell whether a secret is valid at a node."""
+    """Return whether a secret is valid at a node."""
     try:
         async with ClusterClient(contact_points=[tuple(system.self_node)], secret=secret) as connected:
             return len((await connected.topology()).nodes) > 0

@@ -49,7 +49,7 @@ VALUES: list[tuple[Any, Any]] = [
 
 
 async def error_of(work: Callable[..., Awaitable[Any]], *arguments: Any) -> tuple[type[BaseException], str]:
-    """Give the type and the text of what this raises."""
+    """Return the type and the text of what this raises."""
     with pytest.raises(CastyError) as caught:
         await work(*arguments)
     return type(caught.value), str(caught.value)

@@ -19,7 +19,7 @@ IMPATIENT = 1.0  # long enough to get into line on a busy machine
 
 
 def make(kind: str, d: Distributed, timeout: float = PATIENT) -> Any:
-    """Give a lock, or a semaphore with one permit."""
+    """Return a lock, or a semaphore with one permit."""
     return d.lock("x", timeout=timeout) if kind == "lock" else d.semaphore("x", permits=1, timeout=timeout)
 
 

@@ -326,8 +326,8 @@ async def test_the_journal_says_who_it_was(two: list[ClusteredActorSystem], jour
 
 async def test_nobody_says_himself_who_it_was(two: list[ClusteredActorSystem], journal_url: str) -> None:
     """Given a client that puts a principal into what it says of itself, when it sends that, then it is refused."""
-    from casty_es.codec import decode_error, encode_command
     from casty_es.domain import counter
+    from casty_es.format.codec import decode_error, encode_command
     from casty_es.transport.identity import Identity
     from casty_es.transport.websocket import WebSocketDialer
     from casty_es.transport.wire import Ask, Failed
@@ -338,7 +338,7 @@ async def test_nobody_says_himself_who_it_was(two: list[ClusteredActorSystem], j
         link = await dialer.link("{}:{}".format(*two[0].self_node))
         said = '{"actor":"a","principal":"token:other"}'
         command, body = encode_command(counter.Increment(1))
-        ask = Ask(1, 1, "counter", "c", "", 1, command, body, bytes(16), 5.0, said=said)
+        ask = Ask(1, 1, "counter", "c", "", 1, command, body, bytes(16), 5.0, metadata=said)
         answer = await link.request(ask)
         assert isinstance(answer, Failed)
         assert isinstance(decode_error(answer.error, answer.message), InvalidArgumentError)

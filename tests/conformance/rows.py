@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Final
 
-from casty_es.journal.chain import digest, link
+from casty_es.format.chain import digest, link
 from casty_es.journal.port import (
     EMPTY_SLOT,
     ENTITY_NUMBER_BITS,
@@ -25,7 +25,7 @@ NOW: Final = 1_700_000_000_000_000
 
 
 def entity_id(slot: int, number: int) -> int:
-    """Give the id of a slot's entity."""
+    """Return the id of a slot's entity."""
     return (slot << ENTITY_NUMBER_BITS) + number
 
 
@@ -43,7 +43,7 @@ class Owner:
         self._born: list[EntityRow] = []
 
     def copy(self) -> Owner:
-        """Give another process that knows the same and hears of nothing that follows."""
+        """Return another process that knows the same and hears of nothing that follows."""
         return copy.deepcopy(self)
 
     def lease(self) -> Owner:
@@ -128,7 +128,7 @@ class Owner:
         return self
 
     def batch(self) -> Append:
-        """Give what was added since the last batch as one append."""
+        """Return what was added since the last batch as one append."""
         before, self._committed = self._committed, self.head
         append = Append([(self.slot, before.position, before.hash)], self._rows, self._entities, self._alive)
         self._rows, self._entities, self._alive = [], [], []
@@ -136,7 +136,7 @@ class Owner:
 
 
 def together(*appends: Append) -> Append:
-    """Give several slots' appends as one."""
+    """Return several slots' appends as one."""
     merged = Append([], [], [], [])
     for append in sorted(appends, key=lambda append: append.predecessors[0][0]):
         merged.predecessors += append.predecessors
@@ -147,12 +147,12 @@ def together(*appends: Append) -> Append:
 
 
 def recorded(*appends: Append) -> list[RecordedEvent]:
-    """Give the records that these appends write."""
+    """Return the records that these appends write."""
     return [RecordedEvent(*row) for append in appends for row in append.events]
 
 
 async def contents(journal: EventJournal, slots: Sequence[int], names: Sequence[EntityName] = ()) -> object:
-    """Give everything that an append could have changed, to compare before and after."""
+    """Return everything that an append could have changed, to compare before and after."""
     records = {slot: await journal.records(slot, limit=100_000) for slot in slots}
     directory = await journal.entities(names) if names else []
     return await journal.heads(slots), records, await journal.entity_numbers(slots), directory

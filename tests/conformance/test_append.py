@@ -18,7 +18,7 @@ NAMES = [HITS, LIKES]
 
 
 async def refused(journal: EventJournal, append: Append, *, slots: tuple[int, ...] = (3, 7)) -> str:
-    """Append, expect a conflict, check that nothing at all was written, and give the constraint."""
+    """Append, expect a conflict, check that nothing at all was written, and return the constraint."""
     before = await contents(journal, slots, NAMES)
     with pytest.raises(ConflictError, match="Nothing was written") as conflict:
         await journal.append(append)

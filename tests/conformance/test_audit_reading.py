@@ -21,7 +21,7 @@ from .rows import NOW, SALT, Owner, entity_id
 
 
 def row(number: int, name: EntityName, *, alive: bool = True, slot: int = 3) -> DirectoryRow:
-    """Give the directory row that ``Owner.born`` writes."""
+    """Return the directory row that ``Owner.born`` writes."""
     return DirectoryRow(entity_id(slot, number), slot, *name, alive, SALT, 0)
 
 

@@ -13,7 +13,7 @@ HITS = EntityName("counter", "hits", "")
 
 
 def tail(number: int, sequence: int) -> tuple[int, int, str, int, str]:
-    """Give what replay gets of an event that ``three_entities`` wrote."""
+    """Return what replay gets of an event that ``three_entities`` wrote."""
     return entity_id(3, number), sequence, "counter.incremented", 1, f'"{number}.{sequence}"'
 
 

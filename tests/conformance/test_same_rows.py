@@ -41,7 +41,7 @@ class Script:
         }
 
     def append(self, events: dict[int, list[Any]], fault: str) -> Append:
-        """Give one append; the owners go on from it only if it can be committed."""
+        """Return one append; the owners go on from it only if it can be committed."""
         owners = self.owners if fault == "none" else {slot: owner.copy() for slot, owner in self.owners.items()}
         sequences = self.sequences if fault == "none" else dict(self.sequences)
         for offset, rows in events.items():
@@ -83,7 +83,7 @@ async def committed(journal: EventJournal, append: Append) -> bool:
 
 
 async def everything(journal: EventJournal, script: Script) -> list[object]:
-    """Give all that can be read about a script's slots and names."""
+    """Return all that can be read about a script's slots and names."""
     ids = list(script.names)
     commands = [
         event.command_id

@@ -19,13 +19,13 @@ ONE, TWO = bytes(15) + b"\x01", bytes(15) + b"\x02"
 
 
 def as_role(url: str, role: str) -> str:
-    """Give a URL with another user."""
+    """Return a URL with another user."""
     parts = urlsplit(url)
     return parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def holders(rows: list[SlotRow]) -> dict[int, str]:
-    """Give the node that each slot names."""
+    """Return the node that each slot names."""
     return {row.slot: row.node_id for row in rows}
 
 

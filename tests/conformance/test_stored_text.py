@@ -26,7 +26,7 @@ TEXTS = {
 
 
 def hostile_name(size: int, seed: int) -> str:
-    """Give a name of exactly so many bytes that hardly compresses."""
+    """Return a name of exactly so many bytes that hardly compresses."""
     chosen = random.Random(seed)  # noqa: S311 - the same names on every run
     name = "".join(chosen.choice(ALPHABET) for _ in range(size)).encode()[:size].decode(errors="ignore")
     return name + "x" * (size - len(name.encode()))

@@ -22,12 +22,12 @@ class Block(NamedTuple):
 
 
 def title(document: Path) -> str:
-    """Give a document's path as people write it."""
+    """Return a document's path as people write it."""
     return document.relative_to(ROOT).as_posix()
 
 
 def blocks(document: Path) -> Iterator[Block]:
-    """Give the Python, shell and output blocks of a document."""
+    """Yield the Python, shell and output blocks of a document."""
     found = [
         (example.line, language, str(example.parsed))
         for language in ("python", "sh", "text")

@@ -34,7 +34,7 @@ class Task:
 
 @contextlib.asynccontextmanager
 async def names(url: str) -> AsyncIterator[dict[str, Any]]:
-    """Give what every example may use: a node on a fresh journal, how to reach it, its structures, two dataclasses."""
+    """Yield what every example may use: a node on a fresh journal, how to reach it, its structures, two dataclasses."""
     journal = SqlJournal(url)
     async with ClusteredActorSystem(journal=journal) as system:
         yield {
@@ -93,7 +93,7 @@ async def run(source: str, namespace: dict[str, Any], where: str, *, shown: bool
 
 
 async def run_doctest(text: str, namespace: dict[str, Any], where: str) -> int:
-    """Run the ``>>>`` examples of a text in order, compare what they show, and give how many there were."""
+    """Run the ``>>>`` examples of a text in order, compare what they show, and return how many there were."""
     examples = doctest.DocTestParser().get_examples(text, where)
     checker = doctest.OutputChecker()
     for example in examples:

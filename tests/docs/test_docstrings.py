@@ -17,7 +17,7 @@ from .examples import names, run_doctest
 
 
 def documented(module: ModuleType) -> Iterator[tuple[str, str]]:
-    """Give the docstrings of a module, its classes and functions that have examples, by their full names."""
+    """Yield the docstrings of a module, its classes and functions that have examples, by their full names."""
     parts: list[tuple[str, object]] = [(module.__name__, module)]
     for name, part in vars(module).items():
         if getattr(part, "__module__", None) != module.__name__:
@@ -72,7 +72,7 @@ def test_example_with_a_loop_of_its_own(name: str) -> None:
 
 
 def owner_of(name: str) -> ModuleType:
-    """Give the module in which a documented thing is."""
+    """Return the module in which a documented thing is."""
     while name:
         try:
             return importlib.import_module(name)

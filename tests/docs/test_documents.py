@@ -114,7 +114,7 @@ class Reader:
         self._printed = out.decode() if echo is None else f"{said}{' '.join(echo)}\n"
 
     def _expanded(self, word: str) -> list[str]:
-        """Give the files that a pattern stands for, as a shell does."""
+        """Return the files that a pattern stands for, as a shell does."""
         if "*" not in word:
             return [word]
         return sorted(str(file.relative_to(self._folder)) for file in self._folder.glob(word)) or [word]

@@ -19,19 +19,19 @@ LINKING = [*DOCUMENTS, ROOT / "CHANGELOG.md", ROOT / "SECURITY.md"]
 
 
 def outside_code(document: Path) -> str:
-    """Give a document's text without its fenced blocks."""
+    """Return a document's text without its fenced blocks."""
     return re.sub(r"^```.*?^```", "", document.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 def links(document: Path) -> Iterator[str]:
-    """Give the targets of a document's links that are not addresses on the web."""
+    """Yield the targets of a document's links that are not addresses on the web."""
     for target in re.findall(r"\]\(([^)\s]+)\)", outside_code(document)):
         if not re.match(r"[a-z]+:", target):
             yield target
 
 
 def anchors(document: Path) -> set[str]:
-    """Give the anchors of a document's headings, as Markdown renderers make them."""
+    """Return the anchors of a document's headings, as Markdown renderers make them."""
     headings = re.findall(r"^#+ (.+)$", outside_code(document), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 

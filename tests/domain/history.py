@@ -60,12 +60,12 @@ def attempt(kind: AnyKind, *commands: Command, after: Ran | None = None) -> Ran:
 
 
 def snapshot_bytes(kind: AnyKind, state: Any) -> bytes:
-    """Give the state as the journal would store it."""
+    """Return the state as the journal would store it."""
     return msgspec.json.encode(kind.to_snapshot(state))
 
 
 def settled(kind: AnyKind, before: Ran, events: tuple[Event, ...]) -> dict[str, Any]:
-    """Give what the effects of the events tell each request, errors by their type."""
+    """Return what the effects of the events tell each request, errors by their type."""
     assert kind.effects is not None
     state, outcomes = before.state, {}
     for event in events:
@@ -80,7 +80,7 @@ UNTOUCHED: Final = {name: snapshot_bytes(kind, kind.initial) for name, kind in C
 
 
 def value(plain: object) -> msgspec.Raw:
-    """Give a user's value as the handles would encode it."""
+    """Return a user's value as the handles would encode it."""
     return msgspec.Raw(msgspec.json.encode(plain, order="sorted"))
 
 
@@ -98,7 +98,7 @@ def _all(make: Callable[..., Command], *choices: Sequence[Any]) -> list[Command]
 
 
 def _made(commands: list[Command]) -> list[Command]:
-    """Give the requests once more, each as made by some process."""
+    """Return the requests once more, each as made by some process."""
     return [command.made_by(PROCESSES[number % 2]) for number, command in enumerate(commands)]
 
 

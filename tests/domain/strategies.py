@@ -13,5 +13,5 @@ if TYPE_CHECKING:
 
 
 def commands_of(kind: AnyKind) -> st.SearchStrategy[list[Command]]:
-    """Give lists of commands, with the rare ones as often as the common ones."""
+    """Return lists of commands, with the rare ones as often as the common ones."""
     return st.lists(st.one_of([st.sampled_from(group) for group in POOL[kind.name]]), max_size=40)

@@ -45,7 +45,7 @@ def through_json(kind: AnyKind, events: tuple[Event, ...]) -> tuple[Event, ...]:
 
 
 def replay(kind: AnyKind, events: tuple[Event, ...]) -> Any:
-    """Give the state that the events lead to."""
+    """Return the state that the events lead to."""
     state = kind.initial
     for event in events:
         state = kind.evolve(state, event)

@@ -34,7 +34,7 @@ QUEUED = run(LOCK, Acquire("bob", "b1"), Acquire("cat", "c1"), after=HELD)
 
 
 def holder(ran: Ran) -> str | None:
-    """Give the request that holds the lock."""
+    """Return the request that holds the lock."""
     held: Holder | None = run(LOCK, GetHolder(), after=ran).told[0]
     return None if held is None else held.request
 

@@ -35,7 +35,7 @@ QUEUED = run(SEMAPHORE, Acquire("bob", "b1", 2), Acquire("cat", "c1", 2), Acquir
 
 
 def granted(events: tuple[Any, ...]) -> list[str]:
-    """Give the requests that the events grant, in order."""
+    """Return the requests that the events grant, in order."""
     return [event.request for event in events if isinstance(event, Granted)]
 
 

@@ -25,10 +25,10 @@ import asyncpg
 import msgspec
 
 from casty_es import errors
-from casty_es.codec import decode_event, decode_state, encode_event, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Kind
-from casty_es.journal.chain import GENESIS
+from casty_es.format.chain import GENESIS
+from casty_es.format.codec import decode_event, decode_state, encode_event, encode_state
 from casty_es.journal.port import LEASE_ACQUIRED, EntityName, RecordedEvent, record_hash
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 
@@ -144,7 +144,7 @@ def timelines(log: Log) -> dict[EntityName, Timeline]:
 
 
 def audit(log: Log, operations: Sequence[Operation] = ()) -> list[str]:
-    """Give everything that is wrong with a journal, and with what callers were told about it."""
+    """Return everything that is wrong with a journal, and with what callers were told about it."""
     return [*check_slots(log), *check_entities(log), *check_callers(log, operations)]
 
 
@@ -202,7 +202,7 @@ def check_entities(log: Log) -> list[str]:
 
 
 def _undoes(record: RecordedEvent, unanswered: set[str]) -> bool:
-    """Tell whether an event takes back what somebody asked for who went away: gateways do that by themselves."""
+    """Return whether an event takes back what somebody asked for who went away: gateways do that by themselves."""
     if not record.type.endswith((".released", ".withdrawn", ".given_back")):
         return False
     fields = json.loads(record.payload)
@@ -265,7 +265,7 @@ def _check_one(life: Timeline, operation: Operation, recorded: list[Found]) -> l
 
 
 def _decided(life: Timeline, place: int, command: Command) -> list[tuple[str, int, str]]:
-    """Give what the domain decides after so many events of an entity; nothing where it refuses."""
+    """Return what the domain decides after so many events of an entity; nothing where it refuses."""
     with contextlib.suppress(errors.CastyError):
         return [encode_event(event) for event in life.kind.decide(life.states[place], command)]
     return []

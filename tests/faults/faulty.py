@@ -7,9 +7,9 @@ import enum
 import time
 from typing import TYPE_CHECKING, Any
 
-from casty_es.actors.batch import lease_row
 from casty_es.errors import AppendRejectedError, AppendUnknownError, ConflictError
 from casty_es.journal.port import LEASE_ACQUIRED, Append
+from casty_es.owner.batch import lease_row
 
 if TYPE_CHECKING:
     from casty_es.journal.port import EventJournal

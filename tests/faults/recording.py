@@ -65,7 +65,7 @@ class Recorder:
         return getattr(self._gateway, name)
 
     def region_ref(self, key: str, factory: Any, *, num_shards: int) -> RegionRef:
-        """Give the gateway's ref."""
+        """Return the gateway's ref."""
         return self._gateway.region_ref(key, factory, num_shards=num_shards)
 
     async def entity_ask(
@@ -115,7 +115,7 @@ class Recorder:
 
 
 def to_line(operation: Operation) -> bytes:
-    """Give an operation as one line, for a pipe between processes."""
+    """Return an operation as one line, for a pipe between processes."""
     fields = msgspec.structs.asdict(operation)
     fields["type"] = type(operation.command).__name__
     fields["command"] = msgspec.json.encode(operation.command).decode()
@@ -123,7 +123,7 @@ def to_line(operation: Operation) -> bytes:
 
 
 def from_lines(lines: Iterable[bytes]) -> list[Operation]:
-    """Give the operations of such lines, the last word on each; a line that was cut off is left out."""
+    """Return the operations of such lines, the last word on each; a line that was cut off is left out."""
     operations: dict[bytes, Operation] = {}
     for line in lines:
         if not line.endswith(b"\n"):

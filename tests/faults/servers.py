@@ -73,7 +73,7 @@ def own_server() -> Iterator[Server]:
 
 
 def own_database(server: Server, sql: Callable[..., object]) -> str:
-    """Make a migrated database on a server; give its URL."""
+    """Make a migrated database on a server; return its URL."""
     name = f"casty_test_{uuid.uuid4().hex}"
     sql(server.uri, f'CREATE DATABASE "{name}"')
     url = urlsplit(server.uri)._replace(path=f"/{name}").geturl()

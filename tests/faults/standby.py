@@ -39,7 +39,7 @@ class Pair:
         self._point(first.socket_folder)
 
     def url(self, database: str = "postgres") -> str:
-        """Give the URL at which the primary is found."""
+        """Return the URL at which the primary is found."""
         return self._url(self._folder / "current", database)
 
     def _url(self, folder: Path, database: str = "postgres") -> str:

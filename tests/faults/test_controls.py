@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, node
-from casty_es.actors import writer
 from casty_es.config import Settings
 from casty_es.domain.decider import WAITING
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import Append, StoredSnapshot
 from casty_es.leases.memory import ProcessLeaseManager
+from casty_es.owner import writer
 
 from .audit import Log, audit, read_memory
 from .faulty import Fault, FaultyJournal
@@ -24,7 +24,7 @@ _SETTINGS = Settings(snapshot_events=10, lease_seconds=2.0)
 
 
 async def findings_of(journal: Any, inner: InMemoryJournal, *, prefix: str = "") -> list[str]:
-    """Let everybody use everything on a journal; give what the audit says."""
+    """Let everybody use everything on a journal; return what the audit says."""
     operations: list[Operation] = []
     async with ClusteredActorSystem(journal=journal, settings=_SETTINGS) as system:
         recorder = Recorder(system)
@@ -45,7 +45,7 @@ async def whole_log() -> tuple[Log, list[Operation]]:
 
 
 def says(findings: list[str], words: str) -> bool:
-    """Tell whether some finding has these words."""
+    """Return whether some finding has these words."""
     return any(words in finding for finding in findings)
 
 
@@ -132,7 +132,7 @@ async def test_retrying_under_a_fresh_id_is_caught() -> None:
 @pytest.mark.usefixtures("everybody_leads")
 async def test_answers_from_old_state_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """An owner that does not prove its reads gives stale ones once somebody else has written."""
-    from casty_es.actors import proofs
+    from casty_es.owner import proofs
 
     def unproven(_self: proofs.Prover, _slot: Any, _epoch: int, _name: Any, pending: Any, reply: object) -> None:
         pending.settle(reply)

@@ -45,13 +45,13 @@ class Node:
         return said
 
     async def do(self, command: str) -> dict[str, Any]:
-        """Let it do something; give what it was told."""
+        """Let it do something; return what it was told."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{command}\n".encode())
         return await self.line()
 
     async def close(self) -> int:
-        """End it in order; give its exit code."""
+        """End it in order; return its exit code."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"close\n")
         return await self.process.wait()
@@ -216,7 +216,7 @@ async def running(file: Path) -> AsyncIterator[ClusteredActorSystem]:
 
 
 def holds_slots(system: ClusteredActorSystem) -> bool:
-    """Tell whether a node holds any slot."""
+    """Return whether a node holds any slot."""
     assert system._node is not None
     return any(slot.epoch for slot in system._node.owner.slots)
 

@@ -49,7 +49,7 @@ class RenewalGateway:
         self.renewed: list[tuple[str, tuple[str, ...]]] = []
 
     def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
-        """Give the system's ref."""
+        """Return the system's ref."""
         return self._system.region_ref(key, factory, num_shards=num_shards)
 
     async def entity_ask(
@@ -75,7 +75,7 @@ class RenewalGateway:
         return answer
 
     def rounds(self, name: str) -> int:
-        """Tell how often a structure was renewed."""
+        """Return how often a structure was renewed."""
         return sum(renewed == name for renewed, _ in self.renewed)
 
 

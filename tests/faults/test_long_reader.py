@@ -39,7 +39,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def reading(file: Path) -> AsyncIterator[int]:
-    """Hold a transaction open that reads, in a process of its own; give its id."""
+    """Hold a transaction open that reads, in a process of its own; return its id."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", _READS, str(file)), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -50,12 +50,12 @@ async def reading(file: Path) -> AsyncIterator[int]:
 
 
 def log_of(file: Path) -> Path:
-    """Give the write-ahead log of a journal."""
+    """Return the write-ahead log of a journal."""
     return file.with_name("casty.db-wal")
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Give what was said of the log."""
+    """Return what was said of the log."""
     return [one.getMessage() for one in caplog.records if one.name == "casty_es.journal"]
 
 

@@ -214,7 +214,7 @@ async def test_closing_under_load_leaves_no_error_behind(postgres_journal_url: s
 
 
 async def execute(url: str, *statements: str) -> Any:
-    """Run statements as the operator; give the value of the last."""
+    """Run statements as the operator; return the value of the last."""
     connection = await asyncpg.connect(postgres_dsn(url))
     try:
         return [await connection.fetchval(statement) for statement in statements][-1]

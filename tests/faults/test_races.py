@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, node
-from casty_es.actors import activation
 from casty_es.errors import AppendRejectedError, JournalUnavailableError
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
 from casty_es.leases.memory import ProcessLeaseManager, ProcessLeaseSession
+from casty_es.owner import activation
 
 if TYPE_CHECKING:
     from casty_es.journal.port import Append, TailEvent
@@ -29,7 +29,7 @@ class Leases:
         monkeypatch.setattr(node, "lease_manager", lambda *_, **__: self)
 
     async def open(self, node_id: str, process: str = "") -> ProcessLeaseSession:
-        """Give a session."""
+        """Return a session."""
         self.given.append(await ProcessLeaseManager(InMemoryJournal()).open(node_id, process))
         return self.given[-1]
 

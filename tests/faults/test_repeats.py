@@ -24,9 +24,9 @@ from .audit import audit, read_memory, read_sql, timelines
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from casty_es.actors.owner import Owner
-    from casty_es.actors.pending import Pending
     from casty_es.domain.decider import Command
+    from casty_es.owner.owner import Owner
+    from casty_es.owner.pending import Pending
 
 _HITS = EntityName("counter", "hits", "")
 _LOCK = EntityName("lock", "deploy", "")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from casty_es import ClusteredActorSystem, Distributed, Settings
-from casty_es.actors.pending import Pending, Stage
 from casty_es.domain.counter import Increment
 from casty_es.errors import (
     AppendUnknownError,
@@ -27,6 +26,7 @@ from casty_es.errors import (
 )
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
+from casty_es.owner.pending import Pending, Stage
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,12 +65,12 @@ async def running(journal: InMemoryJournal, **settings: Any) -> AsyncIterator[tu
 
 
 async def types(handle: Any) -> list[str]:
-    """Give the types of all events of a structure."""
+    """Return the types of all events of a structure."""
     return [event.type async for event in handle.history()]
 
 
 def owner_of(system: ClusteredActorSystem) -> Any:
-    """Give the owner of a system's slots."""
+    """Return the owner of a system's slots."""
     assert system._node is not None
     return system._node.owner
 

@@ -87,7 +87,7 @@ class Child:
         await self.ended()
 
     async def ended(self) -> int:
-        """Wait for its end, and give its exit code."""
+        """Wait for its end, and return its exit code."""
         return await asyncio.to_thread(self.process.wait)
 
     def clean_up(self) -> None:
@@ -131,7 +131,7 @@ def d_url(request: pytest.FixtureRequest) -> str | None:
 
 @asynccontextmanager
 async def opened(url: str | None, **settings: Any) -> AsyncIterator[Distributed]:
-    """Give the structures of a journal, or volatile ones."""
+    """Yield the structures of a journal, or volatile ones."""
     if url is None:
         async with ClusteredActorSystem(settings=Settings(**settings)) as system:
             yield system.distributed()
@@ -177,7 +177,7 @@ def log(rows: Callable[..., Awaitable[list[tuple[Any, ...]]]]) -> Callable[..., 
 
 @pytest.fixture
 def until() -> Callable[..., Awaitable[Any]]:
-    """``await until(check)``: ask an async function again and again until it gives something true, and give that."""
+    """``await until(check)``: ask an async function again and again until it gives something true, and return that."""
 
     async def wait(check: Callable[[], Awaitable[Any]]) -> Any:
         while not (answer := await check()):  # noqa: ASYNC110 - what is asked is a database, and it sets no event

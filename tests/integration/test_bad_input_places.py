@@ -137,7 +137,7 @@ def public_folder() -> Iterator[Path]:
 
 
 def as_ordinary_user(url: str) -> str:
-    """Run the program above without the rights of an administrator, and give what it says."""
+    """Run the program above without the rights of an administrator, and return what it says."""
     return subprocess.run(
         [sys.executable, "-c", READ_ONLY, url],
         cwd=ROOT,
@@ -336,7 +336,7 @@ async def test_from_another_event_loop(d: Distributed) -> None:
 
 
 async def forked(task: Callable[[], None]) -> int:
-    """Run a task in a fork of this process, and give its exit code: 0 when it did not raise."""
+    """Run a task in a fork of this process, and return its exit code: 0 when it did not raise."""
     pid = os.fork()
     if pid == 0:
         code = 1

@@ -22,7 +22,7 @@ Examine = Callable[..., dict[str, dict[str, str]]]
 
 @pytest.fixture
 def examine(capsys: pytest.CaptureFixture[str]) -> Examine:
-    """``examine(url)``: let the doctor look, and give its checks by name."""
+    """``examine(url)``: let the doctor look, and return its checks by name."""
 
     def call(url: str, *, code: int = 0) -> dict[str, dict[str, str]]:
         if is_sqlite(url) and sqlite_file(url).exists():
@@ -214,5 +214,5 @@ def test_a_network_file_system(
 
 
 def database(url: str) -> str:
-    """Give the name of a Postgres URL's database, quoted."""
+    """Return the name of a Postgres URL's database, quoted."""
     return f'"{urlsplit(url).path.removeprefix("/")}"'

@@ -37,7 +37,7 @@ def written(journal_url: str) -> str:
 
 
 def found(url: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
-    """Give what the doctor says of the structures."""
+    """Return what the doctor says of the structures."""
     capsys.readouterr()
     assert run(["doctor", "--json", "--url", url]) == 0
     [check] = [one for one in json.loads(capsys.readouterr().out)["checks"] if one["name"] == "structures"]
@@ -45,7 +45,7 @@ def found(url: str, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 
 
 def repair(url: str, capsys: pytest.CaptureFixture[str], *, code: int = 0) -> list[dict[str, Any]]:
-    """Give what the doctor says that it did."""
+    """Return what the doctor says that it did."""
     capsys.readouterr()
     assert run(["doctor", "--repair", "--json", "--url", url]) == code
     return list(json.loads(capsys.readouterr().out)["structures"])

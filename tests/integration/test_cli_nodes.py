@@ -48,7 +48,7 @@ class Node:
         return str(self.ready["address"])
 
     def end(self, number: int) -> tuple[int, str, str]:
-        """Send a signal; give the exit code and what else the process said on stdout and stderr."""
+        """Send a signal; return the exit code and what else the process said on stdout and stderr."""
         self.process.send_signal(number)
         out, err = self.process.communicate(timeout=60)
         return self.process.returncode, out, err
@@ -84,7 +84,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 
 def written(url: str) -> tuple[Meta, list[NodeRow], list[SlotRow]]:
-    """Give what the journal says of itself, of nodes and of slots."""
+    """Return what the journal says of itself, of nodes and of slots."""
 
     async def main() -> tuple[Meta, list[NodeRow], list[SlotRow]]:
         journal = SqlJournal(url)

@@ -26,7 +26,7 @@ async def long_journal(sqlite_journal_url: str) -> str:
 
 
 def called(*arguments: str) -> list[str]:
-    """Give the command line."""
+    """Return the command line."""
     return [sys.executable, "-m", "casty_es", *arguments]
 
 

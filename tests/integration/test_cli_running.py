@@ -21,7 +21,7 @@ from casty_es.errors import LeaseLostError
 def holding(
     url: str, *command: str, structure: tuple[str, ...] = ("lock",), options: tuple[str, ...] = ()
 ) -> list[str]:
-    """Give the command line that runs a command under the lock or semaphore ``deploy``."""
+    """Return the command line that runs a command under the lock or semaphore ``deploy``."""
     kind, *more = structure
     arguments = [kind, "run", "deploy", *more, *options, "--url", url, "--", *command]
     return [sys.executable, "-m", "casty_es", *arguments]

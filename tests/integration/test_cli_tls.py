@@ -212,7 +212,7 @@ def test_what_cannot_be_used_is_told(sqlite_journal_url: str, cli: Cli, options:
 
 
 def run_failing(cli: Cli, *arguments: str) -> str:
-    """Run a command that gets what it cannot use, and give its message."""
+    """Run a command that gets what it cannot use, and return its message."""
     return str(cli(*arguments, code=2)["error"]["message"])
 
 

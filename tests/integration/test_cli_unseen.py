@@ -47,7 +47,7 @@ def check(out: str) -> None:
 
 
 def printed_by(arguments: list[str]) -> tuple[int, str, str]:
-    """Run a command; give its exit code and what it said."""
+    """Run a command; return its exit code and what it said."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(arguments)

@@ -244,7 +244,7 @@ FOUND = Found(
 
 
 def changed(**fields: Any) -> Found:
-    """Give structures that differ."""
+    """Return structures that differ."""
     return msgspec.structs.replace(FOUND, **fields)
 
 

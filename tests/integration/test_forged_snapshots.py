@@ -13,10 +13,10 @@ import pytest
 from casty_es import ClusteredActorSystem, Distributed, Settings, SqlJournal, connect
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.audit.verify import Report, Wrong, verify
-from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.counter import Incremented
 from casty_es.errors import EntityQuarantinedError, JournalCorruptError
+from casty_es.format.codec import encode_state
 from casty_es.journal.port import EntityName
 from tests.audit.recorder import Recorder
 from tests.audit.verifying.tampering import Tamperer
@@ -49,7 +49,7 @@ async def increment(d: Distributed, times: int) -> None:
 
 
 def named(report: Report) -> list[tuple[Wrong, bool]]:
-    """Give what was found, and whether it says that nodes do not believe it."""
+    """Return what was found, and whether it says that nodes do not believe it."""
     return [(one.wrong, "no node believes it" in one.text) for one in report.findings]
 
 

@@ -19,11 +19,11 @@ from casty_es import (
     InvalidArgumentError,
     InvalidTypeError,
 )
-from casty_es.actors.fingerprint import fingerprint
 from casty_es.domain.counter import Increment
-from casty_es.journal.chain import digest, link
+from casty_es.format.chain import digest, link
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName
 from casty_es.names import keyed_command_id
+from casty_es.owner.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

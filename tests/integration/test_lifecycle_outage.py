@@ -79,7 +79,7 @@ async def cable(postgres_journal_url: str) -> AsyncIterator[Cable]:
 
 
 async def _increments(d: Distributed, cable: Cable) -> list[Any]:
-    """Cut the cable while increments are on their way, and give what their callers were told."""
+    """Cut the cable while increments are on their way, and return what their callers were told."""
     calls = [asyncio.ensure_future(d.counter("c", timeout=2.0).increment()) for _ in range(20)]
     await asyncio.sleep(0)
     await cable.cut()

@@ -92,7 +92,7 @@ def test_everything_public_is_in_the_table() -> None:
 
 
 def public_methods(one: object) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """Give the methods that a user may call."""
+    """Yield the methods that a user may call."""
     for name, _ in inspect.getmembers(type(one), callable):
         if not name.startswith("_") and name not in BETWEEN_PARTS:
             yield name, getattr(one, name)
@@ -145,7 +145,7 @@ async def try_all(call: Callable[..., Any], where: str, **fitting: Any) -> list[
 
 
 async def wrong_of(where: str, call: Callable[..., Any], arguments: dict[str, Any]) -> list[str]:
-    """Call once; give what was wrong with what came of it."""
+    """Call once; return what was wrong with what came of it."""
     try:
         await asyncio.wait_for(finish(call(**arguments)), 20)
     except CastyError as error:

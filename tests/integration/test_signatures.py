@@ -25,12 +25,12 @@ SELF: Parameters = [("self", POSITIONAL, EMPTY)]
 
 
 def keywords(**defaults: Any) -> Parameters:
-    """Give keyword-only parameters; ``...`` stands for no default."""
+    """Return keyword-only parameters; ``...`` stands for no default."""
     return [(name, KEYWORD, EMPTY if default is ... else default) for name, default in defaults.items()]
 
 
 def positional(*required: str, **defaults: Any) -> Parameters:
-    """Give parameters that may be given by position, after ``self``."""
+    """Return parameters that may be given by position, after ``self``."""
     return [
         *SELF,
         *((name, POSITIONAL, EMPTY) for name in required),
@@ -91,7 +91,7 @@ SYNCHRONOUS = {"__init__", "counter", "lock", "semaphore", "barrier", "region_re
 
 
 def parameters_of(function: Any) -> Parameters:
-    """Give the parameters of a function as the table writes them."""
+    """Return the parameters of a function as the table writes them."""
     return [(one.name, one.kind, one.default) for one in inspect.signature(function).parameters.values()]
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from casty_es import Distributed, NotDoneError
-from casty_es.actors.pending import Pending, Stage
+from casty_es.owner.pending import Pending, Stage
 
 Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Distributed]]
 Log: TypeAlias = Callable[..., Awaitable[list[str]]]

@@ -24,7 +24,7 @@ SHORT_LEASE = 0.3
 
 
 async def free(lock: Lock) -> bool:
-    """Tell whether nobody holds a lock."""
+    """Return whether nobody holds a lock."""
     return not await lock.locked()
 
 

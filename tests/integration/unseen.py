@@ -26,7 +26,7 @@ UNSEEN: Final = tuple(
 
 
 def name_with(characters: str) -> str:
-    """Give a name that would begin a line of its own, if the characters did what they can."""
+    """Return a name that would begin a line of its own, if the characters did what they can."""
     return f"ok{characters}2026-11-27 FORGED"
 
 

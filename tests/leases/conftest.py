@@ -29,7 +29,7 @@ class Cluster:
         self._stack = stack
 
     def manager(self, **settings: Any) -> LeaseManager:
-        """Give a manager, as one more process would have it."""
+        """Return a manager, as one more process would have it."""
         if not isinstance(self.journal, SqlJournal):
             return ProcessLeaseManager(self.journal)
         if self.journal.file is not None:

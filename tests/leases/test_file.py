@@ -15,7 +15,7 @@ from tests.leases.conftest import Cluster
 
 
 def lock_files(cluster: Cluster) -> list[Path]:
-    """Give the lock files beside the journal."""
+    """Return the lock files beside the journal."""
     assert isinstance(cluster.journal, SqlJournal)
     assert cluster.journal.file is not None
     return sorted(cluster.journal.file.parent.glob("casty.db.casty-node-*.lock"))

@@ -19,7 +19,7 @@ from tests.leases.conftest import Cluster
 
 
 def file_of(cluster: Cluster) -> Path:
-    """Give the journal's file."""
+    """Return the journal's file."""
     assert isinstance(cluster.journal, SqlJournal)
     assert cluster.journal.file is not None
     return cluster.journal.file.resolve()
@@ -40,7 +40,7 @@ def folder_out_of_reach(cluster: Cluster) -> Iterator[None]:
 
 
 def held(cluster: Cluster, *names: str) -> set[str]:
-    """Tell which of these names' lock files are locked."""
+    """Return which of these names' lock files are locked."""
     return {name for name in names if locked(lock_file(file_of(cluster), name), clear=False)}
 
 

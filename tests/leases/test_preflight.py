@@ -26,7 +26,7 @@ Sql = Callable[..., list[tuple[Any, ...]]]
 
 
 def wrong(found: list[Check]) -> dict[str, Check]:
-    """Give the checks that are not well, by name."""
+    """Return the checks that are not well, by name."""
     return {check.name: check for check in found if not check.ok}
 
 
@@ -214,7 +214,7 @@ async def test_unreachable(tmp_path: Path) -> None:
 
 
 def facts(**changes: Any) -> Facts:
-    """Give what a well server says, but for some of it."""
+    """Return what a well server says, but for some of it."""
     row = {"standby": False, "may_write": True, "clients": 3, **changes}
     settings = {"max_connections": "10", "superuser_reserved_connections": "3", "reserved_connections": "1"}
     return Facts(row, {**settings, **changes}, changes.get("version", 18), changes.get("skew", 0.0))

@@ -58,7 +58,7 @@ async def all_taken(session: LeaseSession) -> None:
 
 
 def url_of(cluster: Cluster) -> str:
-    """Give the journal's URL."""
+    """Return the journal's URL."""
     assert isinstance(cluster.journal, SqlJournal)
     return cluster.journal.url
 

@@ -90,7 +90,7 @@ class _Pooler:
         writer: asyncio.StreamWriter,
         backend: _Backend,
     ) -> asyncio.Future[bytes]:
-        """Pass messages on, both ways, until the backend is idle; give the question after that, asked or not yet."""
+        """Pass messages on, both ways, until the backend is idle; return the question after that, asked or not yet."""
         awaited = 0  # ReadyForQuery messages that the client waits for
         answer = asyncio.ensure_future(_message(backend.reader))
         try:

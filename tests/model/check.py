@@ -24,7 +24,7 @@ class Model(ABC, Generic[S]):
     off: frozenset[enum.Enum] = field(default=frozenset(), kw_only=True)
 
     def keeps(self, rule: enum.Enum) -> bool:
-        """Tell whether a rule is in force."""
+        """Return whether a rule is in force."""
         return rule not in self.off
 
     def without(self, rule: enum.Enum) -> Self:
@@ -41,7 +41,7 @@ class Model(ABC, Generic[S]):
 
     @abstractmethod
     def judged(self, s: S) -> str:
-        """Say what is wrong with a state, or nothing."""
+        """Return what is wrong with a state, or nothing."""
 
     def tidied(self, s: S) -> S:
         """Forget what can make no difference any more."""

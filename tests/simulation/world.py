@@ -141,7 +141,7 @@ class World:
             mock.patch("casty_es.node.lease_manager", lease_manager_of),
             mock.patch("casty_es.leases.postgres.connect_for_leases", connect_for_leases),
             mock.patch("casty_es.transport.channel.Channel.__hash__", lambda one: self._numbered(one)),
-            mock.patch("casty_es.actors.slot.Slot.__hash__", lambda slot: slot.number),
+            mock.patch("casty_es.owner.slot.Slot.__hash__", lambda slot: slot.number),
             mock.patch("casty_es.cluster.membership.socket.gethostname", lambda: str(HERE.get())),
             _quiet(self),
         ):

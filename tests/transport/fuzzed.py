@@ -69,7 +69,7 @@ class Locating:
 
 
 def look(listener: WebSocketListener) -> str:
-    """Say what is to be seen."""
+    """Return what is to be seen."""
     gc.collect()
     seen = {
         "decoded": decoded,

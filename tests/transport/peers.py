@@ -32,7 +32,7 @@ def identity(
     process_id: str | None = None,
     role: Literal["node", "client"] = "node",
 ) -> Identity:
-    """Say who one is."""
+    """Return who one is."""
     if process_id is None:
         return Identity(system=system, node_id=node_id, role=role)
     return Identity(system=system, node_id=node_id, process_id=process_id, role=role)
@@ -66,7 +66,7 @@ class Service:
         return not isinstance(request, Ask)
 
     def weight(self, request: Request) -> int:
-        """Say how long the answer will be."""
+        """Return how long the answer will be."""
         return int(request.name) if isinstance(request, FindShards) and request.name.isdecimal() else 0
 
     def serve(self, request: Request, answer: Callable[[Answer], None], _caller: Caller) -> None:
@@ -209,7 +209,7 @@ class RawPeer:
                 self.writer.write(data)
 
     async def pull(self) -> bool:
-        """Read once; give whether the connection still is."""
+        """Read once; return whether the connection still is."""
         try:
             data = await self.reader.read(65_536)
         except ConnectionError:
@@ -235,7 +235,7 @@ class RawPeer:
         await self.push()
 
     async def receive(self) -> bytes:
-        """Give the next binary message."""
+        """Return the next binary message."""
         while not self.inbox:
             if not await self.pull():
                 raise ConnectionResetError(self.reason)
@@ -247,7 +247,7 @@ class RawPeer:
         await self.send(self.session.sealer.seal(content))
 
     async def ended(self) -> str:
-        """Wait until the other side ends the connection, and give the reason that it told."""
+        """Wait until the other side ends the connection, and return the reason that it told."""
         while await self.pull():
             pass
         return self.reason or ""

@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from casty_es import ClusterClient
 from casty_es.cli.where import split_address
-from casty_es.codec import encode_command
 from casty_es.domain import map_entry
+from casty_es.format.codec import encode_command
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key

@@ -23,7 +23,7 @@ from tests.transport.peers import SECRET, Network, RawPeer, Service, address_of,
 async def serving(
     handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """Run a server that is none of ours, and give its address."""
+    """Run a server that is none of ours, and return its address."""
 
     async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -43,7 +43,7 @@ class RecordingRuntime(SystemRuntime):
     """The real world, and a note of every command id that an operation is given."""
 
     def new_id(self) -> bytes:
-        """Give a fresh id, and note whose it is."""
+        """Return a fresh id, and note whose it is."""
         fresh = super().new_id()
         ids = _IDS.get()
         if ids is not None:
@@ -109,7 +109,7 @@ class Case:
         return str(UUID(bytes=self.ids[0])) if self.row.stands and self.ids else None
 
     def tell(self) -> dict[str, Any]:
-        """Give what came of it, for another process."""
+        """Return what came of it, for another process."""
         error = None if self.error is None else [type(self.error).__name__, str(self.error)]
         return {"number": self.number, "told": self.told.value, "result": self.result, "error": error}
 

@@ -175,7 +175,7 @@ CONTROLS: Final = (
     ),
     Control(
         "parting with the dead",
-        (("casty_es.actors.deaths.Deaths.concern", _nobodys_business),),
+        (("casty_es.owner.deaths.Deaths.concern", _nobodys_business),),
         ("sqlite", "local"),
         "caller killed",
         "lock.acquire of a held",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from unittest.mock import patch
 
 from casty_es.cluster import service
-from casty_es.codec import encode_reply
+from casty_es.format.codec import encode_reply
 
 from .oracle import Leniency
 

@@ -126,7 +126,7 @@ async def _filled(entity: Entity) -> None:
 
 
 def _held(make: Callable[[Distributed, str, float], Any], grants: int) -> Callable[[Entity], Awaitable[Later | None]]:
-    """Let somebody else hold all of it, and give it back while the calls are interrupted."""
+    """Let somebody else hold all of it, and return it back while the calls are interrupted."""
 
     async def before(entity: Entity) -> Later:
         holder = make(entity.helper, entity.name, _FOREVER)
@@ -312,7 +312,7 @@ _NOT_ASKED: Final = (Query, Internal, Harmless, queue.GiveBack, upkeep.Redact)
 
 
 def uncovered() -> set[type[Command]]:
-    """Give the commands of the catalog that a caller can ask for and no row does."""
+    """Return the commands of the catalog that a caller can ask for and no row does."""
     asked = {row.command for row in ROWS}
     return {
         command

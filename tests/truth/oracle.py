@@ -91,7 +91,7 @@ def _sentence(case: Case, life: Life) -> str:
 
 
 def _told(case: Case, life: Life) -> str | None:
-    """Say what is wrong with what a caller was told of its own command."""
+    """Return what is wrong with what a caller was told of its own command."""
     mine = _mine(case, life)
     sequences = [record.sequence for record in mine]
     if sequences and sequences != list(range(sequences[0], sequences[0] + len(sequences))):
@@ -134,7 +134,7 @@ def _request(case: Case, life: Life) -> str | None:
 
 
 def _claims(cases: Sequence[Case], life: Life, leniency: Leniency) -> list[Verdict]:
-    """Say what is held or in line by nobody."""
+    """Return what is held or in line by nobody."""
     standing = life.claims()
     if not standing:
         return []
@@ -151,7 +151,7 @@ def _claims(cases: Sequence[Case], life: Life, leniency: Leniency) -> list[Verdi
 
 
 def _conserved(cases: Sequence[Case], life: Life, leniency: Leniency) -> list[Verdict]:
-    """Say which items of a queue are gone, and which there are twice."""
+    """Return which items of a queue are gone, and which there are twice."""
     if life.kind.name != "queue" or any(isinstance(record.event, queue.Destroyed) for record in life.records):
         return []
     takers = [case for case in cases if case.row.command is queue.Dequeue]

@@ -40,7 +40,7 @@ class Plan(NamedTuple):
 
 
 def one_place(place: tuple[str, str], seed: int, plan: Plan) -> bytes:
-    """Interrupt what there is in one place; give the report as bytes."""
+    """Interrupt what there is in one place; return the report as bytes."""
     dice = Random(f"{seed} {place}")  # noqa: S311 - a table, not a secret
     trials = of_way(place[1]) if plan.moments is None else sampled(place[1], dice, plan.moments)
     trials = [one for one in trials if one.family.startswith(plan.families or "")]

@@ -6,9 +6,9 @@ import asyncio
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from casty_es.codec import decode_event
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Event, Upkeep
+from casty_es.format.codec import decode_event
 from tests.conftest import run_sql
 
 if TYPE_CHECKING:
@@ -54,15 +54,15 @@ class Life:
         self.state = self.kind.evolve(self.state, record.event)
 
     def of(self, command_id: bytes) -> list[Record]:
-        """Give the events of a command."""
+        """Return the events of a command."""
         return [record for record in self.records if record.command_id == command_id]
 
     def keyed(self, key: str) -> bytes | None:
-        """Give the command that was recorded under an idempotency key."""
+        """Return the command that was recorded under an idempotency key."""
         return next((record.command_id for record in self.records if record.key == key), None)
 
     def claims(self) -> set[str]:
-        """Give the requests that are held or in line."""
+        """Return the requests that are held or in line."""
         return set() if self.kind.claims is None else set(self.kind.claims(self.state))
 
 

@@ -64,12 +64,12 @@ class Report(msgspec.Struct):
         self.findings.append(Finding(f"{', '.join(where)}, {moment}", operation, fault, sentence))
 
     def plain(self) -> tuple[list[Any], list[Any], list[Finding]]:
-        """Give it for another process, with the first findings only."""
+        """Return it for another process, with the first findings only."""
         return list(self.counts.items()), list(self.faults.items()), self.findings[:_MOST_FINDINGS]
 
     @classmethod
     def of(cls, plain: Any) -> Self:
-        """Give what another process made plain."""
+        """Return what another process made plain."""
         counts, faults, findings = plain
         return cls(
             Counter({tuple(key): number for key, number in counts}),
@@ -94,7 +94,7 @@ class Report(msgspec.Struct):
         return sum(self.faults.values())
 
     def complaints(self, most: int = 10) -> str:
-        """Give what the oracle found as text: the sums, and the first finding of each kind."""
+        """Return what the oracle found as text: the sums, and the first finding of each kind."""
         first: dict[tuple[str, str], Finding] = {}
         for finding in self.findings:
             first.setdefault((finding.fault, finding.operation), finding)
@@ -103,7 +103,7 @@ class Report(msgspec.Struct):
         return "\n".join([title, *lines[:most]])
 
     def table(self, *columns: int) -> str:
-        """Give the counts summed over these columns: journal, way, structure, family, told."""
+        """Return the counts summed over these columns: journal, way, structure, family, told."""
         sums: Counter[tuple[str, ...]] = Counter()
         for key, number in self.counts.items():
             sums[tuple(key[column] for column in columns)] += number

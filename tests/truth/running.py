@@ -31,7 +31,7 @@ _WARM: Final = 0.6
 
 
 def make_cases(world: World, interruption: Interruption, dice: Random, rows: Iterable[Row], times: int) -> list[Case]:
-    """Give cases for each row, on entities of their own."""
+    """Return cases for each row, on entities of their own."""
     prefix = f"t{next(_NUMBERS):06}-"
     cases: list[Case] = []
     for row in rows:

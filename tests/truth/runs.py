@@ -42,12 +42,12 @@ _TRIALS_A_WORLD: Final = 25
 
 
 def of_way(way: str) -> list[Interruption]:
-    """Give the interruptions that there can be in worlds of this way."""
+    """Return the interruptions that there can be in worlds of this way."""
     return [one for one in EVERY if way in one.ways]
 
 
 def sampled(way: str, dice: Random, number: int) -> list[Interruption]:
-    """Give so many moments of each family, and of those where most goes wrong twice as many."""
+    """Return so many moments of each family, and of those where most goes wrong twice as many."""
     families: dict[str, list[Interruption]] = {}
     for one in of_way(way):
         families.setdefault(one.family, []).append(one)
@@ -72,7 +72,7 @@ def run(
     tell: Callable[[Report], None] = lambda _: None,
     patience: float = PATIENCE_SECONDS,
 ) -> Report:
-    """Interrupt operations in each of these ways, and give what came of it."""
+    """Interrupt operations in each of these ways, and return what came of it."""
     report = Report()
     for first in range(0, len(trials), _TRIALS_A_WORLD):
         with fresh(place[0]) as url, asyncio.Runner() as runner:
@@ -136,7 +136,7 @@ async def _one_world(
 
 @contextmanager
 def journals(kinds: Iterable[str]) -> Iterator[Fresh]:
-    """Give journals without pytest: files in a temporary folder, databases of a server of our own."""
+    """Yield journals without pytest: files in a temporary folder, databases of a server of our own."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="casty-truth-")))
         upgrade(f"sqlite:///{folder / 'template.db'}")
@@ -151,7 +151,7 @@ def journals(kinds: Iterable[str]) -> Iterator[Fresh]:
 
 
 def fresh_from(file: Path, folder: Path, server: str, template: str) -> Fresh:
-    """Give what makes journals out of these templates."""
+    """Return what makes journals out of these templates."""
 
     @contextmanager
     def fresh(kind: str) -> Iterator[str | None]:

@@ -36,7 +36,7 @@ _NUMBERS: Final = itertools.count()
 
 
 def settings_of(lease_seconds: float = LEASE_SECONDS) -> Settings:
-    """Give the settings of every node and client."""
+    """Return the settings of every node and client."""
     return Settings(membership_seconds=0.2, lease_seconds=lease_seconds)
 
 
@@ -171,7 +171,7 @@ class World:
         return self._systems["owner" if self.way == "local" else "other"].distributed()
 
     async def node(self) -> tuple[str, int, bytes]:
-        """Give where a node of this process listens, and the secret."""
+        """Return where a node of this process listens, and the secret."""
         system = next(iter(self._systems.values()))
         return *system.self_node, await secret_of(system)
 
@@ -186,7 +186,7 @@ class World:
         return next(iter(self._systems.values())).distributed()
 
     def name(self, kind: str, prefix: str) -> str:
-        """Give a name that nobody has used and whose structure belongs to the owner."""
+        """Return a name that nobody has used and whose structure belongs to the owner."""
         names = (f"{prefix}{next(_NUMBERS)}" for _ in itertools.count())
         nodes = {which: system.node_id for which, system in self._systems.items()} | self.processes
         return next(

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from casty_es.codec import encode_event, encode_state
 from casty_es.domain.counter import COUNTER, State
 from casty_es.domain.upkeep import REDACTED, SEALED, Sealed
-from casty_es.journal.chain import digest
+from casty_es.format.chain import digest
+from casty_es.format.codec import encode_event, encode_state
 from casty_es.journal.port import Binding, StoredSnapshot
 from casty_es.replay import binding_said, speaks_for, with_binding
 
@@ -22,12 +22,12 @@ EMPTY = StoredSnapshot(20, encode_state(COUNTER, COUNTER.initial), 1)
 
 
 def event(metadata: str | None) -> Binding:
-    """Give what an increment says."""
+    """Return what an increment says."""
     return Binding("counter.incremented", "{}", metadata)
 
 
 def seal(**changed: Any) -> Binding:
-    """Give what a seal of the snapshot says."""
+    """Return what a seal of the snapshot says."""
     sealed = Sealed(20, 20, "0" * 64, digest(SALT, SNAPSHOT.state).hex(), "a.jsonl.gz", "0" * 64)
     return Binding(SEALED, encode_event(msgspec.structs.replace(sealed, **changed))[2], None)
 

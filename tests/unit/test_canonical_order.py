@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
-from casty_es.values import value_codec
+from casty_es.format.values import value_codec
 
 
 class Colour(enum.Enum):
@@ -75,7 +75,7 @@ def classes(kind: Any) -> list[tuple[Any, Callable[[Any], Any]]]:
 
 
 def shuffled(members: Any) -> list[Any]:
-    """Give members in another order."""
+    """Return members in another order."""
     return sorted(members, key=lambda member: repr(member)[::-1])
 
 
@@ -100,7 +100,7 @@ def test_a_set_has_the_same_bytes_wherever_it_is(kind: Any) -> None:
 
 
 def order_in(raw: bytes, kind: Any, *, deep: bool) -> Any:
-    """Give the members of ``v`` in the order in which they are written."""
+    """Return the members of ``v`` in the order in which they are written."""
     members = json.loads(raw)["v"]
     # Libraries may spell a member in their own way; it is the order that is the same.
     return pydantic.TypeAdapter(list[kind]).validate_json(json.dumps(members[0] if deep else members))
@@ -131,7 +131,7 @@ import collections, dataclasses, enum, json, random, sys
 from typing import NamedTuple
 import attrs, msgspec, pydantic
 from typing_extensions import TypedDict
-from casty_es.values import value_codec
+from casty_es.format.values import value_codec
 E = enum.Enum("E", {c: c for c in "qwertyuiop"})
 class Root(pydantic.RootModel[set[str]]): pass
 class Typed(TypedDict):
@@ -209,7 +209,7 @@ _SERIALIZED = """
 import datetime, uuid
 from typing import Any
 import pydantic
-from casty_es.values import value_codec
+from casty_es.format.values import value_codec
 class Model(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(ser_json_bytes=BYTES, val_json_bytes=BYTES)
     texts: set[str]

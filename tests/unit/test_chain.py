@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casty_es.journal.chain import GENESIS, digest, link
+from casty_es.format.chain import GENESIS, digest, link
 
 SALT = bytes(range(16))
 COMMAND = bytes(range(16, 32))
@@ -133,7 +133,7 @@ def test_the_cut_between_type_and_key_counts(text: str, data: st.DataObject) -> 
 
 
 def chain_of(digests: list[bytes]) -> list[bytes]:
-    """Give the hashes of a slot whose records differ in position and payload only."""
+    """Return the hashes of a slot whose records differ in position and payload only."""
     hashes = [GENESIS]
     for position, payload_digest in enumerate(digests, 1):
         record = {**RECORD, "previous": hashes[-1], "position": position, "payload_digest": payload_digest}

@@ -33,7 +33,7 @@ class Server:
 
 
 async def failing_circuit(server: Server) -> Circuit:
-    """Give a circuit after one failure."""
+    """Return a circuit after one failure."""
     circuit = Circuit()
     first = asyncio.create_task(circuit.attempt(server.connect))
     await server.answer()

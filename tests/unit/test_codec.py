@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from casty_es.codec import concluded, decode_event, decode_state, encode_event, encode_state
 from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Event
 from casty_es.domain.upkeep import Redacted, Sealed
 from casty_es.errors import EntityQuarantinedError, RedactedError
-from casty_es.redacted import redacted_text
-from casty_es.upcasting import CLASSES, UPCASTERS, VERSIONS
+from casty_es.format.codec import concluded, decode_event, decode_state, encode_event, encode_state
+from casty_es.format.redacted import redacted_text
+from casty_es.format.upcasting import CLASSES, UPCASTERS, VERSIONS
 from tests.versions import with_state_lifts, with_upcasters
 
 RAW = msgspec.Raw(b'{"a":[1,null,"\xc3\xa9"]}')

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from casty_es import errors
-from casty_es.codec import (
+from casty_es.commands import decode_command
+from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore, upkeep
+from casty_es.domain import set as set_
+from casty_es.domain.catalog import CATALOG
+from casty_es.domain.decider import WAITING, Concluded, Internal
+from casty_es.errors import CastyError, InvalidTypeError, InvalidValueError
+from casty_es.format.codec import (
     concluded,
     decode_error,
     decode_event,
@@ -23,12 +29,6 @@ from casty_es.codec import (
     encode_reply,
     upkeep_reply,
 )
-from casty_es.commands import decode_command
-from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore, upkeep
-from casty_es.domain import set as set_
-from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import WAITING, Concluded, Internal
-from casty_es.errors import CastyError, InvalidTypeError, InvalidValueError
 
 R = "018f0c3a-0000-7000-8000-000000000001"
 SHA = "ab" * 32

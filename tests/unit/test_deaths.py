@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from casty_es.actors import deaths
-from casty_es.actors.deaths import Deaths
 from casty_es.errors import JournalUnavailableError
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.leases.memory import ProcessLeaseManager, ProcessLeaseSession
+from casty_es.owner import deaths
+from casty_es.owner.deaths import Deaths
 from casty_es.processes import NodeProcess, called, process_of
 
 HERE = UUID("0f3cb64d-5d0b-4a43-8ad4-7b0a0b7b6b0e")
@@ -30,7 +30,7 @@ class Looker:
         self.session: ProcessLeaseSession | None = None
 
     async def own_session(self) -> ProcessLeaseSession:
-        """Give the looking node's session."""
+        """Return the looking node's session."""
         if self.session is None:
             raise JournalUnavailableError("not now")
         self.asked.set()

@@ -34,7 +34,7 @@ def pins() -> dict[str, str]:
 
 
 def installed_with(requirement: Requirement, seen: set[str]) -> Iterator[str]:
-    """Give the names of what a requirement brings with it, as far as it is installed here."""
+    """Yield the names of what a requirement brings with it, as far as it is installed here."""
     name = canonicalize_name(requirement.name)
     if str(requirement) in seen:
         return

@@ -31,7 +31,7 @@ VALUE = "vAlUe-of-a-person"
 
 
 def with_query(url: str, **parameters: str) -> str:
-    """Give the URL with more parameters."""
+    """Return the URL with more parameters."""
     place = urlsplit(url)
     query = "&".join([*filter(None, [place.query]), *(f"{name}={quote(value)}" for name, value in parameters.items())])
     return place._replace(query=query).geturl()
@@ -39,7 +39,7 @@ def with_query(url: str, **parameters: str) -> str:
 
 @contextlib.asynccontextmanager
 async def reached_by_tcp(url: str) -> AsyncIterator[str]:
-    """Give a URL by which the server, which listens at a socket, is reached over TCP."""
+    """Yield a URL by which the server, which listens at a socket, is reached over TCP."""
     place = urlsplit(url)
     [folder] = parse_qs(place.query)["host"]
     tasks: set[asyncio.Task[Any] | None] = set()
@@ -190,7 +190,7 @@ def test_channel_binding_is_not_passed_over(postgres_url: str) -> None:
 
 
 def commands() -> list[list[str]]:
-    """Give every command that takes a URL, with the arguments that it needs."""
+    """Return every command that takes a URL, with the arguments that it needs."""
     found = []
 
     def walk(command: Any, path: list[str]) -> None:
@@ -246,7 +246,7 @@ def test_every_command_refuses_without_showing(
 
 
 def chain(error: BaseException | None) -> str:
-    """Give everything that is printed of an error and of those behind it."""
+    """Return everything that is printed of an error and of those behind it."""
     text = ""
     while error is not None:
         text += "".join(traceback.format_exception(error)) + repr(error)

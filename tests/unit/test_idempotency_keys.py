@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from casty_es.actors.entity import Entity
-from casty_es.actors.fingerprint import fingerprint, may_be_same
-from casty_es.actors.pending import Pending
-from casty_es.actors.slot import Slot
-from casty_es.codec import concluded
 from casty_es.domain import counter, lock, map_entry
 from casty_es.domain.decider import Command, Event
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
+from casty_es.format.codec import concluded
 from casty_es.journal.port import EntityName
 from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, check_idempotency_key, keyed_command_id
+from casty_es.owner.entity import Entity
+from casty_es.owner.fingerprint import fingerprint, may_be_same
+from casty_es.owner.pending import Pending
+from casty_es.owner.slot import Slot
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60)
 SALT = bytes(range(16))

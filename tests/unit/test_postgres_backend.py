@@ -22,8 +22,8 @@ from casty_es.errors import (
     SchemaError,
     UnsafeDurabilityError,
 )
+from casty_es.format.chain import GENESIS
 from casty_es.journal import statements
-from casty_es.journal.chain import GENESIS
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.port import LEASE_ACQUIRED, Append, Head
 from casty_es.journal.postgres_warnings import Warned
@@ -41,13 +41,13 @@ RIVAL = """
 
 
 def lease(slot: int, position: int, previous: bytes = GENESIS, payload: str = "{}") -> Append:
-    """Give an append of one lease record, whose hash is its position."""
+    """Return an append of one lease record, whose hash is its position."""
     row = (slot, position, position, None, None, LEASE_ACQUIRED, 1, payload, None, None, None, 0)
     return Append([(slot, position - 1, previous)], [(*row, hash_of(position))])
 
 
 def hash_of(position: int) -> bytes:
-    """Give the hash that ``lease`` writes at a position."""
+    """Return the hash that ``lease`` writes at a position."""
     return position.to_bytes(32, "big")
 
 
@@ -73,7 +73,7 @@ async def other(postgres_journal_url: str) -> AsyncIterator[Any]:
 
 
 def database_of(url: str) -> str:
-    """Give the name of a URL's database."""
+    """Return the name of a URL's database."""
     return urlsplit(url).path.removeprefix("/")
 
 

@@ -38,7 +38,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """Give the mode of everything in a folder, by its name."""
+    """Return the mode of everything in a folder, by its name."""
     return {str(one.relative_to(folder)): S_IMODE(one.lstat().st_mode) for one in folder.rglob("*")}
 
 
@@ -183,7 +183,7 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
 
 
 async def archived(journal: SqlJournal, system: ClusteredActorSystem, folder: Path) -> Path:
-    """Give an archive."""
+    """Return an archive."""
     await asyncio.to_thread(folder.mkdir)
     counter = system.distributed().counter("hits")
     for _ in range(5):

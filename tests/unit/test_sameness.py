@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
 from casty_es.errors import InvalidValueError
-from casty_es.values import ValueCodec, value_codec
+from casty_es.format.values import ValueCodec, value_codec
 
 BERLIN = ZoneInfo("Europe/Berlin")
 LONDON = ZoneInfo("Europe/London")
@@ -71,7 +71,7 @@ CONTAINERS = sorted(containers(int))
 
 
 def reading(moment: datetime | time) -> tuple[Any, ...]:
-    """Give what a clock shows, and how far it is from UTC."""
+    """Return what a clock shows, and how far it is from UTC."""
     naive = moment.replace(tzinfo=None, fold=0)
     return naive, moment.utcoffset(), moment.fold if moment.tzinfo is None else 0
 
@@ -168,7 +168,7 @@ class Access(Flag):
 
 
 def lossy(kind: Any, write: Callable[[Any], Any]) -> Any:
-    """Give a model that writes its field in its own way, so that something else may come back."""
+    """Return a model that writes its field in its own way, so that something else may come back."""
 
     class Lossy(pydantic.BaseModel):
         v: kind

@@ -29,8 +29,8 @@ from casty_es.errors import (
     SchemaError,
     UnsafeDurabilityError,
 )
+from casty_es.format.chain import GENESIS
 from casty_es.journal import sqlite as backend_module
-from casty_es.journal.chain import GENESIS
 from casty_es.journal.port import LEASE_ACQUIRED, Append, Head
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite import SqliteBackend
@@ -40,13 +40,13 @@ Sql = Callable[..., list[tuple[Any, ...]]]
 
 
 def lease(slot: int, position: int, previous: bytes = GENESIS, payload: str = "{}") -> Append:
-    """Give an append of one lease record, whose hash is its position."""
+    """Return an append of one lease record, whose hash is its position."""
     row = (slot, position, position, None, None, LEASE_ACQUIRED, 1, payload, None, None, None, 0)
     return Append([(slot, position - 1, previous)], [(*row, hash_of(position))])
 
 
 def hash_of(position: int) -> bytes:
-    """Give the hash that ``lease`` writes at a position."""
+    """Return the hash that ``lease`` writes at a position."""
     return position.to_bytes(32, "big")
 
 

@@ -30,7 +30,7 @@ async def journal(sqlite_journal_url: str) -> AsyncIterator[SqlJournal]:
 
 
 def connections(journal: SqlJournal) -> list[Connection]:
-    """Give the journal's two connections."""
+    """Return the journal's two connections."""
     backend: Any = journal._backend
     return [backend._reader, backend._writer]
 

@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from casty_es.errors import JournalUnavailableError
+from casty_es.format.chain import GENESIS
 from casty_es.journal import restoring
-from casty_es.journal.chain import GENESIS
 from casty_es.journal.port import LEASE_ACQUIRED, Append
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite import SqliteBackend
@@ -32,7 +32,7 @@ async def journal(sqlite_journal_url: str) -> AsyncIterator[SqlJournal]:
 
 
 def path_of(journal: SqlJournal) -> Path:
-    """Give the journal's path."""
+    """Return the journal's path."""
     assert journal.file is not None
     return journal.file
 

@@ -23,10 +23,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from casty_es.canonical import MAX_DEPTH
 from casty_es.errors import InvalidTypeError, InvalidValueError
-from casty_es.sameness import MAX_DIGITS
-from casty_es.values import MAX_VALUE_BYTES, ValueCodec, check_canonical, value_codec
+from casty_es.format.canonical import MAX_DEPTH
+from casty_es.format.sameness import MAX_DIGITS
+from casty_es.format.values import MAX_VALUE_BYTES, ValueCodec, check_canonical, value_codec
 
 
 class Color(enum.Enum):
@@ -231,7 +231,7 @@ def test_sorted_bytes_are_part_of_the_format() -> None:
 def test_bytes_do_not_depend_on_the_hash_seed() -> None:
     """Given sets in processes with other hash seeds, when they are encoded, then the bytes agree."""
     program = (
-        "import pydantic, enum\nfrom casty_es.values import ValueCodec\n"
+        "import pydantic, enum\nfrom casty_es.format.values import ValueCodec\n"
         "E = enum.Enum('E', {c: c for c in 'qwertyuiop'})\n"
         "class M(pydantic.BaseModel):\n    s: dict[str, set[str]]\n    t: list[frozenset[E]] = []\n"
         "print(ValueCodec(set[E]).encode(set(E)), ValueCodec(M).encode(M(s={'a': set('asdfgh')}, t=[frozenset(E)])))"
@@ -425,7 +425,7 @@ def test_codecs_are_shared_by_type_and_limit() -> None:
 def test_pydantic_is_not_imported() -> None:
     """Given a process that never imports pydantic, when values are stored, then the library does not either."""
     program = (
-        "import sys\nfrom casty_es.values import ValueCodec\nValueCodec(dict[str, int]).encode({})\n"
+        "import sys\nfrom casty_es.format.values import ValueCodec\nValueCodec(dict[str, int]).encode({})\n"
         "assert not {'pydantic', 'attrs', 'pickle'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

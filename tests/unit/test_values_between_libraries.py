@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from typing_extensions import TypedDict
 
 from casty_es.errors import InvalidValueError
-from casty_es.values import value_codec
+from casty_es.format.values import value_codec
 
 
 class Colour(enum.Enum):

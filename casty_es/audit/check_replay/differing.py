@@ -12,7 +12,7 @@ _LONGEST: Final = 60  # characters of a value: a state may hold a user's
 
 
 def first_difference(stored: str, folded: str) -> str:
-    """Say where the text of a stored state differs first from that of a folded one.
+    """Return where the text of a stored state differs first from that of a folded one.
 
     Examples
     --------

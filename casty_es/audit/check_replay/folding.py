@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from casty_es.codec import decode_event, encode_state
 from casty_es.domain.decider import Kind
+from casty_es.format.codec import decode_event, encode_state
 from casty_es.journal.port import DirectoryRow, TailEvent
 
 __all__ = ["Passed", "Stream", "fold"]
@@ -64,14 +64,14 @@ class Stream:
         self.next = self._due[-1] if self._due else _NEVER
 
     def passed(self) -> Passed:
-        """Give what the snapshot here must be, and go on to the next one."""
+        """Return what the snapshot here must be, and go on to the next one."""
         self._due.pop()
         self.next = self._due[-1] if self._due else _NEVER
         return Passed(self, self.sequence, encode_state(self.kind, self.state))
 
 
 def fold(streams: Mapping[int, Stream], page: Sequence[TailEvent], start: int, passed: list[Passed]) -> int:
-    """Fold events from an index on; give the index of the first that must be looked at by hand."""
+    """Fold events from an index on; return the index of the first that must be looked at by hand."""
     current, stream, evolve, decode = 0, None, None, decode_event
     for index in range(start, len(page)):
         id_, sequence, type_, version, payload = page[index]

@@ -85,7 +85,7 @@ async def check_replay(
 
 
 async def _slots_of(journal: EventJournal, meta: Meta, kind: str, name: str, chosen: list[int]) -> list[int]:
-    """Give those of some slots that a structure can be in."""
+    """Return those of some slots that a structure can be in."""
     [shards] = await journal.structures([(kind, name)])
     if shards is None:
         return chosen  # it has no entities, unless its row is gone
@@ -113,4 +113,4 @@ def _in_order(difference: Difference) -> tuple[int, int, int]:
 
 
 def _tell_nobody(_folded: int) -> None:
-    """Say nothing."""
+    """Ignore what is reported."""

@@ -16,12 +16,12 @@ import msgspec
 from casty_es.audit.check_replay.differing import first_difference
 from casty_es.audit.check_replay.findings import Difference, Problem, SlotReplay
 from casty_es.audit.check_replay.folding import Passed, Stream, fold
-from casty_es.codec import decode_state, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import EntityQuarantinedError
+from casty_es.format.codec import decode_state, encode_state
+from casty_es.format.upcasting import state_readable
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
-from casty_es.upcasting import state_readable
 
 __all__ = ["Job", "check_slot"]
 
@@ -38,7 +38,7 @@ class Job(msgspec.Struct):
     name: str | None = None
 
     def wants(self, row: DirectoryRow) -> bool:
-        """Tell whether an entity is to be checked."""
+        """Return whether an entity is to be checked."""
         return self.kind in {None, row.kind} and self.name in {None, row.name}
 
 
@@ -111,7 +111,7 @@ class _Check:
 
     @staticmethod
     def _advance(after: dict[int, int], page: Sequence[TailEvent]) -> list[int]:
-        """Say where the next page begins; give the entities that end with this one."""
+        """Return where the next page begins; return the entities that end with this one."""
         last = page[-1][0] if len(page) == _PAGE_EVENTS else None
         done = [id_ for id_ in after if last is None or id_ < last]
         for id_ in done:
@@ -233,4 +233,4 @@ class _Check:
 
 
 def _tell_nobody(_folded: int) -> None:
-    """Say nothing."""
+    """Ignore what is reported."""

@@ -17,8 +17,8 @@ import msgspec
 from casty_es.domain import barrier, lock, semaphore
 from casty_es.domain.decider import Event
 from casty_es.errors import EntityQuarantinedError, JournalCorruptError, RedactedError
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import RecordedEvent
-from casty_es.redacted import redacted_digest
 from casty_es.replay import Unreadable, caller_in, read_event
 
 __all__ = ["CLAIM_KINDS", "ENDINGS", "ENDS_OF_ALL", "OPENINGS", "Caller", "Claim", "Tracker", "caller_of", "event_of"]
@@ -118,7 +118,7 @@ ENDS_OF_ALL: Final[dict[type[Event], str]] = {
 
 
 def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Caller:
-    """Give what an event's metadata says of its caller.
+    """Return what an event's metadata says of its caller.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None)
 
 
 def event_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Event | None:
-    """Give the event of a record; ``None`` for one that cannot be read, which the list is given.
+    """Return the event of a record; ``None`` for one that cannot be read, which the list is given.
 
     Raises
     ------
@@ -182,7 +182,7 @@ class Tracker:
         self._unreadable = unreadable
 
     def take(self, record: RecordedEvent) -> Iterator[Claim]:
-        """Take the next event; give the requests that end with it, in their order."""
+        """Take the next event; return the requests that end with it, in their order."""
         event: Any = event_of(record, self._unreadable)
         cls = type(event)
         if cls in ENDINGS:
@@ -202,7 +202,7 @@ class Tracker:
                 self.claims[claim.request] = claim
 
     def _opening(self, event: Any, record: RecordedEvent) -> Claim | None:
-        """Give the request that an event begins, or grants without saying when it was asked for; else ``None``."""
+        """Return the request that an event begins, or grants without saying when it was asked for; else ``None``."""
         at, sequence = record.recorded_at, record.sequence
         if isinstance(event, _ASKED):
             return Claim(event.owner, event.request, at, sequence, asked_by=self._caller(record))

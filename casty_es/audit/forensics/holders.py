@@ -52,7 +52,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def span(start: datetime, end: datetime) -> tuple[int, int]:
-    """Give two moments in microseconds since 1970.
+    """Return two moments in microseconds since 1970.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def span(start: datetime, end: datetime) -> tuple[int, int]:
 
 
 async def find_entity(journal: EventJournal, kind: str, name: str, kinds: tuple[str, ...]) -> int | None:
-    """Give the id of a structure that is one entity, or ``None`` when the journal never knew it."""
+    """Return the id of a structure that is one entity, or ``None`` when the journal never knew it."""
     if kind not in kinds:
         raise InvalidArgumentError(f"{kind[:80]!r} is none of {', '.join(kinds)}. Nothing was read.")
     [stored] = await journal.entities([EntityName(kind, check_name(name), "")])
@@ -76,7 +76,7 @@ async def find_entity(journal: EventJournal, kind: str, name: str, kinds: tuple[
 async def who_held(
     journal: EventJournal, kind: str, name: str, *, at: datetime, unreadable: list[Unreadable] | None = None
 ) -> Moment | None:
-    """Tell who held a structure at a moment, since and until when, and who waited.
+    """Return who held a structure at a moment, since and until when, and who waited.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ async def timeline(
     *,
     unreadable: list[Unreadable] | None = None,
 ) -> AsyncIterator[Claim]:
-    """Give every request that waited or held between two moments, as it ends; those that had not ended come last.
+    """Yield every request that waited or held between two moments, as it ends; those that had not ended come last.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ async def timeline(
 async def _tracker(
     journal: EventJournal, entity: int, kind: str, sequence: int, unreadable: list[Unreadable] | None
 ) -> tuple[Any, Tracker]:
-    """Give the state at a sequence, and who holds and waits then; what cannot be read on the way is passed over."""
+    """Return the state at a sequence, and who holds and waits then; what cannot be read on the way is passed over."""
     reached = sequence
     if unreadable is None:
         state = await state_at(journal, entity, CATALOG[kind], sequence)
@@ -200,7 +200,7 @@ async def _tracker(
 
 
 def _split(claims: Iterable[Claim], kind: str) -> tuple[list[Claim], list[Claim]]:
-    """Give those who hold and those who wait."""
+    """Return those who hold and those who wait."""
     both = list(claims)
     if kind == "barrier":
         return [], both
@@ -210,7 +210,7 @@ def _split(claims: Iterable[Claim], kind: str) -> tuple[list[Claim], list[Claim]
 async def _claims(
     journal: EventJournal, entity: int, kind: str, state: Any, sequence: int, unreadable: list[Unreadable] | None
 ) -> list[Claim]:
-    """Give those who hold and those who wait in a state, with what the events until then say of them."""
+    """Return those who hold and those who wait in a state, with what the events until then say of them."""
     if kind == "lock":
         held = [] if state.holder is None else [(state.holder.request, state.holder)]
     else:

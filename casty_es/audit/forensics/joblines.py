@@ -11,8 +11,8 @@ import msgspec
 from casty_es.audit.forensics.claims import Caller, caller_of, event_of
 from casty_es.domain import queue
 from casty_es.errors import EntityQuarantinedError
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import EventJournal, RecordedEvent
-from casty_es.redacted import redacted_digest
 from casty_es.replay import Unreadable, events, state_at
 
 __all__ = ["COMING", "Job", "JobLine", "line_at", "text_of"]
@@ -90,7 +90,7 @@ class JobLine:
     async def looking_back(
         cls, journal: EventJournal, entity: int, sequence: int, unreadable: list[Unreadable] | None = None
     ) -> JobLine:
-        """Give the line as of a sequence, with all its jobs as far as the events that brought them are found."""
+        """Return the line as of a sequence, with all its jobs as far as the events that brought them are found."""
         length = await line_at(journal, entity, sequence)
         line = cls(length, every=True, unreadable=unreadable)
         first, _ = await journal.bounds(entity)
@@ -115,7 +115,7 @@ class JobLine:
         return line
 
     def job_of(self, record: RecordedEvent) -> Job:
-        """Give the job that an event brings to the line."""
+        """Return the job that an event brings to the line."""
         job = self._job(record)
         job.place_then = 1 if record.type == _GIVEN_BACK else self._back - self._front + 1
         return job
@@ -150,7 +150,7 @@ class JobLine:
             self._jobs.clear()
 
     def rest(self) -> Iterator[Job]:
-        """Give the jobs that are still in line, each with its place."""
+        """Yield the jobs that are still in line, each with its place."""
         for number, job in self._all():
             job.place = number - self._front
             yield job
@@ -177,7 +177,7 @@ class JobLine:
 
 
 async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
-    """Give how many items stood in line at a sequence.
+    """Return how many items stood in line at a sequence.
 
     Raises
     ------
@@ -202,7 +202,7 @@ async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
 
 
 def text_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> str | None:
-    """Give the item of an event as JSON text; ``None`` when it was redacted, or cannot be read."""
+    """Return the item of an event as JSON text; ``None`` when it was redacted, or cannot be read."""
     if redacted_digest(record.payload) is not None:
         return None
     event: Any = event_of(record, unreadable)

@@ -17,10 +17,10 @@ from casty_es.audit.forensics.joblines import COMING, Job, JobLine, line_at, tex
 from casty_es.audit.history import to_microseconds
 from casty_es.domain import queue
 from casty_es.errors import ArchivedError, InvalidArgumentError, JournalCorruptError
+from casty_es.format.values import ValueCodec
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
 from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at
-from casty_es.values import ValueCodec
 
 __all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
 
@@ -35,7 +35,7 @@ async def find_job(
     at: datetime | None = None,
     unreadable: list[Unreadable] | None = None,
 ) -> AsyncIterator[Job]:
-    """Give every time that a value was in a queue: those that left as they left, then those that are in line.
+    """Yield every time that a value was in a queue: those that left as they left, then those that are in line.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ async def find_job_by_sequence(
     at: datetime | None = None,
     unreadable: list[Unreadable] | None = None,
 ) -> Job | None:
-    """Tell what became of the job that one event of a queue enqueued.
+    """Return what became of the job that one event of a queue enqueued.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ async def queue_timeline(
     *,
     unreadable: list[Unreadable] | None = None,
 ) -> AsyncIterator[Job]:
-    """Give every job that was in line between two moments, as it leaves; those that had not left come last.
+    """Yield every job that was in line between two moments, as it leaves; those that had not left come last.
 
     Parameters
     ----------

@@ -131,7 +131,7 @@ async def _event(journal: EventJournal, entity: int, sequence: int) -> RecordedE
 
 
 def _id_of(request: str) -> bytes | None:
-    """Give the id of the command that a request is called after; ``None`` if it is called otherwise."""
+    """Return the id of the command that a request is called after; ``None`` if it is called otherwise."""
     try:
         return bytes.fromhex(request.replace("-", ""))
     except ValueError:

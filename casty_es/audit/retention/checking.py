@@ -16,10 +16,10 @@ from casty_es.audit.links import fits, linked_events, salt_at, unexplained
 from casty_es.audit.seals import decode_sealed
 from casty_es.domain.upkeep import SEALED
 from casty_es.errors import JournalCorruptError
+from casty_es.format.redacted import UNPROVEN, redacted_digest
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, RecordedEvent, RetiredSalt, SealRow
 from casty_es.journal.sql import SqlJournal
-from casty_es.redacted import UNPROVEN, redacted_digest
 
 __all__ = ["check_archive", "refuse_changed_archive"]
 
@@ -29,7 +29,7 @@ _MOST: Final = 25
 
 
 async def check_archive(journal: SqlJournal, file: Path) -> list[str]:
-    """Give what is wrong with an archive, in sentences; nothing if it holds what was cut under the journal's seals.
+    """Return what is wrong with an archive, in sentences; nothing if it holds what was cut under the journal's seals.
 
     Every event's hash is computed from the archive, the salts and names in the journal, and the hash before its run,
     which the seal has. So an archive is checked that was redacted since, too.
@@ -72,7 +72,7 @@ async def refuse_changed_archive(journal: SqlJournal, file: Path, entities: Coll
 
 
 def _next(groups: Iterator[tuple[DirectoryRow, Iterator[_Pair]]]) -> tuple[DirectoryRow, list[EventRow]] | None:
-    """Give the next entity of an archive, and its events."""
+    """Return the next entity of an archive, and its events."""
     for row, group in groups:
         return row, [event for _, event in group]
     return None
@@ -103,7 +103,7 @@ async def _check_entity(
 
 
 async def _missing(journal: SqlJournal, archive: str, entity: int, sequences: Sequence[int]) -> str | None:
-    """Tell whether events are missing of which the others say nothing, because each stood between records of others."""
+    """Return how events are missing of which the others say nothing: each stood between records of others."""
     if list(sequences) != list(range(sequences[0], sequences[0] + len(sequences))):
         return "events are missing, or stand in another order."
     for sequence in await Maintenance(journal).seal_sequences(entity):
@@ -141,5 +141,5 @@ def _wrong_run(
 
 
 def _unproven(record: RecordedEvent) -> bool:
-    """Tell whether a value was taken out when nothing could tell its digest any more: the next record's hash tells."""
+    """Return whether a value was taken out whose digest nothing could tell any more: the next record's hash tells."""
     return UNPROVEN in {redacted_digest(text) for text in (record.payload, record.metadata) if text is not None}

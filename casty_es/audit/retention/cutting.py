@@ -57,7 +57,7 @@ class Cut(msgspec.Struct):
 
 
 async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: int) -> Cut | None:
-    """Give the cut that a policy asks for; ``None`` where there is nothing to cut.
+    """Return the cut that a policy asks for; ``None`` where there is nothing to cut.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class Runs:
 
 
 async def sealed_rows(journal: SqlJournal, cut: Cut) -> tuple[bool, str]:
-    """Give whether a cut's seal must cover all rows of its entity, and the digest over those that it covers.
+    """Return whether a cut's seal must cover all rows of its entity, and the digest over those that it covers.
 
     It must when the cut takes an older seal with it: rows whose seal is gone would prove nothing.
     """

@@ -13,14 +13,14 @@ from casty_es.audit.retention.cutting import Cut
 from casty_es.audit.retention.proving import proven_seal
 from casty_es.audit.seals import state_digest
 from casty_es.audit.verify.snapshots import as_of_now
-from casty_es.codec import decode_state, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import JournalCorruptError
+from casty_es.format.codec import decode_state, encode_state
+from casty_es.format.upcasting import state_readable
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, RecordedEvent
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import read_event, unfoldable
-from casty_es.upcasting import state_readable
 
 __all__ = ["Folded", "wrong_snapshot"]
 
@@ -84,7 +84,7 @@ class Folded:
 
 
 async def _sealed_state(journal: SqlJournal, entity: DirectoryRow, through: int) -> Any:
-    """Give the state behind an earlier cut, if its seal says that it is the one."""
+    """Return the state behind an earlier cut, if its seal says that it is the one."""
     seals = await Maintenance(journal).seal_sequences(entity.id)
     base = await journal.snapshot_before(entity.id, through)
     if seals and base is not None and base.sequence == through:
@@ -99,7 +99,7 @@ async def _sealed_state(journal: SqlJournal, entity: DirectoryRow, through: int)
 
 
 def wrong_snapshot(entity: DirectoryRow, sequence: int) -> JournalCorruptError:
-    """Give the error for a snapshot that the events do not give."""
+    """Return the error for a snapshot that the events do not give."""
     return JournalCorruptError(
         f"The snapshot at event {sequence} of the {entity.kind} {entity.name!r} in slot {entity.slot} is not what its "
         f"events give. Nothing of it was cut. Run `casty-es check-replay`; a wrong snapshot can be deleted while its "

@@ -21,7 +21,7 @@ _STORED: Final = re.compile(r"(seconds|events):(\d{1,18})")
 
 
 def parse_keep(text: str) -> Keep:
-    """Give the policy that a user typed: ``all``, ``90d`` (s, m, h, d, w), or ``1000`` events.
+    """Return the policy that a user typed: ``all``, ``90d`` (s, m, h, d, w), or ``1000`` events.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def parse_keep(text: str) -> Keep:
 
 
 def keep_text(keep: Keep) -> str:
-    """Give a policy as people write it.
+    """Return a policy as people write it.
 
     Examples
     --------
@@ -96,7 +96,7 @@ async def set_retention(journal: SqlJournal, kind: str, name: str, keep: Keep) -
 
 
 async def policies(journal: SqlJournal) -> dict[tuple[str, str], Keep]:
-    """Give the policy of every structure that does not keep all, by kind and name.
+    """Return the policy of every structure that does not keep all, by kind and name.
 
     Raises
     ------

@@ -35,7 +35,6 @@ from casty_es.audit.retention.policy import Keep, policies
 from casty_es.audit.retention.proving import unfinished_cut
 from casty_es.audit.retention.settling import settle_archives
 from casty_es.audit.seals import decode_sealed, state_digest
-from casty_es.codec import encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import SEALED, Seal
 from casty_es.errors import (
@@ -43,6 +42,7 @@ from casty_es.errors import (
     InvalidValueError,
     JournalCorruptError,
 )
+from casty_es.format.codec import encode_state
 from casty_es.gateway.port import EntityGateway
 from casty_es.journal.clock import database_clock
 from casty_es.journal.maintenance import Maintenance
@@ -154,7 +154,7 @@ async def run_retention(
 
 
 async def _kept(journal: SqlJournal) -> list[str]:
-    """Say what is kept for a time that has not come yet."""
+    """Return what is kept for a time that has not come yet."""
     if not any(isinstance(keep, timedelta) for keep in (await policies(journal)).values()):
         return []
     ahead = await slots_ahead(journal, range((await journal.open()).slots))
@@ -166,7 +166,7 @@ async def _kept(journal: SqlJournal) -> list[str]:
 
 
 async def _entities(journal: SqlJournal) -> AsyncIterator[tuple[DirectoryRow, Keep]]:
-    """Give the entities of all structures that have a policy."""
+    """Yield the entities of all structures that have a policy."""
     for (kind, name), keep in (await policies(journal)).items():
         after: str | None = None
         while page := await journal.directory(kind, name, after=after):
@@ -176,7 +176,7 @@ async def _entities(journal: SqlJournal) -> AsyncIterator[tuple[DirectoryRow, Ke
 
 
 def _hashes_in(file: Path) -> bytes:
-    """Give a digest over the hashes of an archive's events."""
+    """Return a digest over the hashes of an archive's events."""
     whole = sha256()
     for _, row in read_archive(file):
         whole.update(row[12])

@@ -48,7 +48,7 @@ def _entities_in(file: Path) -> set[int]:
 
 
 async def _was_cut(journal: SqlJournal, entity: int, archive: str) -> bool:
-    """Tell whether rows of an entity name a seal that names this archive."""
+    """Return whether rows of an entity name a seal that names this archive."""
     for sequence in await Maintenance(journal).seal_sequences(entity):
         for event in await journal.history(entity, after=sequence - 1, limit=1):
             if event.type == SEALED and decode_sealed(event.payload).archive == archive:

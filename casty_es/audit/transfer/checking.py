@@ -12,9 +12,9 @@ from typing import Final
 
 from casty_es.audit.lines import EventLine
 from casty_es.errors import InvalidValueError
-from casty_es.journal.chain import UNSALTED, digest, link
+from casty_es.format.chain import UNSALTED, digest, link
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import EMPTY_SLOT, DirectoryRow, EventRow, Head, RetiredSalt, SealRow
-from casty_es.redacted import redacted_digest
 
 __all__ = ["SlotChain", "refused"]
 
@@ -48,7 +48,7 @@ class SlotChain:
         self._sealed: SealRow | None = None
 
     def needs_seals(self, number: int, line: EventLine) -> bool:
-        """Tell whether more of what was cut has to be added before an event can be checked; jump over what was.
+        """Return whether more of what was cut has to be added before an event can be checked; jump over what was.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class SlotChain:
         self._sealed, self._position, self._hash = seal, seal.last, seal.hash
 
     def check(self, number: int, line: EventLine) -> EventRow:
-        """Give the row of an event that fits, and that needs no more seals; ``number`` is its line's.
+        """Return the row of an event that fits, and that needs no more seals; ``number`` is its line's.
 
         Raises
         ------
@@ -156,7 +156,7 @@ def _digest(salt: bytes, text: str) -> bytes:
 
 
 def refused(number: int, why: str) -> InvalidValueError:
-    """Give the error for a line that cannot be taken."""
+    """Return the error for a line that cannot be taken."""
     return InvalidValueError(
         f"Line {number} cannot be taken: {why}. It and the lines behind it were not written; what was written before "
         f"them is right, and not complete: nothing opens that database until an import into it is."

@@ -106,7 +106,7 @@ async def export_journal(
 
 @contextlib.asynccontextmanager
 async def opened_source(journal: str | EventJournal) -> AsyncIterator[tuple[EventJournal, Meta]]:
-    """Give the journal, open: one that was given by its URL is closed again."""
+    """Yield the journal, open: one that was given by its URL is closed again."""
     if not isinstance(journal, str):
         yield journal, await journal.open()
         return

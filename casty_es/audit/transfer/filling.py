@@ -57,7 +57,7 @@ _RANK: Final[dict[type[Any], int]] = {
 
 
 def first_line(line: Line | None) -> Meta:
-    """Give the journal that a file is of.
+    """Return the journal that a file is of.
 
     Raises
     ------

@@ -70,13 +70,13 @@ class JsonLinesWriter:
             self._buffered += len(text)
 
     def take(self) -> bytes:
-        """Give the lines taken so far, and begin the next chunk."""
+        """Return the lines taken so far, and begin the next chunk."""
         chunk = b"".join(self._buffer)
         self._buffer, self._buffered = [], 0
         return chunk
 
     def write(self, chunk: bytes) -> int:
-        """Write a chunk for good; give the size."""
+        """Write a chunk for good; return the size."""
         if chunk:
             if self._gzip:
                 chunk = gzip.compress(chunk, _LEVEL, mtime=0)
@@ -94,7 +94,7 @@ class JsonLinesWriter:
 
 
 def read_json_lines(file: Path) -> Iterator[tuple[int, Line]]:
-    """Give the lines of a file with their numbers, from 1.
+    """Yield the lines of a file with their numbers, from 1.
 
     Raises
     ------

@@ -123,12 +123,12 @@ class ParquetWriter:
                 self._bytes += len(line.state)
 
     def take(self) -> list[Line]:
-        """Give the lines taken so far, and begin the next chunk."""
+        """Return the lines taken so far, and begin the next chunk."""
         rows, self._rows, self._bytes = self._rows, [], 0
         return rows
 
     def write(self, chunk: list[Line]) -> int:
-        """Write a chunk for good; give how many there are."""
+        """Write a chunk for good; return how many there are."""
         by_table: dict[str, list[Line]] = {}
         for line in chunk:
             by_table.setdefault(_NAMES[type(line)], []).append(line)
@@ -162,7 +162,7 @@ class ParquetWriter:
 
 
 def read_parquet(folder: Path) -> Iterator[tuple[int, Line]]:
-    """Give the rows of a folder as lines with numbers, in the order of an export.
+    """Yield the rows of a folder as lines with numbers, in the order of an export.
 
     Raises
     ------
@@ -250,7 +250,7 @@ class _Rows:
 
 
 def _pieces(pa: Any, batch: Any) -> Iterator[Any]:
-    """Give a batch in pieces whose texts fit into memory, however often each of them stands in the file."""
+    """Yield a batch in pieces whose texts fit into memory, however often each of them stands in the file."""
     size = 0
     for column in batch.columns:
         if pa.types.is_dictionary(column.type):

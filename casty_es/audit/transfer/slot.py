@@ -32,7 +32,7 @@ from casty_es.audit.seals import packed
 from casty_es.audit.transfer.places import Filter, Page, Place, Section
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError, InvalidValueError
-from casty_es.journal.chain import UNSALTED
+from casty_es.format.chain import UNSALTED
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import (
     DirectoryRow,
@@ -80,7 +80,7 @@ class SlotReader:
         self.moved = False
 
     async def pages(self, start: Place) -> AsyncGenerator[Page, None]:
-        """Give the pages behind a place; their digests are left to the caller."""
+        """Yield the pages behind a place; their digests are left to the caller."""
         place = start
         if place.section <= Section.HEAD:
             place = _next(place, Section.ENTITIES)
@@ -107,7 +107,7 @@ class SlotReader:
         return await self._upkeep() != place.upkeep or retired != set(place.retired)
 
     async def _upkeep(self) -> str:
-        """Give a digest of what was cut."""
+        """Return a digest of what was cut."""
         whole, after = sha256(), 0
         while page := await self._journal.seals(self._slot, after=after, limit=_PAGE):
             for row in page:
@@ -153,7 +153,7 @@ class SlotReader:
         return salts
 
     async def _then(self, row: DirectoryRow) -> DirectoryRow | None:
-        """Give an entity's row as of the position; ``None`` if it was not there."""
+        """Return an entity's row as of the position; ``None`` if it was not there."""
         later = self._later.get(row.id)
         if self._wanted is not None:
             row = row._replace(salt=None)  # whoever has it could guess at what was redacted

@@ -29,7 +29,7 @@ class MovedError(Exception):
 
 
 async def take_cut(journal: EventJournal, wanted: Filter | None = None) -> Cut:
-    """Give the journal's heads as of now: every operation that was acknowledged before is in it."""
+    """Return the journal's heads as of now: every operation that was acknowledged before is in it."""
     meta = await journal.open()
     heads = await journal.heads(range(meta.slots))
     line = JournalLine(
@@ -58,7 +58,7 @@ class Source:
         self.cut = msgspec.structs.replace(self.cut, heads={**self.cut.heads, slot: (head.position, head.hash.hex())})
 
     async def pages(self, start: Place) -> AsyncGenerator[Page, None]:
-        """Give the pages behind a place. The pages of a slot may prove worthless when the slot ends.
+        """Yield the pages behind a place. The pages of a slot may prove worthless when the slot ends.
 
         Raises
         ------
@@ -88,7 +88,7 @@ class Source:
             yield Page([EndLine(place.slots, place.digest.hex())], place)
 
     async def _slot(self, place: Place) -> AsyncGenerator[Page, None]:
-        """Give a slot's pages, with its line before them and the digests that they make."""
+        """Yield a slot's pages, with its line before them and the digests that they make."""
         slot, digest = place.slot, place.digest
         position, hash_ = self.cut.heads[slot]
         reader = SlotReader(self._journal, slot, position, self.cut.filter)

@@ -89,7 +89,7 @@ async def _dated_back(journal: EventJournal, anchor: Anchor, slots: Collection[i
 
 
 async def _compared(journal: EventJournal, chain: AnchoredSlot) -> Finding | None:
-    """Give the first record of a slot that is not the one of the anchor."""
+    """Return the first record of a slot that is not the one of the anchor."""
     good = 0
     for position, hash_ in chain.records:
         found = await journal.records(chain.slot, after=position - 1, limit=1)

@@ -59,7 +59,7 @@ def _encoded(row: Any) -> bytes:
 
 
 async def seal_pages(journal: EventJournal, slot: int) -> AsyncIterator[list[SealRow]]:
-    """Give the seals of a slot."""
+    """Yield the seals of a slot."""
     after = 0
     while page := await journal.seals(slot, after=after, limit=_PAGE):
         yield page
@@ -67,7 +67,7 @@ async def seal_pages(journal: EventJournal, slot: int) -> AsyncIterator[list[Sea
 
 
 async def directory_pages(journal: EventJournal, slot: int) -> AsyncIterator[list[DirectoryRow]]:
-    """Give the directory of a slot."""
+    """Yield the directory of a slot."""
     after = 0
     while page := await journal.slot_directory(slot, after=after, limit=_PAGE):
         yield page
@@ -75,7 +75,7 @@ async def directory_pages(journal: EventJournal, slot: int) -> AsyncIterator[lis
 
 
 async def digests(journal: EventJournal, slots: Collection[int]) -> dict[int, bytes]:
-    """Give the digest over what stands beside the records of each of some slots now."""
+    """Return the digest over what stands beside the records of each of some slots now."""
     made = {slot: Beside() for slot in slots}
     if isinstance(journal, SqlJournal):
         await _add_all(journal, made)
@@ -107,7 +107,7 @@ async def _add_all(journal: SqlJournal, made: Mapping[int, Beside]) -> None:
 
 
 async def structures_digest(journal: EventJournal) -> bytes:
-    """Give a digest over the structures, whose numbers of shards say in which slot each entity belongs."""
+    """Return a digest over the structures, whose numbers of shards say in which slot each entity belongs."""
     rows: Sequence[Any]
     if isinstance(journal, SqlJournal):  # as they are: to make a value of each of 100,000 takes longer than the rest
         rows = await journal.query(_STRUCTURES)

@@ -11,14 +11,14 @@ from casty_es.audit.verify.entities import DEAD, UNTOLD, Entities, Known
 from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.audit.verify.folding import Folding
 from casty_es.audit.verify.walk import NEVER, Walk
-from casty_es.codec import decode_event, decode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import Sealed
 from casty_es.errors import CastyError, JournalError
+from casty_es.format.codec import decode_event, decode_state
+from casty_es.format.upcasting import readable
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of, lost_of
 from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow
 from casty_es.replay import unreadable_content
-from casty_es.upcasting import readable
 
 __all__ = ["ByHand"]
 

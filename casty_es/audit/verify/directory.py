@@ -10,11 +10,11 @@ from casty_es.audit.verify.entities import ALIVE, DEAD, UNTOLD, Entities
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
+from casty_es.format.redacted import redacted_digest
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.journal.sql import SqlJournal
-from casty_es.redacted import redacted_digest
 from casty_es.replay import events, state_at
 
 __all__ = ["check_directory"]
@@ -50,7 +50,7 @@ async def check_directory(
 
 
 async def _empty(journal: EventJournal, page: Sequence[DirectoryRow], entities: Entities) -> set[int]:
-    """Give which entities of a page have no events, of those of which the walk met none."""
+    """Return which entities of a page have no events, of those of which the walk met none."""
     unmet = [row.id for row in page if entities.sequence(row.id) == 0]
     if not unmet:
         return set()
@@ -61,7 +61,7 @@ async def _empty(journal: EventJournal, page: Sequence[DirectoryRow], entities: 
 
 
 async def _places(journal: EventJournal, page: Sequence[DirectoryRow], slots: int) -> list[int | None]:
-    """Give the slot where each entity belongs; ``None`` where its structure is not recorded."""
+    """Return the slot where each entity belongs; ``None`` where its structure is not recorded."""
     names = sorted({(row.kind, row.name) for row in page})
     shards = dict(zip(names, await journal.structures(names), strict=True))
     places: list[int | None] = []

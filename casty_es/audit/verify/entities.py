@@ -15,10 +15,10 @@ from typing import Any, Final
 from casty_es.audit.verify.folding import Folding
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
-from casty_es.journal.chain import UNSALTED
+from casty_es.format.chain import UNSALTED
+from casty_es.format.upcasting import VERSIONS, readable
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, EventRow, RetiredSalt
 from casty_es.replay import state_at
-from casty_es.upcasting import VERSIONS, readable
 
 __all__ = ["ALIVE", "DEAD", "Entities", "Known", "Type", "payload_digest"]
 
@@ -179,7 +179,7 @@ class Entities:
         return self._resumed_at > 0
 
     def sequence(self, id_: int) -> int:
-        """Give the last sequence that was met of an entity, 0 for none."""
+        """Return the last sequence that was met of an entity, 0 for none."""
         known = self.known.get(id_)
         if known is not None:
             return known.sequence
@@ -187,7 +187,7 @@ class Entities:
         return self._sequences[number] if number < len(self._sequences) else 0
 
     def alive(self, id_: int) -> int:
-        """Give what the last event that was met says of an entity."""
+        """Return what the last event that was met says of an entity."""
         known = self.known.get(id_)
         if known is not None:
             return known.alive
@@ -209,7 +209,7 @@ class Entities:
 
 
 def payload_digest(known: Known, payload: str) -> bytes:
-    """Give what ``chain.digest`` gives, in a third of its time."""
+    """Return what ``chain.digest`` gives, in a third of its time."""
     return sha256(known.outer + sha256(known.inner + payload.encode()).digest()).digest()
 
 

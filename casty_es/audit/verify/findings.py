@@ -157,7 +157,7 @@ class Report(msgspec.Struct):
         return self.records / self.seconds if self.seconds else 0.0
 
     def first(self, slot: int) -> Finding | None:
-        """Give the finding with the lowest position of a slot, if it has any."""
+        """Return the finding with the lowest position of a slot, if it has any."""
         return next((finding for finding in self.findings if finding.slot == slot), None)
 
     def add(self, result: SlotResult) -> None:

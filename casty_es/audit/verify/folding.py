@@ -6,8 +6,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from casty_es.codec import encode_state
 from casty_es.domain.decider import Kind
+from casty_es.format.codec import encode_state
 
 __all__ = ["Due", "Folding"]
 
@@ -44,7 +44,7 @@ class Folding:
         self.next = self._due.pop() if self._due else 0
 
     def reached(self, entity: int, position: int, hash_: bytes) -> Due:
-        """Give what the snapshot here must be, and go on to the next one."""
+        """Return what the snapshot here must be, and go on to the next one."""
         text = encode_state(self.kind, self.state)
         due = Due(entity, self.next, position, sha256(text.encode()).digest(), self.kind.name, hash_)
         self.next = self._due.pop() if self._due else 0

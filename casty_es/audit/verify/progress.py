@@ -119,11 +119,11 @@ class Progress:
             self._state.done.update(state.done)
 
     def start(self, slot: int) -> Head:
-        """Give the record behind which a slot is to be verified."""
+        """Return the record behind which a slot is to be verified."""
         return self.starts.get(slot, EMPTY_SLOT)
 
     async def unchanged(self, journal: EventJournal, slots: Collection[int]) -> list[SlotResult]:
-        """Give what is known of the slots that are, with all that stands beside them, as an earlier run found them."""
+        """Return what is known of the slots that are, with all beside them, as an earlier run found them."""
         asked = sorted(self.starts.keys() & self._earlier.keys() & set(slots))
         heads = await journal.heads(asked) if asked else {}
         same = [self._earlier[slot] for slot, head in heads.items() if _as_it_was(self._earlier[slot], head)]
@@ -179,5 +179,5 @@ async def _file_digest(journal: EventJournal) -> bytes:
 
 
 def _as_it_was(earlier: SlotResult, head: Head) -> bool:
-    """Tell whether a slot ends where it did, and nothing that was under way then may have been finished since."""
+    """Return whether a slot ends where it did, and nothing that was under way then may have been finished since."""
     return (head.position, head.hash) == (earlier.position, earlier.hash) and not earlier.unfinished_redactions

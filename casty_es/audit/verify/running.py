@@ -204,4 +204,4 @@ def _in_order(finding: Finding) -> tuple[bool, int, int]:
 
 
 def _tell_nobody(_walked: int) -> None:
-    """Say nothing."""
+    """Ignore what is reported."""

@@ -55,7 +55,7 @@ async def check_seals(
 async def _checked(
     journal: EventJournal, slot: int, met: Mapping[tuple[int, int], tuple[Sealed, int]], beside: Beside
 ) -> tuple[list[Finding], int]:
-    """Give what is wrong with the seal rows of a slot, and how many records they stand for."""
+    """Return what is wrong with the seal rows of a slot, and how many records they stand for."""
     groups, findings = await _groups(journal, slot, beside)
     cut = 0
     newest: dict[int, tuple[Sealed, int]] = {}
@@ -83,7 +83,7 @@ async def _checked(
 async def _groups(
     journal: EventJournal, slot: int, beside: Beside
 ) -> tuple[dict[tuple[int, int], _Group], list[Finding]]:
-    """Give the seal rows of a slot by the seal that they name, and what is wrong with single rows."""
+    """Return the seal rows of a slot by the seal that they name, and what is wrong with single rows."""
     groups: dict[tuple[int, int], _Group] = {}
     findings: list[Finding] = []
     async for page in seal_pages(journal, slot):
@@ -98,7 +98,7 @@ async def _groups(
 
 
 async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:
-    """Give a seal that was recorded while the walk was under way."""
+    """Return a seal that was recorded while the walk was under way."""
     for event in await journal.history(entity, after=sequence - 1, limit=1):
         if event.sequence == sequence and event.type == "entity.sealed":
             try:
@@ -117,7 +117,7 @@ def _wrong(seal: Sealed | None, group: _Group, sequence: int) -> str | None:
 
 
 async def _wrong_base(journal: EventJournal, entity: int, sealed: Sealed) -> str | None:
-    """Tell what is wrong with the snapshot that took the place of the cut events."""
+    """Return what is wrong with the snapshot that took the place of the cut events."""
     rows = await journal.entity_rows([entity])
     if not rows or rows[0].salted_from > sealed.through:
         return None  # redacted since: another snapshot took its place

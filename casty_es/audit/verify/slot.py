@@ -107,7 +107,7 @@ class _Pages:
         self._next: tuple[int, asyncio.Task[Sequence[EventRow]]] | None = None
 
     async def after(self, position: int) -> Sequence[EventRow]:
-        """Give the page after a position."""
+        """Return the page after a position."""
         ahead, self._next = self._next, None
         if ahead is not None and ahead[0] == position:
             rows = await ahead[1]
@@ -151,7 +151,7 @@ class _Pages:
 
 
 def _position(row: EventRow) -> int:
-    """Give a record's position; what is none stands where the database sorts it."""
+    """Return a record's position; what is none stands where the database sorts it."""
     return row[1] if type(row[1]) is int else event_of(row).position
 
 

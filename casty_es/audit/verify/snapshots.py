@@ -9,14 +9,14 @@ from casty_es.audit.verify.entities import Entities
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
 from casty_es.audit.verify.folding import Due
 from casty_es.audit.verify.walk import Walk
-from casty_es.codec import decode_state, encode_state
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.errors import EntityQuarantinedError
+from casty_es.format.codec import decode_state, encode_state
+from casty_es.format.upcasting import state_readable
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, StoredSnapshot
 from casty_es.replay import is_bound
-from casty_es.upcasting import state_readable
 
 __all__ = ["as_of_now", "check_later_snapshots", "check_snapshots"]
 
@@ -34,7 +34,7 @@ async def check_snapshots(journal: EventJournal, walk: Walk, result: SlotResult)
 
 
 async def _wrong(journal: EventJournal, due: Due, stored: StoredSnapshot, result: SlotResult) -> str | None:
-    """Tell what is wrong with a snapshot, and count it."""
+    """Return what is wrong with a snapshot, and count it."""
     kind = CATALOG[due.kind]
     damage = damage_of(stored)
     if damage is not None:
@@ -59,7 +59,7 @@ async def _wrong(journal: EventJournal, due: Due, stored: StoredSnapshot, result
 
 
 def as_of_now(kind: Kind[Any, Any, Any], stored: StoredSnapshot) -> str:
-    """Give a snapshot's text as the installed code writes it; one that cannot be lifted is no state."""
+    """Return a snapshot's text as the installed code writes it; one that cannot be lifted is no state."""
     if stored.version == kind.state_version:
         return stored.state
     try:

@@ -99,7 +99,7 @@ async def _postgres(url: str) -> tuple[list[str], list[str]]:
 
 
 def _differences(expected: Mapping[Thing, str], actual: Mapping[Thing, str]) -> list[str]:
-    """Say what is gone, what was added and what was changed. What goes or comes with a whole table is not told."""
+    """Return what is gone, what was added and what was changed. What goes or comes with a whole table is not told."""
     gone, added = expected.keys() - actual.keys(), actual.keys() - expected.keys()
     whole = {thing.of for thing in gone | added if thing.of == thing.name}
     wrong = [f"The {one.text} is gone." for one in gone if one.of == one.name or one.of not in whole]
@@ -117,12 +117,12 @@ def _differences(expected: Mapping[Thing, str], actual: Mapping[Thing, str]) -> 
 
 
 def _cut(text: str, before: str = "") -> str:
-    """Give as much of a definition as fits into a finding, behind some words, or nothing."""
+    """Return as much of a definition as fits into a finding, behind some words, or nothing."""
     return text and before + (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 async def _wrong_path(connection: Connection, path: Path) -> list[str]:
-    """Say what is wrong with the way on which names lead to the journal.
+    """Return what is wrong with the way on which names lead to the journal.
 
     A schema that whoever verifies has named in the URL is the one that is meant. Anything else may have been set in the
     database by whom the verification is to find out.
@@ -150,7 +150,7 @@ async def _wrong_path(connection: Connection, path: Path) -> list[str]:
 
 
 async def _copies(connection: Connection, schema: str, others: list[str]) -> bool:
-    """Tell whether one of the other journals was made when this one was, as far as this role may see it."""
+    """Return whether one of the other journals was made when this one was, as far as this role may see it."""
     [made] = await _created_at(connection, [schema])
     return made is not None and made in await _created_at(connection, others)
 

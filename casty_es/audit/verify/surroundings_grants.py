@@ -55,7 +55,7 @@ _MAINTENANCE: Final = {table: _parsed(list_) for table, list_ in PRIVILEGES["mai
 
 
 async def check_grants(connection: Connection, schema: str) -> tuple[list[str], list[str]]:
-    """Give what was granted beyond what is needed, and who may change what is written."""
+    """Return what was granted beyond what is needed, and who may change what is written."""
     roles: dict[str, dict[str, set[Privilege]]] = {}
     wrong = []
     for role, table, what, column, passed_on in await connection.fetch(_GRANTED, schema):

@@ -172,13 +172,13 @@ async def schema_path(connection: Connection) -> Path:
 
 
 async def quoted(connection: Connection, name: str) -> str:
-    """Give a name as statements write it."""
+    """Return a name as statements write it."""
     written: str = await connection.fetchval("SELECT quote_ident($1)", name)
     return written
 
 
 async def there(connection: Connection, schema: str) -> dict[Thing, str]:
-    """Give what is in the schema of the journal, whose name is quoted, but not what views say."""
+    """Return what is in the schema of the journal, whose name is quoted, but not what views say."""
     things: dict[Thing, str] = {}
     for question in _EVERYTHING:
         for kind, name, of, text in await connection.fetch(question, schema):
@@ -188,12 +188,12 @@ async def there(connection: Connection, schema: str) -> dict[Thing, str]:
 
 
 async def settings(connection: Connection) -> list[str]:
-    """Give the settings that turn the guards of records off for somebody."""
+    """Return the settings that turn the guards of records off for somebody."""
     return [name for (name,) in await connection.fetch(_SETTINGS)]
 
 
 async def changed_views(connection: Connection, schema: str) -> list[str] | None:
-    """Give the views that say something else than the migrations' do; ``None`` if this role may not find out.
+    """Return the views that say something else than the migrations' do; ``None`` if this role may not find out.
 
     How a server writes a view differs between its versions. So it is asked to write both: the one that is there, and a
     temporary one of the query as it should be, which is gone with the transaction.

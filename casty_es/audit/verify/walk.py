@@ -15,9 +15,9 @@ import msgspec
 
 from casty_es.audit.verify.entities import Entities
 from casty_es.audit.verify.folding import Due
-from casty_es.codec import decode_event
-from casty_es.context import said_in
-from casty_es.journal.chain import RECORD
+from casty_es.context import metadata_in
+from casty_es.format.chain import RECORD
+from casty_es.format.codec import decode_event
 from casty_es.journal.port import EventRow, Head
 
 __all__ = ["NEVER", "Walk"]
@@ -65,7 +65,7 @@ class Walk:
         self.due: list[Due] = []
 
     def go(self, rows: Sequence[EventRow], start: int) -> int:  # noqa: C901, PLR0912, PLR0915 - calls would cost more
-        """Go over rows from an index on; give the index of the first that must be looked at by hand."""
+        """Go over rows from an index on; return the index of the first that must be looked at by hand."""
         previous = self.hash
         if previous is None:
             return start
@@ -132,7 +132,7 @@ class Walk:
                 try:
                     event = decode(type_, version, payload)
                     if metadata is not None:
-                        said_in(metadata)
+                        metadata_in(metadata)
                     if len(payload) > _SHORT:
                         decode_any(payload)
                     if folding is not None:

@@ -44,7 +44,7 @@ async def in_processes(
 
 
 def work() -> None:
-    """Be such a process, until there is nothing more to do."""
+    """Serve as such a process, until there is nothing more to do."""
     serve(_verified)
 
 

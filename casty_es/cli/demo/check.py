@@ -47,7 +47,7 @@ class Row(msgspec.Struct):
 
 
 def verify(record: Record, found: Found) -> list[Row]:
-    """Compare; give a row for each structure."""
+    """Compare; return a row for each structure."""
     return [
         _tally("counter page-views", "increments", "increment", record, found.page_views),
         _users(record, found),
@@ -59,7 +59,7 @@ def verify(record: Record, found: Found) -> list[Row]:
 
 
 def gap_seconds(record: Record, killed_at: float) -> float:
-    """Give the longest time without an acknowledged increment that ended after the kill, in seconds."""
+    """Return the longest time without an acknowledged increment that ended after the kill, in seconds."""
     times = sorted(ack.at for ack in _of(record, "increment"))
     return max((later - earlier for earlier, later in pairwise(times) if later > killed_at), default=0.0)
 

@@ -111,7 +111,7 @@ class _Driven:
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _owner(self, other_than: str | None = None) -> SlotRow:
-        """Give who owns the counter, as soon as it is another one than this."""
+        """Return who owns the counter, as soon as it is another one than this."""
         name = f"{self._plan.prefix}{_COUNTER}"
         slots = (await self._journal.open()).slots
         async with asyncio.timeout(_TAKEOVER_SECONDS):

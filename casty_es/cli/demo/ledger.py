@@ -83,7 +83,7 @@ class Record(NamedTuple):
 
 
 def kind_of(caller: int, number: int) -> str:
-    """Say what a caller's operation is."""
+    """Return what a caller's operation is."""
     if caller < _LOCKERS:
         return "locked"
     if caller < _LOCKERS + _PERMITTED:
@@ -92,7 +92,7 @@ def kind_of(caller: int, number: int) -> str:
 
 
 def opened(folder: Path) -> int:
-    """Open the file for writing at its end; give its descriptor."""
+    """Open the file for writing at its end; return its descriptor."""
     return os.open(folder / LEDGER_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
 

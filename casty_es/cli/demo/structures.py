@@ -46,22 +46,22 @@ class Structures:
         self.uploads = d.counter(f"{prefix}uploads", timeout=_TIMEOUT)
 
     def account_lock(self) -> Lock:
-        """Give a lock object of its own: it guards a balance, which is read, changed and written back."""
+        """Return a lock object of its own: it guards a balance, which is read, changed and written back."""
         return self._d.lock(f"{self._prefix}accounts", timeout=_TIMEOUT)
 
     def upload_permits(self) -> Semaphore:
-        """Give a semaphore object of its own: an upload is counted while its permit is held."""
+        """Return a semaphore object of its own: an upload is counted while its permit is held."""
         return self._d.semaphore(f"{self._prefix}uploads", permits=PERMITS, timeout=_TIMEOUT)
 
     def entities(self) -> list[EntityName]:
-        """Give every entity but the users, of whom there are many."""
+        """Return every entity but the users, of whom there are many."""
         names = [("counter", "page-views"), ("counter", "uploads"), ("set", "tags"), ("queue", "jobs")]
         names += [("lock", "accounts"), ("semaphore", "uploads")]
         whole = [EntityName(kind, f"{self._prefix}{name}", "") for kind, name in names]
         return [*whole, EntityName("map", f"{self._prefix}accounts", encode_key("balance"))]
 
     def user(self, key: str) -> EntityName:
-        """Give the entity of a key of the map of users."""
+        """Return the entity of a key of the map of users."""
         return EntityName("map", f"{self._prefix}users", encode_key(key))
 
     async def perform(self, kind: str, label: str, held: Lock | Semaphore | None) -> Any:

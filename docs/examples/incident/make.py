@@ -26,7 +26,7 @@ class SetClock(SystemRuntime):
         self.time = round(datetime.fromisoformat(f"2026-11-17 {time}").replace(tzinfo=UTC).timestamp()) * 1_000_000
 
     def now(self) -> int:
-        """Give the time in microseconds."""
+        """Return the time in microseconds."""
         return self.time
 
 

@@ -23,7 +23,7 @@ from tests.versions import with_state_lifts
 
 
 async def differences(url: str, **options: Any) -> list[tuple[str, int | None, int | None, Problem]]:
-    """Check, and give what differs: name, sequence, position, problem."""
+    """Check, and return what differs: name, sequence, position, problem."""
     report = await check_replay(url, **options)
     return [(one.name, one.sequence, one.position, one.problem) for one in report.differences]
 

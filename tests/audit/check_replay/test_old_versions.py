@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from casty_es import EntityQuarantinedError, SqlJournal, connect
-from casty_es.actors.entity import Entity
-from casty_es.actors.repeats import reply_from
 from casty_es.audit.check_replay import Problem, check_replay
 from casty_es.audit.verify import verify
 from casty_es.domain.counter import COUNTER, Increment
+from casty_es.owner.entity import Entity
+from casty_es.owner.repeats import reply_from
 from casty_es.replay import events, state_at
 from tests.audit.conftest import NOON
 from tests.audit.verifying.tampering import Tamperer

@@ -113,7 +113,7 @@ class Damage(NamedTuple):
 
 
 def all_damages(database: str) -> Iterator[Damage]:
-    """Give every damage that can be done in one of the databases: ``sqlite`` or ``postgres``."""
+    """Yield every damage that can be done in one of the databases: ``sqlite`` or ``postgres``."""
     values = _SQLITE if database == "sqlite" else _POSTGRES
     for table in metadata.sorted_tables:
         for column in table.columns:

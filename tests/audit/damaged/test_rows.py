@@ -34,7 +34,7 @@ SOUND: Final = (0, 2, 1, 1, 1, "counter.incremented", 1, "{}", None, bytes(16), 
 
 
 def with_field(number: int, value: Any) -> tuple[Any, ...]:
-    """Give the sound row with another value."""
+    """Return the sound row with another value."""
     return (*SOUND[:number], value, *SOUND[number + 1 :])
 
 

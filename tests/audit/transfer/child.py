@@ -17,7 +17,7 @@ from casty_es.journal import restoring
 
 
 def stopping(write: Callable[..., Any], last: int) -> Callable[..., Any]:
-    """Give a function that never comes back from its last call, when that is done."""
+    """Return a function that never comes back from its last call, when that is done."""
     calls = 0
 
     def stop(*arguments: Any) -> Any:
@@ -35,7 +35,7 @@ def stopping(write: Callable[..., Any], last: int) -> Callable[..., Any]:
 
 
 def stopping_later(write: Callable[..., Any], last: int) -> Callable[..., Any]:
-    """Give the same for a coroutine."""
+    """Return the same for a coroutine."""
     stop = stopping(lambda: None, last)
 
     async def write_and_stop(*arguments: Any) -> None:

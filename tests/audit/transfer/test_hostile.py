@@ -25,7 +25,7 @@ async def lines(written_url: str, tmp_path: Path) -> list[dict[str, Any]]:
 
 
 async def refused(tmp_path: Path, lines: list[dict[str, Any]], *, numbered: bool = True) -> str:
-    """Import lines that must be refused; give what is said, and see that the database is not usable."""
+    """Import lines that must be refused; return what is said, and see that the database is not usable."""
     file, url = tmp_path / "changed.jsonl", f"sqlite:///{tmp_path}/changed.db"
     file.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
     with pytest.raises(CastyError) as error:

@@ -37,7 +37,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def content(path: Path) -> dict[str, bytes]:
-    """Give a file, or all files of a folder."""
+    """Return a file, or all files of a folder."""
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     return {str(file.relative_to(path)): file.read_bytes() for file in files}
 

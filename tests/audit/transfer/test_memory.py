@@ -57,7 +57,7 @@ print(json.dumps({"said": said, "peak": most_memory(os.getpid()) - before}))
 
 
 def in_child(what: str, source: object, target: object) -> tuple[str, int]:
-    """Give what a process said in the end, and how much memory it had taken."""
+    """Return what a process said in the end, and how much memory it had taken."""
     process = subprocess.run(
         [sys.executable, "-c", CHILD, what, str(source), str(target)], check=True, capture_output=True, text=True
     )
@@ -66,7 +66,7 @@ def in_child(what: str, source: object, target: object) -> tuple[str, int]:
 
 
 def beginning(*structures: Line) -> list[Line]:
-    """Give the lines of an export up to its first slot."""
+    """Return the lines of an export up to its first slot."""
     lines: list[Line] = [JournalLine(FORMAT, 256, 1, 1), *structures]
     digest = bytes(32)
     for line in lines:

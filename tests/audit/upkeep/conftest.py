@@ -92,5 +92,5 @@ def folder(tmp_path: Path) -> Path:
 
 
 async def findings(url: str) -> list[tuple[object, ...]]:
-    """Verify, and give what is wrong."""
+    """Verify, and return what is wrong."""
     return [(one.slot, one.position, one.wrong, one.text) for one in (await verify(url)).findings]

@@ -24,7 +24,7 @@ from .conftest import CrashError, Crashing, findings
 
 
 def key(name: str) -> EntityName:
-    """Give the entity of a key of the map."""
+    """Return the entity of a key of the map."""
     return EntityName("map", "users", encode_key(name))
 
 
@@ -35,7 +35,7 @@ async def put(system: ClusteredActorSystem, name: str, times: int, *, word: str 
 
 
 def plain(file: Path) -> bytes:
-    """Give what an archive holds."""
+    """Return what an archive holds."""
     return gzip.decompress(file.read_bytes())
 
 
@@ -168,7 +168,7 @@ class Walked(SqlJournal):
     meanwhile: Any = None
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[EventRow]:
-        """Give small pages, and let it happen between the first two."""
+        """Return small pages, and let it happen between the first two."""
         if after and self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             await meanwhile()

@@ -17,7 +17,7 @@ from casty_es.audit.redaction import finish_redactions, redact
 from casty_es.audit.retention import check_archive, run_retention, set_retention
 from casty_es.cli.app import run
 from casty_es.errors import JournalCorruptError
-from casty_es.journal.chain import digest, link
+from casty_es.format.chain import digest, link
 from casty_es.journal.port import DirectoryRow, EntityName, RecordedEvent, StoredEntity
 from casty_es.names import encode_key
 from tests.audit.verifying.tampering import Tamperer
@@ -60,7 +60,7 @@ async def everything(url: str) -> list[list[tuple[Any, ...]]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """Give what is in a folder."""
+    """Return what is in a folder."""
     return list(folder.iterdir())
 
 

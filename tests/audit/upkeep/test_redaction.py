@@ -50,7 +50,7 @@ async def fill(system: ClusteredActorSystem) -> None:
 
 
 async def bytes_of(url: str, programs: Path) -> bytes:
-    """Give every byte of the database's files, or of its dump and its tables' files."""
+    """Return every byte of the database's files, or of its dump and its tables' files."""
     if is_sqlite(url):
         file = sqlite_file(url)
         return b"".join(one.read_bytes() for one in file.parent.glob(f"{file.name}*"))
@@ -72,7 +72,7 @@ async def bytes_of(url: str, programs: Path) -> bytes:
 
 
 def forms(secret: str) -> list[bytes]:
-    """Give the ways in which a text could be written."""
+    """Return the ways in which a text could be written."""
     raw = secret.encode()
     return [
         raw,

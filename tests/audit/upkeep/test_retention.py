@@ -20,7 +20,6 @@ from casty_es.audit.retention.cutting import EVENTS_PER_SEAL
 from casty_es.audit.search import Wanted, follow
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
-from casty_es.codec import encode_state
 from casty_es.domain.counter import COUNTER, Increment
 from casty_es.errors import (
     ArchivedError,
@@ -30,6 +29,7 @@ from casty_es.errors import (
     OutcomeUnknownError,
     Sent,
 )
+from casty_es.format.codec import encode_state
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import EntityName, StoredSnapshot, TailEvent
 from casty_es.names import encode_key
@@ -61,7 +61,7 @@ async def use_all(system: ClusteredActorSystem, times: int) -> None:
 
 
 def files(folder: Path) -> list[Path]:
-    """Give the archives."""
+    """Return the archives."""
     return sorted(folder.iterdir())
 
 

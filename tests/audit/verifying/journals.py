@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from casty_es import Settings, connect
-from casty_es.codec import encode_event, encode_state
 from casty_es.domain.counter import COUNTER, Incremented
 from casty_es.domain.counter import State as Count
+from casty_es.format.chain import digest, link
+from casty_es.format.codec import encode_event, encode_state
 from casty_es.hashes import shard_of, slot_of
-from casty_es.journal.chain import digest, link
 from casty_es.journal.port import (
     EMPTY_SLOT,
     ENTITY_NUMBER_BITS,

@@ -36,7 +36,7 @@ class Tamperer:
         self.url = url
 
     async def run(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements with the guards off, as one transaction; give the rows of the last."""
+        """Run statements with the guards off, as one transaction; return the rows of the last."""
         if is_sqlite(self.url):
             return await asyncio.to_thread(self._run_sqlite, statements)
         connection = await asyncpg.connect(postgres_dsn(self.url))
@@ -72,5 +72,5 @@ class Tamperer:
         return int((await self.run(f"SELECT max(position) FROM casty_events WHERE slot = {slot}"))[0][0])
 
     def bytes_as(self, text: str) -> str:
-        """Give a byte string as this database writes it."""
+        """Return a byte string as this database writes it."""
         return f"X'{text}'" if is_sqlite(self.url) else f"'\\x{text}'::bytea"

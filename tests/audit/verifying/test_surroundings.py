@@ -30,7 +30,7 @@ REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
 
 
 def found(url: str) -> list[str]:
-    """Verify, and give what was found around the records."""
+    """Verify, and return what was found around the records."""
     findings: list[Finding] = asyncio.run(verify(url)).findings
     assert {one.wrong for one in findings} <= {Wrong.GUARD}
     return [one.text for one in findings]
@@ -135,7 +135,7 @@ def test_a_schema_whose_name_needs_quotes(granted: Granted, granted_url: str, sq
 
 
 def in_schema(url: str, schema: str) -> str:
-    """Give the URL that names a schema."""
+    """Return the URL that names a schema."""
     return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"
 
 

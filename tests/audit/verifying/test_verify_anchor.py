@@ -134,7 +134,7 @@ def test_what_is_no_key(key: bytes) -> None:
 
 
 async def append_lease(url: str, slot: int, recorded_at: int) -> int:
-    """Append a record to a slot, as its next owner would, with a time; give its position."""
+    """Append a record to a slot, as its next owner would, with a time; return its position."""
     journal = SqlJournal(url)
     await journal.open()
     try:
@@ -205,5 +205,5 @@ def test_an_anchor_of_the_first_release_is_read() -> None:
 
 
 def anchor_key(document: str) -> str:
-    """Give the key that an anchor says it was signed with."""
+    """Return the key that an anchor says it was signed with."""
     return str(msgspec.json.decode(document)["public_key"])

@@ -10,10 +10,10 @@ from casty_es import connect
 from casty_es.audit.seals import rows_digest, state_digest
 from casty_es.audit.verify import Report, Wrong, verify
 from casty_es.domain.upkeep import Redact, Seal
-from casty_es.journal.chain import digest
+from casty_es.format.chain import digest
+from casty_es.format.redacted import redacted_text
 from casty_es.journal.port import SealRow
 from casty_es.journal.urls import is_sqlite, sqlite_file
-from casty_es.redacted import redacted_text
 
 from .tampering import Place, Tamperer
 
@@ -23,7 +23,7 @@ STATE = '{"value":40,"exists":true}'
 
 @pytest.fixture
 async def cut(tamperer: Tamperer) -> Place:
-    """Cut the counter's first events, as retention does; give the place of the first one."""
+    """Cut the counter's first events, as retention does; return the place of the first one."""
     first = await tamperer.place("counter", "hits", 1)
     rows = await tamperer.run(f"SELECT position, hash FROM casty_events WHERE slot = {first.slot} ORDER BY position")
     hashes = dict(rows)
@@ -111,7 +111,7 @@ async def test_a_redaction(tamperer: Tamperer) -> None:
 
 
 async def scrub(tamperer: Tamperer) -> tuple[int, str]:
-    """Replace the queue's payloads by their digests; give the entity and what the third one was."""
+    """Replace the queue's payloads by their digests; return the entity and what the third one was."""
     [(entity, through)] = await tamperer.run("SELECT id, salted_from FROM casty_entities WHERE salted_from > 0")
     [(salt,)] = await tamperer.run(f"SELECT salt FROM casty_retired_salts WHERE entity = {entity}")
     events = await tamperer.run(

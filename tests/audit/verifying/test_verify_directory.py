@@ -115,8 +115,8 @@ async def test_a_snapshot_of_nobody(tamperer: Tamperer) -> None:
 @pytest.mark.parametrize("covered", [False, True])
 async def test_a_value_replaced_by_its_digest(tamperer: Tamperer, *, covered: bool) -> None:
     """Given an event, when its payload is replaced by its digest as if it were redacted, then its position is named."""
-    from casty_es.journal.chain import digest
-    from casty_es.redacted import redacted_text
+    from casty_es.format.chain import digest
+    from casty_es.format.redacted import redacted_text
 
     place = await tamperer.place("counter", "hits", 30)
     [(payload, salt)] = await tamperer.run(

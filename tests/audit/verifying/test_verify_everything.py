@@ -151,7 +151,7 @@ async def _raw(tamperer: Tamperer, statement: str) -> None:
 
 
 async def found(tamperer: Tamperer, **options: Any) -> list[Finding]:
-    """Verify, and give what was found."""
+    """Verify, and return what was found."""
     return (await verify(tamperer.url, **options)).findings
 
 

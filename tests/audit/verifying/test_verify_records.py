@@ -12,7 +12,7 @@ MIDDLE = 30
 
 
 async def found(tamperer: Tamperer, slot: int) -> Finding:
-    """Verify, and give the first finding of a slot."""
+    """Verify, and return the first finding of a slot."""
     report = await verify(tamperer.url)
     assert not report.ok
     finding = report.first(slot)

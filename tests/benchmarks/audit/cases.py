@@ -15,7 +15,7 @@ _FLOOR = "reading the same rows, and three SHA-256 for each"
 
 
 def audit_cases(databases: Databases, sizes: Sizes) -> list[Case]:
-    """Give these cases, in the order of the report."""
+    """Return these cases, in the order of the report."""
     return [
         _verification(databases, sizes),
         _travel(databases, sizes),

@@ -16,7 +16,7 @@ _PAUSE = Goal(200, at_most=True)
 
 
 def cluster_cases(databases: Databases, sizes: Sizes) -> list[Case]:
-    """Give these cases, in the order of the report."""
+    """Return these cases, in the order of the report."""
     return [
         _routed(databases, sizes),
         _hop(databases, sizes),
@@ -28,7 +28,7 @@ def cluster_cases(databases: Databases, sizes: Sizes) -> list[Case]:
 
 
 def routed_command(url: str, sizes: Sizes, counters: int, *more: object) -> list[str]:
-    """Give the command that measures routed increments."""
+    """Return the command that measures routed increments."""
     arguments = ("--counters", counters, "--callers", _CALLERS, "--seconds", sizes.seconds)
     return ours("cluster.routed", "increments", url, *arguments, *more)
 

@@ -71,7 +71,7 @@ class Load:
             await asyncio.sleep(self._rest)
 
     async def back_after(self, mark: float) -> list[float]:
-        """Wait until every slot has answered an increment that began after a moment; give how long after it, each."""
+        """Wait until every slot has answered an increment that began after a moment; return how long after it, each."""
         self._mark, self._back, self._all_back = mark, {}, asyncio.Event()
         back = asyncio.create_task(self._all_back.wait())
         done, _ = await asyncio.wait({back, *self._tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -85,5 +85,5 @@ class Load:
         self._gaps.clear()
 
     def gap(self, number: int) -> float:
-        """Give the longest time between two replies of a slot since the last reset, in seconds."""
+        """Return the longest time between two replies of a slot since the last reset, in seconds."""
         return self._gaps[number]

@@ -44,7 +44,7 @@ class Cluster:
         self.others: dict[str, Process] = {}
 
     async def start(self, number: int = 1, profile: Path | None = None) -> list[str]:
-        """Start so many nodes, wait until everybody who measures knows them, and give their names."""
+        """Start so many nodes, wait until everybody who measures knows them, and return their names."""
         names = [f"node-{next(self._numbers)}" for _ in range(number)]
         await asyncio.gather(*(self._start(name, profile) for name in names))
         await self.here.wait_for(len(self.others) + 1, timeout=_PATIENCE_SECONDS)
@@ -62,16 +62,16 @@ class Cluster:
                 raise SystemExit(f"{name} ended with {await process.wait()} before it was ready.")
 
     def preferred(self, number: int) -> str:
-        """Give the node that should own a slot."""
+        """Return the node that should own a slot."""
         return ranking(number, [_HERE, *self.others])[0]
 
     def names_for(self, node: str) -> Iterator[str]:
-        """Give names of counters that this node should own."""
+        """Return names of counters that this node should own."""
         names = (f"hits-{number}" for number in itertools.count())
         return (name for name in names if self.preferred(slot("counter", name)) == node)
 
     async def take_everything(self) -> dict[int, str]:
-        """Have every slot owned where it belongs; give the name of a counter in each."""
+        """Have every slot owned where it belongs; return the name of a counter in each."""
         names: dict[int, str] = {}
         for name in (f"hits-{number}" for number in itertools.count()):
             names.setdefault(slot("counter", name), name)
@@ -83,11 +83,11 @@ class Cluster:
         return names
 
     async def owners(self) -> dict[int, str]:
-        """Give the node that is written down for each slot."""
+        """Return the node that is written down for each slot."""
         return {row.slot: row.node_id for row in await self.here.journal.slot_rows()}
 
     async def settled(self, slots: Iterable[int]) -> dict[int, str]:
-        """Wait until each of these slots is owned by the node that should own it; give the owners."""
+        """Wait until each of these slots is owned by the node that should own it; return the owners."""
         wanted = {number: self.preferred(number) for number in slots}
         async with asyncio.timeout(_PATIENCE_SECONDS):
             while not wanted.items() <= (owners := await self.owners()).items():  # noqa: ASYNC110 - a database tells nothing

@@ -25,7 +25,7 @@ class Counter(Aggregate):
 
     @staticmethod
     def create_id() -> UUID:
-        """Give the id that a reader knows without asking."""
+        """Return the id that a reader knows without asking."""
         return uuid5(NAMESPACE_URL, "/counters/hits")
 
     @event("Incremented")

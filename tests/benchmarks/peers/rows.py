@@ -13,7 +13,7 @@ _EPOCH = 1
 
 
 def rows() -> Iterator[EventRow]:
-    """Give rows of slot 0, one after the other."""
+    """Yield rows of slot 0, one after the other."""
     position = 0
     command_id, hash_ = os.urandom(16), os.urandom(32)
     while True:

@@ -80,7 +80,7 @@ class Member:
         self._number = 0
 
     async def ask(self, messages: Iterable[Any]) -> AsyncIterator[tuple[int, Any]]:
-        """Send messages, some at a time, and give the answers with the places of what they answer."""
+        """Send messages, some at a time, and return the answers with the places of what they answer."""
         peer = self._peer
         assert peer.session is not None
         first, number, answered = self._number, self._number, 0
@@ -101,7 +101,7 @@ class Member:
                 yield which // 2 - first - 1, answer
 
     async def attack(self, wrong: Iterable[Wrong]) -> AsyncIterator[tuple[str, Any]]:
-        """Send these, and give what was wrong with each and the answer to it."""
+        """Send these, and return what was wrong with each and the answer to it."""
         whats: list[str] = []
 
         def messages() -> Iterator[Any]:

@@ -156,7 +156,7 @@ FIELDS: Final[dict[tuple[type[msgspec.Struct], str], Row]] = {
     (Ask, "repeat_after"): STORED_OR_NONE,
     # One that is right gives its command an id, which the command here does not have.
     (Ask, "idempotency_key"): text(255, none=True, extra=("order-1",)),
-    (Ask, "said"): shape(
+    (Ask, "metadata"): shape(
         "what audit_context says", 1, b"{}", "", "no", "[]", '{"actor":5}', '{"actor":""}', '{"x":"y"}'
     )._replace(more=lambda rng: msgspec.json.encode({"actor": "x" * rng.randrange(513, 2_000)}).decode()),
     (Locate, "slot"): SLOT,

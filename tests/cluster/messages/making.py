@@ -55,7 +55,7 @@ class Wrong(NamedTuple):
 
 
 def fields_of(kind: str, command: str) -> tuple[str, ...]:
-    """Give the fields of a command."""
+    """Return the fields of a command."""
     return SENDABLE[kind][command].__struct_fields__
 
 
@@ -107,7 +107,7 @@ def _in_command(places: Places, kind: str, command: str, field: str, value: obje
 
 
 def _makers(places: Places) -> list[tuple[Row, _Maker]]:
-    """Give every field of every request and command, with what makes a wrong request of a value."""
+    """Return every field of every request and command, with what makes a wrong request of a value."""
     messages = [
         (FIELDS[cls, field], partial(_in_message, places, cls, field, kind))
         for cls in REQUESTS
@@ -124,14 +124,14 @@ def _makers(places: Places) -> list[tuple[Row, _Maker]]:
 
 
 def every(places: Places = NOWHERE) -> Iterator[Wrong]:
-    """Give every field of every request and command with every value that is always tried."""
+    """Yield every field of every request and command with every value that is always tried."""
     for row, make in _makers(places):
         for value in row.wrong:
             yield make(value)
 
 
 def random_ones(rng: random.Random, places: Places) -> Iterator[Wrong]:
-    """Give wrong requests without end."""
+    """Yield wrong requests without end."""
     makers = _makers(places)
     while True:
         row, make = rng.choice(makers)

@@ -33,7 +33,7 @@ pytestmark = pytest.mark.timeout(120 + FRAMES / 20)
 
 
 async def prepare(d: Distributed) -> list[Any]:
-    """Make structures of every kind that wrong commands could change; give the handles that hold something."""
+    """Make structures of every kind that wrong commands could change; return the handles that hold something."""
     await d.counter("victim").increment(7)
     await d.map[str, int]("victim").put("k", 7)
     await d.set[int]("victim").add(7)

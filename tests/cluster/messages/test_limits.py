@@ -52,7 +52,7 @@ ANSWERS: list[msgspec.Struct] = [
 
 
 def taken(message: object) -> list[str]:
-    """Take a request in as a node does, up to where the entity decides; give what refused it."""
+    """Take a request in as a node does, up to where the entity decides; return what refused it."""
     [(_, request)] = read_requests(join([encode((2, message))], 1))
     if isinstance(request, Unreadable):
         return [request.why]
@@ -60,7 +60,7 @@ def taken(message: object) -> list[str]:
     try:
         incoming.check(request)
         if isinstance(request, Ask):
-            checked(request.said)
+            checked(request.metadata)
         if isinstance(request, Ask | ReadPast):
             command = incoming.command(request)
             if isinstance(request, ReadPast) and not isinstance(command, Query):

@@ -67,7 +67,7 @@ ACTIONS = {
 
 
 async def act(d: Distributed, what: str, *, seconds: float, on: str = "") -> Fact | CastyError:
-    """Do one thing, on structures whose names begin so; give what was told, an answer or an error."""
+    """Do one thing, on structures whose names begin so; return what was told, an answer or an error."""
     try:
         return Fact(what, await ACTIONS[what](d, on, seconds))
     except CastyError as error:
@@ -90,7 +90,7 @@ async def act_all(dice: Random, crowd: Sequence[tuple[Distributed, list[Fact]]],
 
 
 def contradictions(known: Iterable[Fact], told: Fact) -> list[str]:
-    """Give what is wrong with an answer, by what was told before it was asked for."""
+    """Return what is wrong with an answer, by what was told before it was asked for."""
     facts = list(known)
     numbers = [fact.answer for fact in facts if fact.what in {"increment", "keyed increment", "get"}]
     highest, answer = max(numbers, default=0), told.answer

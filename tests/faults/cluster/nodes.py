@@ -97,11 +97,11 @@ class Node:
         return self._said[number]
 
     def said(self, number: int) -> bool:
-        """Tell whether an order is done."""
+        """Return whether an order is done."""
         return number in self._said
 
     def ask(self, what: str, *arguments: object) -> Any:
-        """Ask for something that works; give what came of it."""
+        """Ask for something that works; return what came of it."""
         came = self.came_of(self.order(what, *arguments))
         assert "error" not in came, f"{self.name}: {what} {arguments} failed: {came}"
         return came["reply"]
@@ -138,7 +138,7 @@ class Node:
         self._gone()
 
     def end(self) -> int:
-        """End it in an orderly way; give its exit code."""
+        """End it in an orderly way; return its exit code."""
         self.send(signal.SIGTERM)
         return self._gone()
 
@@ -188,7 +188,7 @@ class Nodes:
         return [node for node in self.all if node.process.returncode is None]
 
     def named(self, name: str) -> Node:
-        """Give a node."""
+        """Return a node."""
         return next(node for node in self.all if node.name == name)
 
     def go(self) -> None:

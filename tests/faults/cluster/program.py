@@ -84,12 +84,12 @@ class Program:
             await membership.renewed.wait_for(lambda: len(membership.topology.nodes) == nodes)
 
     async def address(self) -> tuple[str, int]:
-        """Give where the node listens."""
+        """Return where the node listens."""
         host, port = self.system.self_node
         return host, port
 
     async def sessions(self) -> dict[str, int]:
-        """Give the server's process of each session that the node has on Postgres."""
+        """Return the server's process of each session that the node has on Postgres."""
         backend, lease = self.system.journal._backend, await self.system._node.owner.leases.session()
         while backend._writer.gone() or backend._reader.gone():  # noqa: ASYNC110 - nothing tells when one is open
             await asyncio.sleep(0.01)
@@ -112,12 +112,12 @@ class Program:
         return lock.token
 
     async def acquire(self, name: str, timeout: float) -> int | None:  # noqa: ASYNC109 - the handle's
-        """Take a lock, and give it back."""
+        """Take a lock, and return it back."""
         async with self.d.lock(name, timeout=timeout) as lock:
             return lock.token
 
     async def locked(self, name: str) -> bool:
-        """Tell whether a lock is held."""
+        """Return whether a lock is held."""
         return await self.d.lock(name).locked()
 
     async def take(self, name: str, permits: int) -> int | None:
@@ -128,7 +128,7 @@ class Program:
         return pool.token
 
     async def available(self, name: str, permits: int) -> int:
-        """Tell how many permits are free."""
+        """Return how many permits are free."""
         return await self.d.semaphore(name, permits=permits).available()
 
     async def arrive(self, name: str, expected: int, timeout: float) -> None:  # noqa: ASYNC109 - the handle's
@@ -144,7 +144,7 @@ class Program:
         return await self.d.counter(name, timeout=timeout).get()
 
     async def sends(self, name: str) -> tuple[int, int, int]:
-        """Give where a command for a counter would be sent: its slot, how far that is, and the term of its owner."""
+        """Return where a command for a counter would be sent: its slot, how far that is, and the term of its owner."""
         await self.d.counter(name, timeout=60.0).get()
         route = next(one for one in self.system._node.gateway.routes._routes.values() if one.stands())
         return route.slot, route.position, route.term
@@ -163,7 +163,7 @@ class Program:
         await put_entry(Distributed(self.system), seconds=seconds, on=on)
 
     async def slots(self) -> list[int]:
-        """Give the slots that this node holds, to its own knowledge."""
+        """Return the slots that this node holds, to its own knowledge."""
         return [slot.number for slot in self.system._node.owner.slots if slot.epoch]
 
     async def obey(self, number: int, what: str, *arguments: Any) -> None:

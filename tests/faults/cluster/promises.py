@@ -28,7 +28,7 @@ _UNTOLD = (None, "OutcomeUnknownError", "CancelledError")
 def check(
     operations: Iterable[Operation], lives: dict[EntityName, Timeline], *, kept: Collection[bytes] = ()
 ) -> list[str]:
-    """Give everything that is wrong with what callers were told.
+    """Return everything that is wrong with what callers were told.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def check(
 
 
 def items(state: queue.State) -> list[bytes]:
-    """Give what is in a queue, the front first."""
+    """Return what is in a queue, the front first."""
     return [bytes(state.items[index]) for index in range(state.front, state.back)]
 
 

@@ -28,7 +28,7 @@ _LOG = """
 
 
 def log(sql: Sql, url: str, kind: str, name: str) -> list[str]:
-    """Give the types of an entity's events without its kind, an expiry with its cause."""
+    """Return the types of an entity's events without its kind, an expiry with its cause."""
     rows = sql(url, _LOG.format(kind=kind, name=name))
     events = [(type_.rpartition(".")[2], msgspec.json.decode(payload)) for type_, payload in rows]
     return [f"{type_} {payload['cause']}" if payload.get("cause") else type_ for type_, payload in events]
@@ -43,7 +43,7 @@ def until(sql: Sql, url: str, kind: str, name: str, event: str, number: int = 1)
 
 
 def holding(running: Nodes, sql: Sql) -> Node:
-    """Let a node hold a lock and a permit, and stand at a barrier and in two lines; give it."""
+    """Let a node hold a lock and a permit, and stand at a barrier and in two lines; return it."""
     url, [front, dying] = running.url, running.all[:2]
     dying.ask("hold", "lock")
     dying.ask("take", "pool", 1)

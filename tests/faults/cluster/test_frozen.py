@@ -29,7 +29,7 @@ _PATIENT = 60.0
 
 
 def told(running: Nodes) -> list[str]:
-    """Pause all, and give what is wrong with what they were told."""
+    """Pause all, and return what is wrong with what they were told."""
     running.pause()
     log = asyncio.run(read_sql(running.url))
     operations = running.operations()
@@ -37,7 +37,7 @@ def told(running: Nodes) -> list[str]:
 
 
 def leases(log: Log, counter: str) -> tuple[list[RecordedEvent], list[str]]:
-    """Give the records of the slot of a counter, and the nodes that were granted it."""
+    """Return the records of the slot of a counter, and the nodes that were granted it."""
     slot = next(row.slot for row in log.entities.values() if row.name == EntityName("counter", counter, ""))
     records = [record for record in log.records if record.slot == slot]
     return records, [msgspec.json.decode(one.payload)["node"] for one in records if one.type == LEASE_ACQUIRED]
@@ -97,7 +97,7 @@ def test_a_frozen_owner_under_load_comes_back_and_harms_nothing(
 
 
 def wrote(node: Node, counter: str, since: int) -> bool:
-    """Tell whether a node's callers changed a counter after some time."""
+    """Return whether a node's callers changed a counter after some time."""
     return any(
         one.name == EntityName("counter", counter, "") and one.called > since and hasattr(one.command, "amount")
         for one in reversed(node.answered)

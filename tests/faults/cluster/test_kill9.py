@@ -69,7 +69,7 @@ class Deaths:
 
 
 def written(running: Nodes, since: int) -> dict[EntityName, int]:
-    """Give when the living nodes' callers were first told, after some time, that an entity was written."""
+    """Return when the living nodes' callers were first told, after some time, that an entity was written."""
     told: dict[EntityName, int] = {}
     for node in running.living:
         for one in node.answered:

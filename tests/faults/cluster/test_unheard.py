@@ -26,7 +26,7 @@ _PATIENT = 60.0
 
 
 def owned_by(node: Node, by: Node, sql: Sql, url: str) -> str:
-    """Give the name of a lock whose slot a node owns, and which another one holds."""
+    """Return the name of a lock whose slot a node owns, and which another one holds."""
     for number in itertools.count():
         by.ask("hold", f"lock-{number}")
         owners = sql(

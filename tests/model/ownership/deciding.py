@@ -19,17 +19,17 @@ _STANDS_ON_STATE = {"nothing", "value", "withdrawn"}
 
 
 def replaced(items: tuple[T, ...], index: int, item: T) -> tuple[T, ...]:
-    """Give the tuple with one item replaced."""
+    """Return the tuple with one item replaced."""
     return (*items[:index], item, *items[index + 1 :])
 
 
 def effects(log: Log) -> tuple[str, ...]:
-    """Give the commands whose effects are in a log, in order: the state of the entity."""
+    """Return the commands whose effects are in a log, in order: the state of the entity."""
     return tuple(record.command for record in log if record.kind == "effect")
 
 
 def with_node(s: State, n: int, node: Node) -> State:
-    """Give the state with one node replaced."""
+    """Return the state with one node replaced."""
     return s._replace(nodes=replaced(s.nodes, n, node))
 
 
@@ -63,7 +63,7 @@ def look(m: Model, s: State, n: int, entry: Entry) -> State:
 
 
 def found_in(m: Model, log: Log, command: str) -> str:
-    """Give the reply that a log has for a command, or nothing."""
+    """Return the reply that a log has for a command, or nothing."""
     for record in log:
         if record.command and m.key(record.command) == m.key(command):
             return "done" if record.kind == "effect" else "concluded"
@@ -71,7 +71,7 @@ def found_in(m: Model, log: Log, command: str) -> str:
 
 
 def without(entries: tuple[Entry, ...], entry: Entry) -> tuple[Entry, ...]:
-    """Give the entries without one of them."""
+    """Return the entries without one of them."""
     at = entries.index(entry)
     return entries[:at] + entries[at + 1 :]
 
@@ -127,7 +127,7 @@ def _send(s: State, n: int) -> State:
 
 
 def proven(m: Model, node: Node, by: str) -> Node:
-    """Give the node with the answers proven for which this proof was sent after they arrived."""
+    """Return the node with the answers proven for which this proof was sent after they arrived."""
     good = {by} if m.keeps(Rule.PROOF_AFTER_ARRIVAL) else {by, ""}
     entries = tuple(
         entry._replace(proof="proven") if entry.stage == "answer" and entry.proof in good else entry

@@ -12,7 +12,7 @@ __all__ = ["gateway_steps"]
 
 
 def gateway_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
-    """Give every step that a gateway can take."""
+    """Yield every step that a gateway can take."""
     for g, gateway in enumerate(s.gateways):
         op = m.op(g, gateway.step)
         if op is None:
@@ -65,7 +65,7 @@ def _sends(m: Model, s: State, g: int, op: Op, who: str) -> Iterator[tuple[str, 
 
 
 def _settled(m: Model, gateway: Gateway, epoch: int) -> int:
-    """Give the epoch after which a lease record settles the operation: the highest that it was sent under."""
+    """Return the epoch after which a lease record settles the operation: the highest that it was sent under."""
     if gateway.phase == "unknown":
         return gateway.settled  # the caller was told already
     if not m.keeps(Rule.OUTCOME_HIGHEST_EPOCH):

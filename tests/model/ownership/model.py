@@ -17,7 +17,7 @@ class Ownership(Model):
     """Nodes that own a slot, gateways that send commands, and the database."""
 
     def steps(self, s: State) -> Iterator[tuple[str, State]]:
-        """Return every step: those of gateways, nodes and the database, and the faults."""
+        """Yield every step: those of gateways, nodes and the database, and the faults."""
         yield from gateway_steps(self, s)
         yield from node_steps(self, s)
         yield from _database(self, s)
@@ -32,7 +32,7 @@ class Ownership(Model):
         return s
 
     def judged(self, s: State) -> str:
-        """Say what is wrong with a state, or nothing.
+        """Return what is wrong with a state, or nothing.
 
         No effect twice; nothing told "done", or shown by a read, that is not in the log and cannot come there any more;
         nothing in the log that somebody was told had not happened. Stale reads are noticed where they are answered.
@@ -157,7 +157,7 @@ def _cut(s: State, i: int) -> Iterator[tuple[str, State]]:
 
 
 def _possible(m: Model, s: State, key: str) -> bool:
-    """Tell whether an effect that is not in the log may still come there."""
+    """Return whether an effect that is not in the log may still come there."""
     appends = [*s.orphans, *(node.flight for node in s.nodes if node.flight is not None)]
     return (
         any(m.key(record.command) == key for a in appends if _fits(m, s.log, a) for record in a.records)

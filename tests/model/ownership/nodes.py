@@ -12,7 +12,7 @@ __all__ = ["lose", "node_steps", "settle_unknown"]
 
 
 def node_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
-    """Give every step that a node can take."""
+    """Yield every step that a node can take."""
     for n, node in enumerate(s.nodes):
         if node.frozen:
             continue

@@ -179,11 +179,11 @@ class Model(AnyModel["State"]):
         object.__setattr__(self, "ops", {**ops, **{command: Op("put", command) for command in self.before}})
 
     def key(self, command: str) -> str:
-        """Give what a command is found by: its idempotency key, or its own id."""
+        """Return what a command is found by: its idempotency key, or its own id."""
         return self.ops[command].key or command
 
     def op(self, gateway: int, step: int) -> Op | None:
-        """Give an operation of a gateway's script."""
+        """Return an operation of a gateway's script."""
         return self.scripts[gateway][step] if step < len(self.scripts[gateway]) else None
 
     def initial(self) -> State:

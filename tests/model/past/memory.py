@@ -14,7 +14,7 @@ def incarnation(m: Model, log: Log) -> int:
 
 
 def misses(m: Model, log: Log, told: Memory, *, by_hash: bool = True) -> bool:
-    """Tell whether a log lacks something that somebody was told, without its loss having been accepted."""
+    """Return whether a log lacks something that somebody was told, without its loss having been accepted."""
     now = incarnation(m, log)
     if told.incarnation != now:
         return told.incarnation > now
@@ -22,7 +22,7 @@ def misses(m: Model, log: Log, told: Memory, *, by_hash: bool = True) -> bool:
 
 
 def closed(m: Model, s: State, n: int) -> bool:
-    """Tell whether a node finds the slot closed."""
+    """Return whether a node finds the slot closed."""
     if not m.keeps(Rule.CLOSED_WRITTEN):
         return s.nodes[n].closed
     if not m.keeps(Rule.CLOSED_FENCES):
@@ -32,7 +32,7 @@ def closed(m: Model, s: State, n: int) -> bool:
 
 
 def close(m: Model, s: State, n: int) -> State:
-    """Close the slot, which a node found short, and give it up."""
+    """Close the slot, which a node found short, and return it up."""
     node: Node = s.nodes[n]
     if not m.keeps(Rule.CLOSED_WRITTEN):
         node = node._replace(closed=True)

@@ -15,7 +15,7 @@ class Past(Model):
     """Two nodes, two gateways, and a database that may lose the end of its log."""
 
     def steps(self, s: State) -> Iterator[tuple[str, State]]:
-        """Return every step: those of gateways and nodes, and the faults."""
+        """Yield every step: those of gateways and nodes, and the faults."""
         for g in range(len(s.gateways)):
             for n, node in enumerate(s.nodes):
                 if not node.frozen:
@@ -28,7 +28,7 @@ class Past(Model):
         yield from _faults(self, s)
 
     def judged(self, s: State) -> str:
-        """Say what is wrong. Contradictions are noticed where they are told."""
+        """Return what is wrong. Contradictions are noticed where they are told."""
         if s.left.losses == self.left.losses and any(closed(self, s, n) for n in range(len(s.nodes))):
             return "closed, although nothing is lost"
         return s.bad

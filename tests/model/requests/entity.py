@@ -14,13 +14,13 @@ def requests(entity: Entity) -> tuple[Request, ...]:
 
 
 def dead(s: State, request: Request) -> bool:
-    """Tell whether the process that made a request is dead."""
+    """Return whether the process that made a request is dead."""
     process = s.processes[request.process]
     return process.life != request.life or not process.alive
 
 
 def holds(m: Model, s: State, request: Request) -> bool:
-    """Tell whether the process that made this request may believe that it holds what it was granted."""
+    """Return whether the process that made this request may believe that it holds what it was granted."""
     process = s.processes[request.process]
     if dead(s, request) or process.caller not in {"asks", "has"}:
         return False
@@ -32,7 +32,7 @@ def holds(m: Model, s: State, request: Request) -> bool:
 
 
 def forsaken(m: Model, s: State, request: Request) -> str:
-    """Say why nobody wants a request any more, as far as the owner has to know it, or nothing."""
+    """Return why nobody wants a request any more, as far as the owner has to know it, or nothing."""
     process = s.processes[request.process]
     if dead(s, request):
         if request in s.owner.dead:
@@ -96,7 +96,7 @@ def _tripped(m: Model, s: State) -> State:
 
 
 def _taken(s: State, request: Request) -> State:
-    """Give the front item."""
+    """Return the front item."""
     entity = s.entity
     if not entity.items:
         return s

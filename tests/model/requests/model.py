@@ -17,7 +17,7 @@ class Requests(Model):
     """Two processes that ask one entity for something."""
 
     def steps(self, s: State) -> Iterator[tuple[str, State]]:
-        """Return every step: those of processes and of the owner, and the faults."""
+        """Yield every step: those of processes and of the owner, and the faults."""
         for p, process in enumerate(s.processes):
             if process.alive:
                 yield from _caller_steps(self, s, p, process)
@@ -27,7 +27,7 @@ class Requests(Model):
         yield from _owner_faults(self, s)
 
     def judged(self, s: State) -> str:
-        """Say what is wrong: a lost item here, everything else where it is decided."""
+        """Return what is wrong: a lost item here, everything else where it is decided."""
         for request, item in s.entity.taken:
             process = s.processes[request.process]
             if process.life == request.life and process.alive and process.caller in {"over", "gave up"}:

@@ -17,7 +17,7 @@ def with_process(s: State, p: int, process: Process) -> State:
 
 
 def owner_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
-    """Return every step that the owner can take."""
+    """Yield every step that the owner can take."""
     owner = s.owner
     if owner.frozen:
         return
@@ -41,7 +41,7 @@ def _lives(s: State) -> Iterator[Request]:
 
 
 def _without_session(m: Model, s: State, request: Request) -> bool:
-    """Tell whether the database says that the process of a request has no session."""
+    """Return whether the database says that the process of a request has no session."""
     process = s.processes[request.process]
     if request.process in m.clients:
         return False

@@ -1,0 +1,1 @@
+"""What bytes mean: events, states, replies, values and the chain that records stand in (docs/reference/format.md)."""

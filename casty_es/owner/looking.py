@@ -1,0 +1,138 @@
+"""Commands that look before they are decided: repeats, and those with an idempotency key, look into the journal.
+
+1. While a command looks, what comes for its entity later waits, in order: a withdrawal must not overtake its request.
+   Looks themselves run side by side.
+2. What was found is answered from its events. A request that is found to stand in a line is answered from the state: it
+   holds what it was granted, or waits, or is lost. It never enters twice.
+3. An earlier attempt under this epoch is in the pending table until its outcome is known, and is joined there. One
+   under an older epoch was committed before this epoch's lease record, or never. So what a look does not find is not
+   there, unless retention has cut events of the entity from where it looks: then nobody can say, and nothing is done.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from functools import partial
+from typing import Final
+
+from casty_es.background import Errands
+from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
+from casty_es.journal.port import EntityName, EventJournal
+from casty_es.owner.entity import Entity
+from casty_es.owner.pending import Pending
+from casty_es.owner.repeats import cut_away, look_before_acting, look_up_key
+from casty_es.owner.slot import Slot
+from casty_es.printing import log_of
+from casty_es.verdicts import behind_another, left_the_line
+
+__all__ = ["Looks"]
+
+_LOG: Final = log_of("casty_es.repeats")
+
+
+class Looks:
+    """The looks on their way, and what waits behind them.
+
+    Parameters
+    ----------
+    looked : Callable[[EntityName, Pending], None]
+        Takes each command whose turn has come.
+    ended : Callable[[str], None]
+        Told why, when a look was cut off.
+    """
+
+    def __init__(
+        self, journal: EventJournal, looked: Callable[[EntityName, Pending], None], ended: Callable[[str], None]
+    ) -> None:
+        self._journal = journal
+        self._looked = looked
+        self._held: dict[EntityName, deque[Pending]] = {}
+        self._slots: dict[EntityName, Slot] = {}
+        self._errands = Errands(ended)
+
+    def holds(self, name: EntityName) -> bool:
+        """Return whether commands of this entity wait."""
+        return name in self._held
+
+    def hold(self, entity: Entity, pending: Pending) -> None:
+        """Let a command wait for its own look, or for those before it."""
+        self._held.setdefault(entity.name, deque()).append(pending)
+        self._slots[entity.name] = entity.slot
+        if pending.looks:
+            self._begin(entity, pending, partial(self._settled, entity))
+
+    def hold_until(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
+        """Let a command look in a way of its own, and everything that comes for its entity wait for it."""
+        pending.looks = True
+        self._held.setdefault(entity.name, deque()).append(pending)
+        self._slots[entity.name] = entity.slot
+        self._begin(entity, pending, look)
+
+    def _begin(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
+        self._errands.begin(self._look(entity, pending, look), name="casty-look")
+
+    @staticmethod
+    def join(first: Pending, pending: Pending) -> None:
+        """Let a command share the outcome of an attempt that is open."""
+        if first.idempotency_key is None or first.same_operation(pending):
+            first.joined += (pending,)
+        elif pending.repeat_after is not None:  # it may have been done before, which only a look can tell
+            pending.fail_alone(behind_another(first.idempotency_key))
+        else:
+            pending.fail_alone(
+                IdempotencyConflictError(
+                    f"The idempotency key {first.idempotency_key!r} belongs to another operation on this entity, which "
+                    f"is being done. Nothing was done. Use a key of its own for each operation."
+                )
+            )
+
+    @staticmethod
+    def last_word(pending: Pending, reply: object) -> object:
+        """Return what a request that was found in the journal is told, by the answer of the state."""
+        if pending.cut and (reply is None or reply is False):
+            return cut_away(pending)
+        if reply is None:
+            return left_the_line()
+        return reply
+
+    async def _settled(self, entity: Entity, pending: Pending) -> None:
+        if not await self._settled_by_key(entity, pending) and pending.repeat_after is not None:
+            await look_before_acting(self._journal, entity, pending)
+
+    async def _look(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
+        try:
+            await look(pending)
+        except Exception as error:  # noqa: BLE001 - it is the caller's to see
+            if not isinstance(error, CastyError):
+                _LOG.exception("Looking for a command failed")
+                error = JournalUnavailableError(f"The journal could not be searched: {error!r}. Nothing was done.")
+            pending.fail(error)
+        pending.looks = False
+        self._advance(entity.name)
+
+    async def _settled_by_key(self, entity: Entity, pending: Pending) -> bool:
+        return pending.idempotency_key is not None and await look_up_key(self._journal, entity, pending)
+
+    def _advance(self, name: EntityName) -> None:
+        held = self._held.get(name)
+        while held and not held[0].looks:
+            pending = held.popleft()
+            if not held:
+                del self._held[name], self._slots[name]
+            if not pending.settled:
+                self._looked(name, pending)
+
+    def lose(self, slots: Collection[Slot]) -> None:
+        """Let everything go on whose slot is owned no more: it is refused when its turn comes."""
+        for name in [name for name, slot in self._slots.items() if slot in slots]:
+            held = self._held.pop(name)
+            del self._slots[name]
+            for pending in held:
+                pending.looks = False
+                if not pending.settled:
+                    self._looked(name, pending)
+
+    async def settled(self) -> None:
+        """Wait until nothing looks any more."""
+        await self._errands.settled()

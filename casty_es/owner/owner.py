@@ -1,0 +1,411 @@
+"""The owner of slots: every command for them comes in here, in order, and leaves as a reply after its commit.
+
+1. A command is addressed to a slot and the term under which this node holds it. Under another one it is refused, at
+   its arrival or later: a command never makes a node take a slot. ``locate`` does, and nothing else.
+2. A command for an entity in memory is decided at once, on the speculative state. One for a cold entity waits until the
+   entity is in memory; what comes after it waits behind it.
+3. Events go to the writer. A reply without events leaves when the state that it was built on is committed and proven.
+4. Every command is in the pending table from its arrival until its outcome is known. A repeat of one that is there
+   joins it; another repeat, and one with an idempotency key, looks into the journal before it is decided
+   (``looking.py``), and what comes for that entity meanwhile waits.
+5. For an entity with requests of other processes nothing is decided before it is known which of those are gone, and
+   their requests are over. Of those that die later the owner learns when it is told to look (``mourn``).
+6. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
+   and told where to go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any, Final
+
+from casty_es.background import looked_at
+from casty_es.config import Settings
+from casty_es.domain.decider import WAITING, Command, Request
+from casty_es.errors import CastyError
+from casty_es.journal.port import EntityName, EventJournal, Meta
+from casty_es.journal.remembered import Remembered
+from casty_es.leases.port import LeaseManager
+from casty_es.owner.activation import Activator
+from casty_es.owner.comparing import Comparing
+from casty_es.owner.deaths import Deaths
+from casty_es.owner.entity import Entity, Entry
+from casty_es.owner.locating import Locating
+from casty_es.owner.looking import Looks
+from casty_es.owner.mourning import Mourning
+from casty_es.owner.pending import Marker, Pending, Stage
+from casty_es.owner.proofs import Prover
+from casty_es.owner.refusals import Refusals
+from casty_es.owner.slot import Slot
+from casty_es.owner.slot_leases import SlotLeases
+from casty_es.owner.snapshotting import Snapshotter
+from casty_es.owner.waiters import Waiters
+from casty_es.owner.writer import Writer
+from casty_es.printing import log_of
+from casty_es.runtime import Runtime
+from casty_es.verdicts import Evidence, closed, not_taken_in
+
+__all__ = ["Owner"]
+
+_LOG: Final = log_of("casty_es.leases")
+
+# How many of the least recently used entities are looked at, at most, to find one that may leave memory.
+_EVICTION_TRIES: Final = 16
+
+
+class Owner:
+    """Everything that one node does for the slots it owns. Made inside a running event loop.
+
+    Parameters
+    ----------
+    journal : EventJournal
+        An open journal.
+    meta : Meta
+        What ``journal.open`` gave.
+    remembered : Remembered
+        What this process was told, which may be more than what it writes from now on.
+    ended : Callable[[str], None]
+        Told why, when nothing can be written any more, although the owner was not closed.
+    process : str
+        What this process is called in its requests (``processes.py``); the lease records carry its id.
+    connected : Callable[[str], bool]
+        Tells whether a process has an open connection to this one, by its UUID in hexadecimal.
+    """
+
+    def __init__(
+        self,
+        journal: EventJournal,
+        meta: Meta,
+        manager: LeaseManager,
+        runtime: Runtime,
+        settings: Settings,
+        remembered: Remembered,
+        *,
+        node_id: str,
+        ended: Callable[[str], None],
+        process: str,
+        connected: Callable[[str], bool],
+    ) -> None:
+        self._journal = journal
+        self._runtime = runtime
+        self._process = process
+        self._settings = settings
+        self.slots = [Slot(number) for number in range(meta.slots)]
+        self.refusals = Refusals(node_id)
+        self._entities: OrderedDict[EntityName, Entity] = OrderedDict()
+        self._table: dict[bytes, Pending] = {}
+        self._draining: dict[Slot, list[Pending]] = {}
+        remembered.follow([slot.mark for slot in self.slots])
+        self.comparing = Comparing(journal, remembered, runtime, node_id=node_id, incarnation=meta.incarnation)
+        self.leases = SlotLeases(
+            journal, manager, runtime, self.comparing, node_id=node_id, process=process, lost=self._lost, ended=ended
+        )
+        self._waiters = Waiters(
+            lease_seconds=settings.lease_seconds,
+            give=self._give,
+            look_again=self._look_again,
+            refusal=self.refusals.gone,
+        )
+        self._prover = Prover(journal, self.leases, lost=lambda slot: self.lose([slot]), again=self._again, ended=ended)
+        self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events, ended)
+        self._writer = Writer(
+            journal,
+            runtime,
+            self.leases,
+            self._waiters,
+            self._prover,
+            self.refusals,
+            max_events=settings.max_batch_events,
+            max_bytes=settings.max_batch_bytes,
+            forget=self._forget,
+            again=self._again,
+            committed=self._snapshotter.consider,
+            ended=ended,
+        )
+        self._activator = Activator(
+            journal, runtime, self.slots, self.comparing, self.refusals, activated=self._activated, ended=ended
+        )
+        self._looks = Looks(journal, self._looked, ended)
+        deaths = Deaths(self.leases.session, connected, process=process)
+        self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
+        self.mourn = self._mourning.mourn
+        self._closing = False
+        locating = Locating(journal, self.slots, self.leases, self.refusals, self.lose, lambda: self._closing)
+        self.locate, self.look = locating.locate, locating.look
+
+    # Commands
+
+    def in_memory(self, name: EntityName) -> Slot | None:
+        """Return the slot of an entity that is in memory here, which means that this node owns it."""
+        entity = self._entities.get(name)
+        return None if entity is None else entity.slot
+
+    def submit(
+        self,
+        name: EntityName,
+        shards: int,
+        command: Command,
+        command_id: bytes,
+        *,
+        slot: Slot | None,
+        term: int,
+        local: bool = False,
+        repeat_after: int | None = None,
+        idempotency_key: str | None = None,
+        metadata: str | None = None,
+        process: str | None = None,
+    ) -> Pending:
+        """Take a command in; its pending's future gets the reply, or the error.
+
+        Parameters
+        ----------
+        name : EntityName
+            The entity that the command is for.
+        shards : int
+            The number of shards that the caller's handle has; what is recorded wins.
+        command_id : bytes
+            A UUID of 16 bytes; the same one again for a repeat.
+        slot, term : Slot | None, int
+            What the command is addressed to. Only a query may go without: it is answered from the journal.
+        local : bool
+            Answer a query without proof that this node is still the owner.
+        repeat_after : int | None
+            For a repeat: the slot's position that was known when the command was first sent.
+        idempotency_key : str | None
+            The caller's own name for the operation.
+        metadata : str | None
+            What the caller said of itself, as JSON text (``context.py``).
+        process : str | None
+            What the caller's process is called; this one's own callers need not say so.
+
+        Raises
+        ------
+        NotOwnerError
+            This node does not hold the slot under that term.
+        OverloadedError
+            Too many commands wait. This one was not accepted.
+        """
+        if slot is not None and (slot.term != term or not term):
+            raise self.refusals.of(slot)
+        if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
+            self._waiters.hear(name, command)
+            self._refuse_at_the_door(relieving=command.relieves or repeat_after is not None)
+        if isinstance(command, Request):
+            # Under a key it is whoever has the key that asks, after a restart, too.
+            command = command.made_by("" if idempotency_key is not None else process or self._process)
+        pending = Pending(
+            command,
+            command_id,
+            asyncio.get_running_loop().create_future(),
+            self._table,
+            shards=shards,
+            local=local,
+            repeat_after=repeat_after,
+            slot=slot,
+            term=term,
+            idempotency_key=idempotency_key,
+            metadata=metadata,
+        )
+        first = self._table.get(command_id)
+        if first is not None:
+            self._looks.join(first, pending)
+            return pending
+        self._table[command_id] = pending
+        if self._draining and slot in self._draining:
+            self._draining[slot].append(pending)
+        else:
+            self._submit(name, pending)
+        return pending
+
+    def _refuse_at_the_door(self, *, relieving: bool) -> None:
+        """Refuse a command, unless it relieves, or settles what is open, and there is room for as many again."""
+        bound = self._settings.max_pending
+        if not relieving or len(self._table) - self._waiters.in_line >= 2 * bound:
+            raise not_taken_in(bound)
+
+    def _submit(self, name: EntityName, pending: Pending) -> None:
+        entity = self._entities.get(name)
+        if entity is None:
+            self._waiters.hear(name, pending.command)
+            self._activator.add(name, pending)
+            return
+        self._entities.move_to_end(name)
+        if pending.looks or self._looks.holds(name):
+            self._waiters.hear(name, pending.command)
+            self._looks.hold(entity, pending)
+        else:
+            self._decide(entity, pending)
+
+    def _again(self, name: EntityName, pending: Pending) -> None:
+        pending.stage = Stage.ARRIVED
+        if pending.abandoned():
+            return
+        if pending.slot is not None and pending.misses(pending.slot):
+            pending.fail(self.refusals.of(pending.slot))
+        else:
+            self._submit(name, pending)
+
+    def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
+        self._entities[entity.name] = entity
+        self._waiters.reconcile(entity)
+        self._mourning.begin(entity)
+        for pending in pendings:
+            self._submit(entity.name, pending)
+        self._evict()
+
+    def _looked(self, name: EntityName, pending: Pending) -> None:
+        """Decide a command that has looked, or that waited for one that did."""
+        if not pending.future.done() or pending.joined:
+            entity = self._entities.get(name)
+            if entity is None:
+                self._again(name, pending)
+            else:
+                self._decide(entity, pending)
+        else:
+            pending.abandoned()
+
+    def _decide(self, entity: Entity, pending: Pending) -> None:
+        if pending.abandoned():
+            return
+        if pending.misses(entity.slot):
+            pending.fail(self.refusals.of(entity.slot))
+            return
+        kind, command = entity.kind, pending.command
+        if kind.renewed is not None:
+            self._waiters.hear(entity.name, command)
+        try:
+            entry = None if pending.found else entity.decide(pending)
+            reply = None if entry is not None else kind.answer(entity.state, command)
+        except Exception as error:  # noqa: BLE001 - a refusal, or a bug: it is the caller's to see, and changed nothing
+            entry, reply = None, error
+        if entry is not None:
+            self._writer.add(entry)
+            return
+        if pending.found:
+            reply = self._looks.last_word(pending, reply)
+        if reply is WAITING:
+            self._waiters.wait(entity, pending)
+        elif entity.in_batch:
+            self._writer.add(Entry(entity, pending, (), [], entity.state, reply))
+        elif pending.local:
+            pending.settle(reply)
+        else:
+            pending.stage = Stage.DECIDED
+            self._prover.prove(entity.slot, entity.slot.epoch, entity.name, pending, reply)
+
+    def _evict(self) -> None:
+        for _ in range(_EVICTION_TRIES):
+            if len(self._entities) <= self._settings.max_entities:
+                return
+            name, entity = self._entities.popitem(last=False)
+            if entity.in_batch or self._looks.holds(name):
+                self._entities[name] = entity
+
+    # Slots
+
+    async def hand_over(self, slots: Collection[Slot], node_id: str | None = None, address: str | None = None) -> None:
+        """Give slots up: write what was decided for them, release them, send those who come meanwhile elsewhere."""
+        await self._give_up(slots, self.leases.release, node_id, address)
+
+    async def fence(self, slot: Slot, term: int) -> None:
+        """Hold a slot under a later term, if it is held under this one: what was sent under it is settled then."""
+        if slot.term == term:
+            await self._give_up([slot], self.leases.take)
+
+    async def _give_up(
+        self,
+        slots: Collection[Slot],
+        then: Callable[[Collection[Slot]], Awaitable[None]],
+        node_id: str | None = None,
+        address: str | None = None,
+    ) -> None:
+        slots = [slot for slot in slots if slot.epoch and slot not in self._draining]
+        for slot in slots:
+            self._draining[slot] = []
+            self.refusals.point(slot, node_id, address)
+        try:
+            await self._drained(slots)
+            self.lose(slots)
+            await then(slots)
+        finally:
+            for slot in slots:
+                for pending in self._draining.pop(slot):
+                    if not pending.abandoned():
+                        pending.fail(self.refusals.of(slot))
+
+    async def drained(self) -> None:
+        """Wait until everything that was decided so far is settled, before this owner is closed."""
+        self._writer.close_soon()
+        await self._drained(self.slots)
+
+    async def _drained(self, slots: Collection[Slot]) -> None:
+        busy = next((entity for entity in self._entities.values() if entity.in_batch and entity.slot in slots), None)
+        if busy is not None:
+            reached = asyncio.Event()
+            marker = Marker(reached.set)
+            self._writer.add(Entry(busy, marker, (), [], busy.state, None))
+            await reached.wait()
+
+    def lose(self, slots: Collection[Slot]) -> None:
+        """Stop owning slots at once: whatever was not on its way to the journal is refused."""
+        self._writer.lose(slots)
+        self._looks.lose(slots)
+
+    def _lost(self, _reason: str) -> None:
+        self._activator.forget_structures()
+        self.lose([slot for slot in self.slots if slot.epoch])
+
+    # What the parts ask for
+
+    def _give(self, name: EntityName, slot: Slot, command: Command) -> asyncio.Future[Any]:
+        pending = self._own(slot, command)
+        self._submit(name, pending)
+        return pending.future
+
+    def _own(self, slot: Slot, command: Command) -> Pending:
+        """Make a command of this owner's own, for the term that it holds the slot under and for no other."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(looked_at)  # it may concern nobody
+        pending = Pending(command, self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
+        self._table[pending.command_id] = pending
+        return pending
+
+    def _look_again(self, name: EntityName) -> None:
+        entity = self._entities.get(name)
+        if entity is None:
+            self._activator.add(name, None)
+        else:
+            self._waiters.reconcile(entity)
+
+    def _forget(self, slots: Collection[Slot]) -> None:
+        for name in [name for name, entity in self._entities.items() if entity.slot in slots]:
+            del self._entities[name]
+
+    def stop(self) -> None:
+        """Own nothing any more, and take nothing."""
+        self._closing = True
+        self.lose([slot for slot in self.slots if slot.epoch])
+
+    async def close(self) -> None:
+        """Write what was decided, refuse what is not, give every slot back and end the lease session."""
+        self._closing = True
+        self._writer.close_soon()
+        await self._mourning.close()
+        try:
+            await self.hand_over(self.slots)
+        except CastyError as error:
+            _LOG.warning("The slots were not released one by one, the session's end does it: %s", error)
+            self.lose([slot for slot in self.slots if slot.epoch])
+        await self._activator.settled()
+        await self._looks.settled()
+        await self._writer.close()
+        self._waiters.close()
+        await self._prover.close()
+        await self._activator.settled()
+        for pending in list(self._table.values()):  # decided again too late, after an append that was refused
+            in_doubt = pending.stage is not Stage.ARRIVED
+            pending.fail(closed(Evidence(type(pending.command).__name__, pending.command_id, in_doubt)))
+        await self._snapshotter.close()
+        await self.leases.close()

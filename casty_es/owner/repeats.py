@@ -1,0 +1,114 @@
+"""A repeat of a command looks into the journal before it acts: what happened once does not happen again.
+
+Looking reads the slot's records after the position that was known when the command was first sent; an earlier attempt
+can stand nowhere else. A request that is found is answered from the state: it holds what it was granted, or stands in
+line, or is lost. It never enters twice.
+
+Where retention has cut events of the entity behind that position, what is absent proves nothing. A request that the
+state knows is answered from it; of anything else the outcome is unknown, and it is not done again.
+
+A command with an idempotency key looks by its key instead, in all that was ever recorded of its entity. What it finds
+is its first result, with two exceptions. A claim (``domain/decider.py``) is answered from the state: it has its own
+grant back while that is held. What became of an arrival is read from the log behind it, however many rounds ago it was.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from casty_es.domain.barrier import Arrive
+from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Upkeep
+from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
+from casty_es.format.codec import upkeep_reply
+from casty_es.journal.port import EventJournal, RecordedEvent
+from casty_es.owner.entity import Entity
+from casty_es.owner.fingerprint import may_be_same
+from casty_es.owner.pending import Pending
+from casty_es.replay import events, read_event, read_events
+
+__all__ = ["cut_away", "look_before_acting", "look_up_key", "reply_from"]
+
+
+def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> object:
+    """Return the reply to a command whose events are recorded."""
+    events = read_events(recorded)
+    if isinstance(events[0], Upkeep):
+        return upkeep_reply(events[0])
+    return entity.kind.reply(pending.command, events)
+
+
+async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pending) -> bool:
+    """Settle a repeat from the journal; tell whether that was possible. If not, it is safe to decide it."""
+    after, pending.repeat_after = pending.repeat_after, None
+    recorded = await journal.find(entity.slot.number, after or 0, [pending.command_id])
+    if not recorded:
+        # In this order: what is cut after the first look was there to be found, and seals come before the cut.
+        if isinstance(pending.command, Query | Harmless) or await journal.last_cut(entity.id) <= (after or 0):
+            return False
+        if not isinstance(pending.command, Claim | Arrive):
+            raise cut_away(pending)
+        pending.found = pending.cut = True  # if the state knows the request, it has the answer
+        return False
+    reply = reply_from(entity, pending, recorded)
+    if reply is WAITING:
+        pending.found = True  # it is answered from the state when its turn comes
+        return False
+    pending.settle(reply)
+    return True
+
+
+def cut_away(pending: Pending) -> OutcomeUnknownError:
+    """Return the error for a repeat whose first attempt may be among what was cut."""
+    command_id = UUID(bytes=pending.command_id)
+    return OutcomeUnknownError(
+        f"{type(pending.command).__name__} was sent before, and retention has cut events since then: nobody can tell "
+        f"whether it was among them. It was not done again; if it was done, the archive has it under the command id "
+        f"{command_id}.",
+        command_id=command_id,
+    )
+
+
+async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -> bool:
+    """Settle a command from what is recorded under its key; tell whether that was possible.
+
+    If not, it is either safe to decide it, or (``pending.found``) its request was made and the state has the answer.
+    """
+    key, command = pending.idempotency_key, pending.command
+    assert key is not None  # noqa: S101 - only such commands come here
+    after, pending.repeat_after = pending.repeat_after, None  # what was committed is found by its key, wherever it is
+    recorded = await journal.find_key(entity.id, key) if entity.recorded else []
+    if not recorded:
+        if after is not None and await journal.last_cut(entity.id) > after:
+            raise cut_away(pending)
+        return False
+    # What came before a redaction was compared under another salt: of that, the key alone counts.
+    same_salt = (recorded[0].sequence or 0) > entity.salted_from
+    if same_salt and not may_be_same(command, entity.salt, recorded[0].metadata):
+        pending.fail(
+            IdempotencyConflictError(
+                f"The idempotency key {key!r} was used on the {entity.name.kind} {entity.name.name!r} before, for "
+                f"another operation. Nothing was done. Use a key of its own for each operation."
+            )
+        )
+        return True
+    reply = reply_from(entity, pending, recorded)
+    if reply is WAITING:
+        reply = await _fate(journal, entity, pending, recorded[-1])
+    elif isinstance(command, Claim) and reply is not None:
+        reply = WAITING  # it was granted then; whether it still is, the state knows
+    if reply is WAITING:
+        pending.found = True
+        return False
+    pending.settle(reply)
+    return True
+
+
+async def _fate(journal: EventJournal, entity: Entity, pending: Pending, arrived: RecordedEvent) -> object:
+    """Read on to where it was settled what a request waited for; ``WAITING`` when that is not written or not kept."""
+    fate = entity.kind.fate
+    if fate is not None:
+        async for event in events(journal, entity.id, after=arrived.sequence or 0):
+            reply = fate(pending.command, read_event(event))
+            if reply is not None:
+                return reply
+    return WAITING
