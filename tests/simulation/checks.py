@@ -60,9 +60,11 @@ def _keyed(log: Log, operations: Sequence[Operation]) -> tuple[list[str], list[O
     for operation in operations:
         groups[operation.id].append(operation)
     keys = [record.idempotency_key for record in log.records if record.idempotency_key is not None]
-    found += [f"the idempotency key {key} was used for {keys.count(key)} commands" for key in set(keys)] if len(
-        set(keys)
-    ) < len(keys) else []
+    found += (
+        [f"the idempotency key {key} was used for {keys.count(key)} commands" for key in set(keys)]
+        if len(set(keys)) < len(keys)
+        else []
+    )
     once = []
     for mine in groups.values():
         replies = {one.reply for one in mine if one.reply is not None}

@@ -25,7 +25,7 @@ __all__ = ["HERE", "Host", "SimulatedLoop", "StuckError"]
 
 T = TypeVar("T")
 
-_MOST_STEPS: Final = 3_000_000
+_MOST_STEPS: Final = 200_000
 
 
 class Host:

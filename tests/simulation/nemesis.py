@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAULTS", "Nemesis"]
 
-_LONGEST_SECONDS: Final = 3.0
+_LONGEST_SECONDS: Final = 6.0
 
 
 class Nemesis:
@@ -43,7 +43,7 @@ class Nemesis:
         )
 
     def _long(self) -> float:
-        return self.dice.choice((0.05, 0.5, 1.0)) * self.dice.random() * _LONGEST_SECONDS
+        return self.dice.choice((0.01, 0.1, 0.5, 1.0)) * self.dice.random() * _LONGEST_SECONDS
 
     async def work(self, plan: list[tuple[float, str, float]]) -> None:
         """Carry a plan out."""

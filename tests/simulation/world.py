@@ -13,6 +13,7 @@ from zlib import crc32
 
 from casty_es import ClusteredActorSystem, Settings
 from casty_es.client import ClusterClient
+from casty_es.handles import renewals
 from casty_es.journal.memory import InMemoryJournal
 from tests.faults.recording import Recorder
 
@@ -28,11 +29,10 @@ if TYPE_CHECKING:
     from casty_es.gateway import EntityGateway
     from tests.faults.recording import Operation
 
-__all__ = ["LEASE_SECONDS", "SYSTEM", "World"]
+__all__ = ["SYSTEM", "World"]
 
 SYSTEM: Final = "simulated"
 SECRET: Final = b"the same for every simulated node"
-LEASE_SECONDS: Final = 3.0
 _BEGIN: Final = 1_700_000_000_000_000  # microseconds since 1970
 _PORT: Final = 7_400
 
@@ -70,6 +70,12 @@ class World:
         Decides everything.
     database : str
         ``server`` for one that behaves like Postgres, ``file`` for one like SQLite.
+    lease_seconds : float
+        How long a lease of a caller is.
+    store : type[InMemoryJournal]
+        What keeps the records.
+    told : list[str] | None
+        Gets every line of the trace.
 
     Attributes
     ----------
@@ -85,6 +91,7 @@ class World:
         *,
         database: str = "server",
         slots: int = 4,
+        lease_seconds: float = 3.0,
         store: type[InMemoryJournal] = InMemoryJournal,
         told: list[str] | None = None,
     ) -> None:
@@ -97,7 +104,7 @@ class World:
         self.network = Network(self.loop, Random(f"{seed} network"), self.note)  # noqa: S311 - as above
         self.database = Database(self.network, Random(f"{seed} database"), slots, store)  # noqa: S311 - as above
         self.settings = Settings(
-            lease_seconds=LEASE_SECONDS, snapshot_events=4, session_seconds=2.0, heartbeat_seconds=0.5
+            lease_seconds=lease_seconds, snapshot_events=4, session_seconds=2.0, heartbeat_seconds=0.5
         )
         self.operations: list[Operation] = []
         self.hosts: dict[str, Host] = {}
@@ -105,6 +112,7 @@ class World:
         self.clients: dict[str, ClusterClient] = {}
         self.kept_back: set[bytes] = set()  # what cancelled callers asked for and could not be undone
         self._kept: list[Any] = []
+        self._recorders: dict[int, Any] = {}
         self._stamps = itertools.count(1)
 
     def note(self, text: str) -> None:
@@ -181,6 +189,7 @@ class World:
     def forget(self) -> None:
         """Let go of everything."""
         self._kept.clear()
+        self._recorders.clear()
         self.nodes.clear()
         self.clients.clear()
         self.loop.close()
@@ -220,10 +229,13 @@ class World:
         return client
 
     def recorded(self, gateway: EntityGateway) -> Any:
-        """Return a gateway that writes down what passes through it."""
-        recorder = Recorder(gateway, clock=lambda: next(self._stamps))
-        recorder.operations = self.operations
-        self._kept.append(recorder)
+        """Return a gateway that writes down what passes through it, the same one for all who ask."""
+        recorder = self._recorders.get(id(gateway))
+        if recorder is None:
+            recorder = self._recorders[id(gateway)] = Recorder(gateway, clock=lambda: next(self._stamps))
+            recorder.operations = self.operations
+            # Whoever closes the gateway gives back what handles over the recorder hold.
+            renewals._BY_GATEWAY[gateway] = renewals.renewals_of(recorder)
         return recorder
 
 
