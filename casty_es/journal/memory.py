@@ -71,7 +71,7 @@ class InMemoryJournal:
         self._keys: dict[tuple[int, str], RecordedEvent] = {}
         self._salted_from: dict[int, int] = {}
         self._retired: list[RetiredSalt] = []
-        self._closed: set[ClosedSlot] = set()
+        self._closed: dict[tuple[int, tuple[int, int]], ClosedSlot] = {}  # by slot and place of the mark
         self._secret = runtime.unpredictable(32)
 
     async def open(self) -> Meta:
@@ -398,11 +398,11 @@ class InMemoryJournal:
 
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
         """Return the incarnation and the closed slots."""
-        return self._meta.incarnation, sorted(self._closed)
+        return self._meta.incarnation, [self._closed[key] for key in sorted(self._closed)]
 
     async def close_slot(self, closed: ClosedSlot) -> None:
         """Write down that a slot is closed."""
-        self._closed.add(closed)
+        self._closed.setdefault((closed.slot, closed.mark.place), closed)
 
     def abandon_after_fork(self) -> None:
         """Let go of nothing: a process's memory is its own."""
