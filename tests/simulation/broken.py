@@ -167,6 +167,10 @@ def _fresh_id(journey: Journey, route: Any) -> int | None:
     return _note(journey, route)
 
 
+async def _nothing_is_missing(*_: object) -> bool:
+    return False
+
+
 async def _absent_is_not_executed(*question: Any) -> CommandOutcome:
     outcome = await find_outcome(*question)
     if outcome.status is CommandStatus.UNKNOWN:
@@ -216,6 +220,9 @@ SWITCHES: Final = (
     ),
     Switch("requests of the dead stay", (("casty_es.owner.deaths.Deaths.concern", _nobodys_business),)),
     Switch("leases of callers do not run out", (("casty_es.owner.waiters.Waiters._expire", _never_expires),)),
+    Switch(
+        "a log that lost records is served", (("casty_es.owner.comparing.Comparing._missing", _nothing_is_missing),)
+    ),
     Switch(
         "a snapshot holds what is not committed", (("casty_es.owner.snapshotting.Snapshotter.consider", _uncommitted),)
     ),

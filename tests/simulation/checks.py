@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from tests.faults.audit import audit, read_memory, timelines
-from tests.faults.cluster.promises import check
+from tests.faults.audit import audit, check_callers, check_entities, check_slots, read_memory, timelines
+from tests.faults.cluster.promises import check, check_grants
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from tests.faults.audit import Log
     from tests.faults.recording import Operation
 
-__all__ = ["claims_of", "findings"]
+    from .world import Loss
+
+__all__ = ["claims_of", "findings", "findings_after_loss", "tokens"]
 
 _UNTOLD = (None, "OutcomeUnknownError", "CancelledError")
 
@@ -51,6 +54,33 @@ def findings(
     found += check(once, timelines(log), kept=kept)
     found += _settled(log, settled)
     return found
+
+
+def findings_after_loss(store: InMemoryJournal, operations: Sequence[Operation], loss: Loss) -> list[str]:
+    """Return what is wrong where the database has lost records, and an operator has accepted it.
+
+    In between nobody gets an answer from a slot that lost what somebody had been told. Afterwards everything is right
+    again, from where the log goes on.
+    """
+    log = read_memory(store)
+    _, once = _keyed(log, operations)
+    found = [*check_slots(log), *check_entities(log)]
+    told = {one.name for one in once if one.id in loss.commands and one.reply is not None and one.returned < loss.at}
+    for one in once:
+        answered = one.reply is not None and loss.at < one.called and one.returned < (loss.accepted or math.inf)
+        if answered and one.name in told:
+            found.append(f"{one}: what its entity had been told was lost, and it was answered before that was accepted")
+    after = [one for one in once if loss.accepted and one.called > loss.accepted]
+    return found + [one for one in check_callers(log, after) if "nobody asked for it" not in one]
+
+
+def tokens(grants: Sequence[tuple[str, int, int, int]]) -> list[str]:
+    """Check that fencing tokens only grow."""
+    return [
+        f"{name!r}: {complaint}"
+        for name in sorted({one[0] for one in grants})
+        for complaint in check_grants([one[1:] for one in grants if one[0] == name])
+    ]
 
 
 def _keyed(log: Log, operations: Sequence[Operation]) -> tuple[list[str], list[Operation]]:

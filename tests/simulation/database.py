@@ -195,11 +195,17 @@ class Database:
         """Let a standby have everything up to now, and nothing more."""
         self._standby = copied(self.store)
 
-    def fail_over(self) -> None:
-        """Let the standby take over."""
+    def fail_over(self) -> set[bytes]:
+        """Let the standby take over; return the ids of the commands whose records are lost."""
         assert self._standby is not None
+        lost = _commands(self.store) - _commands(self._standby)
         self.store, self._standby = self._standby, None
         self.restart(0.2)
+        return lost
+
+
+def _commands(store: InMemoryJournal) -> set[bytes]:
+    return {one.command_id for records in store._records.values() for one in records if one.command_id is not None}
 
 
 def copied(store: InMemoryJournal) -> InMemoryJournal:

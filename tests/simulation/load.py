@@ -35,6 +35,8 @@ class Load:
         The structures that are used in this run: few, so that many meet.
     settled : list[tuple[bytes, str]]
         What somebody was told who asked later what became of a command.
+    grants : list[tuple[str, int, int, int]]
+        What was granted: on what, when it was asked for and told, and the fencing token.
     amiss : list[str]
         Errors that no caller may see.
     """
@@ -43,6 +45,7 @@ class Load:
         self.world = world
         self.dice = dice
         self.settled: list[tuple[bytes, str]] = []
+        self.grants: list[tuple[str, int, int, int]] = []
         self.amiss: list[str] = []
         self.items = 0
         self.kinds = dice.sample(["counter", "map", "set", "queue", "lock", "semaphore", "barrier"], 2)
@@ -180,8 +183,10 @@ class Caller:
 
     async def _hold(self, handle: Any, held: Callable[[], bool]) -> None:
         ask = handle.acquire if self.dice.random() < 0.7 else handle.try_acquire
+        called = self.load.world.stamp()
         await self.met(ask())
         if held():
+            self.load.grants.append((handle.name, called, self.load.world.stamp(), handle.token))
             await asyncio.sleep(self.dice.random() * _HELD_SECONDS)
         for _ in range(_RETURNS):
             if not held():

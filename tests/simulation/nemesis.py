@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
-from .database import DATABASE
-from .loop import Host
+from .database import DATABASE, at_once
+from .world import Loss
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from random import Random
 
+    from .loop import Host
     from .world import World
 
 __all__ = ["FAULTS", "Nemesis"]
@@ -44,6 +45,20 @@ class Nemesis:
 
     def _long(self) -> float:
         return self.dice.choice((0.01, 0.1, 0.5, 1.0)) * self.dice.random() * _LONGEST_SECONDS
+
+    async def lose(self) -> None:
+        """Let a standby take over that lags behind; accept the loss some time later."""
+        world, database = self.world, self.world.database
+        await asyncio.sleep(0.2 + 1.2 * self.dice.random())
+        database.follow()
+        await asyncio.sleep(0.6 * self.dice.random())
+        commands = database.fail_over()
+        world.loss = Loss(world.stamp(), commands)
+        self.done.append(f"{world.loop.time():.3f} fail over for ever: {len(commands)} commands are lost")
+        await asyncio.sleep(1.0 + 2.0 * self.dice.random())
+        world.loss = world.loss._replace(accepted=world.stamp())
+        at_once(database.store.raise_incarnation())
+        self.done.append(f"{world.loop.time():.3f} accept the loss for ever")
 
     async def work(self, plan: list[tuple[float, str, float]]) -> None:
         """Carry a plan out."""

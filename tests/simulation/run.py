@@ -15,7 +15,7 @@ import msgspec
 from casty_es.errors import CastyError
 from casty_es.journal.memory import InMemoryJournal
 
-from .checks import claims_of, findings
+from .checks import claims_of, findings, findings_after_loss, tokens
 from .load import PREFIX, Caller, Load, certain
 from .loop import StuckError
 from .nemesis import Nemesis
@@ -35,6 +35,7 @@ _FAULT_SECONDS: Final = 2.5
 _START_SECONDS: Final = 30.0
 _WORK_SECONDS: Final = 60.0
 _HEAL_SECONDS: Final = 20.0
+_LOSSES: Final = 0.1  # in so many runs a standby takes over that lags behind, and nothing else goes wrong
 # A short one is waited for. A long one is not: only what nobody can be told of may stand so long.
 _SHORT_LEASE, _LONG_LEASE = 3.0, 30.0
 _FREE_SECONDS: Final = {_SHORT_LEASE: 12.0, _LONG_LEASE: 6.0}
@@ -45,6 +46,8 @@ class Outcome(msgspec.Struct):
 
     Attributes
     ----------
+    world : str
+        The kind of database.
     findings : list[str]
         What is wrong; empty when nothing is.
     trace : int
@@ -58,6 +61,7 @@ class Outcome(msgspec.Struct):
     """
 
     seed: int
+    world: str
     findings: list[str]
     trace: int
     steps: int
@@ -106,8 +110,9 @@ class _Run:
         opened: list[ClusteredActorSystem] = await asyncio.gather(
             *(world.loop.start(world.hosts[name], world.open_node(name)) for name in _NODES)
         )
-        plan = self.nemesis.plan(_FAULT_SECONDS)
-        going = world.loop.create_task(self.nemesis.work(plan))
+        loses = world.kind == "server" and self.dice.random() < _LOSSES
+        faults = self.nemesis.lose() if loses else self.nemesis.work(self.nemesis.plan(_FAULT_SECONDS))
+        going = world.loop.create_task(faults)
         for number, system in enumerate(opened):
             self._begin(world.hosts[_NODES[number]], number, system, _STEPS)
         clients = [
@@ -145,6 +150,8 @@ class _Run:
         try:
             await self._on(host, caller.look(_HEAL_SECONDS))
             while standing := self._standing(excused=lease_seconds == _LONG_LEASE):
+                if world.loss is not None and lease_seconds == _LONG_LEASE:
+                    return  # what was given back may be among what was lost
                 if world.loop.time() >= until:
                     self.found += [f"held, or waited for, by nobody: {one}" for one in standing]
                     return
@@ -212,10 +219,14 @@ def simulate(seed: int, *, store: type[InMemoryJournal] = InMemoryJournal, told:
                 run.found.append(str(error))
             world.loop.hears = False
             store_ = world.database.store
-            found = findings(store_, world.operations, run.load.settled, kept=world.kept_back)
-            found = [*run.found, *run.load.amiss, *world.loop.unheard, *found]
+            if world.loss is None:
+                found = findings(store_, world.operations, run.load.settled, kept=world.kept_back)
+            else:
+                found = findings_after_loss(store_, world.operations, world.loss)
+            found = [*run.found, *run.load.amiss, *world.loop.unheard, *found, *tokens(run.load.grants)]
             outcome = Outcome(
                 seed,
+                world.kind,
                 found,
                 world.trace,
                 world.loop.steps,

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import logging
 from random import Random
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from unittest import mock
 from uuid import UUID
 from zlib import crc32
@@ -29,12 +29,30 @@ if TYPE_CHECKING:
     from casty_es.gateway import EntityGateway
     from tests.faults.recording import Operation
 
-__all__ = ["SYSTEM", "World"]
+__all__ = ["SYSTEM", "Loss", "World"]
 
 SYSTEM: Final = "simulated"
 SECRET: Final = b"the same for every simulated node"
 _BEGIN: Final = 1_700_000_000_000_000  # microseconds since 1970
 _PORT: Final = 7_400
+
+
+class Loss(NamedTuple):
+    """What was lost when a standby took over.
+
+    Attributes
+    ----------
+    at : int
+        When.
+    commands : set[bytes]
+        The commands whose records are gone.
+    accepted : int
+        When an operator accepted it; 0 until then.
+    """
+
+    at: int
+    commands: set[bytes]
+    accepted: int = 0
 
 
 class _Runtime:
@@ -81,6 +99,8 @@ class World:
     ----------
     trace : int
         A checksum over all that has happened, in order.
+    loss : Loss | None
+        What the database has lost, in a run in which a standby takes over.
     operations : list[Operation]
         What callers asked for and were told.
     """
@@ -107,6 +127,7 @@ class World:
             lease_seconds=lease_seconds, snapshot_events=4, session_seconds=2.0, heartbeat_seconds=0.5
         )
         self.operations: list[Operation] = []
+        self.loss: Loss | None = None
         self.hosts: dict[str, Host] = {}
         self.nodes: dict[str, ClusteredActorSystem] = {}
         self.clients: dict[str, ClusterClient] = {}
@@ -114,6 +135,10 @@ class World:
         self._kept: list[Any] = []
         self._recorders: dict[int, Any] = {}
         self._stamps = itertools.count(1)
+
+    def stamp(self) -> int:
+        """Return a time that is another one each time, later than those before."""
+        return next(self._stamps)
 
     def note(self, text: str) -> None:
         """Add to the trace what has happened."""
@@ -232,7 +257,7 @@ class World:
         """Return a gateway that writes down what passes through it, the same one for all who ask."""
         recorder = self._recorders.get(id(gateway))
         if recorder is None:
-            recorder = self._recorders[id(gateway)] = Recorder(gateway, clock=lambda: next(self._stamps))
+            recorder = self._recorders[id(gateway)] = Recorder(gateway, clock=self.stamp)
             recorder.operations = self.operations
             # Whoever closes the gateway gives back what handles over the recorder hold.
             renewals._BY_GATEWAY[gateway] = renewals.renewals_of(recorder)

@@ -61,11 +61,17 @@ def items(state: queue.State) -> list[bytes]:
 
 def check_tokens(operations: Sequence[Operation]) -> list[str]:
     """A grant that was asked for after another one was told has a higher token."""
-    grants = [
-        (one.called, one.returned, int(one.reply))
-        for one in operations
-        if isinstance(one.command, lock.Acquire) and one.reply is not None and one.returned is not None
-    ]
+    return check_grants(
+        [
+            (one.called, one.returned, int(one.reply))
+            for one in operations
+            if isinstance(one.command, lock.Acquire) and one.reply is not None and one.returned is not None
+        ]
+    )
+
+
+def check_grants(grants: Sequence[tuple[int, int, int]]) -> list[str]:
+    """Check the tokens of grants, each with the times when it was asked for and told."""
     found = [f"the token {token} was given {times} times" for token, times in _often(grant[2] for grant in grants)]
     told = sorted((returned, token) for _, returned, token in grants)
     index = highest = 0

@@ -1,0 +1,119 @@
+"""Run the simulation: one seed again, many seeds, or the broken rules.
+
+``python -m tests.simulation --seed 17`` replays a seed, ``--seeds 100000 --processes 2 --report simulation.md`` is the
+long run, ``--broken`` runs every broken rule until it is found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from .broken import MOST_SEEDS, SWITCHES, Switch, found_by, taken_out
+from .report import Report, broken_table, replay
+from .run import Outcome, simulate
+
+_CHUNK: Final = 10
+
+
+def main() -> int:
+    """Do what the command line says; 1 if anything was found that should not be, or was not found that should be."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, help="run this seed, and tell what happened")
+    parser.add_argument("--trace", type=Path, help="with --seed: write every step to this file")
+    parser.add_argument("--without", metavar="RULE", help="with --seed: break this rule")
+    parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds (default: 1000)")
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
+    parser.add_argument("--seconds", type=float, help="begin no seed after so long")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--broken", action="store_true", help="run every broken rule until it is found")
+    parser.add_argument("--report", type=Path, help="write the report to this file")
+    arguments = parser.parse_args()
+    if arguments.seed is not None:
+        return _one(arguments.seed, arguments.trace, arguments.without)
+    with ProcessPoolExecutor(arguments.processes) as pool:
+        if arguments.broken:
+            return _broken(pool, arguments.report, arguments.first)
+        return _many(pool, arguments)
+
+
+def _one(seed: int, trace: Path | None, without: str | None) -> int:
+    told: list[str] = []
+    switch = next((one for one in SWITCHES if one.title == without), Switch("nothing"))
+    with taken_out(switch):
+        outcome = simulate(seed, store=switch.store, told=told)
+    if trace is not None:
+        trace.write_text("\n".join(told))
+    print(
+        f"seed {seed}: {outcome.world}, trace {outcome.trace:08x}, {outcome.steps} callbacks, {outcome.seconds:.3f} s"
+    )
+    print(f"told: {outcome.told}", *outcome.faults, *(f"FOUND {one}" for one in outcome.findings), sep="\n  ")
+    return int(bool(outcome.findings))
+
+
+def _chunk(first: int, number: int, until: float | None) -> list[Outcome]:
+    outcomes = []
+    for seed in range(first, first + number):
+        if until is not None and time.time() >= until:
+            break
+        outcomes.append(simulate(seed))
+    return outcomes
+
+
+def _many(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> int:
+    report, began = Report(), time.time()
+    until = None if arguments.seconds is None else began + arguments.seconds
+    firsts = iter(range(arguments.first, arguments.first + arguments.seeds, _CHUNK))
+    last = arguments.first + arguments.seeds
+    open_: set[Future[list[Outcome]]] = set()
+    while True:
+        for first in firsts:
+            open_.add(pool.submit(_chunk, first, min(_CHUNK, last - first), until))
+            if len(open_) >= 2 * arguments.processes:
+                break
+        if not open_:
+            break
+        done, open_ = wait(open_, return_when=FIRST_COMPLETED)
+        for future in done:
+            outcomes = future.result()
+            report.add(outcomes)
+            for one in outcomes:
+                if one.findings:
+                    print(replay(one.seed), *one.findings[:5], sep="\n  ", flush=True)
+        if report.seeds % 1_000 < _CHUNK:
+            print(f"{report.seeds} seeds, {len(report.failed)} with findings", flush=True)
+    text = report.text(time.time() - began, arguments.processes)
+    print(text)
+    if arguments.report is not None:
+        arguments.report.write_text(text)
+    return int(bool(report.failed))
+
+
+def _broken(pool: ProcessPoolExecutor, path: Path | None, first: int) -> int:
+    found = []
+    numbers = range(len(SWITCHES))
+    for number, outcome in zip(numbers, pool.map(partial(_find, first), numbers), strict=True):
+        switch = SWITCHES[number]
+        said = f"not found by {MOST_SEEDS} seeds" if outcome is None else replay(outcome.seed, switch)
+        print(f"{switch.title}: {said}", flush=True)
+        found.append((switch, outcome))
+    if path is not None:
+        path.write_text(broken_table(found))
+    return int(any(outcome is None for _, outcome in found))
+
+
+def _find(first: int, number: int) -> Outcome | None:
+    return found_by(SWITCHES[number], first)
+
+
+if __name__ == "__main__":
+    if os.environ.get("PYTHONHASHSEED") != "0":  # the order in a set of names hangs on it
+        os.environ["PYTHONHASHSEED"] = "0"
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+    sys.exit(main())
