@@ -43,6 +43,11 @@ def main() -> int:
         return _many(pool, arguments)
 
 
+def _say(*lines: str) -> None:
+    sys.stdout.write("\n  ".join(lines) + "\n")
+    sys.stdout.flush()
+
+
 def _one(seed: int, trace: Path | None, without: str | None) -> int:
     told: list[str] = []
     switch = next((one for one in SWITCHES if one.title == without), Switch("nothing"))
@@ -50,10 +55,8 @@ def _one(seed: int, trace: Path | None, without: str | None) -> int:
         outcome = simulate(seed, store=switch.store, told=told)
     if trace is not None:
         trace.write_text("\n".join(told))
-    print(
-        f"seed {seed}: {outcome.world}, trace {outcome.trace:08x}, {outcome.steps} callbacks, {outcome.seconds:.3f} s"
-    )
-    print(f"told: {outcome.told}", *outcome.faults, *(f"FOUND {one}" for one in outcome.findings), sep="\n  ")
+    _say(f"seed {seed}: {outcome.world}, trace {outcome.trace:08x}, {outcome.steps} callbacks, {outcome.seconds:.3f} s")
+    _say(f"told: {outcome.told}", *outcome.faults, *(f"FOUND {one}" for one in outcome.findings))
     return int(bool(outcome.findings))
 
 
@@ -85,11 +88,11 @@ def _many(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> int:
             report.add(outcomes)
             for one in outcomes:
                 if one.findings:
-                    print(replay(one.seed), *one.findings[:5], sep="\n  ", flush=True)
+                    _say(replay(one.seed), *one.findings[:5])
         if report.seeds % 1_000 < _CHUNK:
-            print(f"{report.seeds} seeds, {len(report.failed)} with findings", flush=True)
+            _say(f"{report.seeds} seeds, {len(report.failed)} with findings")
     text = report.text(time.time() - began, arguments.processes)
-    print(text)
+    _say(text)
     if arguments.report is not None:
         arguments.report.write_text(text)
     return int(bool(report.failed))
@@ -101,7 +104,7 @@ def _broken(pool: ProcessPoolExecutor, path: Path | None, first: int) -> int:
     for number, outcome in zip(numbers, pool.map(partial(_find, first), numbers), strict=True):
         switch = SWITCHES[number]
         said = f"not found by {MOST_SEEDS} seeds" if outcome is None else replay(outcome.seed, switch)
-        print(f"{switch.title}: {said}", flush=True)
+        _say(f"{switch.title}: {said}")
         found.append((switch, outcome))
     if path is not None:
         path.write_text(broken_table(found))
@@ -115,5 +118,5 @@ def _find(first: int, number: int) -> Outcome | None:
 if __name__ == "__main__":
     if os.environ.get("PYTHONHASHSEED") != "0":  # the order in a set of names hangs on it
         os.environ["PYTHONHASHSEED"] = "0"
-        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])
+        os.execv(sys.executable, [sys.executable, "-m", "tests.simulation", *sys.argv[1:]])  # noqa: S606 - this program again
     sys.exit(main())

@@ -189,7 +189,7 @@ class Database:
         self.up = False
         for session in list(self.sessions.values()):
             self.end(session)
-        self.loop.call_later(seconds, setattr, self, "up", True)  # noqa: B010 - later
+        self.loop.call_later(seconds, setattr, self, "up", True)
 
     def follow(self) -> None:
         """Let a standby have everything up to now, and nothing more."""
@@ -247,6 +247,11 @@ class Session:
             self._look()
 
     @property
+    def holds(self) -> bool:
+        """Whether it is a lease session."""
+        return self._idle_seconds is not None
+
+    @property
     def living(self) -> bool:
         """Whether the server has it."""
         return self.number in self.database.sessions
@@ -263,7 +268,7 @@ class Session:
 
     def ask(self, work: Callable[[Callable[[Any], None]], None], answer: Callable[[Any], None]) -> None:
         """Send a statement; ``answer`` gets what comes back, if anything does."""
-        database, loop, network = self.database, self.database.loop, self.database.network
+        loop, network = self.database.loop, self.database.network
 
         def answered(outcome: Any) -> None:
             self._came = max(self._came, loop.time() + network.latency(DATABASE, self.host.name))
@@ -288,6 +293,11 @@ class Session:
             network = self.database.network
             at = max(self._sent, self.database.loop.time() + network.latency(self.host.name, DATABASE))
             network.send(self.host.name, DATABASE, at, self.database.part, self)
+
+    def cut(self) -> None:
+        """Lose the connection: the client is told at once, and the server goes on with what it has begun."""
+        self._tell()
+        self.database.loop.call_later(0.02, self.database.part, self)
 
     def ended(self) -> None:
         """Tell the client that the server has ended it."""

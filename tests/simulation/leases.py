@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-import casty_es.leases.postgres as postgres
-import casty_es.leases.postgres_session as postgres_session
 from casty_es.errors import JournalUnavailableError, NodeInUseError
 from casty_es.journal.connecting import ANSWER_SECONDS
+from casty_es.leases import postgres, postgres_session
 from casty_es.leases.postgres import PostgresLeaseManager
 from casty_es.leases.strangers import NODES, STRANGERS
 
@@ -17,7 +17,7 @@ from .database import at_once
 from .journal import FileJournal, ServerJournal, connected
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Collection
 
     from casty_es.config import Settings
     from casty_es.leases.port import LeaseManager
@@ -143,35 +143,34 @@ class _Connection:
 
 def _run(database: Database, session: Session, statement: str, parameters: tuple[Any, ...]) -> list[Any]:
     """Do on the server what a statement says."""
-    locks = database.locks
-    if statement == postgres_session.HEARTBEAT:
-        return [(session.number, 0, False)]
-    if statement == postgres_session._LOCK:
-        return [(slot, _lock(database, session, (parameters[0], slot))) for slot in parameters[1]]
-    if statement == postgres._LOCK:
-        return [(all([_lock(database, session, (parameters[0], key)) for key in parameters[1]]),)]
-    if statement == postgres_session._UNLOCK:
-        return [(all([_unlock(database, session, (parameters[0], slot)) for slot in parameters[1]]),)]
-    if statement == postgres_session._UNLOCK_ALL:
-        for key in [key for key, holder in locks.items() if holder is session]:
-            del locks[key]
-        return [(None,)]
-    if statement == postgres_session._LIVING:
-        return [(key,) for key in parameters[1] if (parameters[0], key) in locks]
-    if statement == postgres._HOLDER:
-        holder = locks.get((parameters[0], parameters[1]))
-        return [] if holder is None else [(holder.number,)]
-    if statement == postgres._TERMINATE:
-        if parameters[0] in database.sessions:
-            database.end(database.sessions[parameters[0]])
-        return [(True,)]
-    if statement == NODES:
-        return [(row.node_id,) for row in at_once(database.store.nodes())]
-    if statement == STRANGERS:
-        return []
-    if statement == postgres._NODE:
-        return []
-    raise AssertionError(f"nobody knows the statement {statement}")
+    return _STATEMENTS[statement](database, session, *parameters)
+
+
+def _lock_all(database: Database, session: Session, class_: int, keys: list[int]) -> list[Any]:
+    locked = [_lock(database, session, (class_, key)) for key in keys]
+    return [(all(locked),)]
+
+
+def _unlock_all_of(database: Database, session: Session, class_: int, slots: list[int]) -> list[Any]:
+    unlocked = [_unlock(database, session, (class_, slot)) for slot in slots]
+    return [(all(unlocked),)]
+
+
+def _unlock_all(database: Database, session: Session) -> list[Any]:
+    for key in [key for key, holder in database.locks.items() if holder is session]:
+        del database.locks[key]
+    return [(None,)]
+
+
+def _holder(database: Database, _session: Session, class_: int, key: int) -> list[Any]:
+    holder = database.locks.get((class_, key))
+    return [] if holder is None else [(holder.number,)]
+
+
+def _terminate(database: Database, _session: Session, number: int) -> list[Any]:
+    if number in database.sessions:
+        database.end(database.sessions[number])
+    return [(True,)]
 
 
 def _lock(database: Database, session: Session, key: tuple[int, int]) -> bool:
@@ -183,6 +182,26 @@ def _unlock(database: Database, session: Session, key: tuple[int, int]) -> bool:
         return False
     del database.locks[key]
     return True
+
+
+_STATEMENTS: Final[dict[str, Callable[..., list[Any]]]] = {
+    postgres_session.HEARTBEAT: lambda _, session: [(session.number, 0, False)],
+    postgres_session._LOCK: lambda database, session, class_, slots: [
+        (slot, _lock(database, session, (class_, slot))) for slot in slots
+    ],
+    postgres_session._UNLOCK: _unlock_all_of,
+    postgres_session._UNLOCK_ALL: _unlock_all,
+    postgres_session._LIVING: lambda database, _, class_, keys: [
+        (key,) for key in keys if (class_, key) in database.locks
+    ],
+    postgres._LOCK: _lock_all,
+    postgres._HOLDER: _holder,
+    postgres._TERMINATE: _terminate,
+    postgres._NODE: lambda *_: [],
+    NODES: lambda database, _: [(row.node_id,) for row in at_once(database.store.nodes())],
+    STRANGERS: lambda *_: [],
+}
+"""What the server does, by the text of the statement: one that changes in the library fails here by name."""
 
 
 class _FileLeaseManager:

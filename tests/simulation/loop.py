@@ -48,7 +48,7 @@ class Host:
         self.frozen = False
         self.dead = False
         self.ahead = 0.0
-        self.backlog: list[asyncio.Handle] = []
+        self.backlog: list[_Handle | _Timer] = []
 
     def __repr__(self) -> str:
         return self.name
@@ -213,10 +213,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         host.frozen = True
 
     def thaw(self, host: Host) -> None:
-        """Let a frozen host go on with all that has come meanwhile."""
+        """Let a frozen host go on with all that has come meanwhile: first with what it heard, as a selector does."""
         host.frozen = False
         backlog, host.backlog = host.backlog, []
-        self._ready.extend(backlog)  # type: ignore[arg-type]
+        self._ready.extend(sorted(backlog, key=lambda one: isinstance(one, _Timer)))
 
     def kill(self, host: Host) -> None:
         """End a host, in the middle of whatever it does."""

@@ -168,6 +168,28 @@ class Nemesis:
                 self.world.database.end(self.dice.choice(sessions))
             await asyncio.sleep(self.dice.random() * 0.3)
 
+    async def _cut_sessions(self, seconds: float) -> None:
+        """Break connections to the database while commits take long: what was begun is still carried out."""
+        self.world.database.commits = 0.1
+        until = self.world.loop.time() + min(seconds, 1.0)
+        while self.world.loop.time() < until:
+            sessions = list(self.world.database.sessions.values())
+            if sessions:
+                self.dice.choice(sessions).cut()
+            await asyncio.sleep(self.dice.random() * 0.2)
+        self.world.database.commits = 0.001
+
+    async def _usurp(self, seconds: float) -> None:
+        """End the lease session of a node that does not hear of it for a while."""
+        holding = [session for session in self.world.database.sessions.values() if session.holds]
+        if holding:
+            session = self.dice.choice(holding)
+            way = DATABASE, session.host.name
+            self.world.network.cut.add(way)
+            self.world.database.end(session)
+            await asyncio.sleep(0.3 + min(seconds, 1.2))
+            self.world.network.mend(way)
+
     async def _restart(self, seconds: float) -> None:
         """Restart the database."""
         self.world.database.restart(seconds / 2)
@@ -202,6 +224,8 @@ FAULTS: Final[dict[str, tuple[tuple[str, ...], Any]]] = {
     "kill a client": (_BOTH, Nemesis._kill_client),
     "close": (_BOTH, Nemesis._close),
     "jump": (_BOTH, Nemesis._jump),
+    "cut sessions": (_SERVER, Nemesis._cut_sessions),
+    "usurp": (_SERVER, Nemesis._usurp),
     "end a session": (_SERVER, Nemesis._end_session),
     "restart the database": (_SERVER, Nemesis._restart),
     "stall": (_SERVER, Nemesis._stall),

@@ -55,12 +55,13 @@ class Report:
 
     def text(self, seconds: float, processes: int) -> str:
         """Return the report as Markdown."""
+        took = f"{seconds:,.0f} s in {processes} processes: {self.seeds / max(seconds, 0.001):.1f} seeds a second"
+        done = f"{self.steps:,} callbacks, {self.virtual_seconds:,.0f} s of virtual time"
+        counted = f"{self.seeds:,} seeds, {len(self.failed)} with findings; {sum(self.told.values()):,} operations"
         lines = [
             "# Simulation",
             "",
-            f"{self.seeds:,} seeds, {len(self.failed)} with findings; {self.steps:,} callbacks, "
-            f"{self.virtual_seconds:,.0f} s of virtual time, {sum(self.told.values()):,} operations. It took "
-            f"{seconds:,.0f} s in {processes} processes: {self.seeds / max(seconds, 0.001):.1f} seeds a second.",
+            f"{counted}, {done}. It took {took}.",
             "",
             *_table("journal", self.worlds),
             *_table("what callers were told", self.told),

@@ -16,7 +16,7 @@ from casty_es.errors import CastyError
 from casty_es.journal.memory import InMemoryJournal
 
 from .checks import claims_of, findings, findings_after_loss, tokens
-from .load import PREFIX, Caller, Load, certain
+from .load import Caller, Load, certain
 from .loop import StuckError
 from .nemesis import Nemesis
 from .world import World

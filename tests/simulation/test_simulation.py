@@ -10,8 +10,6 @@ from typing import Final
 
 import pytest
 
-from .broken import SWITCHES
-
 _QUICK: Final = ("replies leave before the commit", "a repeat has an id of its own")
 
 
@@ -46,7 +44,7 @@ def test_many_seeds_find_nothing() -> None:
     """As many seeds as there is time for; one that finds something is named with the line that replays it."""
     done = simulation("--seeds", "100000", "--seconds", "40", "--processes", str(min(2, os.cpu_count() or 1)))
     assert done.returncode == 0, done.stdout + done.stderr
-    print(done.stdout.rpartition("# Simulation")[2])
+    print(done.stdout.rpartition("# Simulation")[2])  # noqa: T201 - how many there were
 
 
 @pytest.mark.parametrize("title", _QUICK)

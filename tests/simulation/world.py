@@ -173,9 +173,9 @@ class World:
             mock.patch.multiple("casty_es.runtime", **outside),
             mock.patch("casty_es.node.lease_manager", lease_manager_of),
             mock.patch("casty_es.leases.postgres.connect_for_leases", connect_for_leases),
-            mock.patch("casty_es.transport.channel.Channel.__hash__", lambda one: self._numbered(one)),
+            mock.patch("casty_es.transport.channel.Channel.__hash__", lambda one: self._numbered(one)),  # noqa: PLW0108 - a bound method would not get the channel
             mock.patch("casty_es.owner.slot.Slot.__hash__", lambda slot: slot.number),
-            mock.patch("casty_es.cluster.membership.socket.gethostname", lambda: str(HERE.get())),
+            mock.patch("casty_es.cluster.membership.socket.gethostname", return_value="simulated"),
             _quiet(self),
         ):
             yield
