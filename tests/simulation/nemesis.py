@@ -180,15 +180,21 @@ class Nemesis:
         self.world.database.commits = 0.001
 
     async def _usurp(self, seconds: float) -> None:
-        """End the lease session of a node that does not hear of it for a while."""
-        holding = [session for session in self.world.database.sessions.values() if session.holds]
-        if holding:
-            session = self.dice.choice(holding)
-            way = DATABASE, session.host.name
-            self.world.network.cut.add(way)
-            self.world.database.end(session)
-            await asyncio.sleep(0.3 + min(seconds, 1.2))
-            self.world.network.mend(way)
+        """Give a node's slots to others without its hearing of it: some of its callers go there, some stay."""
+        network, database = self.world.network, self.world.database
+        holding = [session for session in database.sessions.values() if session.holds]
+        if not holding:
+            return
+        session = self.dice.choice(holding)
+        way = DATABASE, session.host.name
+        network.cut.add(way)
+        database.end(session)
+        self.done[-1] += f": {session.host}"
+        for number, wires in list(network.wires.items()):
+            if session.host in (wires[0].host, wires[1].host) and self.dice.random() < 0.5:
+                network.reset(number)
+        await asyncio.sleep(0.3 + min(seconds, 1.2))
+        network.mend(way)
 
     async def _restart(self, seconds: float) -> None:
         """Restart the database."""

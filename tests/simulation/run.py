@@ -30,8 +30,8 @@ __all__ = ["Outcome", "simulate"]
 
 _NODES: Final = ("n1", "n2", "n3")
 _CLIENTS: Final = ("c1", "c2", "c3", "c4")
-_STEPS: Final = 5
-_FAULT_SECONDS: Final = 2.5
+_STEPS: Final = 9
+_FAULT_SECONDS: Final = 1.6
 _START_SECONDS: Final = 30.0
 _WORK_SECONDS: Final = 60.0
 _HEAL_SECONDS: Final = 20.0
