@@ -23,9 +23,16 @@ def replay(seed: int, switch: Switch | None = None) -> str:
 
 
 class Report:
-    """The sums over all runs so far."""
+    """The sums over all runs so far.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    switch : Switch | None
+        The rule that was broken in all of them.
+    """
+
+    def __init__(self, switch: Switch | None = None) -> None:
+        self.switch = switch
         self.seeds = 0
         self.steps = 0
         self.virtual_seconds = 0.0
@@ -49,7 +56,7 @@ class Report:
     def failures(self) -> str:
         """Return the findings, each with the line that replays it."""
         return "\n".join(
-            "\n".join([replay(one.seed), *(f"  {finding}" for finding in one.findings[:_SHOWN])])
+            "\n".join([replay(one.seed, self.switch), *(f"  {finding}" for finding in one.findings[:_SHOWN])])
             for one in sorted(self.failed, key=lambda one: one.seed)
         )
 

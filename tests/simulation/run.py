@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import warnings
 from collections import Counter
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -249,8 +250,10 @@ def _thrown_away(world: World) -> None:
     sys.unraisablehook = lambda _: None
     asyncio._set_running_loop(world.loop)
     try:
-        world.forget()
-        gc.collect()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            world.forget()
+            gc.collect()
     finally:
         asyncio._set_running_loop(None)
         sys.unraisablehook = before

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-_QUICK: Final = ("replies leave before the commit", "a repeat has an id of its own")
+from .broken import SWITCHES
+
+_QUICK: Final = (
+    "replies leave before the commit",
+    "a repeat does not join the attempt that is open",
+    "a repeat has an id of its own",
+    "a lost link leaves no doubt",
+    "whoever has no answer is told that it did not happen",
+    "an append in doubt counts as not written",
+)
 
 
-def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
+def simulation(*arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
     """Run the simulation as a person would."""
     environment = {**os.environ, "PYTHONHASHSEED": "random"}
     return subprocess.run(
@@ -22,7 +33,7 @@ def simulation(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=seconds,
     )
 
 
@@ -47,6 +58,27 @@ def test_many_seeds_find_nothing() -> None:
     print(done.stdout.rpartition("# Simulation")[2])  # noqa: T201 - how many there were
 
 
-@pytest.mark.parametrize("title", _QUICK)
-def test_a_broken_rule_is_found(title: str) -> None:
-    """With one rule broken some seed says so; the others take longer, and are run by ``--broken``."""
+def test_a_finding_is_replayed() -> None:
+    """A seed that finds something prints the line that finds it again."""
+    rule = "replies leave before the commit"
+    done = simulation("--seeds", "20", "--without", rule)
+    assert done.returncode == 1, done.stdout + done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("python -m tests.simulation --seed"))
+    again = simulation(*shlex.split(line)[3:])
+    assert again.returncode == 1
+    assert "FOUND" in again.stdout
+
+
+def test_broken_rules_are_found() -> None:
+    """With one of these rules broken some seed says so, soon; the others take longer."""
+    done = simulation("--broken", "--processes", "2", *(word for rule in _QUICK for word in ("--rule", rule)))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7_200)
+def test_every_broken_rule_is_found(tmp_path: Path) -> None:
+    """Every rule that can be broken is missed within 2,000 seeds."""
+    assert len(SWITCHES) >= 15
+    done = simulation("--broken", "--processes", "2", "--report", str(tmp_path / "broken.md"), seconds=7_000)
+    assert done.returncode == 0, done.stdout + done.stderr
