@@ -17,6 +17,7 @@ from casty_es.names import MAX_COUNT, MAX_IDEMPOTENCY_KEY_BYTES, MAX_NAME_BYTES,
 __all__ = [
     "MAX_REASON_BYTES",
     "POSITION_BITS",
+    "TAGS",
     "Address",
     "Amount",
     "CommandId",
@@ -89,3 +90,27 @@ SlotNumber: TypeAlias = Annotated[int, Meta(ge=0, lt=MAX_SLOTS)]
 SlotNumbers: TypeAlias = Annotated[tuple[SlotNumber, ...], Meta(max_length=MAX_SLOTS)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 """What is left of somebody's time; finite, and below zero when it is over."""
+
+TAGS: Final = {
+    "Ask": 1,
+    "Locate": 2,
+    "FindShards": 3,
+    "GetTopology": 4,
+    "FindOutcome": 5,
+    "ReadHistory": 6,
+    "ReadPast": 7,
+    "ReadPositions": 8,
+    "Recall": 9,
+    "Answered": 16,
+    "Failed": 17,
+    "Refused": 18,
+    "Located": 19,
+    "ShardsFound": 20,
+    "Topology": 21,
+    "Outcome": 22,
+    "HistoryPage": 23,
+    "Positions": 24,
+    "Recalled": 25,
+    "Part": 32,
+}
+"""What a message begins with, by its class. A number is never given twice, also when its message is gone."""

@@ -11,6 +11,7 @@
     │   └── BoundsError               a counter would leave ±10**4000
     ├── InvalidTypeError              (TypeError) an argument of the wrong type
     ├── UsageError                    (RuntimeError) called before start, after close, from another loop, after a fork
+    │   └── ReadOnlyError             it would have changed the past
     ├── NotAllowedError               the caller's token does not allow it; nothing was done
     ├── OverloadedError               too many commands are waiting; nothing was done
     ├── NotDoneError                  (TimeoutError) the time was up and the operation certainly did not happen
@@ -18,7 +19,9 @@
     ├── OutcomeUnknownError           (TimeoutError) the time was up and the operation may have happened
     ├── StoredValueError              (ValueError) a stored value does not fit the declared type; its raw JSON is there
     ├── DestroyedError                the structure was destroyed while the caller waited
+    ├── ArchivedError                 it lies before a cut: retention moved it to an archive
     ├── EntityQuarantinedError        the log of an entity cannot be read by this code
+    │   └── RedactedError             it was redacted: its digest is kept, and nothing brings the value back
     ├── IdempotencyConflictError      an idempotency key was used before, for another operation
     ├── PeerError                     another node cannot be talked to
     │   ├── PeerLostError             the connection to it was lost, or cannot be made
@@ -32,6 +35,8 @@
         ├── AppendUnknownError        an append was sent and its answer never came
         ├── LeaseLostError            another owner took the slot; nothing was written
         │   └── NotOwnerError         the command reached a node that does not hold the slot's lease
+        ├── ClockAheadError           the clock of the host is far ahead of the database's
+        ├── TimesAheadError           times of a slot have not come yet, so no moment tells its past
         ├── JournalRegressedError     the database lost records that it had acknowledged
         └── JournalCorruptError       positions, sequences or hashes do not fit together
 """

@@ -93,6 +93,6 @@ def _hash(*parts: str) -> int:
 
 
 def _framed(*parts: str) -> bytes:
-    """The parts, each behind its length, so that ("a", "b:c") and ("a:b", "c") differ."""
+    """Return the parts, each behind its length, so that ("a", "b:c") and ("a:b", "c") differ."""
     encoded = [part.encode() for part in parts]
     return b"".join([len(raw).to_bytes(4, "big") + raw for raw in encoded])

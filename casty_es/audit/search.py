@@ -70,6 +70,10 @@ class Wanted(msgspec.Struct, frozen=True):
     after: int | None = None
     until: int | None = None
 
+    def has_sequence(self, sequence: int) -> bool:
+        """Return whether events of this sequence are wanted."""
+        return self.after_sequence < sequence <= (sequence if self.until_sequence is None else self.until_sequence)
+
 
 async def search(
     journal: EventJournal,
@@ -363,10 +367,8 @@ class _Looking:
                 wanted.actor in {None, said.actor} and wanted.principal in {None, said.principal}
             ):
                 return False
-        sequence = record.sequence or 0
-        if sequence <= wanted.after_sequence or (
-            wanted.until_sequence is not None and sequence > wanted.until_sequence
-        ):
+        sequence = record.sequence
+        if sequence is not None and sequence > 0 and not wanted.has_sequence(sequence):  # others are nobody's
             return False
         name = self._names.get(record.entity or 0)
         if name is None:

@@ -282,7 +282,7 @@ def _released(holder: Holder) -> Released:
 
 
 def _leave(state: State, event: LockEvent) -> tuple[LockEvent, ...]:
-    """The holder's last event, and the grant to the front of the line."""
+    """Return the holder's last event, and the grant to the front of the line."""
     first = state.line.first()
     return (event,) if first is None else (event, Granted(first[1], first[0], state.sequence + 2))
 

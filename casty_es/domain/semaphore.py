@@ -295,7 +295,7 @@ def _held_longest(state: State, owner: str) -> str:
 
 
 def _leave(state: State, request: str, holder: Holder) -> tuple[SemaphoreEvent, ...]:
-    """The permit's last event, and the grants to those who can have one now."""
+    """Return the permit's last event, and the grants to those who can have one now."""
     released = Released(holder.owner, request, holder.token)
     return (released, *_grants(evolve(state, released)))
 

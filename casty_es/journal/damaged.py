@@ -302,9 +302,12 @@ def _instead(value: Any, column: _Column) -> Any:
         return text_of(value)
     if column.time:
         return clamped(number_of(value))
+    if column.of is int and isinstance(value, float | Decimal) and math.isfinite(value):
+        number = min(math.ceil(value), BEHIND_ALL)
+        if column.behind or number == value:  # a column of another type can hold the same numbers
+            return number
     if column.behind and value is not None:
-        whole = isinstance(value, float | Decimal) and math.isfinite(value)
-        return min(math.ceil(value), BEHIND_ALL) if whole else BEHIND_ALL
+        return BEHIND_ALL
     if column.length is not None:
         return None if column.absent else bytes(column.length)
     return None if column.absent else _NOTHING[column.of]

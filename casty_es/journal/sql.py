@@ -46,6 +46,7 @@ from casty_es.journal.sql_rows import (
     incarnation_of,
     meta_of,
     meta_to_read_by,
+    no_entity_id,
     node_of,
     secret_of,
     shards_of,
@@ -193,6 +194,8 @@ class SqlJournal(ClosedSlots):
         for index, id_, alive, salt, sequence, state, version, salted_from, *said in await self._opened().read(
             self._opened().statements.entities, *columns
         ):
+            if type(id_) is not int:
+                raise no_entity_id(id_)
             snapshot = None if sequence is None else StoredSnapshot(sequence, state, version)
             binding = None if said[0] is None else Binding(*said)
             found[index] = StoredEntity(id_, bool(alive), salt, snapshot, salted_from, binding)
@@ -340,7 +343,7 @@ class SqlJournal(ClosedSlots):
     async def last_cut(self, entity: int) -> int:
         """Return the position of an entity's last event that was cut."""
         [(position,)] = await self._opened().read(self._opened().statements.last_cut, entity)
-        return position or 0
+        return 0 if position is None else number_of(position, BEHIND_ALL)
 
     async def history(
         self, entity: int, *, after: int = 0, limit: int = 1_000, most_bytes: int | None = None

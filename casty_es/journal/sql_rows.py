@@ -16,6 +16,7 @@ __all__ = [
     "incarnation_of",
     "meta_of",
     "meta_to_read_by",
+    "no_entity_id",
     "node_of",
     "secret_of",
     "shards_of",
@@ -110,6 +111,13 @@ def _wrong(column: str, value: object, must: str) -> str:
 
 def _damaged_meta(wrong: str) -> JournalCorruptError:
     return JournalCorruptError(f"{wrong} Nothing was done. {_RESTORE}")
+
+
+def no_entity_id(value: object) -> JournalCorruptError:
+    """Return the error of a directory row by which no event can be found."""
+    return JournalCorruptError(
+        f"An id in casty_entities is {str(value)[:40]!a}, which is no whole number. Nothing was done. {_RESTORE}"
+    )
 
 
 def heads_of(rows: Sequence[Sequence[Any]]) -> dict[int, Head]:

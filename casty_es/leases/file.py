@@ -178,7 +178,7 @@ class FileLeaseSession:
             self._unlock()
 
     def abandon_after_fork(self) -> None:
-        """The library that locked the file closes its descriptor in every forked child."""
+        """Do nothing: the library that locked the file closes its descriptor in every forked child."""
 
     def _refuse_closed(self) -> None:
         if self.lost.done():

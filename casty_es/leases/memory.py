@@ -69,7 +69,7 @@ class ProcessLeaseSession:
         self._end(self.lost)
 
     def abandon_after_fork(self) -> None:
-        """A forked child has a copy of everything; nothing in it reaches the parent."""
+        """Do nothing: a forked child has a copy of everything, and nothing in it reaches the parent."""
 
     def _end(self, _lost: asyncio.Future[str]) -> None:
         for name in [name for name, session in self._held.sessions.items() if session is self]:

@@ -212,7 +212,7 @@ class Marker(Pending):
         self._reached()
 
     def fail(self, error: BaseException) -> None:
-        """What was before came to nothing: that is settled too."""
+        """Settle it: what was before came to nothing, so that is known too."""
         super().resolve(error)
         self._reached()
 

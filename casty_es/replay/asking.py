@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from casty_es.bounds import Number
+from casty_es.bounds import TAGS, Number
 from casty_es.config import MAX_SLOTS
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
@@ -40,7 +40,7 @@ class Then(msgspec.Struct, frozen=True, array_like=True):
     journal: Number = 0
 
 
-class Positions(msgspec.Struct, frozen=True, array_like=True, tag=24):
+class Positions(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__):
     """How far every slot was committed at one moment, and when the journal was made."""
 
     journal: Number

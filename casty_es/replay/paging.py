@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from casty_es.bounds import TAGS
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
 from casty_es.replay.history import archived, sequence_stamped
@@ -18,7 +19,7 @@ _LAST_POSITION: Final = 2**63 - 1
 _PAGE_BYTES: Final = 1_048_576  # of payloads; the last event goes beyond it, by as much as a value may be long
 
 
-class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=23):
+class HistoryPage(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__):
     """Events of one entity in order, and who wrote under which epoch. An empty one is the end."""
 
     records: tuple[RecordedEvent, ...] = ()

@@ -228,7 +228,7 @@ class _Greeter:
         self._address = address
 
     def connected(self) -> None:
-        """The WebSocket comes next."""
+        """Go on to the WebSocket, which comes next."""
 
     def opened(self) -> None:
         """Speak first."""

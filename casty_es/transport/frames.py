@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 
+from casty_es.bounds import TAGS
 from casty_es.transport.wire import Answer, Request
 
 __all__ = [
@@ -40,7 +41,7 @@ _ARRAY_32_TAG: Final = 0xDD
 MAX_MESSAGES: Final = 32_768
 
 
-class Part(msgspec.Struct, frozen=True, array_like=True, tag=32, gc=False):
+class Part(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """A piece of a long answer; the last one says so, and all of them how long the whole is."""
 
     data: bytes

@@ -177,7 +177,7 @@ class _Stranger:
         return self._channel.place
 
     def connected(self) -> None:
-        """The clock of the handshake starts."""
+        """Start the clock of the handshake."""
         self._timer = asyncio.get_running_loop().call_later(
             self._reception.limits.handshake_seconds,
             self.refuse,
@@ -187,7 +187,7 @@ class _Stranger:
         self._reception.meet(self, self._channel)
 
     def opened(self) -> None:
-        """The dialer speaks first."""
+        """Wait: the dialer speaks first."""
 
     def received(self, message: bytes | bytearray) -> None:
         """Take the next step of the handshake."""

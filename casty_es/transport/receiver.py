@@ -11,20 +11,20 @@ class Receiver(Protocol):
     """What stands behind an authenticated channel."""
 
     def received(self, message: bytes | bytearray) -> None:
-        """A whole message has come."""
+        """Take a whole message."""
 
     def writable(self) -> None:
-        """The transport takes more, after it did not."""
+        """Learn that the transport takes more, after it did not."""
 
     def lost(self, reason: str) -> None:
-        """The channel is closed; called once."""
+        """Learn that the channel is closed; called once."""
 
 
 class Greeter(Receiver, Protocol):
     """What stands behind a channel until it is authenticated."""
 
     def connected(self) -> None:
-        """The bytes can flow."""
+        """Learn that bytes can flow."""
 
     def opened(self) -> None:
-        """The WebSocket is there; messages may be sent."""
+        """Learn that the WebSocket is there; messages may be sent."""

@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from casty_es.bounds import (
+    TAGS,
     Address,
     CommandId,
     Count,
@@ -67,7 +68,7 @@ OLDEST_VERSION: Final = 3
 """What is spoken at least: an older listener gives its name, and something to try secrets on, to whoever asks."""
 
 
-class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
+class Ask(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """A command for an entity, addressed to the term under which its sender believes the slot to be held.
 
     ``seconds`` is what is left until the caller's deadline. ``repeat_after`` is there from the second sending on: the
@@ -90,25 +91,25 @@ class Ask(msgspec.Struct, frozen=True, array_like=True, tag=1, gc=False):
     metadata: str | None = None
 
 
-class Locate(msgspec.Struct, frozen=True, array_like=True, tag=2, gc=False):
+class Locate(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask who holds a slot, and say what is remembered of it. The node that is asked takes it if nobody does."""
 
     slot: SlotNumber
     mark: Mark | None = None
 
 
-class FindShards(msgspec.Struct, frozen=True, array_like=True, tag=3, gc=False):
+class FindShards(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask how many shards were recorded for a structure."""
 
     kind: Kind
     name: Name
 
 
-class GetTopology(msgspec.Struct, frozen=True, array_like=True, tag=4, gc=False):
+class GetTopology(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask who is alive, and who holds what."""
 
 
-class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False):
+class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask what became of a command that was sent under ``term`` at most, and first when the slot was at ``after``."""
 
     kind: Kind
@@ -118,7 +119,7 @@ class FindOutcome(msgspec.Struct, frozen=True, array_like=True, tag=5, gc=False)
     command_id: CommandId
 
 
-class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False):
+class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask for an entity's next events behind a sequence, or behind the last one of a time."""
 
     kind: Kind
@@ -129,7 +130,7 @@ class ReadHistory(msgspec.Struct, frozen=True, array_like=True, tag=6, gc=False)
     limit: Count
 
 
-class ReadPast(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
+class ReadPast(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask a query of an entity's state as of then."""
 
     kind: Kind
@@ -140,11 +141,11 @@ class ReadPast(msgspec.Struct, frozen=True, array_like=True, tag=7, gc=False):
     then: Then
 
 
-class ReadPositions(msgspec.Struct, frozen=True, array_like=True, tag=8, gc=False):
+class ReadPositions(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask how far every slot is committed."""
 
 
-class Recall(msgspec.Struct, frozen=True, array_like=True, tag=9, gc=False):
+class Recall(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Ask a node what it remembers of these slots."""
 
     slots: SlotNumbers
@@ -155,7 +156,7 @@ Request: TypeAlias = (
 )
 
 
-class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
+class Answered(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """The reply to a command, how far the slot's log is committed, and the hash of the record there as in a mark."""
 
     body: bytes
@@ -163,7 +164,7 @@ class Answered(msgspec.Struct, frozen=True, array_like=True, tag=16, gc=False):
     hash: Hash = b""
 
 
-class Failed(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
+class Failed(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """The error that a command ended with, by its name in ``errors.py``."""
 
     error: Kind
@@ -171,7 +172,7 @@ class Failed(msgspec.Struct, frozen=True, array_like=True, tag=17, gc=False):
     detail: str = ""
 
 
-class Refused(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
+class Refused(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """Not the owner: see ``NotOwnerError``."""
 
     message: str
@@ -182,7 +183,7 @@ class Refused(msgspec.Struct, frozen=True, array_like=True, tag=18, gc=False):
     shards: ShardsOrNone = 0
 
 
-class Located(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
+class Located(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """The node that was asked holds the slot under this term, and its log is committed up to this position."""
 
     term: Number
@@ -190,7 +191,7 @@ class Located(msgspec.Struct, frozen=True, array_like=True, tag=19, gc=False):
     hash: Hash = b""
 
 
-class ShardsFound(msgspec.Struct, frozen=True, array_like=True, tag=20, gc=False):
+class ShardsFound(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """The recorded number of shards, 0 for none."""
 
     shards: ShardsOrNone
@@ -216,7 +217,7 @@ class SlotEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     since: Stored
 
 
-class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
+class Topology(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """The cluster as a node sees it. ``unreached`` are the living nodes that it could not dial."""
 
     slots: Slots
@@ -228,14 +229,14 @@ class Topology(msgspec.Struct, frozen=True, array_like=True, tag=21, gc=False):
     unreached: tuple[Name, ...] = ()
 
 
-class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=22, gc=False):
+class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """What became of a command: ``executed`` with its reply, ``not executed``, or still ``unknown``."""
 
     status: Literal["executed", "not executed", "unknown"]
     body: bytes = b""
 
 
-class Recalled(msgspec.Struct, frozen=True, array_like=True, tag=25, gc=False):
+class Recalled(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
     """What a node remembers, by slot; of a slot that is absent it remembers nothing."""
 
     marks: dict[SlotNumber, tuple[Mark, ...]]

@@ -67,10 +67,10 @@ async def _write(url: str, names: list[str]) -> None:
         await journal.open()
         with audit_context(actor="ann", reason="a test"):
             await asyncio.gather(
-                *(d.counter(name).increment(idempotency_key=name) for name in names),
-                *(d.map[str, str]("users").put(name, name) for name in names),
-                *(d.set[str]("tags").add(name) for name in names),
-                *(d.queue[str]("jobs").enqueue(name) for name in names),
+                *(d.counter(name, timeout=60).increment(idempotency_key=name) for name in names),
+                *(d.map[str, str]("users", timeout=60).put(name, name) for name in names),
+                *(d.set[str]("tags", timeout=60).add(name) for name in names),
+                *(d.queue[str]("jobs", timeout=60).enqueue(name) for name in names),
             )
         for number, name in enumerate(names):
             await journal.register_node(NodeRow(name, name, 7, name, NOON, NOON))

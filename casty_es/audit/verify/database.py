@@ -28,9 +28,8 @@ _STRAYS: Final = """
 
 _STRAY_SNAPSHOTS: Final = """
     SELECT s.entity, s.sequence, EXISTS (SELECT 1 FROM casty_entities e WHERE e.id = s.entity)
-    FROM casty_snapshots s WHERE (s.entity, s.sequence) > ({entity}, {sequence})
+    FROM casty_snapshots s WHERE {behind}
     ORDER BY s.entity, s.sequence LIMIT 10000"""
-_LEAST: Final = -(2**63) + 1
 
 _STRAY_SALTS: Final = """
     SELECT r.entity, r.through FROM casty_retired_salts r LEFT JOIN casty_entities e ON e.id = r.entity
@@ -60,8 +59,8 @@ async def check_database(journal: SqlJournal, slots: int) -> tuple[list[Finding]
 async def _stray_snapshots(journal: SqlJournal) -> list[Finding]:
     """Find snapshots of entities that are not there, and of events that cannot be."""
     findings: list[Finding] = []
-    entity = sequence = _LEAST
-    while page := await journal.query(_STRAY_SNAPSHOTS.format(entity=entity, sequence=sequence)):
+    behind = "TRUE"
+    while page := await journal.query(_STRAY_SNAPSHOTS.format(behind=behind)):
         for entity, sequence, known in page:
             if type(entity) is not int or type(sequence) is not int:
                 text = "A row of casty_snapshots is none that any program writes: its entity or sequence is no number."
@@ -74,6 +73,7 @@ async def _stray_snapshots(journal: SqlJournal) -> list[Finding]:
                 findings.append(Finding(entity >> ENTITY_NUMBER_BITS, None, entity, Wrong.SNAPSHOT, text))
         if len(findings) >= FINDINGS_PER_SLOT:
             break
+        behind = f"(s.entity, s.sequence) > ({entity}, {sequence})"
     return findings
 
 

@@ -74,6 +74,8 @@ async def _places(journal: EventJournal, page: Sequence[DirectoryRow], slots: in
 
 def _wrong_row(row: DirectoryRow) -> str | None:
     damage = damage_of(row)
+    if damage is None and row.salted_from < 0:
+        damage = f"its salted_from is {row.salted_from}"
     return None if damage is None else f"This row of the directory is none that any program writes: {damage}."
 
 

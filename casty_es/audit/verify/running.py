@@ -198,7 +198,7 @@ def _unseen(report: Report) -> list[str]:
 
 
 def _in_order(finding: Finding) -> tuple[bool, int, int]:
-    """What belongs to no slot first, then by slot and position; what the anchor says of a slot behind its own."""
+    """Return the key to sort by: no slot first, then slot and position, what an anchor says behind the rest."""
     slot = -1 if finding.slot is None else finding.slot
     return finding.wrong is Wrong.ANCHOR, slot, finding.position or 0
 

@@ -112,12 +112,12 @@ def bad_request(_: Request, error: Exception) -> Response:
 
 
 def not_done(_: Request, error: Exception) -> Response:
-    """It certainly did not happen: the client may simply try again."""
+    """Answer that it certainly did not happen: the client may simply try again."""
     return JSONResponse({"error": str(error), "happened": "no"}, 503, {"Retry-After": "1"})
 
 
 def outcome_unknown(_: Request, error: Exception) -> Response:
-    """It may have happened: the client has to look before it tries again."""
+    """Answer that it may have happened: the client has to look before it tries again."""
     return JSONResponse({"error": str(error), "happened": "perhaps"}, 503, {"Retry-After": "1"})
 
 

@@ -19,11 +19,23 @@ from .conftest import Journals
 from .damages import Damage, all_damages, do_damage
 
 _LONGEST_SECONDS: Final = 60.0
-_EVERY: Final = 211  # of the damages, in the sample: each costs ten commands
+_EVERY: Final = 211  # of the damages, in the sample: each costs fifteen commands
+
+# These were read wrongly once, and are in the sample too.
+_READ_WRONGLY: Final = {
+    ("casty_events", "sequence", "other shape"),
+    ("casty_events", "slot", "wrong type"),
+    ("casty_entities", "id", "wrong type"),
+    ("casty_snapshots", "entity", "other shape"),
+    ("casty_entities", "salted_from", "negative"),
+    ("casty_seals", "last", "not utf-8"),
+    ("casty_seals", "last", "huge"),
+}
 
 # In the sample each damage meets these.
 _SAMPLED: Final = (
     "log --json",
+    "log counter/hits --json --after 25",
     "show map users --key alice --json",
     "who queue jobs --job 3",
     "timeline lock deploy",
@@ -35,6 +47,8 @@ _SAMPLED: Final = (
     "slots --json",
     "doctor",
     "anchor",
+    "retention check {archive}",
+    "retention run --archive {folder}",
 )
 
 # What nobody can tell to be wrong, or what says nothing of the records: `verify` may be silent, as
@@ -51,7 +65,9 @@ _SILENT: Final = {
 
 
 def _sample(database: str) -> Iterator[Damage]:
-    yield from list(all_damages(database))[_EVERY // 2 :: _EVERY]
+    damages = list(all_damages(database))
+    yield from damages[_EVERY // 2 :: _EVERY]
+    yield from (one for one in damages if (one.table, one.column, one.kind) in _READ_WRONGLY)
 
 
 def _places(done: Done) -> set[tuple[int, int]]:
@@ -81,7 +97,11 @@ def _check_verify(done: Done, damage: Damage) -> None:
 
 def _changes_nothing(damage: Damage) -> bool:
     """Whether what stood there means the same: 0 where 0 may be, and types that hold the same numbers."""
-    same = {("casty_meta", "maintenance", "nul"), ("casty_entities", "salted_from", "nul")}
+    same = {
+        ("casty_meta", "maintenance", "nul"),
+        ("casty_entities", "salted_from", "nul"),
+        ("casty_events", "idempotency_key", "missing"),  # the record that is damaged has none
+    }
     return (damage.table, damage.column, damage.kind) in same or damage.value.startswith("TYPE")
 
 
