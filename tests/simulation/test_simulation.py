@@ -14,6 +14,8 @@ import pytest
 
 from .broken import SWITCHES
 
+pytestmark = pytest.mark.timeout(300)
+
 _QUICK: Final = (
     "replies leave before the commit",
     "a repeat does not join the attempt that is open",
@@ -40,15 +42,14 @@ def simulation(*arguments: str, seconds: float = 300) -> subprocess.CompletedPro
 def test_the_same_seed_is_the_same_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two processes that run one seed do the same things at the same times, to the last byte of the trace."""
     folder = tmp_path_factory.mktemp("traces")
-    for seed in ("3", "8"):
-        traces = []
-        for number in range(2):
-            file = folder / f"{seed}-{number}"
-            done = simulation("--seed", seed, "--trace", str(file))
-            assert done.returncode == 0, done.stdout + done.stderr
-            traces.append((re.findall("trace [0-9a-f]{8}", done.stdout), file.read_bytes()))
-        assert traces[0] == traces[1]
-        assert traces[0][1].count(b"\n") > 100
+    traces = []
+    for number in range(2):
+        file = folder / f"{number}"
+        done = simulation("--seed", "3", "--trace", str(file))
+        assert done.returncode == 0, done.stdout + done.stderr
+        traces.append((re.findall("trace [0-9a-f]{8}", done.stdout), file.read_bytes()))
+    assert traces[0] == traces[1]
+    assert traces[0][1].count(b"\n") > 100
 
 
 def test_many_seeds_find_nothing() -> None:
