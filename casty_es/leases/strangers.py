@@ -64,8 +64,8 @@ class Stranger(NamedTuple):
 
 
 def keys_of(rows: Iterable[Sequence[Any]]) -> list[int]:
-    """Return the keys of the presences of the nodes that are written down (``NODES``)."""
-    return [node_key(node_id) for (node_id,) in rows]
+    """Return the keys of the presences of the nodes that are written down (``NODES``); what is no id has none."""
+    return [node_key(node_id) for (node_id,) in rows if isinstance(node_id, str)]
 
 
 def strangers_in(rows: Iterable[Sequence[Any]]) -> list[Stranger]:

@@ -36,6 +36,7 @@ _FORGED: Final = "\n2026-11-27 FORGED"
 
 # A new line alone; and ESC, DEL, NEL, a soft hyphen, no width, a line's end, an override, a filler, a variation, a tag.
 _SAMPLE: Final = ("\n", "\x1b\x7f\x85\xad\u200b\u2028\u202e\u3164\ufe0f\U000e0041")
+_IN_A_NAME: Final = 12
 _ALONE: Final = {"demo", "node"}  # the one runs on names of its own; the other ends when it is told to
 
 
@@ -193,12 +194,14 @@ def test_every_command(characters: str, copied: str, full: Full, tmp_path: Path)
 @pytest.mark.long
 @pytest.mark.timeout(0)
 def test_every_command_and_character(full: Full, tmp_path: Path) -> None:
-    """The same of every character."""
-    for number, character in enumerate(UNSEEN):
+    """The same of every character: as many in a name as it has room for, and the one alone that no name can hold."""
+    in_names = [character for character in UNSEEN if character != "\0"]
+    groups = ["".join(in_names[begin : begin + _IN_A_NAME]) for begin in range(0, len(in_names), _IN_A_NAME)]
+    for number, characters in enumerate([*groups, "\0"]):
         folder = tmp_path / str(number)
         folder.mkdir()
         shutil.copyfile(sqlite_file(full.url), folder / "copy.db")
-        _run_all(character, f"sqlite:///{folder / 'copy.db'}", folder, full.archive)
+        _run_all(characters, f"sqlite:///{folder / 'copy.db'}", folder, full.archive)
         shutil.rmtree(folder)
 
 

@@ -30,6 +30,7 @@ _READ_WRONGLY: Final = {
     ("casty_entities", "salted_from", "negative"),
     ("casty_seals", "last", "not utf-8"),
     ("casty_seals", "last", "huge"),
+    ("casty_nodes", "node_id", "missing"),
 }
 
 # In the sample each damage meets these.
