@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from .broken import SWITCHES
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(1_000)
 
 _QUICK: Final = (
     "replies leave before the commit",
@@ -26,17 +27,20 @@ _QUICK: Final = (
 )
 
 
-def simulation(*arguments: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
-    """Run the simulation as a person would."""
+def simulation(*arguments: str, seconds: float = 900) -> subprocess.CompletedProcess[str]:
+    """Run the simulation as a person would; whatever happens, none of its processes stays."""
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
     environment = {**os.environ, "PYTHONHASHSEED": "random"}
-    return subprocess.run(
-        [sys.executable, "-m", "tests.simulation", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=seconds,
+    running = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    try:
+        out, err = running.communicate(timeout=seconds)
+    except BaseException:
+        os.killpg(running.pid, signal.SIGKILL)
+        running.wait()
+        raise
+    return subprocess.CompletedProcess(command, running.returncode, out, err)
 
 
 def test_the_same_seed_is_the_same_run(tmp_path_factory: pytest.TempPathFactory) -> None:
