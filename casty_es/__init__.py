@@ -29,6 +29,7 @@ from casty_es.errors import (
     PeerError,
     ReadOnlyError,
     RedactedError,
+    RefusedError,
     SchemaError,
     StoredValueError,
     TimesAheadError,
@@ -44,10 +45,12 @@ from casty_es.handles.map import Dict
 from casty_es.handles.queue import Queue
 from casty_es.handles.semaphore import Semaphore
 from casty_es.handles.set import Set
+from casty_es.handles.structure import Structure
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.node import ClusteredActorSystem
+from casty_es.structures import register
 
 __version__ = "0.1.0"
 
@@ -88,15 +91,18 @@ __all__ = [
     "Queue",
     "ReadOnlyError",
     "RedactedError",
+    "RefusedError",
     "SchemaError",
     "Semaphore",
     "Set",
     "Settings",
     "SqlJournal",
     "StoredValueError",
+    "Structure",
     "TimesAheadError",
     "UnsafeDurabilityError",
     "UsageError",
     "audit_context",
     "connect",
+    "register",
 ]

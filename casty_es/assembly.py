@@ -26,7 +26,7 @@ from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.memory import ProcessLeaseManager
 from casty_es.leases.port import LeaseManager
 from casty_es.leases.postgres import PostgresLeaseManager
-from casty_es.owner.clock import CheckedClock
+from casty_es.owner.checked_clock import CheckedClock
 from casty_es.owner.owner import Owner
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
@@ -71,10 +71,9 @@ class NodeParts:
             self.clock,
             settings,
             remembered,
+            self,
             node_id=node_id,
-            ended=self.ended,
             process=identity.process,
-            connected=self._connected,
         )
         self.dialer = dialer
         self.reach = Reach(self.dialer, self._heard_from, node_id=node_id, poll_seconds=settings.membership_seconds)
@@ -100,7 +99,7 @@ class NodeParts:
         self.credentials: Credentials | None = None
         directory = JournalDirectory(journal, self.membership, meta.slots)
         self.routes = Routes(directory, self.dialer, self.owner, remembered, node_id=node_id)
-        self.gateway = Gateway(directory, self.routes, self.owner, runtime)
+        self.gateway = Gateway(self.routes, self.owner, runtime)
 
     def advertise(self, address: str) -> None:
         """Note where others reach this node, before it joins them."""
@@ -132,7 +131,8 @@ class NodeParts:
             self.gateway.closed = True
             self.owner.stop()
 
-    def _connected(self, process_id: str) -> bool:
+    def connected(self, process_id: str) -> bool:
+        """Return whether a process has an open connection to this one, by its UUID in hexadecimal."""
         return self.listener is not None and self.listener.serves(process_id)
 
     def _heard_from(self, node_id: str) -> bool:

@@ -37,6 +37,7 @@ from casty_es.transport.websocket import WebSocketDialer
 __all__ = ["ClusterClient"]
 
 A = TypeVar("A", bound=wire.Answer)
+R = TypeVar("R")
 
 _LOG: Final = log_of("casty_es.client")
 
@@ -115,7 +116,7 @@ class ClusterClient:
         self.settings = _agreeing(self.settings, learned)
         self._dialer, self._directory = dialer, directory
         routes = Routes(directory, dialer, None, self._remembered, node_id=identity.node_id)
-        self._gateway = Gateway(directory, routes, None, self._runtime)
+        self._gateway = Gateway(routes, None, self._runtime)
         self._loop = asyncio.get_running_loop()
         return self
 
@@ -160,12 +161,13 @@ class ClusterClient:
     async def entity_ask(
         self,
         ref: RegionRef,
-        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        msg_factory: Callable[[CommandContext], ShardEnvelope[R]],
         *,
         timeout: float,  # noqa: ASYNC109 - the seed's name
-    ) -> Any:
+    ) -> R:
         """Send a message and wait for a reply, at most ``timeout`` seconds."""
-        return await self._running()[0].ask(ref, msg_factory, timeout=timeout)
+        reply: R = await self._running()[0].ask(ref, msg_factory, timeout=timeout)
+        return reply
 
     @property
     def incarnation(self) -> int:

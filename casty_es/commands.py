@@ -20,9 +20,9 @@ from uuid import UUID
 import msgspec
 
 from casty_es.bounds import Amount
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import CATALOG, AnyKind, each_kind
 from casty_es.domain.counter import check_step
-from casty_es.domain.decider import Command, Internal, Kind, Query, Request, TakenValue, Value, Warranted
+from casty_es.domain.decider import Command, Internal, Query, Request, TakenValue, Value, Warranted
 from casty_es.domain.upkeep import Seal
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, InvalidValueError
 from casty_es.format.codec import encode_command
@@ -89,13 +89,26 @@ def _unless_none(check: Check, value: object, max_value_bytes: int) -> None:
         check(value, max_value_bytes)
 
 
-def _sendable(kind: Kind[Any, Any, Any]) -> dict[str, type[Command]]:
-    classes: list[type[Command]] = [Seal, *(cls for cls in kind.commands if not issubclass(cls, Internal))]
-    return {cls.__name__: cls for cls in classes}
-
-
-SENDABLE: Final = {kind.name: _sendable(kind) for kind in CATALOG.values()}
+SENDABLE: Final[dict[str, dict[str, type[Command]]]] = {}
 """By kind and by name, the commands that may come from another process."""
+
+# Requests are called after their commands, maintenance's commands need a warrant, and those of a program's own kind are
+# bounded as a whole; most are none of these.
+_TAKERS: Final[dict[str, dict[str, tuple[Callable[[bytes], Command], tuple[tuple[str, Check], ...], bool]]]] = {}
+
+
+@each_kind
+def _take(kind: AnyKind) -> None:
+    classes: list[type[Command]] = [Seal, *(cls for cls in kind.commands if not issubclass(cls, Internal))]
+    SENDABLE[kind.name] = {cls.__name__: cls for cls in classes}
+    _TAKERS[kind.name] = {
+        cls.__name__: (
+            msgspec.json.Decoder(cls).decode,
+            () if kind.foreign and not issubclass(cls, Warranted) else checks_of(cls),
+            bool(kind.foreign) or issubclass(cls, Request | Warranted),
+        )
+        for cls in classes
+    }
 
 
 def is_query(kind: str, name: str) -> bool:
@@ -108,16 +121,6 @@ def is_upkeep(kind: str, name: str) -> bool:
     """Return whether a command that another process sent belongs to retention or redaction."""
     cls = SENDABLE.get(kind, {}).get(name)
     return cls is not None and issubclass(cls, Warranted)
-
-
-# Requests are called after their commands, and maintenance's commands need a warrant; most are neither.
-_TAKERS: Final = {
-    kind: {
-        name: (msgspec.json.Decoder(cls).decode, checks_of(cls), issubclass(cls, Request | Warranted))
-        for name, cls in classes.items()
-    }
-    for kind, classes in SENDABLE.items()
-}
 
 
 def decode_command(
@@ -155,6 +158,10 @@ def decode_command(
         check(getattr(command, field), max_value_bytes)
     if special:
         _check_special(command, name, command_id)
+        if CATALOG[kind].foreign and len(body) > max_value_bytes:
+            raise InvalidValueError(
+                f"{name!r} of a {kind} has {len(body)} bytes, and may have {max_value_bytes}. Nothing was done."
+            )
     return command
 
 
@@ -165,7 +172,7 @@ def _check_special(command: Any, name: str, command_id: bytes | None) -> None:
                 f"A command {name!r} is maintenance's to give, and came without a warrant. Nothing was done. Use "
                 f"`casty-es retention` or `casty-es redact` with access to the database."
             )
-    elif command_id is None or command.request != str(UUID(bytes=command_id)):
+    elif issubclass(type(command), Request) and (command_id is None or command.request != str(UUID(bytes=command_id))):
         raise InvalidArgumentError(
             f"A request is called after the command that makes it, and not {command.request}. Nothing was done."
         )

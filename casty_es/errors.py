@@ -18,6 +18,7 @@
     │   └── StillInLineError          the time was up and the request stands in its line until it is withdrawn
     ├── OutcomeUnknownError           (TimeoutError) the time was up and the operation may have happened
     ├── StoredValueError              (ValueError) a stored value does not fit the declared type; its raw JSON is there
+    ├── RefusedError                  a structure of one's own refused a command; nothing was done
     ├── DestroyedError                the structure was destroyed while the caller waited
     ├── ArchivedError                 it lies before a cut: retention moved it to an archive
     ├── EntityQuarantinedError        the log of an entity cannot be read by this code
@@ -78,6 +79,7 @@ __all__ = [
     "PeerRefusedError",
     "ReadOnlyError",
     "RedactedError",
+    "RefusedError",
     "SchemaError",
     "Sent",
     "StillInLineError",
@@ -201,6 +203,13 @@ class StoredValueError(CastyError, ValueError):
         super().__init__(message)
         self.raw = raw
         self.command_id = command_id
+
+
+class RefusedError(CastyError):
+    """A structure of one's own refused a command: nothing was appended and nothing changed.
+
+    ``decide`` raises it, or a class derived from it. Whoever asks from another process gets this class, with the text.
+    """
 
 
 class DestroyedError(CastyError):

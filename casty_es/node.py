@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 from uuid import UUID
 
 from casty_es import runtime as outside
@@ -24,7 +24,7 @@ from casty_es.errors import NotDoneError, Sent, UsageError
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.handles.distributed import Distributed
 from casty_es.handles.renewals import close_handles
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.remembered import Remembered
@@ -40,6 +40,8 @@ from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 
 __all__ = ["ClusteredActorSystem", "NodeAddress"]
+
+R = TypeVar("R")
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()
 
@@ -329,12 +331,13 @@ class ClusteredActorSystem:
     async def entity_ask(
         self,
         ref: RegionRef,
-        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        msg_factory: Callable[[CommandContext], ShardEnvelope[R]],
         *,
         timeout: float,  # noqa: ASYNC109 - the seed's name
-    ) -> Any:
+    ) -> R:
         """Send a message and wait for a reply, at most ``timeout`` seconds."""
-        return await self._running().gateway.ask(ref, msg_factory, timeout=timeout)
+        reply: R = await self._running().gateway.ask(ref, msg_factory, timeout=timeout)
+        return reply
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Read an entity's next events from the journal."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, Final
 
-__all__ = ["append_to", "create", "create_anew", "make_folder"]
+__all__ = ["append_to", "create", "create_anew", "make_folder", "replace"]
 
 _MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
@@ -53,6 +53,22 @@ def create_anew(file: Path) -> BinaryIO:
         _refuse_others(file, file.lstat())
         file.unlink()
     return create(file)
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Write a file so that it is whole whatever happens: as it was, or with this content, which is on the disk.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, or beside it stands ``NAME.new`` that is not a file of this user's.
+    """
+    new = file.with_name(file.name + ".new")
+    with create_anew(new) as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(file)
 
 
 def append_to(file: Path) -> BinaryIO:

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from casty_es.errors import CastyError, ConfigurationError, SchemaError
-from casty_es.journal.dialling import dial
+from casty_es.journal.hosts import dial
 from casty_es.journal.remains import POSTGRES_PARTS, sqlite_parts, told
 from casty_es.journal.revisions import MARK, OLD_IDS, PREFIX
 from casty_es.journal.schema import (

@@ -19,8 +19,8 @@ import msgspec
 from casty_es.audit.signing import public_key_of, sign, signed_by
 from casty_es.errors import InvalidValueError, JournalCorruptError
 from casty_es.format.chain import GENESIS
-from casty_es.journal.clock import database_clock
 from casty_es.journal.damaged import BEHIND_ALL
+from casty_es.journal.database_clock import database_clock
 from casty_es.journal.port import EventJournal
 
 __all__ = ["Anchor", "AnchoredSlot", "read_anchor", "take_anchor"]

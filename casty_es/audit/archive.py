@@ -17,8 +17,8 @@ from stat import S_IMODE, S_IRWXG
 from typing import Final, TypeAlias
 
 from casty_es.audit.lines import EntityLine, EventLine, JournalLine, Line, encode_line
+from casty_es.audit.transfer.export_state import sync_folder
 from casty_es.audit.transfer.jsonl import read_json_lines
-from casty_es.audit.transfer.progress import sync_folder
 from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, Meta
 from casty_es.private_files import create_anew

@@ -228,21 +228,9 @@ class EventLine(_Line, frozen=True, tag="event"):
 
     def to_row(self) -> EventRow:
         """Return the row."""
-        return (
-            self.slot,
-            self.position,
-            self.epoch,
-            self.entity,
-            self.sequence,
-            self.type,
-            self.version,
-            self.payload,
-            self.metadata,
-            None if self.command_id is None else bytes.fromhex(self.command_id),
-            self.idempotency_key,
-            self.recorded_at,
-            bytes.fromhex(self.hash),
-        )
+        fields, command_id = msgspec.structs.astuple(self), self.command_id
+        id_ = None if command_id is None else bytes.fromhex(command_id)
+        return (*fields[:9], id_, *fields[10:12], bytes.fromhex(self.hash))
 
 
 Line: TypeAlias = (

@@ -18,18 +18,18 @@ import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from casty_es.audit.archive import Changeable, read_archive, rewrite_archive
-from casty_es.audit.asking import ask_entity
 from casty_es.audit.lines import EventLine
 from casty_es.audit.links import linked_events
-from casty_es.audit.retention.checking import refuse_changed_archive
+from casty_es.audit.orders import ask_entity
+from casty_es.audit.retention.archive_check import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.bounds import MAX_REASON_BYTES
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import AnyKind, each_kind, kind_of
 from casty_es.domain.upkeep import REDACTED, SEALED, Redact
 from casty_es.errors import InvalidArgumentError, JournalCorruptError, NotDoneError
 from casty_es.format.chain import UNSALTED, digest
@@ -45,8 +45,15 @@ from casty_es.replay import events, refuse_damaged
 
 __all__ = ["REDACTABLE", "Redaction", "finish_redactions", "redact"]
 
-REDACTABLE: Final = tuple(name for name, kind in CATALOG.items() if Redact in kind.commands)
+REDACTABLE: Final[list[str]] = []
 """The kinds that hold values of their users."""
+
+
+@each_kind
+def _take(kind: AnyKind) -> None:
+    if Redact in kind.commands:
+        REDACTABLE.append(kind.name)
+
 
 _UPKEEP: Final = {SEALED, REDACTED}
 _PAGE: Final = 500
@@ -320,7 +327,7 @@ class _Forgetting:
 
 def _nothing(kind: str, sequence: int) -> StoredSnapshot:
     """Return the snapshot of an entity that holds nothing."""
-    found: Any = CATALOG[kind]
+    found = kind_of(kind)
     return StoredSnapshot(sequence, encode_state(found, found.initial), found.state_version)
 
 

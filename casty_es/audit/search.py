@@ -16,13 +16,22 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from casty_es.audit.history import HistoryEvent, history_event
-from casty_es.audit.paging import Place, last_until, place_in, timed
+from casty_es.audit.page_tokens import Place, last_until, place_in, timed
+from casty_es.domain.catalog import KEYED
 from casty_es.errors import ArchivedError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, LEASE_ACQUIRED, EntityName, EventJournal, RecordedEvent
-from casty_es.replay import LeaseHolders, caller_in, events, refuse_ahead, sequence_at_position, sequence_stamped
+from casty_es.replay import (
+    HistoryEvent,
+    LeaseHolders,
+    caller_in,
+    events,
+    history_event,
+    refuse_ahead,
+    sequence_at_position,
+    sequence_stamped,
+)
 
 __all__ = ["Wanted", "follow", "search"]
 
@@ -92,7 +101,7 @@ async def search(
     limit : int | None
         How many at most.
     behind : str | None
-        Where a page ended, by :func:`casty_es.audit.paging.page_token`: what comes behind it in the same order. No
+        Where a page ended, by :func:`casty_es.audit.page_tokens.page_token`: what comes behind it in the same order. No
         event is left out or comes twice, however many have one time.
     newest_first : bool
         Begin with the newest.
@@ -104,7 +113,7 @@ async def search(
 
     Examples
     --------
-    >>> from casty_es.audit.paging import page_token
+    >>> from casty_es.audit.page_tokens import page_token
     >>> from casty_es.audit.search import Wanted, search
     >>> seen = Wanted(kind="counter", name="seen")
     >>> [await d.counter("seen").increment() for _ in range(3)]
@@ -180,7 +189,7 @@ class _Looking:
             among = set(range(slots))
         elif wanted.kind is not None and wanted.name is not None:
             [shards] = await self._journal.structures([(wanted.kind, wanted.name)])
-            keyless = wanted.kind == "map" and wanted.key is None
+            keyless = wanted.kind in KEYED and wanted.key is None
             if shards is None:  # nothing is there, or its record is gone or damaged: then it can be anywhere
                 among = set(range(slots))
             else:
@@ -254,7 +263,7 @@ class _Looking:
         wanted = self._wanted
         if wanted.kind is None or wanted.name is None:
             return None
-        if wanted.kind != "map" or wanted.key is not None:
+        if wanted.kind not in KEYED or wanted.key is not None:
             [stored] = await self._journal.entities([self._entity()])
             if stored is not None:
                 self._names[stored.id] = self._entity()

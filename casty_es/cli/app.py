@@ -17,6 +17,7 @@ from typing import Final, cast
 import typer
 from typer.main import get_command
 
+from casty_es import structures
 from casty_es.cli import (
     anchor,
     check_replay,
@@ -101,6 +102,7 @@ def run(arguments: Sequence[str]) -> int:
     as_json = "--json" in takewhile(lambda argument: argument != "--", arguments)
     _ready_output()
     try:
+        structures.load()
         code = _commands(app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from casty_es.cli.tables import short_time
+from casty_es.cli.table import short_time
 
 __all__ = ["Bar", "draw"]
 

@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
+import msgspec
 import typer
 
 from casty_es.audit.check_replay import Difference, ReplayReport, check_replay
 from casty_es.cli.common import FOUND, Json, dumps, say
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
+from casty_es.domain.catalog import KEYED
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
@@ -58,28 +60,14 @@ def _row(url: str, report: ReplayReport) -> dict[str, Any]:
         "unread_snapshots": report.unread_snapshots,
         "seconds": round(report.seconds, 3),
         "events_per_second": round(report.events_per_second),
-        "differences": [_difference(one) for one in report.differences],
+        "differences": [{**msgspec.to_builtins(one), "key": _key(one)} for one in report.differences],
         "notes": report.notes,
-    }
-
-
-def _difference(one: Difference) -> dict[str, Any]:
-    return {
-        "slot": one.slot,
-        "position": one.position,
-        "entity": one.entity,
-        "kind": one.kind,
-        "name": one.name,
-        "key": _key(one),
-        "sequence": one.sequence,
-        "problem": one.problem.value,
-        "text": one.text,
     }
 
 
 def _key(one: Difference) -> str | None:
     """Return a key as its owner wrote it, without what says of which type it is."""
-    return one.key.partition(":")[2] if one.kind == "map" else None
+    return one.key.partition(":")[2] if one.kind in KEYED else None
 
 
 def _print(url: str, report: ReplayReport) -> None:

@@ -9,10 +9,11 @@ from uuid import UUID
 
 import typer
 
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 from casty_es.printing import visible
+from casty_es.structures import VARIABLE
 
 __all__ = [
     "COULD_NOT",
@@ -28,6 +29,7 @@ __all__ = [
     "Value",
     "dumps",
     "entity_name",
+    "no_kind",
     "parse_key",
     "parse_value",
     "say",
@@ -64,18 +66,26 @@ class KeyType(StrEnum):
 def entity_name(kind: str, name: str, key: str | None, key_type: KeyType) -> EntityName:
     """Return the entity that a user named: a structure, or one key of a map."""
     if kind not in CATALOG:
-        raise typer.BadParameter(f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}.")
+        raise typer.BadParameter(no_kind(kind))
     check_name(name)
-    if kind != "map":
+    if kind not in KEYED:
         if key is not None:
             raise typer.BadParameter(f"A {kind} has no keys. Leave out --key.")
         return EntityName(kind, name, "")
     if key is None:
         raise typer.BadParameter(
-            f"Each key of a map has a log and a state of its own: give --key KEY. `casty-es map keys {name}` lists the "
-            f"keys, and `casty-es log --kind map --name {name}` prints the logs of all."
+            f"Each key of a {kind} has a log and a state of its own: give --key KEY. `casty-es {kind} keys {name}` "
+            f"lists the keys, and `casty-es log --kind {kind} --name {name}` prints the logs of all."
         )
     return EntityName(kind, name, encode_key(parse_key(key, key_type)[1]))
+
+
+def no_kind(kind: str) -> str:
+    """Return what is told of a kind that this process does not know."""
+    return (
+        f"There is no kind {kind[:80]!r}; there are {', '.join(CATALOG)}. One of a program's own is named by "
+        f"{VARIABLE}=MODULE:NAME."
+    )
 
 
 def say(*lines: str, err: bool = False) -> None:

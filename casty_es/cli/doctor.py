@@ -11,7 +11,7 @@ from casty_es.cli.common import COULD_NOT, FOUND, Json, dumps, say
 from casty_es.cli.doctor_nodes import examined as examined_nodes
 from casty_es.cli.doctor_structures import examined as examined_structures
 from casty_es.cli.doctor_structures import repaired
-from casty_es.cli.tables import Table, short_time
+from casty_es.cli.table import Table, short_time
 from casty_es.cli.where import (
     DEFAULT_URL,
     Secret,
@@ -29,7 +29,7 @@ from casty_es.cli.where import (
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError, SchemaError
 from casty_es.journal import schema
-from casty_es.journal.clock import CLOCK_SECONDS, database_clock
+from casty_es.journal.database_clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.port import Meta
 from casty_es.journal.revisions import is_ours
 from casty_es.journal.sql import SqlJournal

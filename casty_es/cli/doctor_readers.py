@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from casty_es.errors import JournalUnavailableError
-from casty_es.journal.connecting import close_quietly, connect, said, translated
+from casty_es.journal.sessions import close_quietly, connect, said, translated
 from casty_es.leases.checks import Check
 
 __all__ = ["examined"]

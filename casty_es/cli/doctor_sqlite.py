@@ -8,7 +8,7 @@ from typing import Final
 from uuid import uuid4
 
 from casty_es.errors import CastyError
-from casty_es.journal.processes import readers, strangers, told_by_system
+from casty_es.journal.file_holders import readers, strangers, told_by_system
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite_log import LIMIT_BYTES
 from casty_es.leases.checks import Check

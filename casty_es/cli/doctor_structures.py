@@ -6,7 +6,7 @@ from typing import Any
 
 import typer
 
-from casty_es.audit.structures import Misrecorded, find_misrecorded, record_fitting
+from casty_es.audit.misrecorded import Misrecorded, find_misrecorded, record_fitting
 from casty_es.cli.common import FOUND, dumps, say
 from casty_es.cli.reaching import inspect, living
 from casty_es.errors import CastyError, NotDoneError

@@ -48,9 +48,9 @@ def status(name: Name, *, url: Url = DEFAULT_URL, json: Json = False) -> None:
     line = [{"owner": owner, "request": request} for request, owner in state.line.items()]
     holder = None
     lines = ["free"]
-    if state.holder is not None:
-        holder = {"owner": state.holder.owner, "request": state.holder.request, "granted_at": state.holder.token}
-        lines = [f"held by {state.holder.owner} since its event {state.holder.token}"]
+    if (held := state.holders.first()) is not None:
+        holder = {"owner": held[1].owner, "request": held[0], "granted_at": held[1].token}
+        lines = [f"held by {held[1].owner} since its event {held[1].token}"]
     lines += [f"{place}. in line: {waiter['owner']}" for place, waiter in enumerate(line, 1)]
     show({"lock": name, "held": holder is not None, "holder": holder, "line": line}, "\n".join(lines), json=json)
     if damaged:

@@ -7,18 +7,18 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
-from casty_es.audit.history import HistoryEvent
-from casty_es.audit.paging import is_page_token, page_token
+from casty_es.audit.page_tokens import is_page_token, page_token
 from casty_es.audit.search import Wanted, follow, search
-from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, parse_key, say
+from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, no_kind, parse_key, say
 from casty_es.cli.reaching import look
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key
+from casty_es.replay import HistoryEvent
 
 __all__ = ["log"]
 
@@ -164,11 +164,11 @@ def _wanted(
     if one is not None and (kind is not None or name is not None):
         raise typer.BadParameter("KIND/NAME says it all. Leave out --kind and --name, or KIND/NAME.")
     if kind is not None and kind not in CATALOG:
-        raise typer.BadParameter(f"There is no kind {kind!r}; there are {', '.join(CATALOG)}.")
+        raise typer.BadParameter(no_kind(kind))
     after_sequence, after_time = _bound(after, "--after", one)
     until_sequence, until_time = _bound(until, "--until", one)
     if one is not None:
-        kind, name, encoded = one.kind, one.name, one.key if one.kind == "map" else None
+        kind, name, encoded = one.kind, one.name, one.key if one.kind in KEYED else None
     else:
         encoded = None if key is None else encode_key(parse_key(key, key_type)[1])
     return Wanted(

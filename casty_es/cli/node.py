@@ -15,7 +15,7 @@ import typer
 from casty_es.arguments import ADVERTISE_VARIABLE
 from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.reaching import opened
-from casty_es.cli.tables import iso_time
+from casty_es.cli.table import iso_time
 from casty_es.cli.where import (
     DEFAULT_URL,
     Host,

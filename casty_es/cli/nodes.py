@@ -14,7 +14,7 @@ import typer
 from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.dialling import ask, dialler
 from casty_es.cli.reaching import living
-from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.where import Where, takes_where
 from casty_es.journal.port import NodeRow, SlotRow
 from casty_es.journal.sql import SqlJournal

@@ -19,7 +19,7 @@ from casty_es.audit.retention import (
 )
 from casty_es.cli.common import FOUND, Json, Name, dumps, say, show
 from casty_es.cli.reaching import change, inspect
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.domain.catalog import CATALOG
 from casty_es.handles.distributed import Distributed

@@ -9,7 +9,7 @@ import typer
 from casty_es.cli.common import Json, say, show
 from casty_es.cli.reaching import inspect
 from casty_es.cli.where import DEFAULT_URL, Url
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 
 app = typer.Typer(help="Print the cluster's secret, or replace it while the nodes run.")
 

@@ -10,7 +10,7 @@ import typer
 from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name, say
 from casty_es.cli.reaching import look
 from casty_es.cli.spans import unreadable_rows
-from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.times import At, microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG
@@ -78,7 +78,7 @@ def _print(shown: dict[str, Any], moment: int | None) -> None:
     table = Table(f"{called} {when}", ("what", "value"))
     table.add("exists", "yes" if shown["exists"] else "no")
     for what, value in (plain if isinstance(plain, dict) else {"value": plain}).items():
-        if what in {"exists", "sequence"}:
+        if what in {"exists", "sequence"} and not CATALOG[kind].foreign:
             continue
         table.add(what.replace("_", " "), _text(value))
     table.print()

@@ -10,7 +10,7 @@ import typer
 
 from casty_es.audit.forensics import Caller, Claim, Job
 from casty_es.cli.common import FOUND, dumps, say
-from casty_es.cli.tables import iso_time, short_time
+from casty_es.cli.table import iso_time, short_time
 from casty_es.printing import visible
 from casty_es.replay import Unreadable, told_unreadable
 

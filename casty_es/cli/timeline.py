@@ -16,7 +16,7 @@ from casty_es.cli.chart import Bar, draw
 from casty_es.cli.common import FOUND, Json, Name, NotThereError, dumps, say
 from casty_es.cli.reaching import look
 from casty_es.cli.spans import UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain, tell_unreadable
-from casty_es.cli.tables import short_time
+from casty_es.cli.table import short_time
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.cli.who import KINDS, Kind

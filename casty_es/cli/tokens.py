@@ -10,11 +10,11 @@ import typer
 from casty_es.access import EVERYTHING, Grant, Pattern, Scopes, Token, check_token_name
 from casty_es.cli.common import Json, dumps, say, show
 from casty_es.cli.reaching import inspect
-from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.times import microseconds, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidArgumentError
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 
 app = typer.Typer(help="Make, list and revoke tokens: what programs and people may do.", no_args_is_help=True)
 

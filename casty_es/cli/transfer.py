@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +12,7 @@ import typer
 from casty_es.audit.transfer import Filter, TransferReport, copy_journal, export_journal, import_journal
 from casty_es.cli.common import FOUND, Json, say, show
 from casty_es.cli.times import microseconds, parse_time
+from casty_es.cli.walking import progress_bar
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.urls import shown
 
@@ -44,7 +43,7 @@ def export(
     The program may run. With a filter the file is one to look at, and cannot be imported.
     """
     wanted = Filter(kind, name, _moment(after), _moment(until))
-    with _bar("exporting") as tell:
+    with progress_bar("exporting") as tell:
         report = asyncio.run(export_journal(url, target, wanted=None if wanted == Filter() else wanted, progress=tell))
     _show(report, {"url": shown(url), "target": str(target)}, f"{target} holds", json=json)
 
@@ -57,7 +56,7 @@ def import_command(
     json: Json = False,
 ) -> None:
     """Make a journal of an export, in an empty database. Run it again after an interruption, and it goes on."""
-    with _bar("importing") as tell:
+    with progress_bar("importing") as tell:
         report = asyncio.run(import_journal(source, url, migrate=migrate, progress=lambda records: tell(records, 0)))
     _show(report, {"url": shown(url), "source": str(source)}, f"{shown(url)} holds", json=json)
 
@@ -73,26 +72,13 @@ def copy(
 
     End the programs that use it first, if they are to go on with the copy: what they do meanwhile is not copied.
     """
-    with _bar("copying") as tell:
+    with progress_bar("copying") as tell:
         report = asyncio.run(copy_journal(source, target, migrate=migrate, progress=tell))
     _show(report, {"from": shown(source), "to": shown(target)}, f"{shown(target)} holds", json=json)
 
 
 def _moment(text: str | None) -> int | None:
     return None if text is None else microseconds(parse_time(text))
-
-
-@contextlib.contextmanager
-def _bar(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Show how far it is, on a terminal."""
-    from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda records, total: bar.update(task, completed=records, total=total or None)
 
 
 def _show(report: TransferReport, where: dict[str, Any], text: str, *, json: bool) -> None:

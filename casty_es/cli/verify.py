@@ -13,9 +13,9 @@ import typer
 
 from casty_es.audit.anchor import Anchor, read_anchor
 from casty_es.audit.signing import read_public_key
-from casty_es.audit.verify import Finding, Report, Wrong, verify
+from casty_es.audit.verify import Report, Wrong, verify
 from casty_es.cli.common import FOUND, Json, dumps, say
-from casty_es.cli.tables import Table
+from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidValueError
@@ -101,18 +101,8 @@ def _row(url: str, report: Report, notes: list[str]) -> dict[str, Any]:
         "seconds": round(report.seconds, 3),
         "records_per_second": round(report.records_per_second),
         "looked_at": msgspec.to_builtins(report.looked_at, str_keys=True),
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": msgspec.to_builtins(report.findings),
         "notes": notes,
-    }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    return {
-        "slot": finding.slot,
-        "position": finding.position,
-        "entity": finding.entity,
-        "wrong": finding.wrong.value,
-        "text": finding.text,
     }
 
 

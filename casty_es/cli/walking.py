@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Annotated, TypeVar
 
 import typer
@@ -12,7 +13,7 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Processes", "Slots", "parse_slots", "walked"]
+__all__ = ["Processes", "Slots", "parse_slots", "progress_bar", "walked"]
 
 T = TypeVar("T")
 
@@ -36,24 +37,19 @@ def walked(
     """
 
     async def main() -> T:
-        from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
-        from rich.progress import (  # noqa: PLC0415 - as above
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
-
         journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
         meta = await (journal.open_to_read() if despite_damage else journal.open())
         try:
             total = await _positions(journal, range(meta.slots) if slots is None else slots)
-            console = Console(stderr=True)
-            columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-            with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-                task = bar.add_task(doing, total=total)
-                return await work(journal, lambda records: bar.advance(task, records))
+            done = 0
+
+            def tell(records: int) -> None:
+                nonlocal done
+                done += records
+                show(done, total)
+
+            with progress_bar(doing) as show:
+                return await work(journal, tell)
         finally:
             await journal.close()
 
@@ -67,6 +63,19 @@ async def _positions(journal: SqlJournal, slots: Sequence[int]) -> int | None:
     except JournalCorruptError:
         return None
     return sum(head.position for head in heads.values() if head.position != BEHIND_ALL)
+
+
+@contextlib.contextmanager
+def progress_bar(doing: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show on a terminal how far something is; the function that is yielded is told how much, and of how much."""
+    from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+
+    console = Console(stderr=True)
+    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
 
 
 def parse_slots(text: str | None) -> list[int] | None:

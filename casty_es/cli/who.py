@@ -24,7 +24,7 @@ from casty_es.cli.spans import (
     time_text,
     unreadable_rows,
 )
-from casty_es.cli.tables import Table, iso_time, short_time
+from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.times import At, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.port import EventJournal
@@ -155,9 +155,9 @@ def _sentence(kind: str, name: str, told: Moment) -> str:
     if told.sequence == 0:
         return f"{kind}/{name} had not been used {at}."
     waited = f"{len(told.waiters)} waited"
-    if kind == "semaphore":
+    if told.permits is not None:
         return f"{len(told.holders)} of {told.permits} permits were held {at}, {waited}."
-    if kind == "barrier":
+    if told.round is not None:
         return (
             f"Round {told.round} {at}: {len({claim.owner for claim in told.waiters})} of {told.expected} had arrived."
         )

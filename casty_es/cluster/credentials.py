@@ -14,7 +14,7 @@ from typing import Final
 
 from casty_es.background import Errands, Loop
 from casty_es.errors import CastyError, ConfigurationError
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.printing import log_of
 from casty_es.transport.keyring import Keyring
 

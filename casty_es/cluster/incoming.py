@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from casty_es.commands import decode_command
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.domain.decider import Command
 from casty_es.errors import InvalidArgumentError
 from casty_es.hashes import keyed_command_id
@@ -107,7 +107,7 @@ def entity_name(kind: str, name: str, key: str | None) -> EntityName:
     _check_kind(kind)
     check_name(name)
     if key is not None:
-        if kind == "map":
+        if kind in KEYED:
             decode_key(key)
         elif key:
             raise InvalidArgumentError(f"A {kind} has no keys, and {printed(key)} is one. Nothing was done.")

@@ -19,7 +19,7 @@ from typing import Any, Final
 from casty_es.background import Errands, Loop, looked_at
 from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
-from casty_es.journal.port import EventJournal, NodeRow
+from casty_es.journal.port import EventLog, NodeRow
 from casty_es.leases.port import LeaseSession
 from casty_es.owner.owner import Owner
 from casty_es.printing import log_of
@@ -57,7 +57,7 @@ class Membership:
 
     def __init__(
         self,
-        journal: EventJournal,
+        journal: EventLog,
         owner: Owner,
         runtime: Runtime,
         *,

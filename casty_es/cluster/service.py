@@ -18,7 +18,7 @@ from casty_es.cluster.permitting import check_outcome, refusal, without_details
 from casty_es.cluster.reach import Reach
 from casty_es.config import Settings
 from casty_es.context import checked, stamped
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import AnyKind, each_kind
 from casty_es.domain.decider import Warranted
 from casty_es.errors import CastyError, JournalUnavailableError, NotOwnerError, PeerLostError, Sent
 from casty_es.format.codec import encode_error, encode_reply
@@ -57,12 +57,17 @@ __all__ = ["NodeService"]
 _LOG: Final = log_of("casty_es.service")
 
 # What a gateway may have open without credit (``journey.py``): it may stand in line, or takes somebody out of one.
-_WITHOUT_CREDIT: Final = frozenset(
-    (kind.name, command.__name__)
-    for kind in CATALOG.values()
-    for command in kind.commands
-    if "request" in command.__struct_fields__
-)
+_WITHOUT_CREDIT: Final[set[tuple[str, str]]] = set()
+
+
+@each_kind
+def _take(kind: AnyKind) -> None:
+    if kind.claims is not None:
+        _WITHOUT_CREDIT.update(
+            (kind.name, command.__name__) for command in kind.commands if "request" in command.__struct_fields__
+        )
+
+
 # A slot or a node in an answer, with its names; a Python object is longer than what it becomes.
 _ENTRY_BYTES: Final = 256
 

@@ -20,25 +20,25 @@ from casty_es.bounds import Count, Participant, RequestId
 from casty_es.domain import requests as requests_
 from casty_es.domain.decider import (
     WAITING,
-    Command,
+    Destroy,
     Effects,
     Event,
     Harmless,
-    Internal,
     Kind,
     Query,
     Request,
+    Story,
     Upkeep,
     Waiting,
 )
 from casty_es.domain.line import EMPTY, Line
-from casty_es.domain.requests import DIED, NONE, NoteUnheard, Standing, Standings
+from casty_es.domain.requests import DIED, NONE, Expire, NoteUnheard, Renew, Standing, Standings
 from casty_es.errors import CastyError, ConfigurationError, DestroyedError, NotDoneError
 
 # Commands
 
 
-class Arrive(Request, frozen=True, gc=False):
+class Arrive(Request[int | None], frozen=True, gc=False):
     participant: Participant
     request: RequestId
     expected: Count
@@ -49,24 +49,11 @@ class Arrive(Request, frozen=True, gc=False):
         return Arrive("" if nameless else self.participant, "", self.expected)
 
 
-class Withdraw(Harmless, frozen=True, gc=False):
+class Withdraw(Harmless[int | None], frozen=True, gc=False):
     request: RequestId
 
 
-class Renew(Harmless, frozen=True, gc=False):
-    requests: tuple[RequestId, ...]
-
-
-class Expire(Internal, frozen=True, gc=False):
-    requests: tuple[str, ...]
-    died: bool = False  # because their process did; else because their leases ran out
-
-
-class GetRound(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class GetRound(Query["Round"], frozen=True, gc=False):
     pass
 
 
@@ -76,12 +63,11 @@ BarrierCommand: TypeAlias = Arrive | Withdraw | Renew | Expire | NoteUnheard | G
 # Events
 
 
-class Arrived(Event, frozen=True, gc=False, omit_defaults=True):
+class Arrived(requests_.Made, frozen=True, gc=False):
     participant: str
     request: str
     expected: int
     generation: int
-    process: str = ""
 
 
 class Tripped(Event, frozen=True, gc=False):
@@ -153,7 +139,7 @@ def decide(state: State, command: BarrierCommand) -> tuple[BarrierEvent, ...]:
                     f"This round of the barrier expects {state.expected} participants and the arrival expects "
                     f"{expected}. The arrival was not counted. Use the same number everywhere."
                 )
-            arrived = Arrived(participant, request, expected, state.generation, process)
+            arrived = Arrived(participant, request, expected, state.generation, process=process)
             if len(evolve(state, arrived).requests_of) < expected:
                 return (arrived,)
             return (arrived, Tripped(state.generation))
@@ -302,16 +288,15 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Arrive, Withdraw, Renew, Expire, NoteUnheard, GetRound, Destroy),
-    events={
-        "barrier.arrived": Arrived,
-        "barrier.tripped": Tripped,
-        "barrier.withdrawn": Withdrawn,
-        "barrier.expired": Expired,
-        "barrier.unheard": Unheard,
-        "barrier.destroyed": Destroyed,
-    },
+    columns=(
+        ("participant", "text"),
+        ("request", "text"),
+        ("expected", "number"),
+        ("generation", "number"),
+        *requests_.COLUMNS,
+    ),
+    replies={"r": Round},
+    usual_shards=10,
     snapshot=Snapshot,
     to_snapshot=lambda state: Snapshot(
         state.exists,
@@ -326,6 +311,14 @@ BARRIER: Final = Kind[BarrierCommand, BarrierEvent, State](
     standings=lambda state: state.standings,
     effects=effects,
     expire=Expire,
-    renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+    renewed=requests_.renewed,
     fate=fate,
+    story=Story(
+        asked=Arrived,
+        ends=(Withdrawn, Expired),
+        ends_all=(Destroyed, Tripped),
+        who="participant",
+        round="generation",
+        told={"round": "generation", "expected": "expected"},
+    ),
 )

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 
 from casty_es.bounds import Amount
-from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep
+from casty_es.domain.decider import Command, Destroy, Event, Kind, Query, Upkeep
 from casty_es.errors import BoundsError
 
 # Python refuses to parse integers of more than 4,300 digits (CVE-2020-10735); 4,000 leaves room.
@@ -24,19 +24,15 @@ _LONGEST_STEP_DOWN: Final = -_LONGEST_STEP  # to negate 4,000 digits at each cal
 # Commands
 
 
-class Increment(Command, frozen=True, gc=False):
+class Increment(Command[int], frozen=True, gc=False):
     amount: Amount
 
 
-class Decrement(Command, frozen=True, gc=False):
+class Decrement(Command[int], frozen=True, gc=False):
     amount: Amount
 
 
-class Get(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class Get(Query[int], frozen=True, gc=False):
     pass
 
 
@@ -47,17 +43,21 @@ CounterCommand: TypeAlias = Increment | Decrement | Get | Destroy
 
 
 class Incremented(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     amount: int
     value: int
 
 
 class Decremented(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     amount: int
     value: int
 
 
 class Destroyed(Event, frozen=True, gc=False):
-    pass
+    alive: ClassVar[bool] = False
 
 
 CounterEvent: TypeAlias = Incremented | Decremented | Destroyed
@@ -146,14 +146,5 @@ COUNTER: Final = Kind[CounterCommand, CounterEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Increment, Decrement, Get, Destroy),
-    events={
-        "counter.incremented": Incremented,
-        "counter.decremented": Decremented,
-        "counter.destroyed": Destroyed,
-    },
-    snapshot=State,
-    to_snapshot=lambda state: state,
-    from_snapshot=lambda snapshot: snapshot,
+    columns=(("amount", "digits"), ("value", "digits")),
 )

@@ -19,18 +19,23 @@ The shape is the "decider" of Jérémie Chassaing, https://thinkbeforecoding.com
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar
+from inspect import signature
+from operator import attrgetter
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Generic, TypeAlias, TypeVar, get_args, get_type_hints
 
 import msgspec
 
 from casty_es.bounds import Digest, Name, RequestId, Unsaid
+from casty_es.errors import ConfigurationError
 
 __all__ = [
     "WAITING",
     "Claim",
     "Command",
     "Concluded",
+    "Destroy",
     "Effects",
     "Event",
     "Harmless",
@@ -39,11 +44,13 @@ __all__ = [
     "Lift",
     "Query",
     "Request",
+    "Story",
     "TakenValue",
     "Upkeep",
     "Value",
     "Waiting",
     "Warranted",
+    "taken_by",
 ]
 
 Value: TypeAlias = msgspec.Raw
@@ -53,8 +60,16 @@ TakenValue: TypeAlias = Annotated[Value, msgspec.Meta(description="a value that 
 """A value that goes back to where it was taken from; it may have been written by an older version."""
 
 
-class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a caller asks for.
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    R_co = TypeVarWithDefault("R_co", covariant=True, default=object)
+else:  # a default is for type checkers: a Command is one whose caller is told anything
+    R_co = TypeVar("R_co", covariant=True)
+
+
+class Command(msgspec.Struct, Generic[R_co], frozen=True, gc=False, forbid_unknown_fields=True):
+    """What a caller asks for, and in brackets what it is told: who asks for a ``Command[int]`` gets an ``int``.
 
     Attributes
     ----------
@@ -74,11 +89,15 @@ class Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True)
         return self
 
 
-class Query(Command, frozen=True, gc=False):
+class Destroy(Command[bool], frozen=True, gc=False):
+    """End the structure: it exists no more, and its log goes on."""
+
+
+class Query(Command[R_co], frozen=True, gc=False):
     """A command that never causes an event, so that anybody who can read the journal can answer it."""
 
 
-class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class Request(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that may have to wait in line. It belongs to a process (``requests.py``)."""
 
     process: Unsaid = ""
@@ -87,8 +106,8 @@ class Request(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
         return msgspec.structs.replace(self, process=process)
 
 
-class Claim(Request, frozen=True, gc=False):
-    """A command that asks for something to hold. What its caller was told is true only for as long as it is held."""
+class Claim(Request[int | None], frozen=True, gc=False):
+    """A command that asks for something to hold, and is told its token: true only for as long as it is held."""
 
     owner: Name
     request: RequestId
@@ -97,17 +116,17 @@ class Claim(Request, frozen=True, gc=False):
         return msgspec.structs.replace(self, owner="", request="", process="")
 
 
-class Harmless(Command, frozen=True, gc=False):
+class Harmless(Command[R_co], frozen=True, gc=False):
     """A command that may be decided twice: the second time it finds done what the first one did, and does no more."""
 
     relieves: ClassVar[bool] = True
 
 
-class Internal(Command, frozen=True, gc=False):
+class Internal(Command[bool], frozen=True, gc=False):
     """A command that only an owner gives itself. It is never taken from anybody else."""
 
 
-class Warranted(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+class Warranted(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """A command that only maintenance may give. From another process it is taken with a warrant only.
 
     Attributes
@@ -124,11 +143,25 @@ class Warranted(Command, frozen=True, gc=False, kw_only=True, omit_defaults=True
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """What happened."""
+    """What happened.
+
+    Attributes
+    ----------
+    stored_as : str | None
+        The name that it is stored under, where that is not made of its kind's and its class's names.
+    alive : bool | None
+        Whether the entity exists once this happened, where that can be told without the state before; else ``None``.
+    """
+
+    stored_as: ClassVar[str | None] = None
+    alive: ClassVar[bool | None] = None
 
 
 class Upkeep(Event, frozen=True, gc=False):
-    """What happened to an entity's log and not to its state: every structure counts it, and does nothing else."""
+    """What happened to an entity's log and not to its state: every structure counts it, and does nothing else.
+
+    Such events are the same for every kind, which lists none of them.
+    """
 
 
 class Concluded(Upkeep, frozen=True, gc=False):
@@ -141,6 +174,8 @@ class Concluded(Upkeep, frozen=True, gc=False):
     reply : Value
         The reply as JSON.
     """
+
+    stored_as: ClassVar[str] = "command.concluded"
 
     tag: str
     reply: Value
@@ -171,24 +206,72 @@ class Effects(msgspec.Struct, frozen=True):
     settled: tuple[tuple[str, object], ...] = ()
 
 
+class Story(msgspec.Struct, frozen=True, kw_only=True):
+    """What the events of a structure tell of a request, from which forensics has who held and waited, and when.
+
+    Attributes
+    ----------
+    asked, granted : type[Event], type[Event] | None
+        It was asked for, and stands in the state's ``line``; it was granted, with a ``token``, and is among the state's
+        ``holders``. Where nothing is granted one only waits.
+    ends, ends_all : tuple[type[Event], ...]
+        The request that the event names is over, in the way that the event is called; every request is.
+    who : str
+        The field of ``asked`` that says who asked.
+    round : str | None
+        The field of ``asked`` and of the state that says which round it is.
+    told : dict[str, str]
+        What else is told of a moment: each name, and the field of the state.
+    """
+
+    asked: type[Event]
+    granted: type[Event] | None = None
+    ends: tuple[type[Event], ...]
+    ends_all: tuple[type[Event], ...]
+    who: str = "owner"
+    round: str | None = None
+    told: dict[str, str] = {}
+
+    def round_in(self, said: Any) -> int | None:
+        """Return the round of an event or a state, ``None`` where there are none."""
+        number: int | None = None if self.round is None else getattr(said, self.round)
+        return number
+
+
 Lift: TypeAlias = Callable[[dict[str, Any]], dict[str, Any]]
 """Makes the fields of a stored event or state into those of the next version of its shape (``upcasting.py``)."""
 
 C = TypeVar("C", bound=Command)
 E = TypeVar("E", bound=Event)
 S = TypeVar("S")
+M = TypeVar("M", bound=msgspec.Struct)
 
 
-class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
-    """A catalog entry: one structure's functions and the stable names of its events.
+def _as_it_is(state: Any) -> Any:
+    return state
 
-    ``commands`` are all commands of the structure: what is not among them cannot be asked for from another process.
+
+class Kind(msgspec.Struct, Generic[C, E, S], frozen=True, kw_only=True):
+    """A catalog entry: all that is known of one structure. What is generic asks here, and knows no structure by name.
+
+    ``commands`` and ``events`` are the unions that ``decide`` and ``evolve`` take, read from their annotations: nobody
+    lists them again. What is not among the commands cannot be asked for from another process; an event is stored under
+    ``name`` and its class's name (``counter.incremented``), or under the name that its class says (``stored_as``).
+
+    ``replies`` are what is replied besides plain values, by the letter that it travels under. A ``keyed`` structure is
+    no entity: each of its keys is. ``usual_shards`` is the number that its handles have when their caller gives none.
+    ``columns`` are what its view for auditors shows of the payloads of its events: each
+    member's name and form (``journal/view_sql.py``).
+
     ``to_snapshot`` and ``from_snapshot`` turn a state into a plain struct of type ``snapshot`` and back, for structures
     whose state is made of persistent maps. ``claims``, ``standings``, ``effects`` and ``expire`` are there for
     structures on which one can hold something or wait: they name the requests that need a lease, what is known of them
     (``requests.py``), and the command that ends some, because their process died or else because their leases ran out.
     ``fate`` tells what an event means for a command that stood in line when it happened: the command's reply, an
-    exception, or ``None`` when it is none of its business.
+    exception, or ``None`` when it is none of its business; ``story``, what events tell of requests.
+
+    A ``foreign`` kind was made by a program (``structures.py``), in the module of that name: its commands are bounded
+    as a whole, in bytes.
 
     ``upcasters`` (by event name) and ``state_lifts`` have, for every change of a shape, the function that lifts what
     was stored before it; ``None`` stands for a state that is not lifted but folded anew from its events.
@@ -200,12 +283,16 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     evolve: Callable[[S, E | Upkeep], S]
     reply: Callable[[C, tuple[E, ...]], Any]
     answer: Callable[[S, C], Any]
-    exists: Callable[[S], bool]
-    commands: tuple[type[C], ...]
-    events: dict[str, type[E]]
-    snapshot: Any
-    to_snapshot: Callable[[S], Any]
-    from_snapshot: Callable[[Any], S]
+    exists: Callable[[S], bool] = attrgetter("exists")
+    commands: tuple[type[C], ...] = ()
+    events: dict[str, type[E]] = {}
+    snapshot: Any = None
+    to_snapshot: Callable[[S], Any] = _as_it_is
+    from_snapshot: Callable[[Any], S] = _as_it_is
+    replies: dict[str, type] = {}
+    keyed: bool = False
+    usual_shards: int = 100
+    columns: tuple[tuple[str, str], ...] = ()
     upcasters: dict[str, tuple[Lift, ...]] = {}
     state_lifts: tuple[Lift | None, ...] = ()
     claims: Callable[[S], Iterable[str]] | None = None
@@ -214,8 +301,54 @@ class Kind(msgspec.Struct, Generic[C, E, S], frozen=True):
     expire: Callable[[tuple[str, ...], bool], C] | None = None
     renewed: Callable[[C], tuple[str, ...]] | None = None
     fate: Callable[[C, E | Upkeep], object] | None = None
+    story: Story | None = None
+    foreign: str = ""
+
+    def __post_init__(self) -> None:
+        settle = msgspec.structs.force_setattr
+        if not self.commands:
+            settle(self, "commands", taken_by(self.name, self.decide, "a union of commands", Command))
+        if not self.events:
+            events = taken_by(self.name, self.evolve, "a union of events", Event)
+            settle(self, "events", self.named(self.name, events))
+        if self.snapshot is None:
+            settle(self, "snapshot", type(self.initial))
+
+    @staticmethod
+    def named(kind: str, events: Iterable[type[Event]]) -> dict[str, type[Any]]:
+        """Return events by the names that they are stored under."""
+        names: dict[str, type[Any]] = {}
+        for event in events:
+            name = event.stored_as or f"{kind}.{_INSIDE_A_NAME.sub('_', event.__name__).lower()}"
+            if name in names:
+                raise ConfigurationError(f"Two events of the kind {kind!r} are called {name!r}. Nothing was made.")
+            names[name] = event
+        return names
 
     @property
     def state_version(self) -> int:
         """The version of the states that this code writes: 1, and one more for every change of their shape."""
         return 1 + len(self.state_lifts)
+
+
+_INSIDE_A_NAME: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def taken_by(kind: str, function: Callable[..., Any], what: str, base: type[M]) -> tuple[type[M], ...]:
+    """Return the classes of the union that a function takes as its second argument, but for what every kind takes."""
+    called = f"{getattr(function, '__name__', function)!s} of the kind {kind!r}"
+    try:
+        union = get_type_hints(function)[list(signature(function).parameters)[1]]
+    except (NameError, TypeError, ValueError, LookupError) as error:
+        raise ConfigurationError(
+            f"{called} does not say what it takes ({error}). Nothing was registered. Annotate its second argument with "
+            f"{what}, which like the function itself is defined in a module, and not inside of a function."
+        ) from error
+    classes = get_args(union) or (union,)
+    wrong = [cls for cls in classes if not (isinstance(cls, type) and issubclass(cls, base))]
+    if wrong:
+        raise ConfigurationError(
+            f"{called} takes {', '.join(map(str, wrong))}, which is no class derived from {base.__name__}. Nothing was "
+            f"registered. Annotate its second argument with {what}."
+        )
+    return tuple(cls for cls in classes if cls is not Upkeep)

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -17,19 +17,19 @@ from casty_es.domain.upkeep import Redact, Redacted
 # Commands
 
 
-class Put(Command, frozen=True, gc=False):
+class Put(Command[Value | None], frozen=True, gc=False):
     value: Value
 
 
-class Get(Query, frozen=True, gc=False):
+class Get(Query[Value | None], frozen=True, gc=False):
     pass
 
 
-class Delete(Command, frozen=True, gc=False):
+class Delete(Command[bool], frozen=True, gc=False):
     pass
 
 
-class Contains(Query, frozen=True, gc=False):
+class Contains(Query[bool], frozen=True, gc=False):
     pass
 
 
@@ -40,12 +40,16 @@ MapCommand: TypeAlias = Put | Get | Delete | Contains | Redact
 
 
 class EntryPut(Event, frozen=True, gc=False, omit_defaults=True):
+    stored_as: ClassVar[str] = "map.put"
+    alive: ClassVar[bool] = True
+
     value: Value
     previous: Value | UnsetType = UNSET
 
 
 class EntryDeleted(Event, frozen=True, gc=False):
-    pass
+    stored_as: ClassVar[str] = "map.deleted"
+    alive: ClassVar[bool] = False
 
 
 MapEvent: TypeAlias = EntryPut | EntryDeleted | Redacted
@@ -110,10 +114,7 @@ MAP: Final = Kind[MapCommand, MapEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
+    columns=(("value", "json"), ("previous", "json")),
     exists=lambda state: state.value is not UNSET,
-    commands=(Put, Get, Delete, Contains, Redact),
-    events={"map.put": EntryPut, "map.deleted": EntryDeleted, "entity.redacted": Redacted},
-    snapshot=State,
-    to_snapshot=lambda state: state,
-    from_snapshot=lambda snapshot: snapshot,
+    keyed=True,
 )

@@ -15,36 +15,32 @@ import msgspec
 from rpds import HashTrieMap
 
 from casty_es.bounds import RequestId
-from casty_es.domain.decider import Command, Event, Kind, Query, TakenValue, Upkeep, Value
+from casty_es.domain.decider import Command, Destroy, Event, Kind, Query, TakenValue, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
 
-class Enqueue(Command, frozen=True, gc=False):
+class Enqueue(Command[None], frozen=True, gc=False):
     value: Value
 
 
-class Dequeue(Command, frozen=True, gc=False):
+class Dequeue(Command[Value | None], frozen=True, gc=False):
     pass
 
 
-class GiveBack(Command, frozen=True, gc=False):
+class GiveBack(Command[bool], frozen=True, gc=False):
     relieves: ClassVar[bool] = True
 
     value: TakenValue
     taken: RequestId  # the command id of the dequeue that took it
 
 
-class Peek(Query, frozen=True, gc=False):
+class Peek(Query[Value | None], frozen=True, gc=False):
     pass
 
 
-class Size(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class Size(Query[int], frozen=True, gc=False):
     pass
 
 
@@ -55,20 +51,26 @@ QueueCommand: TypeAlias = Enqueue | Dequeue | GiveBack | Peek | Size | Destroy |
 
 
 class Enqueued(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
 
 
 class Dequeued(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
 
 
 class GivenBack(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
     taken: str
 
 
 class Destroyed(Event, frozen=True, gc=False):
-    pass
+    alive: ClassVar[bool] = False
 
 
 QueueEvent: TypeAlias = Enqueued | Dequeued | GivenBack | Destroyed | Redacted
@@ -167,15 +169,7 @@ QUEUE: Final = Kind[QueueCommand, QueueEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Enqueue, Dequeue, GiveBack, Peek, Size, Destroy, Redact),
-    events={
-        "queue.enqueued": Enqueued,
-        "queue.dequeued": Dequeued,
-        "queue.given_back": GivenBack,
-        "queue.destroyed": Destroyed,
-        "entity.redacted": Redacted,
-    },
+    columns=(("value", "json"), ("taken", "text")),
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

@@ -14,18 +14,24 @@ from typing import Final, TypeAlias
 import msgspec
 from rpds import HashTrieMap
 
-from casty_es.domain.decider import Event, Internal
+from casty_es.bounds import RequestId
+from casty_es.domain.decider import Command, Event, Harmless, Internal
 
 __all__ = [
+    "COLUMNS",
     "DIED",
     "NONE",
     "QUARTERS",
+    "Expire",
+    "Made",
     "NoteUnheard",
+    "Renew",
     "Standing",
     "Standings",
     "Unheard",
     "begun",
     "noted",
+    "renewed",
     "standing_of",
     "stored",
     "to_note",
@@ -34,6 +40,9 @@ __all__ = [
 
 QUARTERS: Final = 4
 """A request whose lease has passed so many quarters without a renewal is over."""
+
+COLUMNS: Final = (("process", "text"), ("quarters", "number"), ("cause", "text"))
+"""What the events of a request say of its process and of its lease, as the views show it."""
 
 DIED: Final = "died"
 """Why a request expired whose process is gone; without a reason, its lease ran out."""
@@ -60,6 +69,15 @@ Standings: TypeAlias = "HashTrieMap[str, Standing]"
 NONE: Final[Standings] = HashTrieMap()
 
 
+class Renew(Harmless[tuple[str, ...]], frozen=True, gc=False):
+    requests: tuple[RequestId, ...]
+
+
+class Expire(Internal, frozen=True, gc=False):
+    requests: tuple[str, ...]
+    died: bool = False  # because their process did; else because their leases ran out
+
+
 class NoteUnheard(Internal, frozen=True, gc=False):
     """Write down how many quarters of their leases these requests have not been renewed; 0 when they are again."""
 
@@ -67,11 +85,22 @@ class NoteUnheard(Internal, frozen=True, gc=False):
     quarters: int
 
 
+class Made(Event, frozen=True, gc=False, kw_only=True, omit_defaults=True):
+    """A process made a request."""
+
+    process: str = ""
+
+
 class Unheard(Event, frozen=True, gc=False):
     """So many quarters of a request's lease have passed without a renewal."""
 
     request: str
     quarters: int
+
+
+def renewed(command: Command) -> tuple[str, ...]:
+    """Return the requests that a command renews."""
+    return command.requests if isinstance(command, Renew) else ()
 
 
 def begun(standings: Standings, request: str, process: str) -> Standings:

@@ -1,82 +1,34 @@
-"""A counting semaphore with a line of waiters and fencing tokens.
+"""A counting semaphore (claims.py). An owner may hold several permits, each by a request of its own.
 
-1. The number of permits is fixed by the first request and stands in its event. Another number later is a
-   ``ConfigurationError``, until the semaphore is destroyed.
-2. While a permit is free and nobody is in line a request is granted at once; else ``Acquire`` stands in line and
-   ``TryAcquire`` is refused. Whoever gives a permit back grants it to the front of the line in the same decision.
-3. A permit is held by a request, named by its command id. An owner (one ``Semaphore`` object) may hold several;
-   ``Release`` returns the one it names, whoever asked for it, or the one that its owner has held longest.
-4. Withdrawal, expiry, tokens and what a request's staying rests on are as for the lock (lock.py).
+The number of permits stands in each request and in its events.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Final, TypeAlias, assert_never
+from typing import Final, TypeAlias
 
 import msgspec
 from rpds import HashTrieMap
 
-from casty_es.bounds import Count, Name, RequestId
-from casty_es.domain import requests as requests_
-from casty_es.domain.decider import (
-    WAITING,
-    Claim,
-    Command,
-    Effects,
-    Event,
-    Harmless,
-    Internal,
-    Kind,
-    Query,
-    Upkeep,
-    Waiting,
-)
-from casty_es.domain.line import EMPTY, Line
-from casty_es.domain.requests import DIED, NONE, NoteUnheard, Standing, Standings
-from casty_es.errors import ConfigurationError, DestroyedError, NotDoneError
+from casty_es.bounds import Count
+from casty_es.domain import claims, requests
+from casty_es.domain.claims import Holder, Release, State, Withdraw, initial
+from casty_es.domain.decider import Destroy, Kind, Query, Story, Upkeep
+from casty_es.domain.line import Line
+from casty_es.domain.requests import Expire, NoteUnheard, Renew, Standing
 
 # Commands
 
 
-class Acquire(Claim, frozen=True, gc=False):
+class Acquire(claims.Acquire, frozen=True, gc=False):
     permits: Count
 
 
-class TryAcquire(Claim, frozen=True, gc=False):
+class TryAcquire(claims.TryAcquire, frozen=True, gc=False):
     permits: Count
 
 
-class Release(Command, frozen=True, gc=False):
-    relieves: ClassVar[bool] = True
-
-    owner: Name
-    request: RequestId | None = (
-        None  # whose permit is meant, whoever holds it; without one, what the owner has held longest
-    )
-
-    def essence(self) -> Release:
-        return Release("")
-
-
-class Withdraw(Harmless, frozen=True, gc=False):
-    request: RequestId
-    keep_grant: bool
-
-
-class Renew(Harmless, frozen=True, gc=False):
-    requests: tuple[RequestId, ...]
-
-
-class Expire(Internal, frozen=True, gc=False):
-    requests: tuple[str, ...]
-    died: bool = False  # because their process did; else because their leases ran out
-
-
-class GetUsage(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class GetUsage(Query["Usage"], frozen=True, gc=False):
     pass
 
 
@@ -88,43 +40,31 @@ SemaphoreCommand: TypeAlias = (
 # Events
 
 
-class Requested(Event, frozen=True, gc=False, omit_defaults=True):
-    owner: str
-    request: str
+class Requested(claims.Requested, frozen=True, gc=False):
     permits: int
-    process: str = ""
 
 
-class Granted(Event, frozen=True, gc=False, omit_defaults=True):
-    owner: str
-    request: str
-    token: int
+class Granted(claims.Granted, frozen=True, gc=False):
     permits: int
-    process: str = ""  # of a request that never stood in line
 
 
-class Released(Event, frozen=True, gc=False):
-    owner: str
-    request: str
-    token: int
-
-
-class Withdrawn(Event, frozen=True, gc=False):
-    owner: str
-    request: str
-
-
-class Expired(Event, frozen=True, gc=False, omit_defaults=True):
-    owner: str
-    request: str
-    cause: str = ""
-
-
-class Unheard(requests_.Unheard, frozen=True, gc=False):
+class Released(claims.Released, frozen=True, gc=False):
     pass
 
 
-class Destroyed(Event, frozen=True, gc=False):
+class Withdrawn(claims.Withdrawn, frozen=True, gc=False):
+    pass
+
+
+class Expired(claims.Expired, frozen=True, gc=False):
+    pass
+
+
+class Unheard(requests.Unheard, frozen=True, gc=False):
+    pass
+
+
+class Destroyed(claims.Destroyed, frozen=True, gc=False):
     pass
 
 
@@ -132,11 +72,6 @@ SemaphoreEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired
 
 
 # State
-
-
-class Holder(msgspec.Struct, frozen=True):
-    owner: str
-    token: int
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -147,14 +82,6 @@ class Usage(msgspec.Struct, frozen=True):
     waiting: int
 
 
-class State(msgspec.Struct, frozen=True):
-    sequence: int
-    permits: int
-    holders: Line[Holder]
-    line: Line[str]
-    standings: Standings
-
-
 class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     sequence: int
     permits: int
@@ -163,163 +90,41 @@ class Snapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     standings: dict[str, Standing] = {}
 
 
-initial: Final = State(0, 0, EMPTY, EMPTY, NONE)
+RULES: Final = claims.Rules[SemaphoreEvent](
+    requested=lambda owner, request, permits, process: Requested(owner, request, permits, process=process),
+    granted=lambda owner, request, token, permits, process: Granted(owner, request, token, permits, process=process),
+    released=Released,
+    withdrawn=Withdrawn,
+    expired=Expired,
+    unheard=Unheard,
+    destroyed=Destroyed,
+    not_granted="No permit was granted.",
+    gone="The semaphore was destroyed while the caller waited. No permit was granted.",
+)
 
 
 def decide(state: State, command: SemaphoreCommand) -> tuple[SemaphoreEvent, ...]:
-    match command:
-        case Acquire(request=request, permits=permits) | TryAcquire(request=request, permits=permits):
-            if request in state.holders or request in state.line:
-                return ()
-            if _free(state, permits):
-                return (Granted(command.owner, request, state.sequence + 1, permits, command.process),)
-            waits = isinstance(command, Acquire)
-            return (Requested(command.owner, request, permits, command.process),) if waits else ()
-        case Release(owner=owner, request=request):
-            meant = _held_longest(state, owner) if request is None else request
-            held = state.holders.get(meant)
-            return () if held is None else _leave(state, meant, held)
-        case Withdraw(request=request, keep_grant=keep_grant):
-            holder = state.holders.get(request)
-            if holder is not None:
-                return () if keep_grant else _leave(state, request, holder)
-            waiter = state.line.get(request)
-            return () if waiter is None else (Withdrawn(waiter, request),)
-        case Expire(requests=requests, died=died):
-            return _expire(state, requests, DIED if died else "")
-        case NoteUnheard(quarters=quarters):
-            unheard = requests_.to_note(state.standings, command, claims(state))
-            return tuple(Unheard(request, quarters) for request in unheard)
-        case Destroy():
-            return (Destroyed(),) if state.permits else ()
-        case Renew() | GetUsage():
-            return ()
-        case _:
-            assert_never(command)
+    return RULES.decide(state, command)
 
 
 def evolve(state: State, event: SemaphoreEvent | Upkeep) -> State:
-    sequence, permits, known = state.sequence + 1, state.permits, state.standings
-    match event:
-        case Requested(owner=owner, request=request, process=process):
-            line = state.line.join(request, owner)
-            return State(sequence, event.permits, state.holders, line, requests_.begun(known, request, process))
-        case Granted(owner=owner, request=request, token=token, process=process):
-            line = state.line.leave(request) if request in state.line else state.line
-            holders = state.holders.join(request, Holder(owner, token))
-            return State(sequence, event.permits, holders, line, requests_.begun(known, request, process))
-        case Released(request=request) | Withdrawn(request=request) | Expired(request=request):
-            known = known.discard(request)
-            if request in state.line:
-                return State(sequence, permits, state.holders, state.line.leave(request), known)
-            return State(sequence, permits, state.holders.leave(request), state.line, known)
-        case Unheard():
-            return State(sequence, permits, state.holders, state.line, requests_.noted(known, event))
-        case Destroyed():
-            return State(sequence, 0, EMPTY, EMPTY, NONE)
-        case Upkeep():
-            return State(sequence, permits, state.holders, state.line, known)
-        case _:
-            assert_never(event)
-
-
-def reply(command: SemaphoreCommand, events: tuple[SemaphoreEvent, ...]) -> int | bool | Waiting | None:
-    match command:
-        case Acquire() | TryAcquire():
-            event = events[0]
-            return event.token if isinstance(event, Granted) else WAITING
-        case Withdraw():
-            return None
-        case _:
-            return True
+    return claims.evolve(state, event)
 
 
 def answer(state: State, command: SemaphoreCommand) -> object:
-    match command:
-        case Acquire(request=request):
-            return WAITING if request in state.line else _token(state, request)
-        case TryAcquire(request=request) | Withdraw(request=request):
-            return _token(state, request)
-        case Renew(requests=requests):
-            return tuple(request for request in requests if request in state.holders or request in state.line)
-        case GetUsage():
-            return Usage(state.permits, len(state.holders), len(state.line))
-        case _:
-            return False
+    if isinstance(command, GetUsage):
+        return Usage(state.permits, len(state.holders), len(state.line))
+    return claims.answer(state, command)
 
 
-def effects(state: State, event: SemaphoreEvent | Upkeep) -> Effects:
-    match event:
-        case Requested(request=request):
-            return Effects(began=(request,))
-        case Granted(request=request, token=token):
-            return Effects(began=(request,), settled=((request, token),))
-        case Released(request=request):
-            return Effects(ended=(request,))
-        case Withdrawn(request=request):
-            error = NotDoneError("The request was withdrawn. No permit was granted.")
-            return Effects(ended=(request,), settled=((request, error),))
-        case Expired(request=request, cause=cause):
-            error = NotDoneError(requests_.why_expired(cause, "No permit was granted."))
-            return Effects(ended=(request,), settled=((request, error),))
-        case Destroyed():
-            destroyed = DestroyedError("The semaphore was destroyed while the caller waited. No permit was granted.")
-            settled = tuple((request, destroyed) for request, _ in state.line.items())
-            return Effects(ended=tuple(claims(state)), settled=settled)
-        case Unheard() | Upkeep():
-            return Effects()
-        case _:
-            assert_never(event)
+def to_snapshot(state: State) -> Snapshot:
+    holders, line = tuple(state.holders.items()), tuple(state.line.items())
+    return Snapshot(state.sequence, state.permits, holders, line, requests.stored(state.standings))
 
 
-def claims(state: State) -> list[str]:
-    return [request for request, _ in (*state.holders.items(), *state.line.items())]
-
-
-def _free(state: State, permits: int) -> bool:
-    if state.permits not in (0, permits):
-        raise ConfigurationError(
-            f"The semaphore was opened with {state.permits} permits and is asked for with {permits}. Nothing was "
-            f"acquired. Use the recorded number, or destroy the semaphore to open it with another."
-        )
-    return len(state.holders) < permits and not len(state.line)
-
-
-def _token(state: State, request: str) -> int | None:
-    holder = state.holders.get(request)
-    return None if holder is None else holder.token
-
-
-def _held_longest(state: State, owner: str) -> str:
-    return next((request for request, holder in state.holders.items() if holder.owner == owner), "")
-
-
-def _leave(state: State, request: str, holder: Holder) -> tuple[SemaphoreEvent, ...]:
-    """Return the permit's last event, and the grants to those who can have one now."""
-    released = Released(holder.owner, request, holder.token)
-    return (released, *_grants(evolve(state, released)))
-
-
-def _expire(state: State, requests: tuple[str, ...], cause: str) -> tuple[SemaphoreEvent, ...]:
-    gone: list[SemaphoreEvent] = []
-    after = state
-    for request in requests:
-        holder = after.holders.get(request)
-        owner = after.line.get(request) if holder is None else holder.owner
-        if owner is not None:
-            gone.append(Expired(owner, request, cause))
-            after = evolve(after, gone[-1])
-    return (*gone, *_grants(after)) if gone else ()
-
-
-def _grants(state: State) -> tuple[SemaphoreEvent, ...]:
-    granted: list[SemaphoreEvent] = []
-    first = state.line.first()
-    while first is not None and len(state.holders) < state.permits:
-        granted.append(Granted(first[1], first[0], state.sequence + 1, state.permits))
-        state = evolve(state, granted[-1])
-        first = state.line.first()
-    return tuple(granted)
+def from_snapshot(snapshot: Snapshot) -> State:
+    holders, line = Line.of(snapshot.holders), Line.of(snapshot.line)
+    return State(snapshot.sequence, snapshot.permits, holders, line, HashTrieMap(snapshot.standings))
 
 
 SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
@@ -327,37 +132,23 @@ SEMAPHORE: Final = Kind[SemaphoreCommand, SemaphoreEvent, State](
     initial=initial,
     decide=decide,
     evolve=evolve,
-    reply=reply,
+    reply=claims.reply,
     answer=answer,
-    exists=lambda state: state.permits > 0,
-    commands=(Acquire, TryAcquire, Release, Withdraw, Renew, Expire, NoteUnheard, GetUsage, Destroy),
-    events={
-        "semaphore.requested": Requested,
-        "semaphore.granted": Granted,
-        "semaphore.released": Released,
-        "semaphore.withdrawn": Withdrawn,
-        "semaphore.expired": Expired,
-        "semaphore.unheard": Unheard,
-        "semaphore.destroyed": Destroyed,
-    },
+    columns=(("owner", "text"), ("request", "text"), ("token", "number"), ("permits", "number"), *requests.COLUMNS),
+    replies={"u": Usage},
     snapshot=Snapshot,
-    to_snapshot=lambda state: Snapshot(
-        state.sequence,
-        state.permits,
-        tuple(state.holders.items()),
-        tuple(state.line.items()),
-        requests_.stored(state.standings),
-    ),
-    from_snapshot=lambda snapshot: State(
-        snapshot.sequence,
-        snapshot.permits,
-        Line.of(snapshot.holders),
-        Line.of(snapshot.line),
-        HashTrieMap(snapshot.standings),
-    ),
-    claims=claims,
+    to_snapshot=to_snapshot,
+    from_snapshot=from_snapshot,
+    claims=claims.claims,
     standings=lambda state: state.standings,
-    effects=effects,
+    effects=RULES.effects,
     expire=Expire,
-    renewed=lambda command: command.requests if isinstance(command, Renew) else (),
+    renewed=requests.renewed,
+    story=Story(
+        asked=Requested,
+        granted=Granted,
+        ends=(Released, Withdrawn, Expired),
+        ends_all=(Destroyed,),
+        told={"permits": "permits"},
+    ),
 )

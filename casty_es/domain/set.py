@@ -6,34 +6,30 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias, assert_never
+from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 from rpds import HashTrieSet
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.domain.decider import Command, Destroy, Event, Kind, Query, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
 
-class Add(Command, frozen=True, gc=False):
+class Add(Command[bool], frozen=True, gc=False):
     value: Value
 
 
-class Remove(Command, frozen=True, gc=False):
+class Remove(Command[bool], frozen=True, gc=False):
     value: Value
 
 
-class Contains(Query, frozen=True, gc=False):
+class Contains(Query[bool], frozen=True, gc=False):
     value: Value
 
 
-class Size(Query, frozen=True, gc=False):
-    pass
-
-
-class Destroy(Command, frozen=True, gc=False):
+class Size(Query[int], frozen=True, gc=False):
     pass
 
 
@@ -44,15 +40,19 @@ SetCommand: TypeAlias = Add | Remove | Contains | Size | Destroy | Redact
 
 
 class Added(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
 
 
 class Removed(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
     value: Value
 
 
 class Destroyed(Event, frozen=True, gc=False):
-    pass
+    alive: ClassVar[bool] = False
 
 
 SetEvent: TypeAlias = Added | Removed | Destroyed | Redacted
@@ -134,9 +134,7 @@ SET: Final = Kind[SetCommand, SetEvent, State](
     evolve=evolve,
     reply=reply,
     answer=answer,
-    exists=lambda state: state.exists,
-    commands=(Add, Remove, Contains, Size, Destroy, Redact),
-    events={"set.added": Added, "set.removed": Removed, "set.destroyed": Destroyed, "entity.redacted": Redacted},
+    columns=(("value", "json"),),
     snapshot=Snapshot,
     to_snapshot=to_snapshot,
     from_snapshot=from_snapshot,

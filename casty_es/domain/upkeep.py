@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 from casty_es.bounds import Digest, FileName, Position, Reason
-from casty_es.domain.decider import Event, Lift, Upkeep, Warranted
+from casty_es.domain.decider import Concluded, Event, Lift, Upkeep, Warranted
 
-__all__ = ["REDACTED", "SEALED", "UPCASTERS", "Redact", "Redacted", "Seal", "Sealed"]
+__all__ = ["OF_EVERY_KIND", "REDACTED", "SEALED", "UPCASTERS", "Redact", "Redacted", "Seal", "Sealed"]
 
 SEALED: Final = "entity.sealed"
 REDACTED: Final = "entity.redacted"
@@ -41,12 +41,18 @@ class Sealed(Upkeep, frozen=True, gc=False):
         SHA-256 of the archive file, hexadecimal.
     """
 
+    stored_as: ClassVar[str] = SEALED
+
     through: int
     events: int
     rows: str
     state: str
     archive: str
     archive_sha256: str
+
+
+OF_EVERY_KIND: Final[tuple[type[Upkeep], ...]] = (Concluded, Sealed)
+"""The events that every kind has, and lists nowhere."""
 
 
 class Seal(Warranted, frozen=True, gc=False):
@@ -66,6 +72,9 @@ class Seal(Warranted, frozen=True, gc=False):
 
 class Redacted(Event, frozen=True, gc=False):
     """Every value before this event was forgotten, for this reason."""
+
+    stored_as: ClassVar[str] = REDACTED
+    alive: ClassVar[bool] = False
 
     reason: str
 

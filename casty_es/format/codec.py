@@ -10,19 +10,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
-from casty_es.domain.barrier import Round
-from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command, Concluded, Event, Kind, Upkeep, Value
-from casty_es.domain.lock import Holder
-from casty_es.domain.semaphore import Usage
-from casty_es.errors import CastyError, EntityQuarantinedError, InvalidTypeError, InvalidValueError, RedactedError
+from casty_es.domain.catalog import AnyKind, each_kind
+from casty_es.domain.decider import Command, Concluded, Event, Upkeep, Value
+from casty_es.domain.upkeep import OF_EVERY_KIND
+from casty_es.errors import (
+    CastyError,
+    EntityQuarantinedError,
+    InvalidTypeError,
+    InvalidValueError,
+    RedactedError,
+    UsageError,
+)
 from casty_es.format.codec_errors import decode_error, encode_error
 from casty_es.format.redacted import redacted_digest
-from casty_es.format.upcasting import CLASSES, VERSIONS, lift_event, lift_state
+from casty_es.format.upcasting import VERSIONS, lift_event, lift_state
 
 __all__ = [
     "concluded",
@@ -38,35 +44,68 @@ __all__ = [
     "upkeep_reply",
 ]
 
-_NAMES: Final = {cls: (name, VERSIONS[name]) for name, cls in CLASSES.items()}
-_DECODERS: Final = {(name, VERSIONS[name]): msgspec.json.Decoder(cls).decode for name, cls in CLASSES.items()}
-_STATES: Final = {kind.name: msgspec.json.Decoder(kind.snapshot).decode for kind in CATALOG.values()}
+_Decode: TypeAlias = Callable[[str | bytes], Any]
 
-
-# The reply of each type by its tag; the last is what a user's value is without its declared type.
-_REPLIES: Final[list[tuple[bytes, Any, tuple[type, ...]]]] = [
-    (b"i", int, (int,)),
-    (b"b", bool, (bool,)),
-    (b"n", None, (type(None),)),
-    (b"s", str, (str,)),
-    (b"v", Value, (Value,)),
-    (b"t", tuple[str, ...], (tuple,)),
-    (b"h", Holder, (Holder,)),
-    (b"u", Usage, (Usage,)),
-    (b"r", Round, (Round,)),
-    (b"j", Any, (dict, list, float)),
-]
-_REPLY_TAGS: Final = {cls: tag for tag, _, classes in _REPLIES for cls in classes}
-_REPLY_DECODERS: Final = {tag[0]: msgspec.json.Decoder(type_).decode for tag, type_, _ in _REPLIES}
+# By class, by name and version, and by kind: what is made for every command and every event is one look into a table.
+_NAMES: Final[dict[type[Event], tuple[str, int]]] = {}
+_DECODERS: Final[dict[tuple[str, int], _Decode]] = {}
+_STATES: Final[dict[str, _Decode]] = {}
+_REPLY_TAGS: Final[dict[type, bytes]] = {}
+_REPLY_DECODERS: Final[dict[int, _Decode]] = {}
 _encode: Final = msgspec.json.Encoder().encode
+
+
+def _take_events(events: Iterable[tuple[str, type[Event]]]) -> None:
+    for name, cls in events:
+        _NAMES[cls] = (name, VERSIONS[name])
+        _DECODERS[name, VERSIONS[name]] = msgspec.json.Decoder(cls).decode
+
+
+def _take_reply(tag: str, type_: Any, *classes: type) -> None:
+    _REPLY_TAGS.update(dict.fromkeys(classes or (type_,), tag.encode()))
+    _REPLY_DECODERS[ord(tag)] = msgspec.json.Decoder(type_).decode
+
+
+@each_kind
+def _take(kind: AnyKind) -> None:
+    _take_events(kind.events.items())
+    _STATES[kind.name] = msgspec.json.Decoder(kind.snapshot).decode
+    for tag, cls in kind.replies.items():
+        _take_reply(tag, cls)
+
+
+_take_events((str(cls.stored_as), cls) for cls in OF_EVERY_KIND)
+# What any kind may reply; the last is what a user's value is without its declared type.
+for _tag, _type, *_classes in (
+    ("i", int),
+    ("b", bool),
+    ("n", None, type(None)),
+    ("s", str),
+    ("v", Value),
+    ("t", tuple[str, ...], tuple),
+    ("j", Any, dict, list, float),
+):
+    _take_reply(_tag, _type, *_classes)
 
 # What decoding raises for what is no JSON of the right shape, or no text at all: a database can hold anything.
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, TypeError, ValueError)
 
 
 def encode_event(event: Event) -> tuple[str, int, str]:
-    """Return an event's stable name, the version of its payload, and the payload as JSON text."""
-    name, version = _NAMES[type(event)]
+    """Return an event's stable name, the version of its payload, and the payload as JSON text.
+
+    Raises
+    ------
+    UsageError
+        No kind has such an event.
+    """
+    try:
+        name, version = _NAMES[type(event)]
+    except KeyError:
+        raise UsageError(
+            f"No registered kind has an event {type(event).__name__!r}: the union that `evolve` takes lacks it. "
+            f"Nothing was appended. Add the class to that union, and to `evolve` what it means."
+        ) from None
     return name, version, _encode(event).decode()
 
 
@@ -93,12 +132,12 @@ def decode_event(name: str, version: int, payload: str | bytes) -> Event:
         ) from error
 
 
-def encode_state(kind: Kind[Any, Any, Any], state: object) -> str:
+def encode_state(kind: AnyKind, state: object) -> str:
     """Return a state as the JSON text of a snapshot."""
     return _encode(kind.to_snapshot(state)).decode()
 
 
-def decode_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> object:
+def decode_state(kind: AnyKind, version: int, text: str | bytes) -> object:
     """Return the state that a snapshot holds.
 
     Raises
@@ -180,7 +219,8 @@ def _lifted(name: str, version: int, payload: str | bytes) -> Event:
     if redacted_digest(payload) is not None:
         raise _redacted(name)
     lifted = lift_event(name, version, payload)
-    return _DECODERS[name, VERSIONS[name]](lifted)
+    event: Event = _DECODERS[name, VERSIONS[name]](lifted)
+    return event
 
 
 def _redacted(name: str) -> RedactedError:

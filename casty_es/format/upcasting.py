@@ -16,32 +16,33 @@ untouched comes out byte for byte; what it makes anew may be anything that msgsp
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from casty_es.domain import upkeep
-from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Concluded, Event, Kind, Lift
+from casty_es.domain.catalog import AnyKind, each_kind
+from casty_es.domain.decider import Event, Lift
 from casty_es.errors import EntityQuarantinedError
 
 __all__ = ["CLASSES", "UPCASTERS", "VERSIONS", "lift_event", "lift_state", "readable", "state_readable"]
 
-CLASSES: Final[dict[str, type[Event]]] = {
-    "command.concluded": Concluded,
-    "entity.sealed": upkeep.Sealed,
-    **{name: cls for kind in CATALOG.values() for name, cls in kind.events.items()},
-}
+CLASSES: Final[dict[str, type[Event]]] = {str(cls.stored_as): cls for cls in upkeep.OF_EVERY_KIND}
 """The class of each event, by its stable name."""
 
-UPCASTERS: Final[dict[str, tuple[Lift, ...]]] = {
-    **upkeep.UPCASTERS,
-    **{name: lifts for kind in CATALOG.values() for name, lifts in kind.upcasters.items()},
-}
+UPCASTERS: Final[dict[str, tuple[Lift, ...]]] = dict(upkeep.UPCASTERS)
 """By event name: the functions that lift version 1 to 2, 2 to 3, and so on."""
 
 VERSIONS: Final[dict[str, int]] = {name: 1 + len(UPCASTERS.get(name, ())) for name in CLASSES}
 """The version that this code writes, by event name."""
+
+
+@each_kind
+def _take(kind: AnyKind) -> None:
+    CLASSES.update(kind.events)
+    UPCASTERS.update(kind.upcasters)
+    VERSIONS.update({name: 1 + len(UPCASTERS.get(name, ())) for name in kind.events})
+
 
 _decode: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _encode: Final = msgspec.json.Encoder().encode
@@ -58,7 +59,7 @@ def readable(name: str, version: int) -> bool:
     return 1 <= version <= VERSIONS.get(name, 0)
 
 
-def state_readable(kind: Kind[Any, Any, Any], version: int) -> bool:
+def state_readable(kind: AnyKind, version: int) -> bool:
     """Return whether this code reads snapshots of a state version: all functions from it on are there."""
     return 1 <= version <= kind.state_version and None not in kind.state_lifts[version - 1 :]
 
@@ -82,7 +83,7 @@ def lift_event(name: str, version: int, payload: str | bytes) -> bytes:
     return _lifted(f"An event {name!r}", version, UPCASTERS.get(name, ()), payload)
 
 
-def lift_state(kind: Kind[Any, Any, Any], version: int, text: str | bytes) -> bytes:
+def lift_state(kind: AnyKind, version: int, text: str | bytes) -> bytes:
     """Return the text of a snapshot of an older version as one of the version that this code writes.
 
     Raises

@@ -1,4 +1,7 @@
-"""The gateway of one process: the short way to an entity in memory here, and the start of every longer journey."""
+"""The gateway of one process: the short way to an entity in memory here, and the loop around every longer journey.
+
+What is done next is decided in ``journey.py``; here it is done: looking for the owner, sending, sleeping, waiting.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,31 @@ from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
+from casty_es import runtime
 from casty_es.background import Errands, finished
 from casty_es.context import current_metadata
+from casty_es.domain.catalog import KEYED
 from casty_es.errors import CastyError, OutcomeUnknownError
+from casty_es.gateway.attempts import Attempts
 from casty_es.gateway.deadlines import Deadlines
-from casty_es.gateway.directory import Directory
 from casty_es.gateway.journey import Journey
 from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo
-from casty_es.gateway.routing import Routes
+from casty_es.gateway.routing import Route, Routes
+from casty_es.gateway.steps import (
+    AT_ONCE,
+    Cancelled,
+    Closed,
+    Done,
+    Ended,
+    Event,
+    Expired,
+    Extended,
+    Found,
+    Late,
+    Send,
+    Step,
+    Wait,
+)
 from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
 from casty_es.owner.owner import Owner
@@ -29,8 +49,6 @@ _LOG: Final = log_of("casty_es.gateway")
 UNDO_SECONDS: Final = 5.0
 """How long it is tried to undo what a caller asked for that is gone, or to learn what became of it; in seconds."""
 
-# A node that is well answers what was sent within some milliseconds; one that is not must not hold up a shutdown.
-_ANSWER_SECONDS: Final = 2.0
 # A call that was cancelled just before learns of it so many turns of the event loop later, through the tasks around it.
 _TURNS: Final = 10
 
@@ -40,24 +58,19 @@ class Gateway:
 
     Parameters
     ----------
-    directory : Directory
-        Where structures and nodes are looked up.
     routes : Routes
         Where owners are found.
     owner : Owner | None
         This process's own slots, unless it is a client.
     """
 
-    def __init__(self, directory: Directory, routes: Routes, owner: Owner | None, runtime: Runtime) -> None:
-        self.directory = directory
+    def __init__(self, routes: Routes, owner: Owner | None, runtime: Runtime) -> None:
         self.routes = routes
         self.owner = owner
         self.runtime = runtime
         self.loop = asyncio.get_running_loop()
-        self.shards: dict[tuple[str, str], int] = {}
-        self.reads: dict[int, int] = {}
         self.closed = False
-        self.awaited: set[asyncio.Future[Any]] = set()  # answers of other nodes to what was sent
+        self._attempts = Attempts(routes, owner)
         self._deadlines = Deadlines(self.loop)
         self._undoing = Errands(_cut_off)
 
@@ -83,7 +96,7 @@ class Gateway:
         deadline = self.loop.time() + timeout
         envelope = msg_factory(CommandContext(command_id, deadline))
         # A map's entities are its keys; every other structure is one entity.
-        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind == "map" else "")
+        name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind in KEYED else "")
         key, metadata = envelope.idempotency_key, current_metadata()
         if key is not None:
             command_id = keyed_command_id(*name, key)
@@ -91,9 +104,8 @@ class Gateway:
         owner = self.owner
         here = None if owner is None else owner.in_memory(name)
         if owner is None or here is None:
-            return await self._go_on(
-                Journey(self, name, ref.shards, envelope, command_id, deadline, metadata), envelope.undo
-            )
+            journey = self._journey(name, ref.shards, envelope, command_id, deadline, metadata)
+            return await self._go_on(journey, AT_ONCE)
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
         line = self._deadlines.line(timeout, deadline)
@@ -122,32 +134,96 @@ class Gateway:
         finally:
             if pending is not None:
                 line.leave(pending)
-        journey = Journey(self, name, ref.shards, envelope, command_id, deadline, metadata)
-        journey.slot, journey.after, journey.sent_under = here.number, after, term
-        return await self._go_on(journey, envelope.undo, pending, failed)
+        journey = self._journey(name, ref.shards, envelope, command_id, deadline, metadata)
+        journey.note(here.number, term, after)
+        if isinstance(failed, asyncio.CancelledError):
+            await self._given_up(journey, pending)
+            raise failed
+        step = self._after(journey, None, Ended(journey.attempt, failed, self.loop.time()))
+        # What was looked for nowhere yet is looked for at once.
+        return await self._go_on(journey, AT_ONCE if isinstance(step, Wait) else step, pending)
 
-    async def _go_on(
+    def _journey(
         self,
-        journey: Journey,
-        undo: Undo | None,
-        pending: Pending | None = None,
-        failed: CastyError | asyncio.CancelledError | None = None,
-    ) -> Any:
-        """Carry a command, or go on with one, to its reply; for a caller that is gone, undo it."""
+        name: EntityName,
+        shards: int,
+        envelope: ShardEnvelope,
+        command_id: bytes,
+        deadline: float,
+        metadata: str | None,
+        *,
+        undoes: bool = False,
+    ) -> Journey:
+        reads = self.owner is not None
+        return Journey(name, shards, envelope, command_id, deadline, metadata, reads=reads, undoes=undoes)
+
+    async def _go_on(self, journey: Journey, step: Step, pending: Pending | None = None) -> Any:
+        """Carry a command to its reply; for a caller that is gone, undo it."""
+        undo = journey.envelope.undo
         try:
             try:
-                if failed is not None:
-                    journey.judged(failed)
-                return await journey.run()
+                return await self._carry(journey, step)
             except OutcomeUnknownError:
                 if undo is None or not undo.late or self.closed:
                     raise
-                journey.deadline = self.loop.time() + UNDO_SECONDS
-                return await journey.run()
+                return await self._carry(journey, journey.next(Extended(self.loop.time() + UNDO_SECONDS)))
         except asyncio.CancelledError:
-            if undo is not None and (undo.even_unsent or pending is None or not pending.dropped()):
-                await finished(self._undo(journey, undo))
+            await self._given_up(journey, pending)
             raise
+
+    async def _carry(self, journey: Journey, step: Step) -> Any:
+        """Do what a journey says until there is an answer or the time is up."""
+        while True:
+            match step:
+                case Wait():
+                    event = await self._look(journey, step)
+                    if self.closed:
+                        journey.next(Closed())
+                    step = journey.next(event)
+                case Send(route=route):
+                    event = await self._attempts.make(journey, step)
+                    if self.closed:
+                        journey.next(Closed())
+                    step = self._after(journey, route, event)
+                case Done(reply=reply, error=error):
+                    if error is None:
+                        return reply
+                    raise error
+                case Late(error=error):
+                    raise error
+
+    def _after(self, journey: Journey, route: Route | None, event: Event) -> Step:
+        """Tell a journey how its attempt ended; when it goes on, the route was not the right one."""
+        step = journey.next(event)
+        if isinstance(step, Wait) and isinstance(event, Ended):
+            self.routes.correct(journey.name, route, event.error)
+        return step
+
+    async def _look(self, journey: Journey, wait: Wait) -> Event:
+        """Let others finish what stands in the way, then look for the owner of the slot."""
+        if wait.last:
+            await asyncio.sleep(wait.seconds)
+            return Expired()
+        if wait.seconds:
+            spread = runtime.spread(0.5, 1.0)  # between those who wait alike
+            await asyncio.sleep(wait.seconds * spread)
+        name, shards = journey.name, journey.shards
+        try:
+            route = self.routes.known(name)
+            if route is None:
+                async with asyncio.timeout_at(journey.deadline):
+                    route = await self.routes.route_to(name, shards, reads=journey.reads)
+        except CastyError as error:
+            return Ended(0, error, self.loop.time())
+        except TimeoutError:
+            return Expired()
+        return Found(route, self.loop.time(), None if route is not None else self.routes.untaken(name, shards))
+
+    async def _given_up(self, journey: Journey, pending: Pending | None) -> None:
+        """Undo what a caller asked for that is gone, as far as that was agreed on."""
+        undo = journey.envelope.undo
+        if undo is not None and (undo.even_unsent or pending is None or not pending.dropped()):
+            await finished(self._undo(journey, undo))
 
     def _undo(self, journey: Journey, undo: Undo) -> asyncio.Task[None]:
         """Begin to undo what was asked for; whoever closes this gateway waits for it."""
@@ -157,12 +233,17 @@ class Gateway:
         if journey.after is None and not undo.even_unsent:
             return
         try:
-            reply = await journey.again(self.loop.time() + UNDO_SECONDS) if undo.needs_reply else None
+            reply = None
+            if undo.needs_reply:
+                reply = await self._carry(journey, journey.next(Cancelled(self.loop.time() + UNDO_SECONDS)))
             command = undo.command(reply)
             if command is not None:
                 until, command_id = self.loop.time() + UNDO_SECONDS, self.runtime.new_id()
-                envelope = ShardEnvelope("", command)
-                await Journey(self, journey.name, journey.shards, envelope, command_id, until, journey.metadata).undo()
+                back = ShardEnvelope("", command)
+                undoing = self._journey(
+                    journey.name, journey.shards, back, command_id, until, journey.metadata, undoes=True
+                )
+                await self._carry(undoing, AT_ONCE)
         except CastyError as error:
             _LOG.error(
                 "A caller of %s on the %s %r was cancelled, and what it asked for under the command id %s could not be "
@@ -184,8 +265,7 @@ class Gateway:
         What is undone for callers that are cancelled meanwhile is waited for, too.
         """
         self.closed = True
-        if self.awaited:
-            await asyncio.wait(self.awaited, timeout=_ANSWER_SECONDS)
+        await self._attempts.settle()
         for _ in range(_TURNS):
             await asyncio.sleep(0)
         if self.owner is not None:

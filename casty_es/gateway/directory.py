@@ -6,7 +6,7 @@ from typing import Protocol
 
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.topology import Topology
-from casty_es.journal.port import EventJournal
+from casty_es.journal.port import EventLog
 
 __all__ = ["Directory", "JournalDirectory"]
 
@@ -49,7 +49,7 @@ class JournalDirectory:
         The journal's number of slots.
     """
 
-    def __init__(self, journal: EventJournal, membership: Membership, slots: int) -> None:
+    def __init__(self, journal: EventLog, membership: Membership, slots: int) -> None:
         self._journal = journal
         self._membership = membership
         self.slots = slots

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Final, Generic, Protocol, TypeVar, runtime_checkable
 from uuid import UUID
 
 import msgspec
 
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import Command, Query
+from casty_es.domain.decider import Command, Query, R_co
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import EntityName
 from casty_es.replay import HistoryPage, Positions, Then
@@ -26,6 +26,9 @@ __all__ = [
     "Undo",
     "region_ref",
 ]
+
+
+R = TypeVar("R")
 
 
 class StructureFactory(msgspec.Struct, frozen=True):
@@ -102,7 +105,7 @@ CARRIED: Final = Undo(lambda _: None, needs_reply=True, even_unsent=True, persis
 """The command is carried to its end, whether or not its caller waits for it, and stands."""
 
 
-class ShardEnvelope(msgspec.Struct, frozen=True, gc=False):
+class ShardEnvelope(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
     """A command and the entity it is for: a structure's name, or the encoded key of a map.
 
     Attributes
@@ -116,7 +119,7 @@ class ShardEnvelope(msgspec.Struct, frozen=True, gc=False):
     """
 
     entity_id: str
-    command: Command
+    command: Command[R_co]
     local: bool = False
     idempotency_key: str | None = None
     undo: Undo | None = None
@@ -137,10 +140,10 @@ class EntityGateway(Protocol):
     async def entity_ask(
         self,
         ref: RegionRef,
-        msg_factory: Callable[[CommandContext], ShardEnvelope],
+        msg_factory: Callable[[CommandContext], ShardEnvelope[R]],
         *,
         timeout: float,  # noqa: ASYNC109 - the seed's name
-    ) -> Any:
+    ) -> R:
         """Send a message and wait for a reply."""
         ...
 

@@ -6,6 +6,7 @@
 3. ``Locate`` carries what this process remembers of the slot, so that nobody takes it, or goes on with it, over a log
    that has lost some of that.
 4. Callers that look for the same slot at once share one search.
+5. What a query asks of a slot that nobody holds is read from the journal, without an owner.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from typing import Final, TypeVar
 
 from casty_es.addresses import REMEDY
 from casty_es.background import looked_at
-from casty_es.errors import NotOwnerError, PeerError, PeerLostError, UsageError
+from casty_es.errors import CastyError, NotOwnerError, PeerError, PeerLostError, UsageError
 from casty_es.format.codec import decode_error
 from casty_es.gateway.directory import Directory
+from casty_es.hashes import shard_of, slot_of
+from casty_es.journal.port import EntityName
 from casty_es.journal.remembered import Mark, Remembered
 from casty_es.owner.owner import Owner
 from casty_es.owner.slot import Slot, split_term
@@ -30,6 +33,9 @@ __all__ = ["Route", "Routes"]
 T = TypeVar("T")
 
 _PATIENCE_SECONDS: Final = 0.3
+
+# A slot that nobody holds is read from the journal; one that is read this often is worth holding.
+_READS_WITHOUT_OWNER: Final = 16
 
 
 class Route:
@@ -114,35 +120,25 @@ class Routes:
         self._routes: dict[int, Route] = {}
         self._hints: dict[int, tuple[str, str | None]] = {}
         self._searches: dict[int, asyncio.Task[Route | None]] = {}
-        self.untaken: dict[int, NotOwnerError] = {}  # why the last search for a slot found nobody
+        self._shards: dict[tuple[str, str], int] = {}
+        self._reads: dict[int, int] = {}
+        self._untaken: dict[int, NotOwnerError] = {}  # why the last search for a slot found nobody
         self._closed = False
 
-    def known(self, slot: int) -> Route | None:
-        """Return the route to a slot, if one is known and stands."""
-        route = self._routes.get(slot)
-        if route is None or not route.stands():
-            return None
-        return route
+    def known(self, name: EntityName) -> Route | None:
+        """Return the route to an entity's slot, if nothing has to be asked for it."""
+        shards = self._shards.get(name[:2])
+        return None if shards is None else self._standing(self._slot_of(name, shards))
 
-    def refused(self, route: Route, error: NotOwnerError | None = None) -> None:
-        """Forget a route that led nowhere; a refusal may say where to go instead."""
-        if self._routes.get(route.slot) is route:
-            del self._routes[route.slot]
-        if error is not None and error.node_id is not None:
-            self._hints[error.slot] = (error.node_id, error.address)
+    async def route_to(self, name: EntityName, shards: int, *, reads: bool) -> Route | None:
+        """Return the route to an entity's slot; ``None`` when nobody holds the slot yet.
 
-    def told(self, route: Route, position: int, hash_: bytes) -> None:
-        """Note how far an owner said that its slot is committed."""
-        route.advance(position)
-        if position:
-            self.remembered.note(route.slot, Mark(route.incarnation, position, hash_))
-
-    async def held(self, slot: int) -> bool:
-        """Return whether a living node is written down as the slot's owner."""
-        return (await self._directory.topology()).owner(slot) is not None
-
-    async def find(self, slot: int) -> Route | None:
-        """Look for the owner of a slot, making a node its owner if there is none; ``None`` when nobody holds it yet.
+        Parameters
+        ----------
+        name, shards : EntityName, int
+            The entity, and the number of shards that the caller's handle has; what is recorded wins.
+        reads : bool
+            Whether ``None`` may also be returned to have the journal itself read, without an owner.
 
         Raises
         ------
@@ -151,6 +147,56 @@ class Routes:
         CastyError
             Nobody can be asked, or the slot is closed.
         """
+        if name[:2] not in self._shards:
+            recorded = await self._directory.shards(*name[:2])
+            if recorded is not None:  # while nobody has written it, whoever is first decides
+                self._shards[name[:2]] = recorded
+        slot = self._slot_of(name, self._shards.get(name[:2], shards))
+        route = self._standing(slot)
+        if route is not None:
+            return route
+        if reads and (await self._directory.topology()).owner(slot) is None:
+            self._reads[slot] = self._reads.get(slot, 0) + 1
+            if self._reads[slot] <= _READS_WITHOUT_OWNER:
+                return None
+        try:
+            return await self._find(slot)
+        except PeerError:
+            if reads:
+                return None  # the owner cannot be asked; what it has committed can be read
+            raise
+
+    def untaken(self, name: EntityName, shards: int) -> NotOwnerError | None:
+        """Return why the last search for an entity's slot found nobody, if somebody said."""
+        return self._untaken.get(self._slot_of(name, self._shards.get(name[:2], shards)))
+
+    def correct(self, name: EntityName, route: Route | None, error: CastyError) -> None:
+        """Forget a route that led nowhere; a refusal may say where to go instead, and how many shards there are."""
+        if isinstance(error, NotOwnerError) and error.shards:
+            self._shards[name[:2]] = error.shards
+        if route is None:
+            return
+        if self._routes.get(route.slot) is route:
+            del self._routes[route.slot]
+        if isinstance(error, NotOwnerError) and error.node_id is not None:
+            self._hints[error.slot] = (error.node_id, error.address)
+
+    def told(self, route: Route, position: int, hash_: bytes) -> None:
+        """Note how far an owner said that its slot is committed."""
+        route.advance(position)
+        if position:
+            self.remembered.note(route.slot, Mark(route.incarnation, position, hash_))
+
+    def _standing(self, slot: int) -> Route | None:
+        route = self._routes.get(slot)
+        return route if route is not None and route.stands() else None
+
+    def _slot_of(self, name: EntityName, shards: int) -> int:
+        kind, called, key = name
+        return slot_of(kind, called, shard_of(kind, called, key, shards), self._directory.slots)
+
+    async def _find(self, slot: int) -> Route | None:
+        """Look for the owner of a slot, making a node its owner if there is none; ``None`` when nobody holds it yet."""
         while not self._closed:
             search = self._searches.get(slot)
             if search is None:
@@ -173,7 +219,7 @@ class Routes:
         hint = self._hints.pop(slot, None)
         if hint is not None and hint[0] in topology.nodes:
             candidates.insert(0, topology.nodes[hint[0]])
-        self.untaken.pop(slot, None)
+        self._untaken.pop(slot, None)
         asked: set[str] = set()
         failed: PeerError | None = None
         for node in candidates:
@@ -218,7 +264,7 @@ class Routes:
                 raise error
             case Refused(message=message, node_id=node_id):
                 if node_id is None:
-                    self.untaken[slot] = NotOwnerError(message, slot=slot)
+                    self._untaken[slot] = NotOwnerError(message, slot=slot)
                 return None
             case _:
                 return None
@@ -238,7 +284,7 @@ class Routes:
         try:
             await owner.locate(here, self.remembered.of(slot))
         except NotOwnerError as error:
-            self.untaken[slot] = error
+            self._untaken[slot] = error
             return None
         return Route(slot, here.term, here.head.position, here=here)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from casty_es.domain.barrier import Arrive, Destroy, Renew, Withdraw
-from casty_es.domain.decider import Command
+from casty_es.domain.barrier import Arrive, Withdraw
 from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.renewals import Claims
 from casty_es.handles.waiting import WaitingHandle
@@ -54,32 +53,6 @@ class Barrier(WaitingHandle):
         self._node_id = check_name(node_id, "node_id")
         self._counts_once = check_flag(counts_once, "counts_once")
 
-    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
-        """Destroy this barrier. Who waits at it gets a ``DestroyedError``.
-
-        Parameters
-        ----------
-        idempotency_key : str | None
-            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
-
-        Returns
-        -------
-        bool
-            ``True`` if destroyed, ``False`` if there was nothing to destroy.
-
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this barrier before, for another operation. Nothing was done.
-
-        Examples
-        --------
-        >>> await d.barrier("never-used").destroy()
-        False
-        """
-        destroyed: bool = await self._ask(Destroy(), idempotency_key)
-        return destroyed
-
     async def arrive(self, expected: int, *, idempotency_key: str | None = None) -> None:
         """Block until ``expected`` nodes have reached this barrier.
 
@@ -101,8 +74,6 @@ class Barrier(WaitingHandle):
             Another number is expected in this round.
         DestroyedError
             The barrier was destroyed meanwhile.
-        IdempotencyConflictError
-            The key was used on this barrier before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -110,7 +81,7 @@ class Barrier(WaitingHandle):
         """
         parties = check_at_least_one(expected, "expected")
 
-        def arrive(request: str) -> Command:
+        def arrive(request: str) -> Arrive:
             participant = self._node_id if self._counts_once else f"{self._node_id}/{request}"
             return Arrive(participant, request, parties)
 
@@ -118,7 +89,7 @@ class Barrier(WaitingHandle):
 
     @property
     def _claims(self) -> Claims:
-        return Claims(self._region_ref, Renew, _withdraw)
+        return Claims(self._region_ref, _withdraw)
 
 
 def _withdraw(request: str, _keep_grant: bool) -> Withdraw:  # noqa: FBT001 - a barrier that tripped stays so

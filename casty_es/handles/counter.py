@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casty_es.domain.counter import Decrement, Destroy, Get, Increment, check_step
+from casty_es.domain.counter import Decrement, Get, Increment, check_step
 from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
@@ -15,11 +15,11 @@ class Counter(EntityHandle):
     Parameters
     ----------
     gateway : EntityGateway
-        What carries commands to the counter's owner.
+        What carries commands to the structure's owner.
     region_ref : RegionRef
-        Where the counter is.
+        Where the structure is.
     name : str
-        Counter name (used as entity ID).
+        Its name (used as entity ID).
     timeout : float
         Default timeout for each operation, in seconds.
 
@@ -55,16 +55,13 @@ class Counter(EntityHandle):
             The result would be beyond ±10**4000. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the increment did not happen, or may have happened.
-        IdempotencyConflictError
-            The key was used on this counter before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.counter("page-views").increment()
         1
         """
-        value: int = await self._ask(Increment(_step(amount)), idempotency_key)
-        return value
+        return await self._ask(Increment(_step(amount)), idempotency_key)
 
     async def decrement(self, amount: int = 1, *, idempotency_key: str | None = None) -> int:
         """Decrement the counter and return the new value.
@@ -89,42 +86,13 @@ class Counter(EntityHandle):
             The result would be beyond ±10**4000. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the decrement did not happen, or may have happened.
-        IdempotencyConflictError
-            The key was used on this counter before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.counter("stock").decrement()
         -1
         """
-        value: int = await self._ask(Decrement(_step(amount)), idempotency_key)
-        return value
-
-    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
-        """Destroy this counter. Its events stay in the journal; the next change begins at 0.
-
-        Parameters
-        ----------
-        idempotency_key : str | None
-            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
-
-        Returns
-        -------
-        bool
-            ``True`` if destroyed, ``False`` if there was nothing to destroy.
-
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this counter before, for another operation. Nothing was done.
-
-        Examples
-        --------
-        >>> await d.counter("never-used").destroy()
-        False
-        """
-        destroyed: bool = await self._ask(Destroy(), idempotency_key)
-        return destroyed
+        return await self._ask(Decrement(_step(amount)), idempotency_key)
 
     async def get(self) -> int:
         """Get the current counter value.
@@ -139,8 +107,7 @@ class Counter(EntityHandle):
         >>> await d.counter("never-used").get()
         0
         """
-        value: int = await self._ask(Get())
-        return value
+        return await self._ask(Get())
 
 
 def _step(amount: object) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any, TypeVar
 
-from casty_es.audit.past import past_of, take_cursor
+from casty_es.domain.decider import Kind
 from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, StructureFactory
+from casty_es.gateway.time_travel import past_of, take_cursor
 from casty_es.handles.barrier import Barrier
 from casty_es.handles.counter import Counter
 from casty_es.handles.handle import check_gateway, open_handle
@@ -15,10 +17,13 @@ from casty_es.handles.map import MapAccessor
 from casty_es.handles.queue import QueueAccessor
 from casty_es.handles.semaphore import Semaphore
 from casty_es.handles.set import SetAccessor
+from casty_es.handles.structure import Structure, check_registered
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
 
 __all__ = ["Distributed"]
+
+S = TypeVar("S")
 
 
 class Distributed:
@@ -28,6 +33,8 @@ class Distributed:
 
     Every change takes an ``idempotency_key``: your own name for the operation, 1 to 255 bytes. However often it is
     asked for under this name, by whomever and across restarts, it happens once, and every call gets the first result.
+    A key that was used on the same structure (on a map: the same key of it) before, for another operation, is refused
+    with an ``IdempotencyConflictError``: nothing is done.
 
     Parameters
     ----------
@@ -203,6 +210,39 @@ class Distributed:
         >>> await jobs.enqueue("task-1")
         """
         return QueueAccessor(self._gateway)
+
+    def structure(self, kind: Kind[Any, Any, S], name: str, *, shards: int = 100, timeout: float = 5.0) -> Structure[S]:
+        """Open a structure of one's own.
+
+        Parameters
+        ----------
+        kind : Kind
+            What ``casty_es.structures.kind`` made, registered by ``casty_es.register`` here and on every node.
+        name : str
+            Logical name (used as entity ID), 1 to 512 bytes of UTF-8.
+        shards : int
+            Number of shards for the backing region.
+        timeout : float
+            Default timeout for its operations, in seconds.
+
+        Returns
+        -------
+        Structure
+
+        Raises
+        ------
+        ConfigurationError
+            The kind is not registered.
+
+        Examples
+        --------
+        >>> from bank_account import ACCOUNT, Deposit
+        >>> await d.structure(ACCOUNT, "alice").ask(Deposit(100))
+        100
+        """
+        check_registered(kind)
+        factory = StructureFactory(kind.name)
+        return open_handle(Structure, self._gateway, factory, name, shards=shards, timeout=timeout, kind=kind)
 
     def lock(self, name: str, *, shards: int = 100, timeout: float = 5.0) -> Lock:
         """Create a distributed lock.

@@ -5,31 +5,38 @@ from __future__ import annotations
 import copy
 from collections.abc import AsyncIterator, Coroutine
 from datetime import datetime
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Generic, NoReturn, Self, TypeVar
 from uuid import UUID
 
 from msgspec import Raw
 
-from casty_es.audit.history import HistoryEvent, history_of
-from casty_es.audit.past import past_sequence
 from casty_es.config import Settings
-from casty_es.domain.decider import Command
+from casty_es.domain.decider import Command, Destroy
 from casty_es.errors import InvalidTypeError, InvalidValueError, StoredValueError
 from casty_es.format.values import ValueCodec, value_codec
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
+from casty_es.gateway.time_travel import history_of, past_sequence
 from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
+from casty_es.replay import HistoryEvent
 
 __all__ = [
+    "Accessor",
     "EntityHandle",
     "Handle",
+    "Opener",
+    "ValuesHandle",
     "check_gateway",
     "codec_for",
     "decode_stored",
     "open_handle",
-    "refuse_call",
     "settings_of",
 ]
+
+
+H = TypeVar("H", bound="Handle")
+R = TypeVar("R")
+V = TypeVar("V")
 
 
 class Handle:
@@ -139,13 +146,122 @@ class EntityHandle(Handle):
         """
         return history_of(self._gateway, self._entity(), after=after, until=until, limit=limit)
 
+    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
+        """Destroy this structure. Its events stay in the journal, and its next change begins it anew.
+
+        Who waits for it gets a ``DestroyedError``, and what is held of it is held no more; fencing tokens go on
+        growing. What was in it went with it, and a semaphore may be opened with other permits.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            ``True`` if destroyed, ``False`` if there was nothing to destroy.
+
+        Examples
+        --------
+        >>> await d.counter("never-used").destroy()
+        False
+        """
+        return await self._destroy(idempotency_key)
+
+    def _destroy(self, idempotency_key: str | None) -> Coroutine[Any, Any, bool]:
+        return self._ask(Destroy(), idempotency_key)
+
     # No coroutine of its own: one more of them would be felt in every operation.
     def _ask(
-        self, command: Command, idempotency_key: str | None = None, *, undo: Undo | None = None
-    ) -> Coroutine[Any, Any, Any]:
+        self, command: Command[R], idempotency_key: str | None = None, *, undo: Undo | None = None
+    ) -> Coroutine[Any, Any, R]:
         """Send a command that needs to know nothing of its own journey."""
-        envelope = ShardEnvelope(self._name, command, idempotency_key=check_idempotency_key(idempotency_key), undo=undo)
+        key = None if idempotency_key is None else check_idempotency_key(idempotency_key)
+        envelope = ShardEnvelope(self._name, command, idempotency_key=key, undo=undo)
         return self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+
+
+class ValuesHandle(EntityHandle, Generic[V]):
+    """A structure of values of a declared type.
+
+    Parameters
+    ----------
+    value_type : type
+        What the values are; ``Any`` takes every JSON value.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: EntityGateway,
+        region_ref: RegionRef,
+        name: str,
+        timeout: float = 5.0,
+        value_type: Any = Any,
+    ) -> None:
+        super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
+        self._codec = codec_for(value_type, gateway)
+
+    def _encoded(self, value: V) -> Raw:
+        return Raw(self._codec.encode(value))
+
+
+class Opener(Generic[H]):
+    """Opens structures of declared types, by their names: what ``d.map[str, User]`` is.
+
+    Parameters
+    ----------
+    cls : type[Handle]
+        The class of the handles.
+    kind : str
+        The structure, as the catalog calls it.
+    types : object
+        What the handle is given besides.
+    """
+
+    def __init__(self, cls: type[H], gateway: EntityGateway, kind: str, **types: object) -> None:
+        self._cls = cls
+        self._gateway = gateway
+        self._kind = kind
+        self._types = types
+
+    def __call__(self, name: str, *, shards: int = 100, timeout: float = 5.0) -> H:
+        """Return the structure of this name.
+
+        Parameters
+        ----------
+        name : str
+            Its name, 1 to 512 bytes of UTF-8.
+        shards : int
+            Number of shards for the backing region.
+        timeout : float
+            Default timeout for its operations, in seconds.
+
+        Raises
+        ------
+        InvalidArgumentError
+            The name, ``shards`` or ``timeout`` cannot be used.
+        """
+        factory = StructureFactory(self._kind)
+        return open_handle(self._cls, self._gateway, factory, name, shards=shards, timeout=timeout, **self._types)
+
+
+class Accessor:
+    """What has to be given its types in brackets before it opens a structure."""
+
+    _example: ClassVar[str]
+
+    def __init__(self, gateway: EntityGateway) -> None:
+        self._gateway = gateway
+
+    def __call__(self, *_: object, **__: object) -> NoReturn:
+        """Refuse: the structure needs its types."""
+        raise self._refusal()
+
+    def _refusal(self) -> InvalidTypeError:
+        accessor = self._example.partition("[")[0]
+        return InvalidTypeError(f"{accessor} needs its types before the name: write {self._example}. Nothing was made.")
 
 
 def check_gateway(gateway: EntityGateway) -> EntityGateway:
@@ -167,10 +283,6 @@ def settings_of(gateway: EntityGateway) -> Settings:
     """Return the settings of a gateway, or the defaults for one that has none."""
     settings = getattr(gateway, "settings", None)
     return settings if isinstance(settings, Settings) else Settings()
-
-
-H = TypeVar("H", bound=Handle)
-V = TypeVar("V")
 
 
 def open_handle(
@@ -214,8 +326,3 @@ def decode_stored(codec: ValueCodec[V], raw: Raw, what: str, happened: str, comm
     except InvalidValueError as error:
         text = bytes(raw).decode()
         raise StoredValueError(f"{what}: {error} {happened}", raw=text, command_id=command_id) from error
-
-
-def refuse_call(accessor: str, example: str) -> InvalidTypeError:
-    """Return the error for a structure that was asked for without its types."""
-    return InvalidTypeError(f"d.{accessor} needs its types before the name: write {example}. Nothing was made.")

@@ -14,13 +14,15 @@ from __future__ import annotations
 import asyncio
 import weakref
 from abc import abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from types import TracebackType
 from typing import Final, Self
 
 from casty_es import runtime
 from casty_es.background import finished
-from casty_es.domain.decider import Command
+from casty_es.domain.claims import Release, Withdraw
+from casty_es.domain.decider import Claim
+from casty_es.domain.requests import Renew
 from casty_es.errors import CastyError
 from casty_es.gateway import CARRIED, EntityGateway, RegionRef
 from casty_es.handles.renewals import Claims, renewals_of
@@ -121,7 +123,13 @@ def fencing_token(incarnation: int, sequence: int) -> int:
 
 
 class HoldingHandle(WaitingHandle):
-    """A handle that may hold what it was granted. Each object is an owner of its own."""
+    """A lock, or a semaphore: a handle that may hold what it was granted. Each object is an owner of its own.
+
+    Parameters
+    ----------
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
+    """
 
     def __init__(self, *, gateway: EntityGateway, region_ref: RegionRef, name: str, timeout: float = 5.0) -> None:
         super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
@@ -152,25 +160,106 @@ class HoldingHandle(WaitingHandle):
         """
         return self._holdings.lost
 
-    async def _acquire(self, make: Callable[[str], Command], idempotency_key: str | None) -> bool:
+    async def acquire(self, *, idempotency_key: str | None = None) -> None:
+        """Block until it is acquired: the lock, or a permit of the semaphore.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Raises
+        ------
+        NotDoneError
+            It was not granted within the handle's timeout. The request is withdrawn and never granted later.
+            Or the request of this key was made before, and holds nothing any more.
+        OutcomeUnknownError
+            The timeout passed and the withdrawal could not be confirmed; the request expires with its lease.
+        ConfigurationError
+            The semaphore was opened with another number of permits.
+        DestroyedError
+            The structure was destroyed meanwhile.
+
+        Examples
+        --------
+        >>> lock = d.lock("deploy")
+        >>> await lock.acquire()
+        >>> await lock.release()
+        True
+        """
+        await self._acquire(idempotency_key, waits=True)
+
+    async def try_acquire(self, *, idempotency_key: str | None = None) -> bool:
+        """Try to acquire it without blocking.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            ``True`` if the lock or a permit was acquired, ``False`` if it is held or none is available.
+
+        Raises
+        ------
+        NotDoneError
+            The request of this key was made before, and holds nothing any more.
+        ConfigurationError
+            The semaphore was opened with another number of permits.
+
+        Examples
+        --------
+        >>> lock = d.lock("report")
+        >>> await lock.try_acquire(), await d.lock("report").try_acquire()
+        (True, False)
+        >>> sem = d.semaphore("printers", permits=2)
+        >>> await sem.try_acquire(), await sem.try_acquire(), await sem.try_acquire()
+        (True, True, False)
+        """
+        return await self._acquire(idempotency_key, waits=False)
+
+    async def _acquire(self, idempotency_key: str | None, *, waits: bool) -> bool:
         """Ask for a grant, in line if need be; tell whether there was one."""
-        request, sequence = await self._ask_in_line(make, idempotency_key)
+        request, sequence = await self._ask_in_line(lambda request: self._asking(request, waits=waits), idempotency_key)
         if sequence is None:
             return False
         self._holdings.add(request, sequence, keyed=idempotency_key is not None)
         return True
 
-    async def _release(self, make: Callable[[str | None], Command], idempotency_key: str | None) -> bool:
-        """Return a grant back; tell whether it was still held. One that was lost takes nobody else's with it."""
+    @abstractmethod
+    def _asking(self, request: str, *, waits: bool) -> Claim:
+        """Return the command that asks for a grant, in line if need be or only at once."""
+
+    async def release(self, *, idempotency_key: str | None = None) -> bool:
+        """Give it back: the lock, or the permit that was held here longest.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            ``True`` if released, ``False`` if this instance was not a holder, or its grant was lost: one that was lost
+            takes nobody else's with it.
+
+        Examples
+        --------
+        >>> await d.lock("never-used").release()
+        False
+        """
         key = check_idempotency_key(idempotency_key)
         request = (key and self._releasing.get(key)) or self._holdings.next()
         grant = self._holdings.take(request)
+        release = Release(self._owner, request)
         if key is None or request is None:
-            released: bool = await self._ask(make(request), key, undo=CARRIED)
-            return released
+            return await self._ask(release, key, undo=CARRIED)
         self._releasing[key] = request
         try:
-            released = await self._ask(make(request), key, undo=CARRIED)
+            released = await self._ask(release, key, undo=CARRIED)
         except asyncio.CancelledError:  # it was carried to its end before
             await finished(self._keep_if_held(request, grant))
             raise
@@ -178,14 +267,18 @@ class HoldingHandle(WaitingHandle):
         await finished(self._keep_if_held(request, grant))
         return released
 
+    @property
+    def _claims(self) -> Claims:
+        return Claims(self._region_ref, Withdraw)
+
     async def _keep_if_held(self, request: str, grant: _Grant | None) -> None:
         """Go on with a grant that a release under a key did not give back, because the key had given back another."""
         if grant is not None and await self._known([request]):
             self._holdings.put(request, grant)
 
-    async def _destroy(self, destroy: Command, idempotency_key: str | None) -> bool:
+    async def _destroy(self, idempotency_key: str | None) -> bool:
         held = self._holdings.requests()  # what is granted from now on may be granted after the destruction
-        destroyed: bool = await self._ask(destroy, idempotency_key)
+        destroyed = await super()._destroy(idempotency_key)
         if destroyed:
             # Under a key it may have been destroyed long ago, and acquired since.
             known = await self._known(held) if held and idempotency_key is not None else ()
@@ -196,20 +289,11 @@ class HoldingHandle(WaitingHandle):
     async def _known(self, requests: list[str]) -> Collection[str]:
         """Ask which of these are held. When nobody can say, all: their renewal says it later."""
         try:
-            known: tuple[str, ...] = await self._ask(self._claims.renew(tuple(requests)))
+            return await self._ask(Renew(tuple(requests)))
         except CastyError as error:
             what = f"{self._region_ref.kind} {self._name!r}"
             _LOG.warning("What is still held of the %s is not known; it is renewed, which will tell: %s", what, error)
             return requests
-        return known
-
-    @abstractmethod
-    async def acquire(self, *, idempotency_key: str | None = None) -> None:
-        """Block until it is granted."""
-
-    @abstractmethod
-    async def release(self, *, idempotency_key: str | None = None) -> bool:
-        """Hand it back."""
 
     async def __aenter__(self) -> Self:
         """Acquire."""

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Raw
 
-from casty_es.audit.history import HistoryEvent, history_of
-from casty_es.audit.past import past_sequence
 from casty_es.domain.decider import Command
 from casty_es.domain.map_entry import Contains, Delete, Get, Put
 from casty_es.errors import InvalidTypeError
-from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope, StructureFactory
-from casty_es.handles.handle import Handle, codec_for, decode_stored, open_handle, refuse_call
+from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
+from casty_es.gateway.time_travel import history_of, past_sequence
+from casty_es.handles.handle import Accessor, Handle, Opener, codec_for, decode_stored
 from casty_es.journal.port import EntityName
 from casty_es.names import check_flag, check_idempotency_key, encode_key
 from casty_es.printing import printed
+from casty_es.replay import HistoryEvent
 
 __all__ = ["Dict", "MapAccessor"]
 
 K = TypeVar("K")
+R = TypeVar("R")
 V = TypeVar("V")
 
 _KEY_TYPES = (str, int, UUID)
@@ -33,14 +34,8 @@ class Dict(Handle, Generic[K, V]):
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the owners of the map's keys.
-    region_ref : RegionRef
-        Where the map is.
-    name : str
-        Map name.
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
     key_type : type
         ``str``, ``int`` or ``UUID``.
     value_type : type
@@ -91,8 +86,6 @@ class Dict(Handle, Generic[K, V]):
             The value cannot be stored, or would not come back equal.
         StoredValueError
             The new value is stored, and the one that it replaced cannot be read under the declared type.
-        IdempotencyConflictError
-            The key was used on this key of the map before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -143,18 +136,12 @@ class Dict(Handle, Generic[K, V]):
         bool
             ``True`` if the key existed, ``False`` otherwise.
 
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this key of the map before, for another operation. Nothing was done.
-
         Examples
         --------
         >>> await d.map[str, dict]("users").delete("nobody")
         False
         """
-        deleted: bool = await self._ask_key(key, Delete(), idempotency_key=idempotency_key)
-        return deleted
+        return await self._ask_key(key, Delete(), idempotency_key=idempotency_key)
 
     async def contains(self, key: K) -> bool:
         """Check whether the key exists.
@@ -169,8 +156,7 @@ class Dict(Handle, Generic[K, V]):
         >>> await d.map[str, dict]("users").contains("nobody")
         False
         """
-        there: bool = await self._ask_key(key, Contains())
-        return there
+        return await self._ask_key(key, Contains())
 
     def at(self, key: K, *, sequence: int) -> Dict[K, V]:
         """Return the map as it was for one key after one of the key's events, to be read and not to be changed.
@@ -207,24 +193,8 @@ class Dict(Handle, Generic[K, V]):
         ----------
         key : K
             The key. Each has a history of its own.
-        after : int | datetime
-            The sequence to begin behind, or a moment with a time zone. 0 begins at the first event that is kept.
-        until : int | datetime | None
-            The last sequence, or the last moment; without it, all until now.
-        limit : int | None
-            How many events at most.
-
-        Returns
-        -------
-        AsyncIterator[HistoryEvent]
-            In order. Events are read in pages, however many there are.
-
-        Raises
-        ------
-        InvalidArgumentError
-            A moment has no time zone, or a number is out of range.
-        ArchivedError
-            The events at ``after`` were cut by retention.
+        after, until, limit
+            What of it, as for every other structure: :meth:`casty_es.Counter.history`, which says what is raised too.
 
         Examples
         --------
@@ -245,8 +215,8 @@ class Dict(Handle, Generic[K, V]):
         return encode_key(key)
 
     async def _ask_key(
-        self, key: K, command: Command, *, local: bool = False, idempotency_key: str | None = None
-    ) -> Any:
+        self, key: K, command: Command[R], *, local: bool = False, idempotency_key: str | None = None
+    ) -> R:
         envelope = ShardEnvelope(self._encoded(key), command, local, check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
 
@@ -257,34 +227,19 @@ class Dict(Handle, Generic[K, V]):
         return value
 
 
-class MapAccessor:
+class MapAccessor(Accessor):
     """Makes maps: ``d.map[K, V]("name")``."""
 
-    def __init__(self, gateway: EntityGateway) -> None:
-        self._gateway = gateway
+    _example: ClassVar[str] = 'd.map[str, dict]("users")'
 
-    def __getitem__(self, params: tuple[type[K], type[V]]) -> Callable[..., Dict[K, V]]:
-        """Return the maker of maps with these types of keys and values."""
+    @overload
+    def __getitem__(self, params: tuple[type[K], type[V]]) -> Opener[Dict[K, V]]: ...
+    @overload
+    def __getitem__(self, params: tuple[type[K], object]) -> Opener[Dict[K, Any]]: ...
+    def __getitem__(self, params: Any) -> Opener[Dict[Any, Any]]:
+        """Return what opens maps with these types of keys and values."""
         try:
             key_type, value_type = params
         except (TypeError, ValueError):
-            raise refuse_call("map", 'd.map[str, dict]("users")') from None
-        gateway = self._gateway
-
-        def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Dict[K, V]:
-            return open_handle(
-                Dict,
-                gateway,
-                StructureFactory("map"),
-                name,
-                shards=shards,
-                timeout=timeout,
-                key_type=key_type,
-                value_type=value_type,
-            )
-
-        return create
-
-    def __call__(self, *_: object, **__: object) -> None:
-        """Refuse: a map needs its types."""
-        raise refuse_call("map", 'd.map[str, dict]("users")')
+            raise self._refusal() from None
+        return Opener(Dict, self._gateway, "map", key_type=key_type, value_type=value_type)

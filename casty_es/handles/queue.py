@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, ClassVar, Final, TypeVar, overload
 from uuid import UUID
 
 from msgspec import Raw
 
-from casty_es.domain.queue import Dequeue, Destroy, Enqueue, GiveBack, Peek, Size
+from casty_es.domain.queue import Dequeue, Enqueue, GiveBack, Peek, Size
 from casty_es.errors import CastyError, StoredValueError
-from casty_es.gateway import CARRIED, CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory, Undo
+from casty_es.gateway import CARRIED, CommandContext, ShardEnvelope, Undo
 from casty_es.gateway.asking import UNDO_SECONDS
-from casty_es.handles.handle import EntityHandle, codec_for, decode_stored, open_handle, refuse_call
+from casty_es.handles.handle import Accessor, Opener, ValuesHandle, decode_stored
 from casty_es.names import check_idempotency_key
 
 __all__ = ["Queue", "QueueAccessor"]
@@ -23,19 +22,13 @@ V = TypeVar("V")
 _DEQUEUE: Final = Dequeue()
 
 
-class Queue(EntityHandle, Generic[V]):
+class Queue(ValuesHandle[V]):
     """Client for a distributed FIFO queue.
 
     Parameters
     ----------
-    gateway : EntityGateway
-        What carries commands to the queue's owner.
-    region_ref : RegionRef
-        Where the queue is.
-    name : str
-        Queue name (used as entity ID).
-    timeout : float
-        Default timeout for each operation, in seconds.
+    gateway, region_ref, name, timeout
+        As for every structure: :class:`~casty_es.Counter`.
     value_type : type
         What the items are; ``Any`` takes every JSON value.
 
@@ -46,44 +39,6 @@ class Queue(EntityHandle, Generic[V]):
     >>> await jobs.dequeue()
     'task-1'
     """
-
-    def __init__(
-        self,
-        *,
-        gateway: EntityGateway,
-        region_ref: RegionRef,
-        name: str,
-        timeout: float = 5.0,
-        value_type: Any = Any,
-    ) -> None:
-        super().__init__(gateway=gateway, region_ref=region_ref, name=name, timeout=timeout)
-        self._codec = codec_for(value_type, gateway)
-
-    async def destroy(self, *, idempotency_key: str | None = None) -> bool:
-        """Destroy this queue and what is in it. Its events stay in the journal.
-
-        Parameters
-        ----------
-        idempotency_key : str | None
-            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
-
-        Returns
-        -------
-        bool
-            ``True`` if destroyed, ``False`` if there was nothing to destroy.
-
-        Raises
-        ------
-        IdempotencyConflictError
-            The key was used on this queue before, for another operation. Nothing was done.
-
-        Examples
-        --------
-        >>> await d.queue[str]("never-used").destroy()
-        False
-        """
-        destroyed: bool = await self._ask(Destroy(), idempotency_key)
-        return destroyed
 
     async def enqueue(self, value: V, *, idempotency_key: str | None = None) -> None:
         """Append a value to the back of the queue.
@@ -97,14 +52,12 @@ class Queue(EntityHandle, Generic[V]):
         ------
         InvalidValueError
             The value cannot be stored, or would not come back equal.
-        IdempotencyConflictError
-            The key was used on this queue before, for another operation. Nothing was done.
 
         Examples
         --------
         >>> await d.queue[str]("mails").enqueue("welcome alice")
         """
-        await self._ask(Enqueue(Raw(self._codec.encode(value))), idempotency_key)
+        await self._ask(Enqueue(self._encoded(value)), idempotency_key)
 
     async def dequeue(self, *, idempotency_key: str | None = None) -> V | None:
         """Remove and return the front value, or ``None`` if empty.
@@ -130,8 +83,6 @@ class Queue(EntityHandle, Generic[V]):
             and ``raw`` is the item; under a key it stays recorded there.
         OutcomeUnknownError
             Nobody could say in time whether an item was taken; if so, it is recorded under the error's ``command_id``.
-        IdempotencyConflictError
-            The key was used on this queue before, for another operation. Nothing was done.
 
         Examples
         --------
@@ -141,14 +92,14 @@ class Queue(EntityHandle, Generic[V]):
         key = check_idempotency_key(idempotency_key)
         taken = b""
 
-        def envelope(context: CommandContext) -> ShardEnvelope:
+        def envelope(context: CommandContext) -> ShardEnvelope[Raw | None]:
             nonlocal taken
             taken = context.command_id
             # Under a key whoever asks again gets the item; without one it would be nobody's.
             undo = None if key is not None else Undo(partial(_give_back, taken), needs_reply=True, late=True)
             return ShardEnvelope(self._name, _DEQUEUE, idempotency_key=key, undo=undo)
 
-        raw: Raw | None = await self._gateway.entity_ask(self._region_ref, envelope, timeout=self._timeout)
+        raw = await self._gateway.entity_ask(self._region_ref, envelope, timeout=self._timeout)
         if raw is None:
             return None
         command_id, happened = UUID(bytes=taken), "It stays recorded under the idempotency key."
@@ -181,7 +132,7 @@ class Queue(EntityHandle, Generic[V]):
         >>> await d.queue[str]("never-used").peek() is None
         True
         """
-        raw: Raw | None = await self._ask(Peek())
+        raw = await self._ask(Peek())
         return None if raw is None else self._decoded(raw, "The item stays where it is.")
 
     async def size(self) -> int:
@@ -197,8 +148,7 @@ class Queue(EntityHandle, Generic[V]):
         >>> await d.queue[str]("never-used").size()
         0
         """
-        size: int = await self._ask(Size())
-        return size
+        return await self._ask(Size())
 
     def _decoded(self, raw: Raw, happened: str, command_id: UUID | None = None) -> V:
         value: V = decode_stored(self._codec, raw, f"The front of the queue {self._name!r}", happened, command_id)
@@ -209,23 +159,15 @@ def _give_back(taken: bytes, item: Raw | None) -> GiveBack | None:
     return None if item is None else GiveBack(item, str(UUID(bytes=taken)))
 
 
-class QueueAccessor:
+class QueueAccessor(Accessor):
     """Makes queues: ``d.queue[V]("name")``."""
 
-    def __init__(self, gateway: EntityGateway) -> None:
-        self._gateway = gateway
+    _example: ClassVar[str] = 'd.queue[str]("jobs")'
 
-    def __getitem__(self, param: type[V]) -> Callable[..., Queue[V]]:
-        """Return the maker of queues with items of this type."""
-        gateway = self._gateway
-
-        def create(name: str, *, shards: int = 100, timeout: float = 5.0) -> Queue[V]:
-            return open_handle(
-                Queue, gateway, StructureFactory("queue"), name, shards=shards, timeout=timeout, value_type=param
-            )
-
-        return create
-
-    def __call__(self, *_: object, **__: object) -> None:
-        """Refuse: a queue needs the type of its items."""
-        raise refuse_call("queue", 'd.queue[str]("jobs")')
+    @overload
+    def __getitem__(self, param: type[V]) -> Opener[Queue[V]]: ...
+    @overload
+    def __getitem__(self, param: object) -> Opener[Queue[Any]]: ...
+    def __getitem__(self, param: Any) -> Opener[Queue[Any]]:
+        """Return what opens queues with items of this type."""
+        return Opener(Queue, self._gateway, "queue", value_type=param)

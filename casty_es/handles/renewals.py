@@ -22,6 +22,7 @@ from typing import Final, NamedTuple, Protocol
 from casty_es.background import Loop
 from casty_es.config import Settings
 from casty_es.domain.decider import Command
+from casty_es.domain.requests import Renew
 from casty_es.errors import CastyError, UsageError
 from casty_es.gateway import CARRIED, EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.asking import UNDO_SECONDS
@@ -38,11 +39,12 @@ _AGAIN_SECONDS: Final = 0.05
 
 
 class Claims(NamedTuple):
-    """A structure on which one can hold something or wait, and its commands for that."""
+    """A structure on which one can hold something or wait, and how a request of it is withdrawn."""
 
     ref: RegionRef
-    renew: Callable[[tuple[str, ...]], Command]
-    withdraw: Callable[[str, bool], Command]  # the request, and whether a grant that it had meanwhile is kept
+    withdraw: Callable[
+        [str, bool], Command[int | None]
+    ]  # the request, and whether a grant that it had meanwhile is kept
 
 
 class Keeper(Protocol):
@@ -167,7 +169,7 @@ class Renewals:
             return
         sent_at = asyncio.get_running_loop().time()
         try:
-            envelope = ShardEnvelope(ref.name, self._held[requests[0]].claims.renew(tuple(requests)))
+            envelope = ShardEnvelope(ref.name, Renew(tuple(requests)))
             known = set(await gateway.entity_ask(ref, lambda _: envelope, timeout=self._interval))
         except UsageError as error:
             self._forsake(str(error))  # the system has stopped or is closed

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
@@ -31,9 +30,11 @@ class WaitingHandle(EntityHandle, ABC):
     @property
     @abstractmethod
     def _claims(self) -> Claims:
-        """Return how requests of this structure are renewed and withdrawn."""
+        """Return how requests of this structure are withdrawn."""
 
-    async def _ask_in_line(self, make: Callable[[str], Command], idempotency_key: str | None = None) -> tuple[str, Any]:
+    async def _ask_in_line(
+        self, make: Callable[[str], Command[int | None]], idempotency_key: str | None = None
+    ) -> tuple[str, int | None]:
         """Make a request and wait for its grant; return the request's name and the grant.
 
         Raises
@@ -48,7 +49,7 @@ class WaitingHandle(EntityHandle, ABC):
         key = check_idempotency_key(idempotency_key)
         asking = _Asking(renewals_of(self._gateway), self._claims)
 
-        def envelope(context: CommandContext) -> ShardEnvelope:
+        def envelope(context: CommandContext) -> ShardEnvelope[int | None]:
             asking.begin(context.request)
             return ShardEnvelope(self._name, make(context.request), idempotency_key=key, undo=Undo(asking.undo))
 
@@ -62,7 +63,9 @@ class WaitingHandle(EntityHandle, ABC):
             asking.end()
         return asking.request, granted
 
-    async def _grant(self, asking: _Asking, envelope: Callable[[CommandContext], ShardEnvelope]) -> Any:
+    async def _grant(
+        self, asking: _Asking, envelope: Callable[[CommandContext], ShardEnvelope[int | None]]
+    ) -> int | None:
         asking.renewals.refuse_closing()
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -80,7 +83,7 @@ class WaitingHandle(EntityHandle, ABC):
                 raise not_granted(self._region_ref.kind, self._name, why) from error
             return granted
 
-    async def _stepped_out(self, request: str) -> Any:
+    async def _stepped_out(self, request: str) -> int | None:
         """Withdraw a request whose time is up; return what it was granted meanwhile."""
         withdraw = self._claims.withdraw
         give_back = Undo(lambda _: withdraw(request, False), even_unsent=True, persists=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import cast
 
 import msgspec
@@ -21,6 +21,7 @@ from casty_es.journal.port import (
     DirectoryRow,
     EntityName,
     EntityRow,
+    EventJournal,
     EventRow,
     Head,
     Meta,
@@ -39,7 +40,7 @@ from casty_es.journal.remembered import ClosedSlot
 __all__ = ["InMemoryJournal"]
 
 
-class InMemoryJournal:
+class InMemoryJournal(EventJournal):
     """A volatile ``EventJournal``.
 
     Parameters
@@ -150,11 +151,9 @@ class InMemoryJournal:
         return EMPTY_SLOT if not records else Head(*[getattr(records[-1], field) for field in Head._fields])
 
     async def heads(self, slots: Sequence[int]) -> dict[int, Head]:
-        """Return each slot's head."""
         return {slot: self._head(slot) for slot in slots}
 
     async def entity_numbers(self, slots: Sequence[int]) -> dict[int, int]:
-        """Return the highest number of an entity per slot."""
         numbers = dict.fromkeys(slots, 0)
         for entity in self._names:
             slot = entity >> ENTITY_NUMBER_BITS
@@ -163,22 +162,17 @@ class InMemoryJournal:
         return numbers
 
     async def entities(self, names: Sequence[EntityName]) -> list[StoredEntity | None]:
-        """Return directory rows and newest snapshots."""
-        found: list[StoredEntity | None] = []
-        for name in names:
-            row = self._directory.get(name)
-            if row is None:
-                found.append(None)
-            else:
-                snapshots = self._snapshots.get(row[0])
-                snapshot = snapshots[-1] if snapshots else None
-                binding = None if snapshot is None else await self.binding(row[0], snapshot.sequence)
-                salted_from = self._salted_from.get(row[0], 0)
-                found.append(StoredEntity(row[0], row[5], row[6], snapshot, salted_from, binding))
-        return found
+        return [await self._entity(self._directory.get(name)) for name in names]
+
+    async def _entity(self, row: EntityRow | None) -> StoredEntity | None:
+        if row is None:
+            return None
+        snapshots = self._snapshots.get(row[0])
+        snapshot = snapshots[-1] if snapshots else None
+        binding = None if snapshot is None else await self.binding(row[0], snapshot.sequence)
+        return StoredEntity(row[0], row[5], row[6], snapshot, self._salted_from.get(row[0], 0), binding)
 
     async def entity_rows(self, ids: Sequence[int]) -> list[DirectoryRow]:
-        """Return directory rows by id."""
         return [self._row(id_) for id_ in sorted(set(ids)) if id_ in self._names]
 
     def _row(self, id_: int) -> DirectoryRow:
@@ -187,34 +181,26 @@ class InMemoryJournal:
     async def directory(
         self, kind: str, name: str, *, after: str | None = None, limit: int = 1_000
     ) -> list[DirectoryRow]:
-        """Return a page of a structure's entities."""
-        found = [row for entity, row in self._directory.items() if (entity.kind, entity.name) == (kind, name)]
-        return [self._row(row[0]) for row in sorted(found, key=lambda row: row[4]) if after is None or row[4] > after][
-            :limit
-        ]
+        names = sorted(entity for entity in self._directory if entity[:2] == (kind, name))
+        found = [entity for entity in names if after is None or entity.key > after]
+        return [self._row(self._directory[entity][0]) for entity in found[:limit]]
 
     async def slot_directory(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[DirectoryRow]:
-        """Return a page of a slot's entities."""
-        return [self._row(id_) for id_ in sorted(self._names) if id_ >> ENTITY_NUMBER_BITS == slot and id_ > after][
-            :limit
-        ]
+        found = [id_ for id_ in sorted(self._names) if id_ >> ENTITY_NUMBER_BITS == slot and id_ > after]
+        return [self._row(id_) for id_ in found[:limit]]
 
     async def structure_rows(self) -> list[StructureRow]:
-        """Return every structure."""
         return [StructureRow(*name, self._structures[name], None) for name in sorted(self._structures)]
 
     async def bounds(self, entity: int) -> tuple[int, int]:
-        """Return the first and the last sequence of an entity."""
         stream = self._streams.get(entity, [])
         return (stream[0].sequence or 0, stream[-1].sequence or 0) if stream else (0, 0)
 
     async def snapshot_before(self, entity: int, sequence: int) -> StoredSnapshot | None:
-        """Return the newest snapshot at or before a sequence."""
         before = [kept for kept in self._snapshots.get(entity, []) if kept.sequence <= sequence]
         return before[-1] if before else None
 
     async def binding(self, entity: int, sequence: int) -> Binding | None:
-        """Return what the log says of a snapshot."""
         for event in self._after(entity, sequence - 1, BINDING_WITHIN + 1):
             if (
                 speaks_of(sequence) in (event.metadata or "")
@@ -227,7 +213,6 @@ class InMemoryJournal:
     async def slot_snapshots(
         self, slot: int, *, after: tuple[int, int] = (0, 0), limit: int = 1_000
     ) -> list[tuple[int, StoredSnapshot]]:
-        """Return a page of a slot's snapshots."""
         found = [
             (entity, msgspec.structs.replace(snapshot, recorded_at=self._snapshot_times[entity, snapshot.sequence]))
             for entity in sorted(self._snapshots)
@@ -237,7 +222,6 @@ class InMemoryJournal:
         return found[:limit]
 
     async def snapshot_sequences(self, entities: Sequence[int]) -> list[tuple[int, int]]:
-        """Return the sequences of snapshots."""
         return [(entity, kept.sequence) for entity in sorted(set(entities)) for kept in self._snapshots.get(entity, [])]
 
     async def seals(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[SealRow]:  # noqa: ARG002 - none
@@ -249,39 +233,30 @@ class InMemoryJournal:
         return 0
 
     async def retired_salts(self, entities: Sequence[int]) -> list[RetiredSalt]:
-        """Return the salts that were set aside."""
         return sorted(salt for salt in self._retired if salt.entity in entities)
 
     async def tails(self, after: Mapping[int, int], *, limit: int) -> list[TailEvent]:
-        """Return a page of events for replay."""
-        page: list[TailEvent] = []
+        page: list[RecordedEvent] = []
         for entity in sorted(after):
-            page.extend(
-                TailEvent(entity, event.sequence or 0, event.type, event.version, event.payload)
-                for event in self._after(entity, after[entity], limit - len(page))
-            )
+            page += self._after(entity, after[entity], limit - len(page))
             if len(page) == limit:
                 break
-        return page
+        return [TailEvent(one.entity or 0, one.sequence or 0, one.type, one.version, one.payload) for one in page]
 
     async def find(self, slot: int, after: int, command_ids: Sequence[bytes]) -> list[RecordedEvent]:
-        """Return the events of some commands."""
         wanted = set(command_ids)
         return [event for event in self._records.get(slot, [])[after:] if event.command_id in wanted]
 
     async def records(self, slot: int, *, after: int = 0, limit: int = 1_000) -> list[RecordedEvent]:
-        """Return a page of a slot."""
         return self._records.get(slot, [])[after : after + limit]
 
     async def rows(self, slot: int, *, after: int = 0, limit: int = 1_000) -> Sequence[EventRow]:
-        """Return a page of a slot as plain rows."""
         page = await self.records(slot, after=after, limit=limit)
         return [cast("EventRow", msgspec.structs.astuple(record)) for record in page]
 
     async def history(
         self, entity: int, *, after: int = 0, limit: int = 1_000, most_bytes: int | None = None
     ) -> list[RecordedEvent]:
-        """Return a page of an entity's events."""
         page = self._after(entity, after, limit)
         if most_bytes is None:
             return page
@@ -294,12 +269,11 @@ class InMemoryJournal:
         return stream[start : start + limit]
 
     async def save_snapshot(self, entity: int, snapshot: StoredSnapshot, event_hash: bytes, recorded_at: int) -> bool:
-        """Keep a snapshot of committed state."""
         events = self._after(entity, snapshot.sequence - 1, 1)
         kept = self._snapshots.setdefault(entity, [])
-        if not events or events[0].hash != event_hash or any(old.sequence == snapshot.sequence for old in kept):
+        if not events or events[0].hash != event_hash or snapshot.sequence <= self._salted_from.get(entity, 0):
             return False
-        if snapshot.sequence <= self._salted_from.get(entity, 0):
+        if any(old.sequence == snapshot.sequence for old in kept):
             return False
         kept.append(msgspec.structs.replace(snapshot, recorded_at=0))
         kept.sort(key=lambda old: old.sequence)
@@ -309,43 +283,31 @@ class InMemoryJournal:
     async def record_structures(
         self, structures: Sequence[tuple[str, str, int]], *, populated: bool = False
     ) -> list[int | None]:
-        """Record structures that are not known yet."""
         for kind, name, shards in structures:
             if populated or (kind, name) not in self._populated:
                 self._structures.setdefault((kind, name), shards)
         return await self.structures([(kind, name) for kind, name, _ in structures])
 
     async def structures(self, names: Sequence[tuple[str, str]]) -> list[int | None]:
-        """Return the recorded shards."""
         return [self._structures.get(name) for name in names]
 
     async def keys(self, kind: str, name: str, *, after: str = "", limit: int = 1_000) -> list[str]:
-        """Return a page of living keys."""
-        living = sorted(
-            entity.key
-            for entity, row in self._directory.items()
-            if entity.kind == kind and entity.name == name and row[5] and entity.key > after
-        )
-        return living[:limit]
+        names = [entity for entity, row in self._directory.items() if entity[:2] == (kind, name) and row[5]]
+        return sorted(entity.key for entity in names if entity.key > after)[:limit]
 
     async def register_node(self, node: NodeRow) -> None:
-        """Write down a process."""
         self._nodes[node.node_id] = node
 
     async def forget_node(self, node_id: str) -> None:
-        """Forget a process."""
         self._nodes.pop(node_id, None)
 
     async def nodes(self) -> list[NodeRow]:
-        """Return the processes written down."""
         return sorted(self._nodes.values(), key=lambda node: node.started_at, reverse=True)
 
     async def slot_rows(self) -> list[SlotRow]:
-        """Return who holds which slot."""
         return [self._slots[slot] for slot in sorted(self._slots)]
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
-        """Write a node's name to the slots that it may have."""
         claimed: set[int] = set()
         for slot in slots:
             row = self._slots.get(slot)
@@ -356,33 +318,24 @@ class InMemoryJournal:
         return claimed
 
     async def save_slots(self, rows: Sequence[SlotRow]) -> None:
-        """Write down who holds which slots."""
         for row in rows:
             old = self._slots.get(row.slot)
             if old is None or row.epoch > old.epoch:
                 self._slots[row.slot] = row
 
     async def forget_slots(self, slots: Sequence[int], node_id: str) -> None:
-        """Remove the rows that name the node."""
         for slot in slots:
-            row = self._slots.get(slot)
-            if row is not None and row.node_id == node_id:
+            if slot in self._slots and self._slots[slot].node_id == node_id:
                 del self._slots[slot]
 
     async def find_key(self, entity: int, idempotency_key: str) -> list[RecordedEvent]:
-        """Return the events of the command that was recorded under this key."""
         first = self._keys.get((entity, idempotency_key))
         if first is None:
             return []
-        found = [first]
-        for event in self._records[first.slot][first.position :]:
-            if first.command_id is None or event.command_id != first.command_id:
-                break
-            found.append(event)
-        return found
+        after = self._records[first.slot][first.position :] if first.command_id is not None else []
+        return [first, *takewhile(lambda event: event.command_id == first.command_id, after)]
 
     async def incarnation(self) -> int:
-        """Return the incarnation."""
         return self._meta.incarnation
 
     async def raise_incarnation(self) -> int:
@@ -392,16 +345,13 @@ class InMemoryJournal:
         return self._meta.incarnation
 
     async def hashes(self, places: Collection[tuple[int, int]]) -> dict[tuple[int, int], bytes]:
-        """Return hashes by slot and position."""
         found = {(slot, position): self._records.get(slot, [])[position - 1 : position] for slot, position in places}
         return {place: records[0].hash for place, records in found.items() if records}
 
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
-        """Return the incarnation and the closed slots."""
         return self._meta.incarnation, [self._closed[key] for key in sorted(self._closed)]
 
     async def close_slot(self, closed: ClosedSlot) -> None:
-        """Write down that a slot is closed."""
         self._closed.setdefault((closed.slot, closed.mark.place), closed)
 
     def abandon_after_fork(self) -> None:

@@ -6,7 +6,7 @@
 3. An error of severity ERROR on a living connection says that nothing was written, and so does one that was raised
    before the append was sent. Everything else leaves the outcome unknown, and so does a warning about the wait for a
    synchronous standby, with which a cancelled wait is reported as a success.
-4. No error of the driver leaves this module: see ``connecting.py``.
+4. No error of the driver leaves this module: see ``sessions.py``.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from casty_es.errors import (
     SchemaError,
     UnsafeDurabilityError,
 )
-from casty_es.journal.connecting import ANSWER_SECONDS, Connection, Session, close_quietly, connect, said, translated
 from casty_es.journal.port import Append
 from casty_es.journal.postgres_warnings import Warned
+from casty_es.journal.sessions import ANSWER_SECONDS, Connection, Session, close_quietly, connect, said, translated
 from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_ONE, POSTGRES_APPEND_WITH_DIRECTORY
 from casty_es.journal.urls import shown
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from casty_es.errors import SchemaError
-from casty_es.journal.schema import VERSION_TABLE
-from casty_es.journal.surroundings import on_postgres, on_sqlite
+from casty_es.journal.expected_surroundings import on_postgres, on_sqlite
+from casty_es.journal.revisions import VERSION_TABLE
 from casty_es.journal.urls import is_sqlite, shown
 
 __all__ = ["POSTGRES_PARTS", "Part", "sqlite_parts", "told"]

@@ -12,16 +12,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import asyncpg
 import msgspec
 
 from casty_es.errors import CastyError, ConfigurationError, ConflictError, InvalidValueError, JournalUnavailableError
 from casty_es.journal import schema
-from casty_es.journal.connecting import Connection, close_quietly, connect, said
 from casty_es.journal.driver_errors import without_values
 from casty_es.journal.port import (
     EMPTY_SLOT,
@@ -35,9 +34,10 @@ from casty_es.journal.port import (
     StoredSnapshot,
     StructureRow,
 )
+from casty_es.journal.sessions import Connection, close_quietly, connect, said
 from casty_es.journal.sqlite_file import Place
 from casty_es.journal.sqlite_thread import rolled_back
-from casty_es.journal.statements import POSTGRES, SQLITE
+from casty_es.journal.statements import POSTGRES, SQLITE, for_sqlite
 from casty_es.journal.urls import is_sqlite, shown, sqlite_file
 
 __all__ = ["Restored", "Restoring", "restoring"]
@@ -45,7 +45,7 @@ __all__ = ["Restored", "Restoring", "restoring"]
 _NOTE: Final = "import"
 _EVENT: Final = RecordedEvent.__struct_fields__
 _HEAD: Final = (
-    "SELECT position, hash, epoch, recorded_at FROM casty_events WHERE slot = {0} ORDER BY position DESC LIMIT 1"
+    "SELECT position, hash, epoch, recorded_at FROM casty_events WHERE slot = $1 ORDER BY position DESC LIMIT 1"
 )
 _USED: Final = """
     SELECT (SELECT count(*) FROM (SELECT 1 FROM casty_events LIMIT 1) a)
@@ -56,6 +56,10 @@ _READ_NOTE: Final = "SELECT value FROM casty_secrets WHERE name = 'import'"
 _READ_META: Final = "SELECT slots, hash_algorithm FROM casty_meta WHERE id = 1"
 
 
+_Step: TypeAlias = tuple[str, Sequence[tuple[Any, ...]]]
+"""A statement, and the parameters of each time that it is run."""
+
+
 class _Table(msgspec.Struct, frozen=True):
     """A table whose rows take the place of what is there."""
 
@@ -63,9 +67,10 @@ class _Table(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     key: tuple[str, ...]
 
-    def upsert(self, mark: str) -> str:
-        """Return the statement; ``mark`` is how a parameter is written."""
-        values = ", ".join(mark.format(number) for number in range(1, len(self.columns) + 1))
+    @property
+    def upsert(self) -> str:
+        """The statement."""
+        values = ", ".join(f"${number}" for number in range(1, len(self.columns) + 1))
         changed = ", ".join(f"{name} = excluded.{name}" for name in self.columns if name not in self.key)
         return (
             f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES ({values}) "  # noqa: S608 - constants
@@ -103,15 +108,27 @@ class Restored(msgspec.Struct):
     events: list[EventRow] = []
     snapshots: list[tuple[int, StoredSnapshot]] = []
 
-    def upserts(self) -> list[tuple[_Table, list[tuple[Any, ...]]]]:
-        """Return the rows by table."""
-        return [
+    def upserts(self) -> list[_Step]:
+        """Return the statement of each table with its rows."""
+        rows: list[tuple[_Table, list[tuple[Any, ...]]]] = [
             (_STRUCTURES, [tuple(row) for row in self.structures]),
             (_ENTITIES, [tuple(row) for row in self.entities]),
             (_SALTS, [tuple(row) for row in self.salts]),
             (_SEALS, [(slot, *row) for slot, row in self.seals]),
             (_SNAPSHOTS, [(entity, *msgspec.structs.astuple(row)) for entity, row in self.snapshots]),
         ]
+        return [(table.upsert, values) for table, values in rows if values]
+
+    def refuse_moved(self, found: Sequence[Any] | None) -> None:
+        """Refuse another last record than the one behind which the events are."""
+        there = Head(*found) if found else EMPTY_SLOT
+        if (there.position, there.hash) != (self.head.position, self.head.hash):
+            raise ConflictError(
+                f"Slot {self.slot} of the database is at position {there.position}, not at {self.head.position}: "
+                f"another program writes into it. Nothing more was written. End that program and begin with a new "
+                f"database.",
+                constraint="predecessor",
+            )
 
 
 class _Note(msgspec.Struct, forbid_unknown_fields=True):
@@ -123,11 +140,7 @@ class _Note(msgspec.Struct, forbid_unknown_fields=True):
 class _Database(Protocol):
     async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]: ...
 
-    async def begin(self, note: bytes) -> None: ...
-
-    async def write(self, rows: Restored) -> None: ...
-
-    async def finish(self, meta: Meta, hash_algorithm: str) -> None: ...
+    async def write(self, steps: Sequence[_Step], rows: Restored | None = None) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -167,34 +180,36 @@ class Restoring:
         if (await self._database.fetch(_USED))[0][0]:
             raise self._refused("it has records already, or an import into it is complete")
         self._note = _Note(meta.slots, meta.created_at, algorithm)
-        await self._database.begin(msgspec.json.encode(self._note))
+        note = (_NOTE, msgspec.json.encode(self._note))
+        await self._database.write(
+            [("INSERT INTO casty_secrets (name, value) VALUES ($1, $2)", [note]), ("DELETE FROM casty_meta", [()])]
+        )
         return False
 
     async def head(self, slot: int) -> Head:
         """Return a slot's last record."""
-        mark = "?1" if is_sqlite(self._url) else "$1"
-        rows = await self._database.fetch(_HEAD.format(mark), slot)
+        rows = await self._database.fetch(_HEAD, slot)
         return Head(*rows[0]) if rows else EMPTY_SLOT
 
     async def rows(self, slot: int, after: int, limit: int) -> list[EventRow]:
         """Return a page of the events that are there."""
-        rows = await self._database.fetch(self._statements.records, slot, after, limit)
+        rows = await self._database.fetch(self._statements["records"], slot, after, limit)
         return [cast("EventRow", tuple(row)) for row in rows]
 
     async def entity_rows(self, ids: list[int]) -> list[DirectoryRow]:
         """Return the rows of entities that are there."""
         parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
-        rows = await self._database.fetch(self._statements.entity_rows, parameter)
+        rows = await self._database.fetch(self._statements["entity_rows"], parameter)
         return [DirectoryRow(*row) for row in rows]
 
     async def seals(self, slot: int, after: int, limit: int) -> list[SealRow]:
         """Return a page of the seals that are there."""
-        return [SealRow(*row) for row in await self._database.fetch(self._statements.seals, slot, after, limit)]
+        return [SealRow(*row) for row in await self._database.fetch(self._statements["seals"], slot, after, limit)]
 
     async def retired_salts(self, ids: list[int]) -> list[RetiredSalt]:
         """Return the salts of entities that were set aside."""
         parameter = msgspec.json.encode(ids).decode() if is_sqlite(self._url) else ids
-        rows = await self._database.fetch(self._statements.retired_salts, parameter)
+        rows = await self._database.fetch(self._statements["retired_salts"], parameter)
         return [RetiredSalt(*row) for row in rows]
 
     async def write(self, rows: Restored) -> None:
@@ -207,11 +222,14 @@ class Restoring:
         InvalidValueError
             The database cannot hold one of the rows.
         """
-        await self._database.write(rows)
+        await self._database.write(rows.upserts(), rows)
 
     async def finish(self, meta: Meta) -> None:
         """Make it a journal."""
-        await self._database.finish(meta, self._note.hash_algorithm)
+        values = (meta.slots, self._note.hash_algorithm, meta.incarnation, meta.created_at)
+        await self._database.write([(_FINISH, [values]), ("DELETE FROM casty_secrets WHERE name = $1", [(_NOTE,)])])
+        if is_sqlite(self._url):
+            await self._database.fetch("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _refused(self, why: str) -> ConfigurationError:
         return ConfigurationError(
@@ -240,16 +258,8 @@ async def restoring(url: str) -> AsyncIterator[Restoring]:
 
 
 _FINISH: Final = (
-    "INSERT INTO casty_meta (id, slots, hash_algorithm, incarnation, created_at) VALUES (1, {0}, {1}, {2}, {3})"
+    "INSERT INTO casty_meta (id, slots, hash_algorithm, incarnation, created_at) VALUES (1, $1, $2, $3, $4)"
 )
-
-
-def _conflict(slot: int, there: Head, named: Head) -> ConflictError:
-    return ConflictError(
-        f"Slot {slot} of the database is at position {there.position}, not at {named.position}: another program writes "
-        f"into it. Nothing more was written. End that program and begin with a new database.",
-        constraint="predecessor",
-    )
 
 
 def _unfit(error: Exception) -> InvalidValueError:
@@ -272,16 +282,10 @@ class _Sqlite:
         return rows
 
     def _fetch(self, statement: str, parameters: Sequence[Any]) -> list[Any]:
-        return self._sqlite.execute(statement, parameters).fetchall()
+        return self._sqlite.execute(for_sqlite(statement), parameters).fetchall()
 
-    async def begin(self, note: bytes) -> None:
-        await self._in_thread(self._begin, note)
-
-    async def write(self, rows: Restored) -> None:
-        await self._in_thread(self._write, rows)
-
-    async def finish(self, meta: Meta, hash_algorithm: str) -> None:
-        await self._in_thread(self._finish, meta, hash_algorithm)
+    async def write(self, steps: Sequence[_Step], rows: Restored | None = None) -> None:
+        await self._in_thread(self._write, steps, rows or Restored())
 
     async def close(self) -> None:
         await self._in_thread(self._sqlite.close)
@@ -298,49 +302,25 @@ class _Sqlite:
                 f"goes on."
             ) from error
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with _sqlite_transaction(self._sqlite):
-            yield
-        self._place.check(self._files, "What was committed last may be in the other file alone.")
-
-    def _begin(self, note: bytes) -> None:
-        with self._transaction():
-            self._sqlite.execute("INSERT INTO casty_secrets (name, value) VALUES (?, ?)", (_NOTE, note))
-            self._sqlite.execute("DELETE FROM casty_meta")
-
-    def _write(self, rows: Restored) -> None:
+    def _write(self, steps: Sequence[_Step], rows: Restored) -> None:
         large = sum(len(row.state) for _, row in rows.snapshots) > _LARGE
         if large:  # the pages of a large state are not asked for again
             self._sqlite.execute("PRAGMA cache_size = -4096")
         try:
-            self._write_all(rows)
+            with _sqlite_transaction(self._sqlite):
+                for statement, parameters in steps:
+                    self._sqlite.executemany(for_sqlite(statement), parameters)
+                if rows.events:
+                    rows.refuse_moved(self._sqlite.execute(for_sqlite(_HEAD), (rows.slot,)).fetchone())
+                    marks = ", ".join("?" * len(_EVENT))
+                    self._sqlite.executemany(
+                        f"INSERT INTO casty_events ({', '.join(_EVENT)}) VALUES ({marks})",  # noqa: S608 - constants
+                        rows.events,
+                    )
+            self._place.check(self._files, "What was committed last may be in the other file alone.")
         finally:
             if large:
                 self._sqlite.execute(_CACHE)
-
-    def _write_all(self, rows: Restored) -> None:
-        with self._transaction():
-            for table, values in rows.upserts():
-                if values:
-                    self._sqlite.executemany(table.upsert("?{}"), values)
-            if rows.events:
-                found = self._sqlite.execute(_HEAD.format("?1"), (rows.slot,)).fetchone()
-                there = Head(*found) if found else EMPTY_SLOT
-                if (there.position, there.hash) != (rows.head.position, rows.head.hash):
-                    raise _conflict(rows.slot, there, rows.head)
-                marks = ", ".join("?" * len(_EVENT))
-                self._sqlite.executemany(
-                    f"INSERT INTO casty_events ({', '.join(_EVENT)}) VALUES ({marks})",  # noqa: S608 - constants
-                    rows.events,
-                )
-
-    def _finish(self, meta: Meta, hash_algorithm: str) -> None:
-        with self._transaction():
-            values = (meta.slots, hash_algorithm, meta.incarnation, meta.created_at)
-            self._sqlite.execute(_FINISH.format("?1", "?2", "?3", "?4"), values)
-            self._sqlite.execute("DELETE FROM casty_secrets WHERE name = ?", (_NOTE,))
-        self._sqlite.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _connected(file: Path) -> sqlite3.Connection:
@@ -378,33 +358,16 @@ class _Postgres:
             rows: Sequence[Sequence[Any]] = await self._connection.fetch(statement, *parameters)
             return rows
 
-    async def begin(self, note: bytes) -> None:
+    async def write(self, steps: Sequence[_Step], rows: Restored | None = None) -> None:
         with _postgres_errors():
             async with self._connection.transaction():
-                await self._connection.execute("INSERT INTO casty_secrets (name, value) VALUES ($1, $2)", _NOTE, note)
-                await self._connection.execute("DELETE FROM casty_meta")
-
-    async def write(self, rows: Restored) -> None:
-        with _postgres_errors():
-            async with self._connection.transaction():
-                for table, values in rows.upserts():
-                    if values:
-                        await self._connection.executemany(table.upsert("${}"), values)
-                if rows.events:
-                    found = await self._connection.fetchrow(_HEAD.format("$1"), rows.slot)
-                    there = Head(*found) if found else EMPTY_SLOT
-                    if (there.position, there.hash) != (rows.head.position, rows.head.hash):
-                        raise _conflict(rows.slot, there, rows.head)
+                for statement, parameters in steps:
+                    await self._connection.executemany(statement, parameters)
+                if rows is not None and rows.events:
+                    rows.refuse_moved(await self._connection.fetchrow(_HEAD, rows.slot))
                     await self._connection.copy_records_to_table(
                         "casty_events", records=rows.events, columns=list(_EVENT)
                     )
-
-    async def finish(self, meta: Meta, hash_algorithm: str) -> None:
-        with _postgres_errors():
-            async with self._connection.transaction():
-                values = (meta.slots, hash_algorithm, meta.incarnation, meta.created_at)
-                await self._connection.execute(_FINISH.format("$1", "$2", "$3", "$4"), *values)
-                await self._connection.execute("DELETE FROM casty_secrets WHERE name = $1", _NOTE)
 
     async def close(self) -> None:
         await close_quietly(self._connection)

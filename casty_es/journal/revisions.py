@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
-__all__ = ["MARK", "OLD_IDS", "PREFIX", "is_ours", "present_id", "refuse_elsewhere"]
+__all__ = ["MARK", "OLD_IDS", "PREFIX", "VERSION_TABLE", "is_ours", "present_id", "refuse_elsewhere"]
 
 MARK: Final = "casty_es"
 """The option by which the journal's own ``env.py`` is known to its revisions."""
+
+VERSION_TABLE: Final = "casty_es_alembic_version"
+"""Where a database names its revision: a table of its own, because it may be another program's, with its alembic."""
 
 PREFIX: Final = "casty_es_"
 """What the id of every revision begins with; a number with leading zeros follows, so that they sort as text."""

@@ -24,9 +24,9 @@ from casty_es.errors import (
     SchemaError,
     UsageError,
 )
-from casty_es.journal.dialling import dial
 from casty_es.journal.driver_errors import driver_error, said
-from casty_es.journal.revisions import is_ours, present_id
+from casty_es.journal.hosts import dial
+from casty_es.journal.revisions import VERSION_TABLE, is_ours, present_id
 from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
@@ -51,7 +51,6 @@ __all__ = [
 EXPECTED_REVISION: Final = "casty_es_0007"
 """The revision that this code reads and writes. A test holds it to the newest migration."""
 
-VERSION_TABLE: Final = "casty_es_alembic_version"  # of its own: the database may be another program's, with its alembic
 URL_VARIABLE: Final = "CASTY_ES_DATABASE_URL"
 DEFAULT_DATABASE_URL: Final = "sqlite+aiosqlite:///casty.db"
 APPLICATION_ID: Final = int.from_bytes(b"cast", "big")  # what `file` shows, and how a foreign SQLite file is told

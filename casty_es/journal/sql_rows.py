@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalCorruptError, SchemaError
-from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, entity_of, event_of, number_of, text_of
-from casty_es.journal.port import DirectoryRow, Head, Meta, NodeRow, RecordedEvent, SlotRow, StructureRow
+from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, number_of, text_of
+from casty_es.journal.port import Head, Meta, NodeRow, SlotRow, StructureRow
+from casty_es.journal.remembered import ClosedSlot, Mark
 
 __all__ = [
-    "directory_of",
-    "events_of",
+    "closed_of",
     "heads_of",
     "incarnation_of",
     "meta_of",
@@ -136,16 +136,6 @@ def heads_of(rows: Sequence[Sequence[Any]]) -> dict[int, Head]:
     }
 
 
-def directory_of(rows: Sequence[Sequence[Any]]) -> list[DirectoryRow]:
-    """Return rows of the directory."""
-    return [entity_of(row) for row in rows]
-
-
-def events_of(rows: Sequence[Sequence[Any]]) -> list[RecordedEvent]:
-    """Return records."""
-    return [event_of(row) for row in rows]
-
-
 def shards_of(value: Any) -> int | None:
     """Return a structure's recorded number of shards; ``None`` for what can be no such number."""
     return value if type(value) is int and 1 <= value <= _MOST_SHARDS else None
@@ -168,6 +158,15 @@ def slot_of(row: Sequence[Any]) -> SlotRow:
     """Return who holds a slot: a hint, so what is damaged says nothing."""
     slot, node_id, address, epoch, since = row
     return SlotRow(number_of(slot, -1), text_of(node_id), text_of(address) or None, number_of(epoch), number_of(since))
+
+
+def closed_of(row: Sequence[Any]) -> ClosedSlot:
+    """Return a closed slot. What is damaged in it keeps it closed: nobody can tell any more what it has lost."""
+    slot, incarnation, position, hash_, found, node_id, closed_at = row
+    mark = Mark(
+        number_of(incarnation, BEHIND_ALL), number_of(position, BEHIND_ALL), hash_ if type(hash_) is bytes else b""
+    )
+    return ClosedSlot(slot, mark, number_of(found), text_of(node_id), number_of(closed_at))
 
 
 def secret_of(rows: Sequence[Sequence[Any]]) -> bytes:

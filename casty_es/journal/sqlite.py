@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from casty_es.errors import (
     AppendRejectedError,
@@ -33,10 +32,9 @@ from casty_es.errors import (
 from casty_es.journal import sqlite_log
 from casty_es.journal.damaged import decoded_text
 from casty_es.journal.port import Append, EntityRow, EventRow
-from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, at, is_at
+from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, alone_with, is_at
 from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
-from casty_es.leases.lock_files import lock_mode
 from casty_es.printing import log_of, printed
 
 __all__ = ["OpenFiles", "SqliteBackend"]
@@ -134,27 +132,15 @@ class SqliteBackend:
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[bool]:
-        # One name for one file, whatever links lead to it.
-        file = f"{self._file.resolve()}.maintenance.lock"
-        # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
-        mode = lock_mode(Path(file), self._file)
-        lock = FileLock(file, thread_local=False, mode=mode, fallback_to_soft=False)
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            yield False
-            return
-        except (OSError, NotImplementedError) as error:
-            raise JournalUnavailableError(
-                f"The lock file {file} cannot be used: {error}. Nothing was done. This process needs to be able to "
-                f"write the folder of the journal."
-            ) from error
-        try:
-            self._alone = file, at(file)
-            yield True
-        finally:
-            self._alone = None
-            lock.release()
+        with alone_with(self._file) as lock:
+            if lock is None:
+                yield False
+                return
+            try:
+                self._alone = lock
+                yield True
+            finally:
+                self._alone = None
 
     async def vacuum(self, *, full: bool) -> None:  # noqa: ARG002 - here it always is
         await self._writer.run(self._vacuum)

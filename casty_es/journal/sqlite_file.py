@@ -14,16 +14,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Final, NamedTuple
 
+from filelock import FileLock, Timeout
+
 from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavailableError
 from casty_es.leases.filesystem import is_mount_point, mounts
-from casty_es.leases.lock_files import locked, notes
+from casty_es.leases.lock_files import lock_mode, locked, notes
 
-__all__ = ["FileId", "OpenFiles", "Place", "at", "is_at", "refuse_parted"]
+__all__ = ["FileId", "OpenFiles", "Place", "alone_with", "at", "is_at", "refuse_parted"]
 
 # The header of a rollback journal; one without it rolls nothing back (sqlite.org/fileformat2.html, section 3).
 _ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
@@ -261,3 +264,26 @@ def is_at(path: Path | str, file: FileId | None) -> bool:
         return at(path) == file
     except OSError:
         return False
+
+
+@contextmanager
+def alone_with(file: Path) -> Iterator[tuple[str, FileId | None] | None]:
+    """Hold the lock of who maintains a database; yield its path and the file there, ``None`` where another holds it."""
+    # One name for one file, whatever links lead to it.
+    path = f"{file.resolve()}.maintenance.lock"
+    # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.
+    lock = FileLock(path, thread_local=False, mode=lock_mode(Path(path), file), fallback_to_soft=False)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield None
+        return
+    except (OSError, NotImplementedError) as error:
+        raise JournalUnavailableError(
+            f"The lock file {path} cannot be used: {error}. Nothing was done. This process needs to be able to write "
+            f"the folder of the journal."
+        ) from error
+    try:
+        yield path, at(path)
+    finally:
+        lock.release()

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from casty_es.journal.processes import readers, told_by_system
+from casty_es.journal.file_holders import readers, told_by_system
 from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.printing import log_of
 

@@ -9,74 +9,34 @@ so another order could not pass unseen.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final
-
-import msgspec
+from typing import Final, TypeAlias
 
 from casty_es.journal import binding_sql
-from casty_es.journal.history_sql import history_within
 from casty_es.journal.port import RecordedEvent
+from casty_es.journal.schema import MAX_SLOTS
 
-__all__ = ["POSTGRES", "SQLITE", "Statements", "sqlite_append", "sqlite_insert_entities", "sqlite_rows_beside"]
+__all__ = [
+    "POSTGRES",
+    "SQLITE",
+    "Statements",
+    "for_sqlite",
+    "sqlite_append",
+    "sqlite_insert_entities",
+    "sqlite_rows_beside",
+]
 
 _COLUMNS: Final = RecordedEvent.__struct_fields__
 _EVENT: Final = ", ".join(f"e.{column}" for column in _COLUMNS)
+_EVENTS: Final = f"SELECT {_EVENT} FROM casty_events e"
 
 
-class Statements(msgspec.Struct, frozen=True):
-    """The statements of one database; the comment beside each field is its parameters."""
+Statements: TypeAlias = Mapping[str, str]
+"""The statements of one database by name. Their parameters stand in them, in the order of their marks."""
 
-    meta: str  # none
-    raise_incarnation: str  # none
-    heads: str  # slots
-    entity_numbers: str  # slots
-    entities: str  # kinds, names, keys
-    entity_rows: str  # ids
-    directory: str  # kind, name, key, limit
-    slot_directory: str  # slot, id, limit
-    structure_rows: str  # none
-    bounds: str  # entity
-    snapshot_before: str  # entity, sequence
-    binding: str  # entity, sequence
-    slot_snapshots: str  # slot, entity, sequence, limit
-    snapshot_sequences: str  # entities
-    seals: str  # slot, position, limit
-    last_cut: str  # entity
-    retired_salts: str  # entities
-    tails: str  # entities, sequences, limit
-    find: str  # slot, position, command ids
-    records: str  # slot, position, limit
-    history: str  # entity, sequence, limit
-    history_within: str  # entity, sequence, limit, bytes
-    save_snapshot: str  # entity, sequence, state, version, recorded_at, hash
-    record_structures: str  # kinds, names, shards, whether also those that have entities
-    structures: str  # kinds, names
-    keys: str  # kind, name, key, limit
-    register_node: str  # node_id, host, pid, address, started_at, seen_at
-    forget_node: str  # node_id
-    nodes: str  # none
-    slot_rows: str  # none
-    claim_slots: str  # slots, node_id, dead node_ids
-    save_slots: str  # slots, node_ids, addresses, epochs, sinces
-    forget_slots: str  # slots, node_id
-    find_key: str  # entity, idempotency_key
-    secret: str  # none
-
-
-_RAISE: Final = "UPDATE casty_meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation"
-_META: Final = "SELECT slots, incarnation, created_at FROM casty_meta WHERE id = 1"
-_NODES: Final = "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC"
 _ROW: Final = "e.id, e.slot, e.kind, e.name, e.key, e.alive, e.salt, e.salted_from"
-_STRUCTURE_ROWS: Final = "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name"
-_SLOT_ROWS: Final = "SELECT slot, node_id, address, epoch, since FROM casty_slots ORDER BY slot"
-_CLUSTER_SECRET: Final = "SELECT value FROM casty_secrets WHERE name = 'cluster'"  # noqa: S105 - no secret
-
-# A node's name is used again by a new process, so all of the row is the new process's.
-_REGISTER_NODE: Final = """
-    INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES ({values})
-    ON CONFLICT (node_id) DO UPDATE SET host = excluded.host, pid = excluded.pid, address = excluded.address,
-        started_at = excluded.started_at, seen_at = excluded.seen_at"""
 
 # Whoever takes a slot from another node does not listen where that one did.
 _TAKE_OVER: Final = """
@@ -88,29 +48,125 @@ _SAVE_SLOTS: Final = """
     ON CONFLICT (slot) DO UPDATE SET node_id = excluded.node_id, address = excluded.address, epoch = excluded.epoch,
         since = excluded.since WHERE excluded.epoch > casty_slots.epoch"""
 
-# A command's events stand side by side, and only the first carries the key: step by step, because no index has the id.
-_FIND_KEY: Final = f"""
-    WITH RECURSIVE run (slot, position, command_id) AS (
-        SELECT slot, position, command_id FROM casty_events
-        WHERE entity = {{entity}} AND idempotency_key = {{key}}
-        UNION ALL
-        SELECT e.slot, e.position, e.command_id FROM run r
-        JOIN casty_events e ON e.slot = r.slot AND e.position = r.position + 1 AND e.command_id = r.command_id
-    )
-    SELECT {_EVENT} FROM run r JOIN casty_events e ON e.slot = r.slot AND e.position = r.position
-    ORDER BY e.position"""
+_BOTH: Final = {
+    "meta": "SELECT slots, incarnation, created_at FROM casty_meta WHERE id = 1",
+    "last_slot": f"SELECT max(slot) FROM casty_events WHERE slot BETWEEN 0 AND {MAX_SLOTS - 1}",
+    "raise_incarnation": "UPDATE casty_meta SET incarnation = incarnation + 1 WHERE id = 1 RETURNING incarnation",
+    "entity_rows": f"SELECT {_ROW} FROM casty_entities e WHERE e.id = ANY ($1::bigint[]) ORDER BY e.id",
+    "directory": f"""
+        SELECT {_ROW} FROM casty_entities e
+        WHERE e.kind = $1 AND e.name = $2 AND e.key >= $3 ORDER BY e.key LIMIT $4""",
+    "slot_directory": f"""
+        SELECT {_ROW} FROM casty_entities e
+        WHERE e.id > $2 AND e.id >= ($1::bigint << 32) AND e.id < (($1::bigint + 1) << 32) ORDER BY e.id LIMIT $3""",
+    "structure_rows": "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name",
+    # One aggregate a query: with both in one, SQLite would walk all of the entity's events.
+    "bounds": """
+        SELECT (SELECT min(sequence) FROM casty_events WHERE entity = $1),
+            (SELECT max(sequence) FROM casty_events WHERE entity = $1)""",
+    # Of sequences that are numbers only: SQLite sorts everything else behind them.
+    "bounds_of_numbers": """
+        SELECT min(sequence), max(sequence) FROM casty_events
+        WHERE entity = $1 AND sequence BETWEEN 1 AND 9223372036854775806""",
+    "snapshot_before": """
+        SELECT sequence, state, version FROM casty_snapshots
+        WHERE entity = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1""",
+    "slot_snapshots": """
+        SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
+        WHERE (entity, sequence) > ($2, $3) AND entity >= ($1::bigint << 32) AND entity < (($1::bigint + 1) << 32)
+        ORDER BY entity, sequence LIMIT $4""",
+    "snapshot_sequences": """
+        SELECT entity, sequence FROM casty_snapshots WHERE entity = ANY ($1::bigint[]) ORDER BY entity, sequence""",
+    "seals": """
+        SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
+        WHERE slot = $1 AND last > $2 ORDER BY last LIMIT $3""",
+    "last_cut": "SELECT max(last) FROM casty_seals WHERE entity = $1",
+    "retired_salts": """
+        SELECT entity, through, salt FROM casty_retired_salts WHERE entity = ANY ($1::bigint[])
+        ORDER BY entity, through""",
+    "records": f"{_EVENTS} WHERE e.slot = $1 AND e.position > $2 ORDER BY e.position LIMIT $3",
+    "history": f"{_EVENTS} WHERE e.entity = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3",
+    "save_snapshot": """
+        INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
+        SELECT e.entity, e.sequence, $3::text, $4::int, $5::bigint FROM casty_events e
+        WHERE e.entity = $1 AND e.sequence = $2 AND e.hash = $6
+        AND NOT EXISTS (SELECT 1 FROM casty_snapshots s WHERE s.entity = $1 AND s.sequence = $2)
+        AND EXISTS (SELECT 1 FROM casty_entities t WHERE t.id = $1 AND t.salted_from < $2 FOR SHARE)
+        RETURNING sequence""",
+    "keys": """
+        SELECT key FROM casty_entities WHERE kind = $1 AND name = $2 AND key > $3 AND alive ORDER BY key LIMIT $4""",
+    # A node's name is used again by a new process, so all of the row is the new process's.
+    "register_node": """
+        INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES ($1, $2, $3, $4, $5, $6)
+        ON CONFLICT (node_id) DO UPDATE SET host = excluded.host, pid = excluded.pid, address = excluded.address,
+            started_at = excluded.started_at, seen_at = excluded.seen_at""",
+    "forget_node": "DELETE FROM casty_nodes WHERE node_id = $1",
+    "nodes": "SELECT node_id, host, pid, address, started_at, seen_at FROM casty_nodes ORDER BY started_at DESC",
+    "slot_rows": "SELECT slot, node_id, address, epoch, since FROM casty_slots ORDER BY slot",
+    "forget_slots": "DELETE FROM casty_slots WHERE slot = ANY ($1::int[]) AND node_id = $2",
+    # A command's events stand side by side, and only the first has the key: step by step, because no index has the id.
+    "find_key": f"""
+        WITH RECURSIVE run (slot, position, command_id) AS (
+            SELECT slot, position, command_id FROM casty_events
+            WHERE entity = $1 AND idempotency_key = $2
+            UNION ALL
+            SELECT e.slot, e.position, e.command_id FROM run r
+            JOIN casty_events e ON e.slot = r.slot AND e.position = r.position + 1 AND e.command_id = r.command_id
+        )
+        SELECT {_EVENT} FROM run r JOIN casty_events e ON e.slot = r.slot AND e.position = r.position
+        ORDER BY e.position""",
+    "secret": "SELECT value FROM casty_secrets WHERE name = 'cluster'",
+    # The incarnation stands beside them, in the same snapshot: a mark of an earlier one has been given up.
+    "closed_slots": """
+        SELECT m.incarnation, c.slot, c.incarnation, c.position, c.hash, c.found, c.node_id, c.closed_at
+        FROM casty_meta m LEFT JOIN casty_closed_slots c ON c.incarnation >= m.incarnation
+        WHERE m.id = 1 ORDER BY c.slot, c.position""",
+    "close_slot": """
+        INSERT INTO casty_closed_slots (slot, incarnation, position, hash, found, node_id, closed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING""",
+    "forget_closed_slots": """
+        DELETE FROM casty_closed_slots WHERE incarnation < (SELECT incarnation FROM casty_meta WHERE id = 1)""",
+}
 
-POSTGRES: Final = Statements(
-    meta=_META,
-    raise_incarnation=_RAISE,
-    heads="""
+
+def for_sqlite(statement: str) -> str:
+    """Return a statement as SQLite takes it: with its own marks, without types, without locks of rows."""
+    untyped = re.sub(r"::\w+(\[\])?", "", statement).replace(" FOR SHARE", "")
+    listed = re.sub(r"= ANY \(\$(\d+)\)", r"IN (SELECT value FROM json_each(?\1))", untyped)
+    return re.sub(r"\$(\d+)", r"?\1", listed)
+
+
+def _history_within(size: str, entity: str, after: str, limit: str, most_bytes: str) -> str:
+    """Return the statement that reads an entity's events up to a number of bytes, from what stands for each parameter.
+
+    It goes from event to event, so what does not fit is not read either: of long values, a page that was looked through
+    up to its limit would be read in vain for the most part.
+    """
+    return f"""
+        WITH RECURSIVE page (sequence, bytes, number) AS (
+            SELECT * FROM (
+                SELECT e.sequence, {size}, 1 FROM casty_events e
+                WHERE e.entity = {entity} AND e.sequence > {after} ORDER BY e.sequence LIMIT 1
+            ) AS oldest
+            UNION ALL
+            SELECT e.sequence, p.bytes + {size}, p.number + 1 FROM page p
+            JOIN casty_events e ON e.entity = {entity} AND e.sequence = p.sequence + 1
+            WHERE p.bytes < {most_bytes} AND p.number < {limit}
+        )
+        SELECT {_EVENT} FROM page p JOIN casty_events e ON e.entity = {entity} AND e.sequence = p.sequence
+        ORDER BY p.sequence"""
+
+
+POSTGRES: Final[Statements] = {
+    **_BOTH,
+    "heads": """
         SELECT w.slot, h.position, h.hash, h.epoch, h.recorded_at
         FROM unnest($1::int[]) AS w (slot)
         CROSS JOIN LATERAL (
             SELECT e.position, e.hash, e.epoch, e.recorded_at FROM casty_events e WHERE e.slot = w.slot
             ORDER BY e.position DESC LIMIT 1
         ) h""",
-    entity_numbers="""
+    "entity_numbers": """
         SELECT w.slot, h.id - (w.slot::bigint << 32)
         FROM unnest($1::int[]) AS w (slot)
         CROSS JOIN LATERAL (
@@ -118,7 +174,7 @@ POSTGRES: Final = Statements(
             WHERE id >= (w.slot::bigint << 32) AND id < ((w.slot + 1)::bigint << 32)
             ORDER BY id DESC LIMIT 1
         ) h""",
-    entities=f"""
+    "entities": f"""
         SELECT w.number - 1, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from, n.*
         FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS w (kind, name, key, number)
         JOIN casty_entities e ON e.kind = w.kind AND e.name = w.name AND e.key = w.key
@@ -127,33 +183,8 @@ POSTGRES: Final = Statements(
             WHERE entity = e.id ORDER BY sequence DESC LIMIT 1
         ) s ON true
         LEFT JOIN LATERAL ({binding_sql.binding_of(binding_sql.POSTGRES, "e.id", "s.sequence")}) n ON true""",
-    entity_rows=f"SELECT {_ROW} FROM casty_entities e WHERE e.id = ANY ($1::bigint[]) ORDER BY e.id",
-    directory=f"""
-        SELECT {_ROW} FROM casty_entities e
-        WHERE e.kind = $1 AND e.name = $2 AND e.key >= $3 ORDER BY e.key LIMIT $4""",
-    slot_directory=f"""
-        SELECT {_ROW} FROM casty_entities e
-        WHERE e.id > $2 AND e.id >= ($1::bigint << 32) AND e.id < (($1::bigint + 1) << 32) ORDER BY e.id LIMIT $3""",
-    structure_rows=_STRUCTURE_ROWS,
-    bounds="SELECT min(sequence), max(sequence) FROM casty_events WHERE entity = $1",
-    snapshot_before="""
-        SELECT sequence, state, version FROM casty_snapshots
-        WHERE entity = $1 AND sequence <= $2 ORDER BY sequence DESC LIMIT 1""",
-    binding=binding_sql.binding_of(binding_sql.POSTGRES, "$1", "$2::bigint"),
-    slot_snapshots="""
-        SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
-        WHERE (entity, sequence) > ($2, $3) AND entity >= ($1::bigint << 32) AND entity < (($1::bigint + 1) << 32)
-        ORDER BY entity, sequence LIMIT $4""",
-    snapshot_sequences="""
-        SELECT entity, sequence FROM casty_snapshots WHERE entity = ANY ($1::bigint[]) ORDER BY entity, sequence""",
-    seals="""
-        SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
-        WHERE slot = $1 AND last > $2 ORDER BY last LIMIT $3""",
-    last_cut="SELECT max(last) FROM casty_seals WHERE entity = $1",
-    retired_salts="""
-        SELECT entity, through, salt FROM casty_retired_salts WHERE entity = ANY ($1::bigint[])
-        ORDER BY entity, through""",
-    tails="""
+    "binding": binding_sql.binding_of(binding_sql.POSTGRES, "$1", "$2::bigint"),
+    "tails": """
         SELECT e.entity, e.sequence, e.type, e.version, e.payload
         FROM unnest($1::bigint[], $2::bigint[]) AS w (entity, sequence)
         CROSS JOIN LATERAL (
@@ -161,59 +192,42 @@ POSTGRES: Final = Statements(
             WHERE entity = w.entity AND sequence > w.sequence ORDER BY sequence LIMIT $3
         ) e
         LIMIT $3""",
-    find=f"""
-        SELECT {_EVENT} FROM casty_events e
-        WHERE e.slot = $1 AND e.position > $2 AND e.command_id = ANY ($3::bytea[]) ORDER BY e.position""",
-    records=f"SELECT {_EVENT} FROM casty_events e WHERE e.slot = $1 AND e.position > $2 ORDER BY e.position LIMIT $3",
-    history=f"SELECT {_EVENT} FROM casty_events e WHERE e.entity = $1 AND e.sequence > $2 ORDER BY e.sequence LIMIT $3",
-    history_within=history_within(_EVENT, "octet_length(e.payload)", "$1", "$2", "$3::int", "$4::int"),
-    save_snapshot="""
-        INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
-        SELECT e.entity, e.sequence, $3::text, $4::int, $5::bigint FROM casty_events e
-        WHERE e.entity = $1 AND e.sequence = $2 AND e.hash = $6
-        AND NOT EXISTS (SELECT FROM casty_snapshots s WHERE s.entity = $1 AND s.sequence = $2)
-        AND EXISTS (SELECT FROM casty_entities t WHERE t.id = $1 AND t.salted_from < $2 FOR SHARE)
-        RETURNING sequence""",
-    record_structures="""
+    "find": f"""
+        {_EVENTS} WHERE e.slot = $1 AND e.position > $2 AND e.command_id = ANY ($3::bytea[]) ORDER BY e.position""",
+    "history_within": _history_within("octet_length(e.payload)", "$1", "$2", "$3::int", "$4::int"),
+    "record_structures": """
         INSERT INTO casty_structures (kind, name, shards)
         SELECT w.* FROM unnest($1::text[], $2::text[], $3::int[]) AS w (kind, name, shards)
         WHERE $4::bool OR NOT EXISTS (SELECT FROM casty_entities e WHERE e.kind = w.kind AND e.name = w.name)
         ON CONFLICT (kind, name) DO NOTHING""",
-    structures="""
+    "structures": """
         SELECT w.number - 1, s.shards FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (kind, name, number)
         JOIN casty_structures s ON s.kind = w.kind AND s.name = w.name""",
-    keys="""
-        SELECT key FROM casty_entities WHERE kind = $1 AND name = $2 AND key > $3 AND alive ORDER BY key LIMIT $4""",
-    register_node=_REGISTER_NODE.format(values="$1, $2, $3, $4, $5, $6"),
-    forget_node="DELETE FROM casty_nodes WHERE node_id = $1",
-    nodes=_NODES,
-    slot_rows=_SLOT_ROWS,
-    claim_slots=f"""
+    "claim_slots": f"""
         INSERT INTO casty_slots AS s (slot, node_id, address, epoch, since)
         SELECT w.slot, $2::text, NULL, 0, 0 FROM unnest($1::int[]) AS w (slot) ORDER BY w.slot
         {_TAKE_OVER} WHERE s.node_id = $2::text OR s.node_id = ANY ($3::text[])
         RETURNING slot""",
-    save_slots=f"""
+    "save_slots": f"""
         INSERT INTO casty_slots (slot, node_id, address, epoch, since)
         SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
         {_SAVE_SLOTS}""",
-    forget_slots="DELETE FROM casty_slots WHERE slot = ANY ($1::int[]) AND node_id = $2",
-    find_key=_FIND_KEY.format(entity="$1", key="$2"),
-    secret=_CLUSTER_SECRET,
-)
+    "hashes": """
+        SELECT e.slot, e.position, e.hash FROM unnest($1::int[], $2::bigint[]) AS w (slot, position)
+        JOIN casty_events e ON e.slot = w.slot AND e.position = w.position""",
+}
 
-SQLITE: Final = Statements(
-    meta=_META,
-    raise_incarnation=_RAISE,
-    heads="""
+SQLITE: Final[Statements] = {
+    **{name: for_sqlite(statement) for name, statement in _BOTH.items()},
+    "heads": """
         SELECT w.value, e.position, e.hash, e.epoch, e.recorded_at FROM json_each(?1) w
         CROSS JOIN casty_events e
         ON e.slot = w.value AND e.position = (SELECT max(position) FROM casty_events WHERE slot = w.value)""",
-    entity_numbers="""
+    "entity_numbers": """
         SELECT w.value, (
             SELECT max(id) FROM casty_entities WHERE id >= (w.value << 32) AND id < ((w.value + 1) << 32)
         ) - (w.value << 32) FROM json_each(?1) w""",
-    entities=f"""
+    "entities": f"""
         SELECT w.key, e.id, e.alive, e.salt, s.sequence, s.state, s.version, e.salted_from, n.type, n.payload,
             n.metadata
         FROM json_each(?1) w
@@ -223,86 +237,42 @@ SQLITE: Final = Statements(
             AND s.sequence = (SELECT max(sequence) FROM casty_snapshots WHERE entity = e.id)
         LEFT JOIN casty_events n ON n.entity = e.id
             AND n.sequence = ({binding_sql.binding_of(binding_sql.SQLITE, "e.id", "s.sequence", "b.sequence")})""",
-    entity_rows=f"SELECT {_ROW} FROM json_each(?1) w CROSS JOIN casty_entities e ON e.id = w.value ORDER BY e.id",
-    directory=f"""
-        SELECT {_ROW} FROM casty_entities e
-        WHERE e.kind = ?1 AND e.name = ?2 AND e.key >= ?3 ORDER BY e.key LIMIT ?4""",
-    slot_directory=f"""
-        SELECT {_ROW} FROM casty_entities e
-        WHERE e.id > ?2 AND e.id >= (?1 << 32) AND e.id < ((?1 + 1) << 32) ORDER BY e.id LIMIT ?3""",
-    structure_rows=_STRUCTURE_ROWS,
-    # One aggregate a query: with both in one, SQLite would walk all of the entity's events.
-    bounds="""
-        SELECT (SELECT min(sequence) FROM casty_events WHERE entity = ?1),
-            (SELECT max(sequence) FROM casty_events WHERE entity = ?1)""",
-    snapshot_before="""
-        SELECT sequence, state, version FROM casty_snapshots
-        WHERE entity = ?1 AND sequence <= ?2 ORDER BY sequence DESC LIMIT 1""",
-    binding=binding_sql.binding_of(binding_sql.SQLITE, "?1", "?2"),
-    slot_snapshots="""
-        SELECT entity, sequence, state, version, recorded_at FROM casty_snapshots
-        WHERE (entity, sequence) > (?2, ?3) AND entity >= (?1 << 32) AND entity < ((?1 + 1) << 32)
-        ORDER BY entity, sequence LIMIT ?4""",
-    snapshot_sequences="""
-        SELECT s.entity, s.sequence FROM json_each(?1) w
-        CROSS JOIN casty_snapshots s ON s.entity = w.value ORDER BY s.entity, s.sequence""",
-    seals="""
-        SELECT first, last, entity, previous_hash, hash, sealed_by FROM casty_seals
-        WHERE slot = ?1 AND last > ?2 ORDER BY last LIMIT ?3""",
-    last_cut="SELECT max(last) FROM casty_seals WHERE entity = ?1",
-    retired_salts="""
-        SELECT r.entity, r.through, r.salt FROM json_each(?1) w
-        CROSS JOIN casty_retired_salts r ON r.entity = w.value ORDER BY r.entity, r.through""",
-    tails="""
+    "binding": binding_sql.binding_of(binding_sql.SQLITE, "?1", "?2"),
+    "tails": """
         SELECT e.entity, e.sequence, e.type, e.version, e.payload
         FROM json_each(?1) w
         CROSS JOIN casty_events e
             ON e.entity = w.value AND e.sequence > json_extract(?2, '$[' || w.key || ']')
         LIMIT ?3""",
-    find=f"""
-        SELECT {_EVENT} FROM casty_events e WHERE e.slot = ?1 AND e.position > ?2
+    "find": f"""
+        {_EVENTS} WHERE e.slot = ?1 AND e.position > ?2
         AND lower(hex(e.command_id)) IN (SELECT value FROM json_each(?3)) ORDER BY e.position""",
-    records=f"SELECT {_EVENT} FROM casty_events e WHERE e.slot = ?1 AND e.position > ?2 ORDER BY e.position LIMIT ?3",
-    history=f"SELECT {_EVENT} FROM casty_events e WHERE e.entity = ?1 AND e.sequence > ?2 ORDER BY e.sequence LIMIT ?3",
-    history_within=history_within(_EVENT, "length(CAST(e.payload AS BLOB))", "?1", "?2", "?3", "?4"),
-    save_snapshot="""
-        INSERT INTO casty_snapshots (entity, sequence, state, version, recorded_at)
-        SELECT e.entity, e.sequence, ?3, ?4, ?5 FROM casty_events e
-        WHERE e.entity = ?1 AND e.sequence = ?2 AND e.hash = ?6
-        AND NOT EXISTS (SELECT 1 FROM casty_snapshots s WHERE s.entity = ?1 AND s.sequence = ?2)
-        AND EXISTS (SELECT 1 FROM casty_entities t WHERE t.id = ?1 AND t.salted_from < ?2)
-        RETURNING sequence""",
-    record_structures="""
+    "history_within": _history_within("length(CAST(e.payload AS BLOB))", "?1", "?2", "?3", "?4"),
+    "record_structures": """
         INSERT INTO casty_structures (kind, name, shards)
         SELECT w.value, json_extract(?2, '$[' || w.key || ']'), json_extract(?3, '$[' || w.key || ']')
         FROM json_each(?1) w WHERE ?4 OR NOT EXISTS (
             SELECT 1 FROM casty_entities e
             WHERE e.kind = w.value AND e.name = json_extract(?2, '$[' || w.key || ']')
         ) ON CONFLICT (kind, name) DO NOTHING""",
-    structures="""
+    "structures": """
         SELECT w.key, s.shards FROM json_each(?1) w
         CROSS JOIN casty_structures s ON s.kind = w.value AND s.name = json_extract(?2, '$[' || w.key || ']')""",
-    keys="""
-        SELECT key FROM casty_entities WHERE kind = ?1 AND name = ?2 AND key > ?3 AND alive ORDER BY key LIMIT ?4""",
-    register_node=_REGISTER_NODE.format(values="?1, ?2, ?3, ?4, ?5, ?6"),
-    forget_node="DELETE FROM casty_nodes WHERE node_id = ?1",
-    nodes=_NODES,
-    slot_rows=_SLOT_ROWS,
-    claim_slots=f"""
+    "claim_slots": f"""
         INSERT INTO casty_slots AS s (slot, node_id, address, epoch, since)
         SELECT w.value, ?2, NULL, 0, 0 FROM json_each(?1) w WHERE true
         {_TAKE_OVER} WHERE s.node_id = ?2 OR s.node_id IN (SELECT value FROM json_each(?3))
         RETURNING slot""",
-    save_slots=f"""
+    "save_slots": f"""
         INSERT INTO casty_slots (slot, node_id, address, epoch, since)
         SELECT w.value, json_extract(?2, '$[' || w.key || ']'), json_extract(?3, '$[' || w.key || ']'),
             json_extract(?4, '$[' || w.key || ']'), json_extract(?5, '$[' || w.key || ']')
         FROM json_each(?1) w WHERE true
         {_SAVE_SLOTS}""",
-    forget_slots="DELETE FROM casty_slots WHERE slot IN (SELECT value FROM json_each(?1)) AND node_id = ?2",
-    find_key=_FIND_KEY.format(entity="?1", key="?2"),
-    secret=_CLUSTER_SECRET,
-)
+    "hashes": """
+        SELECT e.slot, e.position, e.hash FROM json_each(?1) w
+        CROSS JOIN casty_events e ON e.slot = w.value AND e.position = json_extract(?2, '$[' || w.key || ']')""",
+}
 
 _FITS_POSTGRES: Final = """
     WITH fits AS (

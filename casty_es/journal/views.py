@@ -3,6 +3,9 @@
 A view shows what the journal holds and never refuses to: how it reads a payload that is redacted, unknown or no JSON is
 in ``view_sql.py``. Names and entities are found by index: a view's rows for one name cost what that name has.
 
+Only the kinds that are always there have views of their own: what a database has in it does not depend on which
+programs open it. Of the others' events ``casty_history`` shows the payload.
+
 This is the present shape; what creates it in a database is a migration, and a test compares the two. What each column
 means stands in ``docs/reference/views.md``, which a test holds to the database.
 """
@@ -13,6 +16,7 @@ from typing import Final
 
 from sqlalchemy import DDL, event
 
+from casty_es.domain.catalog import BUILT_IN, AnyKind
 from casty_es.journal.tables import metadata
 from casty_es.journal.view_sql import POSTGRES_FUNCTION, Dialect, Postgres, Sqlite
 
@@ -21,15 +25,11 @@ __all__ = ["FUNCTION", "VIEWS", "statements"]
 FUNCTION: Final = "casty_member(text, text, text)"
 """The one function that the views call on Postgres, as GRANT and DROP name it."""
 
+_SHOWN: Final = [kind for kind in BUILT_IN if kind.columns]
+
 VIEWS: Final = (
     "casty_history",
-    "casty_counter_history",
-    "casty_map_history",
-    "casty_set_history",
-    "casty_queue_history",
-    "casty_lock_history",
-    "casty_semaphore_history",
-    "casty_barrier_history",
+    *(f"casty_{kind.name}_history" for kind in _SHOWN),
     "casty_claims",
     "casty_holders",
     "casty_leases",
@@ -37,26 +37,6 @@ VIEWS: Final = (
     "casty_cuts",
 )
 """The views, each after those that it reads."""
-
-# What the events of a request say of its process and of its lease.
-_STANDING: Final = (("process", "text"), ("quarters", "number"), ("cause", "text"))
-
-# What the payloads of a kind's own events hold: each member's name and form, which is a method of the dialect.
-_PAYLOADS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
-    "counter": (("amount", "digits"), ("value", "digits")),
-    "map": (("value", "json"), ("previous", "json")),
-    "set": (("value", "json"),),
-    "queue": (("value", "json"), ("taken", "text")),
-    "lock": (("owner", "text"), ("request", "text"), ("token", "number"), *_STANDING),
-    "semaphore": (("owner", "text"), ("request", "text"), ("token", "number"), ("permits", "number"), *_STANDING),
-    "barrier": (
-        ("participant", "text"),
-        ("request", "text"),
-        ("expected", "number"),
-        ("generation", "number"),
-        *_STANDING,
-    ),
-}
 
 _KEY: Final = """
     CASE substr(n.key, 1, 2) WHEN 's:' THEN 'str' WHEN 'i:' THEN 'int' WHEN 'u:' THEN 'uuid' END AS key_type,
@@ -80,7 +60,7 @@ def statements(dialect_name: str) -> tuple[str, ...]:
     sql: Dialect = Postgres() if on_postgres else Sqlite()
     queries = {
         "casty_history": _history(sql),
-        **{f"casty_{kind}_history": _kind_history(sql, kind) for kind in _PAYLOADS},
+        **{f"casty_{kind.name}_history": _kind_history(sql, kind) for kind in _SHOWN},
         "casty_claims": _claims(sql),
         "casty_holders": _HOLDERS,
         "casty_leases": _leases(sql),
@@ -119,18 +99,19 @@ FROM casty_events e
 LEFT JOIN casty_entities n ON n.id = e.entity{_LEASE}"""
 
 
-def _kind_history(sql: Dialect, kind: str) -> str:
-    key = f"{_KEY},\n    n.key AS stored_key," if kind == "map" else ""
-    members = "".join(f"\n    {getattr(sql, form)('e.payload', name)} AS {name}," for name, form in _PAYLOADS[kind])
+def _kind_history(sql: Dialect, kind: AnyKind) -> str:
+    key = f"{_KEY},\n    n.key AS stored_key," if kind.keyed else ""
+    members = "".join(f"\n    {getattr(sql, form)('e.payload', name)} AS {name}," for name, form in kind.columns)
     return f"""
 SELECT n.name,{key} e.sequence, e.type,{members}{_circumstances(sql)}
 FROM casty_entities n
 JOIN casty_events e ON e.entity = n.id{_LEASE}
-WHERE n.kind = '{kind}'"""
+WHERE n.kind = '{kind.name}'"""
 
 
 def _claims(sql: Dialect) -> str:
     """Return the query for one row per request: its events have the request's id, and ``destroy`` ends it too."""
+    kinds = ", ".join(f"'{kind.name}'" for kind in BUILT_IN if kind.story and kind.story.granted)
     return f"""
 SELECT c.kind, c.name, c.owner, c.request, c.token, c.permits,
     CASE WHEN c.granted IS NULL THEN CASE WHEN c.ended IS NULL THEN 'waits' ELSE 'left' END
@@ -164,7 +145,7 @@ FROM (
                 {sql.number("e.payload", "permits")} AS permits
             FROM casty_entities n
             JOIN casty_events e ON e.entity = n.id
-            WHERE n.kind IN ('lock', 'semaphore') AND e.type IN (
+            WHERE n.kind IN ({kinds}) AND e.type IN (
                 n.kind || '.requested', n.kind || '.granted',
                 n.kind || '.released', n.kind || '.withdrawn', n.kind || '.expired')
         ) q

@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from casty_es.errors import ConfigurationError
-from casty_es.leases.connecting import OLDEST_VERSION, lease_settings
+from casty_es.leases.lease_connection import OLDEST_VERSION, lease_settings
 
 __all__ = [
     "Check",

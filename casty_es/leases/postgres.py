@@ -15,9 +15,9 @@ import contextlib
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
-from casty_es.journal.connecting import Connection, translated
+from casty_es.journal.sessions import Connection, translated
 from casty_es.journal.urls import shown
-from casty_es.leases.connecting import (
+from casty_es.leases.lease_connection import (
     SESSION_SECONDS_FLOOR,
     connect_for_leases,
     failed_lease,

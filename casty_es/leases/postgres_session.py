@@ -20,8 +20,8 @@ from casty_es.addresses import network_host
 from casty_es.background import looked_at
 from casty_es.errors import JournalUnavailableError
 from casty_es.forking import let_go_of_transport
-from casty_es.journal.connecting import Connection, close_quietly, said
-from casty_es.leases.connecting import node_key
+from casty_es.journal.sessions import Connection, close_quietly, said
+from casty_es.leases.lease_connection import node_key
 from casty_es.leases.strangers import NODES, STRANGERS, keys_of, strangers_in
 
 __all__ = ["HEARTBEAT", "PostgresLeaseSession"]

@@ -14,7 +14,7 @@ from typing import Final
 import asyncpg
 
 from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
-from casty_es.journal.connecting import Connection, connect, said
+from casty_es.journal.sessions import Connection, connect, said
 from casty_es.journal.urls import shown
 from casty_es.leases.checks import (
     Check,
@@ -33,7 +33,7 @@ from casty_es.leases.checks import (
     timeouts,
     version,
 )
-from casty_es.leases.connecting import connect_for_leases
+from casty_es.leases.lease_connection import connect_for_leases
 
 __all__ = ["Check", "preflight", "refuse"]
 

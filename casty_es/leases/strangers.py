@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from casty_es.journal.sql import SqlJournal
-from casty_es.leases.connecting import node_key
+from casty_es.leases.lease_connection import node_key
 
 __all__ = ["NODES", "STRANGERS", "Stranger", "keys_of", "strangers_in", "strangers_of", "told_strangers"]
 

@@ -1,14 +1,12 @@
 """Bringing cold entities into memory: all that arrive together by one query for the directory and one for their tails.
 
 1. Commands for a cold entity wait in order of arrival. Those that arrive in one turn of the event loop form a batch.
-2. A batch resolves the shards of its structures, reads the newest snapshots and the events after them in pages, and
-   folds. Sequences must follow each other without a gap.
+2. A batch resolves the shards of its structures (``shards.py``), reads the newest snapshots and the events after them
+   in pages, and folds. Sequences must follow each other without a gap.
 3. An entity whose log cannot be read is quarantined: its callers get the reason and the place, everything else goes
    on. A snapshot that cannot be read, or that the log does not speak of, is passed over while the events are there
-   (``unpacking.py``).
-4. Whoever writes a structure first records its number of shards, before anything of it is decided: an entity of a
-   structure that is not recorded never gets into memory. Queries are answered from what was just read, as nobody can
-   have written it; it is looked up again for the next one, because another node may record it, under another number.
+   (``snapshotting.py``).
+4. Queries of a structure that is not recorded are answered from what was just read, as nobody can have written it.
 5. A slot is never taken here. A command whose slot is not held, or is another one by the recorded number of shards, is
    refused. A query that is addressed to nobody is answered from what was just read, unless somebody holds something
    there or stands in line, and if the log has, after that, all that anybody remembered of it before.
@@ -17,25 +15,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from casty_es.background import Errands
-from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.errors import CastyError, EntityQuarantinedError, JournalCorruptError, JournalUnavailableError
 from casty_es.format.codec import decode_event
-from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredSnapshot
-from casty_es.owner.cold import Cold
 from casty_es.owner.comparing import Comparing, Marks
-from casty_es.owner.entity import Entity
+from casty_es.owner.entity import Cold, Entity
 from casty_es.owner.pending import Pending
-from casty_es.owner.refusals import Refusals
+from casty_es.owner.ports import Commands, Node
+from casty_es.owner.shards import Shards
 from casty_es.owner.slot import Slot
-from casty_es.owner.unpacking import Unpacking
+from casty_es.owner.snapshotting import Unpacking
 from casty_es.printing import log_of
-from casty_es.replay import fitting_shards, place_of
+from casty_es.replay import place_of
 from casty_es.runtime import Runtime
 
 __all__ = ["Activator"]
@@ -44,9 +40,6 @@ _LOG: Final = log_of("casty_es.activation")
 
 # Folding a page of this many events takes about five milliseconds, which the event loop can spare.
 _PAGE_EVENTS: Final = 2_000
-
-# Their shards are a query away, so what is remembered of them may be forgotten.
-_REMEMBERED_STRUCTURES: Final = 100_000
 
 _UNREADABLE: Final = "Install the version of the code that wrote it, and look at it with `casty-es log`."
 _MISPLACED: Final = "`casty-es doctor` tells what is recorded wrongly, and with --repair mends what can be mended."
@@ -61,12 +54,6 @@ class Activator:
         Every slot of the journal, by number.
     comparing : Comparing
         Tells whether a slot has what is remembered of it, before a query is answered from what nobody holds.
-    refusals : Refusals
-        What commands are told that came to the wrong node.
-    activated : Callable[[Entity, list[Pending]], None]
-        Takes an entity that is in memory now, and the commands that waited for it.
-    ended : Callable[[str], None]
-        Told why, when an activation was cut off.
     """
 
     def __init__(
@@ -75,23 +62,18 @@ class Activator:
         runtime: Runtime,
         slots: list[Slot],
         comparing: Comparing,
-        refusals: Refusals,
-        *,
-        activated: Callable[[Entity, list[Pending]], None],
-        ended: Callable[[str], None],
+        commands: Commands,
+        node: Node,
     ) -> None:
         self._journal = journal
         self._runtime = runtime
-        self._unpacking = Unpacking(journal)
-        self._slots = slots
         self._comparing = comparing
-        self._refusals = refusals
-        self._activated = activated
+        self._commands = commands
+        self._unpacking = Unpacking(journal)
+        self.shards = Shards(journal, slots)
         self._cold: dict[EntityName, Cold] = {}
         self._arrived: list[Cold] = []
-        self._shards: dict[tuple[str, str], int] = {}
-        self._warned: set[tuple[str, str]] = set()
-        self._errands = Errands(ended)
+        self._errands = Errands(node.ended)
 
     def add(self, name: EntityName, pending: Pending | None) -> None:
         """Let a command wait until its entity is in memory; ``None`` only brings the entity in."""
@@ -101,11 +83,6 @@ class Activator:
             self._enqueue(cold)
         if pending is not None:
             cold.pendings.append(pending)
-
-    def forget_structures(self) -> None:
-        """Look up again what is recorded, before anything else is decided: the database may not be the same."""
-        self._shards = {}
-        self._warned.clear()
 
     async def settled(self) -> None:
         """Wait until nothing is on its way into memory."""
@@ -125,7 +102,7 @@ class Activator:
 
     async def _activate(self, batch: list[Cold]) -> None:
         try:
-            await self._locate(batch)
+            await self.shards.locate(batch)
             self._refuse(batch)
             await self._load(batch)
         except Exception as error:  # noqa: BLE001 - it belongs to those who wait and to nobody else
@@ -137,82 +114,28 @@ class Activator:
                     del self._cold[cold.name]
                     cold.fail(error)
 
-    async def _locate(self, batch: list[Cold]) -> None:
-        """Find each entity's slot, by the number of shards that its structure was first written with."""
-        if len(self._shards) > _REMEMBERED_STRUCTURES:
-            self.forget_structures()
-        # Held here: while this waits, what is remembered may be forgotten.
-        remembered = self._shards
-        known = {key: remembered[key] for key in (cold.name[:2] for cold in batch) if key in remembered}
-        unknown = {cold.name[:2] for cold in batch} - known.keys()
-        to_record: dict[tuple[str, str], int] = {}
-        for cold in batch:
-            if cold.name[:2] in unknown and (cold.populated or (cold.shards and cold.writes())):
-                to_record.setdefault(cold.name[:2], cold.shards or 1)
-        if to_record:
-            known |= await self._record(to_record)
-        if to_read := list(unknown - to_record.keys()):
-            read = dict(zip(to_read, await self._journal.structures(to_read), strict=True))
-            # What is not recorded yet may be recorded by another process at any time: it is not remembered.
-            known |= {key: shards for key, shards in read.items() if shards is not None}
-        remembered |= known
-        for cold in batch:
-            key = kind, structure = cold.name[:2]
-            cold.recorded = key in known
-            cold.populated = cold.populated or (key in to_record and not cold.recorded)
-            shards = known.get(key) or cold.shards or 1
-            self._warn_once(cold, shards)
-            cold.slot = self._slots[
-                slot_of(kind, structure, shard_of(kind, structure, cold.name.key, shards), len(self._slots))
-            ]
-
-    async def _record(self, structures: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-        """Record structures that are written for the first time; return the recorded numbers of shards.
-
-        Older versions did not record every structure. Of such a one, the number is recorded that explains where its
-        entities are; if none does, it stays unrecorded, and nothing of it is decided.
-        """
-        rows = [(kind, name, shards) for (kind, name), shards in structures.items()]
-        numbers = dict(zip(structures, await self._journal.record_structures(rows), strict=True))
-        for kind, name in [key for key, shards in numbers.items() if shards is None]:
-            fitting = await fitting_shards(self._journal, kind, name, len(self._slots))
-            if fitting is not None:
-                found = [(kind, name, fitting)]
-                [numbers[kind, name]] = await self._journal.record_structures(found, populated=True)
-                _LOG.warning("The %s %r had entities and was not recorded; they have %d shards", kind, name, fitting)
-        return {key: shards for key, shards in numbers.items() if shards is not None}
-
-    def _warn_once(self, cold: Cold, recorded: int) -> None:
-        kind, name, _ = cold.name
-        if cold.recorded and cold.shards not in {0, recorded} and (kind, name) not in self._warned:
-            self._warned.add((kind, name))
-            _LOG.warning("The %s %r has %d shards; shards=%d is not used", kind, name, recorded, cold.shards)
-
     def _refuse(self, batch: list[Cold]) -> None:
         """Send away who came to the wrong slot, or under a term that is over."""
         for cold in batch:
             slot = cold.slot
-            assert slot is not None  # noqa: S101 - _locate has set it
-            kept = [pending for pending in cold.pendings if not pending.misses(slot)]
-            if len(kept) == len(cold.pendings):
+            refused = [pending for pending in cold.pendings if pending.misses(slot)]
+            if not refused:
                 continue
             cold.asked = sum(not pending.misses(slot) for pending in cold.pendings[: cold.asked])
-            refused = [pending for pending in cold.pendings if pending.misses(slot)]
-            cold.pendings = kept
+            cold.pendings = [pending for pending in cold.pendings if not pending.misses(slot)]
             for pending in refused:
-                shards = 0 if pending.slot is slot else self._shards.get(cold.name[:2], 0)
-                pending.fail(self._refusals.of(slot, shards=shards))
+                pending.fail(slot.refusal(shards=0 if pending.slot is slot else self.shards.of(*cold.name[:2])))
 
     async def _load(self, batch: list[Cold]) -> None:
-        epochs = {cold.name: cold.slot.epoch for cold in batch if cold.slot is not None}
+        epochs = {cold.name: cold.slot.epoch for cold in batch}
         for cold in batch:
             cold.asked = len(cold.pendings)
-        marks = await self._comparing.recollect(
-            {cold.slot.number for cold in batch if cold.slot is not None and not cold.slot.epoch}
-        )
+        # Before the log is read: what is remembered later may stand behind what was read.
+        marks = await self._comparing.recollect({cold.slot.number for cold in batch if not cold.slot.epoch})
         read: list[Cold] = []  # to the end, in slots that nobody holds
         tails, unbound = await self._unpack(batch, epochs, read)
         after = {id_: cold.entity.sequence for id_, cold in tails.items() if cold.entity is not None}
+        # The entities of a page come in order of their ids, so all but its last one are read to the end.
         while after:
             page = await self._journal.tails(after, limit=_PAGE_EVENTS)
             broken: dict[int, tuple[int, Exception]] = {}
@@ -241,8 +164,7 @@ class Activator:
         unbound: dict[int, tuple[Entity, StoredSnapshot]] = {}
         stored = await self._journal.entities([cold.name for cold in batch])
         for cold, found in zip(batch, stored, strict=True):
-            cold.stored = found
-            cold.entity = entity = self._entity(cold)
+            entity = cold.begin(found)
             if await self._misplaced(cold):
                 continue
             if found is None:
@@ -260,10 +182,9 @@ class Activator:
 
     async def _misplaced(self, cold: Cold) -> bool:
         """Return whether an entity is not to be read, for where it is or because nobody knows where it belongs."""
-        slot, found = cold.slot, cold.stored
-        assert slot is not None  # noqa: S101 - _locate has set it
+        found = cold.stored
         if cold.recorded:
-            if found is None or found.id >> ENTITY_NUMBER_BITS == slot.number:
+            if found is None or found.id >> ENTITY_NUMBER_BITS == cold.slot.number:
                 return False
             error = JournalCorruptError("it is recorded in another slot than its structure's shards lead to.")
             await self._quarantine(cold, 0, error, advice=_MISPLACED)
@@ -276,15 +197,6 @@ class Activator:
             cold.populated, cold.entity = True, None
             self._enqueue(cold)
         return True
-
-    def _entity(self, cold: Cold) -> Entity:
-        kind, stored, slot = CATALOG[cold.name.kind], cold.stored, cold.slot
-        assert slot is not None  # noqa: S101 - _locate has set it
-        if stored is None:
-            return Entity(cold.name, kind, slot, 0, b"")
-        entity = Entity(cold.name, kind, slot, stored.id, stored.salt or b"")
-        entity.recorded, entity.alive, entity.salted_from = True, stored.alive, stored.salted_from
-        return entity
 
     @staticmethod
     def _fold(
@@ -321,17 +233,9 @@ class Activator:
         self._enqueue(cold)
 
     async def _quarantine(self, cold: Cold, sequence: int, error: Exception, *, advice: str = _UNREADABLE) -> None:
-        kind, name, key = cold.name
-        entity = f"{kind} {name!r}" + (f", key {key[2:]!r}" if key else "")
         place = await self._place(cold, sequence)
-        _LOG.error("Quarantined %s at %s: %s", entity, place, error)
-        quarantined = EntityQuarantinedError(
-            f"The log of the {entity} cannot be read at {place}: {error} Nothing was changed; everything else goes on. "
-            f"{advice}"
-        )
         self._cold.pop(cold.name, None)
-        cold.entity = None
-        cold.fail(quarantined)
+        cold.quarantine(place, error, advice)
 
     async def _place(self, cold: Cold, sequence: int) -> str:
         """Return where an event stands; of one that was cut, only its slot is known."""
@@ -339,19 +243,18 @@ class Activator:
             for record in await self._journal.history(cold.stored.id, after=sequence - 1, limit=1):
                 if record.sequence == sequence:
                     return place_of(record)
-        slot = "" if cold.slot is None else f"slot {cold.slot.number}, "
-        return f"{slot}sequence {sequence}"
+        return f"slot {cold.slot.number}, sequence {sequence}"
 
     def _finish(self, cold: Cold, epoch: int, read: list[Cold]) -> None:
         """Hand an entity that is read to the end over to its commands, or put it to those that nobody holds."""
         entity, slot = cold.entity, cold.slot
-        if entity is None or slot is None:
+        if entity is None:
             return
-        entity.committed, entity.committed_sequence = entity.state, entity.sequence
+        entity.warm()
         if not slot.epoch:
             read.append(cold)
             return
-        if not cold.recorded:
+        if not cold.recorded:  # another node may record it, under another number: it is not kept
             self._answer(cold, entity)
             return
         if slot.epoch != epoch:
@@ -362,14 +265,14 @@ class Activator:
         if not entity.recorded:
             entity.id, entity.salt = slot.new_entity_id(), self._runtime.salt()
         del self._cold[cold.name]
-        self._activated(entity, cold.pendings)
+        self._commands.activated(entity, cold.pendings)
 
     async def _answer_unheld(self, read: list[Cold], marks: Marks) -> None:
         """Answer from what was read, unless the log lacks, after that, what was remembered of it before."""
         heads = await self._comparing.compare(marks) if read and marks else {}
         for cold in read:
             entity, slot = cold.entity, cold.slot
-            if entity is None or slot is None:
+            if entity is None:
                 continue
             if slot.number not in marks:  # given up while this was read: whoever is not refused reads again
                 cold.asked = 0
@@ -392,9 +295,9 @@ class Activator:
         later = []
         for number, pending in enumerate(cold.pendings):
             if not isinstance(pending.command, Query) and not pending.shards:
-                pending.fail(self._refusals.of(entity.slot))  # nobody can say where it belongs
+                pending.fail(entity.slot.refusal())  # nobody can say where it belongs
             elif number < cold.asked and owned:
-                pending.fail(self._refusals.unowned(entity.slot))
+                pending.fail(entity.slot.unowned())
             elif number < cold.asked and isinstance(pending.command, Query):
                 pending.settle(entity.kind.answer(entity.committed, pending.command))
             elif not pending.abandoned():

@@ -18,19 +18,20 @@ class Batch:
     Attributes
     ----------
     append : Append
-        What is written.
-    heads : dict[Slot, tuple[Head, int]]
-        Per slot the head after the append, and the time of its last record in microseconds.
+        What is written. It names one predecessor for each slot that it writes, so all of it is written or nothing is:
+        two appends that follow the same record cannot both be (``docs/explanation/safety.md``, H1).
+    heads : dict[Slot, Head]
+        Per slot that is written the head after the append.
     """
 
     def __init__(self, entries: list[Entry], now: int) -> None:
         self.entries = entries
-        self.heads: dict[Slot, tuple[Head, int]] = {}
+        self.heads: dict[Slot, Head] = {}
         self._salts: list[SaltRow] = []
         rows: list[EventRow] = []
+        # Sorted, so that two appends that wait for each other's rows in the database do so in the same order.
         for slot, mine in sorted(self.by_slot().items(), key=_by_number):
-            if any(entry.events for entry in mine):
-                rows += self._chain(slot, mine, now)
+            rows += self._chain(slot, mine, now)
         predecessors = [(slot.number, slot.head.position, slot.head.hash) for slot in self.heads]
         self.append = Append(predecessors, rows, salts=self._salts)
         self._note_directory()
@@ -38,59 +39,40 @@ class Batch:
     def _chain(self, slot: Slot, entries: list[Entry], now: int) -> list[EventRow]:
         number, epoch = slot.number, slot.epoch
         position, hash_ = slot.head.position, slot.head.hash
-        # The owner's clock may step back; the times of a slot do not.
-        recorded_at = max(now, slot.recorded_at)
+        # The owner's clock may step back; the times of a slot do not, so that a moment is one place in its log.
+        at = max(now, slot.head.recorded_at)
         sequences: dict[Entity, int] = {}
         rows: list[EventRow] = []
         for entry in entries:
-            entity = entry.entity
-            sequence = sequences.get(entity, entity.committed_sequence)
-            command_id = entry.pending.command_id
+            if not entry.events:
+                continue
+            assert entry.epoch == epoch, "what was decided under another epoch is recalled with it"
+            entity, command = entry.entity, entry.pending.command_id
+            id_, sequence = entity.id, sequences.get(entity, entity.committed_sequence)
             # A command's first event carries its key and what is known of it; one event, so that the key is unique.
             key, metadata = entry.pending.idempotency_key, entry.metadata
             for type_, version, payload in entry.encoded:
                 position += 1
                 sequence += 1
                 salt = b"" if type_ in UNSALTED else entry.salt
+                shape, content = (type_, version), digest(salt, payload)
+                note = None if metadata is None else digest(salt, metadata)
+                # What the entity is called is in the chain once, so that a log cannot be given to another entity.
+                name = entity.name if sequence == 1 else None
                 hash_ = link(
-                    hash_,
-                    number,
-                    position,
-                    epoch,
-                    entity.id,
-                    sequence,
-                    recorded_at,
-                    (type_, version),
-                    command_id,
-                    key,
-                    digest(salt, payload),
-                    None if metadata is None else digest(salt, metadata),
-                    entity.name if sequence == 1 else None,
+                    hash_, number, position, epoch, id_, sequence, at, shape, command, key, content, note, name
                 )
                 rows.append(
-                    (
-                        number,
-                        position,
-                        epoch,
-                        entity.id,
-                        sequence,
-                        type_,
-                        version,
-                        payload,
-                        metadata,
-                        command_id,
-                        key,
-                        recorded_at,
-                        hash_,
-                    )
+                    (number, position, epoch, id_, sequence, type_, version, payload, metadata, command, key, at, hash_)
                 )
                 key = metadata = None
-            if entry.events:
-                sequences[entity] = sequence
-                entry.hash = hash_
-                if entry.new_salt:
-                    self._salts.append((entity.id, sequence, entry.salt, entry.new_salt))
-        self.heads[slot] = (Head(position, hash_, epoch, recorded_at), recorded_at)
+            sequences[entity] = sequence
+            entry.hash = hash_
+            if entry.new_salt:
+                self._salts.append((id_, sequence, entry.salt, entry.new_salt))
+        if rows:
+            assert position == slot.head.position + len(rows), "positions follow each other without a gap"
+            self.heads[slot] = Head(position, hash_, epoch, at)
         return rows
 
     def _note_directory(self) -> None:
@@ -113,6 +95,7 @@ class Batch:
 def lease_row(slot: int, head: Head, payload: str, recorded_at: int, type_: str) -> EventRow:
     """Return the record that makes its writer the owner of a slot whose head is ``head``. Its position is the epoch.
 
+    It takes the position that an old owner's append would need, so what was still on its way can no longer be written.
     Times of a slot never go back, whatever the clocks of the hosts that own it in turn say.
 
     Raises
@@ -127,20 +110,8 @@ def lease_row(slot: int, head: Head, payload: str, recorded_at: int, type_: str)
         )
     position = head.position + 1
     recorded_at = max(recorded_at, head.recorded_at)
-    hash_ = link(
-        head.hash,
-        slot,
-        position,
-        position,
-        None,
-        None,
-        recorded_at,
-        (type_, 1),
-        None,
-        None,
-        digest(b"", payload),
-        None,
-    )
+    content = digest(b"", payload)
+    hash_ = link(head.hash, slot, position, position, None, None, recorded_at, (type_, 1), None, None, content, None)
     return (slot, position, position, None, None, type_, 1, payload, None, None, None, recorded_at, hash_)
 
 

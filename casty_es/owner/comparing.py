@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final, TypeAlias
 
@@ -51,7 +52,7 @@ class Comparing:
         self._runtime = runtime
         self._node_id = node_id
         self._closed: dict[int, str] = {}
-        self._carried: Marks = {}
+        self._carried: defaultdict[int, set[Mark]] = defaultdict(set)
         self._written: set[tuple[int, Mark]] = set()
         self.remembered = remembered
         self.incarnation = incarnation
@@ -59,20 +60,16 @@ class Comparing:
 
     def carry(self, slot: int, mark: Mark) -> None:
         """Note what somebody who asks for a slot remembers of it, until ``drop``."""
-        self._carried.setdefault(slot, set()).add(mark)
+        self._carried[slot].add(mark)
         self.remembered.note(slot, mark)
 
     def carries(self, slot: int, mark: Mark) -> bool:
         """Return whether a mark that somebody carried was not compared yet."""
-        return mark in self._carried.get(slot, set())
+        return mark in self._carried[slot]
 
     def drop(self, slot: int, marks: set[Mark]) -> None:
         """Note that these marks were compared, or that nobody waits for it any more."""
-        left = self._carried.get(slot, set()) - marks
-        if left:
-            self._carried[slot] = left
-        else:
-            self._carried.pop(slot, None)
+        self._carried[slot] -= marks
 
     def own(self, slots: Collection[int]) -> Marks:
         """Return what this process remembers of some slots."""
@@ -81,7 +78,7 @@ class Comparing:
     async def recollect(self, slots: Collection[int]) -> Marks:
         """Return what is remembered of some slots, here and at the other nodes."""
         told = await self.peers(slots) if slots else {}
-        marks = self.own(slots)
+        marks = self.own(slots)  # after the others' answers: meanwhile this process may have been told more
         for slot in slots:
             marks[slot] |= told.get(slot, set())
         return marks
@@ -114,6 +111,7 @@ class Comparing:
             [(slot, mark.position) for slot, of in standing.items() for mark in of if mark.hash]
         )
         for slot, of in standing.items():
+            # The highest first: it is what has to be restored.
             for mark in sorted(of, key=lambda one: one.place, reverse=True):
                 if await self._missing(slot, mark, heads[slot], hashes.get((slot, mark.position))):
                     await self._close(slot, mark, heads[slot])
@@ -123,6 +121,22 @@ class Comparing:
                     _LOG.warning("Slot %d is open again: its log has all that is remembered of it", slot)
                 self.drop(slot, marks[slot])
         return heads
+
+    async def vouch(self, slot: int, mark: Mark | None = None) -> None:
+        """Compare a slot with what whoever asks for it remembers, and with what this process does.
+
+        Raises
+        ------
+        JournalRegressedError
+            Its log lacks some of it.
+        JournalError
+            The journal cannot be read.
+        """
+        marks = self.own([slot])
+        if mark is not None:
+            marks[slot].add(mark)
+        await self.compare(marks)
+        self.refuse(slot)
 
     async def _missing(self, slot: int, mark: Mark, head: Head, hash_: bytes | None) -> bool:
         """Return whether a slot's log lacks what is remembered of it."""

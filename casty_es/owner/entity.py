@@ -1,69 +1,141 @@
-"""An entity in memory: what the journal has committed of it, and what was decided on top of that."""
+"""An entity's life, from the first command for it until it leaves memory.
+
+| | what there is of it | how it goes on |
+|---|---|---|
+| cold | its log, if anything ever happened to it | a command arrives: activating |
+| activating | a ``Cold``: commands that wait while the log is read (``activation.py``) | ``warm``, or ``quarantine`` |
+| quarantined | an error for those who waited, nothing else | cold: who comes next has the log read again |
+| warm | an ``Entity`` of which everything is committed | ``decide``: speculative; unused, ``passivate``: cold |
+| speculative | events that are decided and not committed | ``commit``: warm; the append came to nothing: ``forget`` |
+
+A speculative entity is decided on further, so that one append carries many decisions. If the append fails, nothing is
+undone: the entity is forgotten, and read again from the journal, which alone knows (``docs/explanation/safety.md``,
+H11). So is every entity of a slot that is lost. What is passivated or forgotten is cold; nothing else remembers it.
+
+An entity that is cold is not an entity that is not there: whether it exists is a question for its state.
+"""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Collection, Container
+from dataclasses import dataclass
 from typing import Any, Final
+
+import msgspec
 
 from casty_es import runtime
 from casty_es.commands import has_warrant
+from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Event, Kind, Query, Warranted
 from casty_es.domain.upkeep import Redact, Seal
-from casty_es.errors import InvalidArgumentError, NotDoneError
+from casty_es.errors import EntityQuarantinedError, InvalidArgumentError, NotDoneError
 from casty_es.format.codec import concluded, encode_event
-from casty_es.journal.port import EntityName
+from casty_es.journal.port import EntityName, StoredEntity
 from casty_es.owner.fingerprint import fingerprint
 from casty_es.owner.pending import Pending
 from casty_es.owner.slot import Slot
+from casty_es.printing import log_of
 from casty_es.replay import with_binding
 
-__all__ = ["Entity", "Entry"]
+__all__ = ["Cold", "Entities", "Entity", "Entry"]
+
+_LOG: Final = log_of("casty_es.activation")
 
 _SALT_BYTES: Final = 16
 
+# How many of the least recently used entities are looked at, at most, to find one that may leave memory.
+_PASSIVATION_TRIES: Final = 16
 
-class Entry:
-    """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
-
-    __slots__ = (
-        "encoded",
-        "entity",
-        "epoch",
-        "events",
-        "hash",
-        "metadata",
-        "new_salt",
-        "pending",
-        "reply",
-        "salt",
-        "size",
-        "state",
-    )
-
-    def __init__(
-        self,
-        entity: Entity,
-        pending: Pending,
-        events: tuple[Event, ...],
-        encoded: list[tuple[str, int, str]],
-        state: Any,
-        reply: Any,
-    ) -> None:
-        self.entity = entity
-        self.epoch = entity.slot.epoch
-        self.pending = pending
-        self.events = events
-        self.encoded = encoded
-        self.state = state
-        self.reply = reply
-        self.salt = entity.salt
-        self.new_salt = b""  # of the entity from here on, if this redacts it
-        self.metadata = pending.metadata  # of the first event
-        if events and pending.idempotency_key is not None:
-            self.metadata = fingerprint(pending.command, entity.salt, pending.metadata)
-        self.hash = b""
-        self.size = sum([len(payload) for _, _, payload in encoded])
+_NOWHERE: Final = Slot(-1)
 
 
+class Cold(msgspec.Struct, eq=False):
+    """An entity that is not in memory: the commands that wait for it, and what was found out about it so far."""
+
+    name: EntityName
+    pendings: list[Pending] = []
+    batch: list[Cold] = []  # the one that reads it now
+    asked: int = 0  # how many of them were there when the journal was asked
+    again: bool = False  # whether it is read for the second time
+    recorded: bool = False  # whether its structure is
+    populated: bool = False  # whether the journal has entities of its structure, although it is not recorded
+    slot: Slot = _NOWHERE  # until it is located
+    stored: StoredEntity | None = None
+    entity: Entity | None = None
+
+    @property
+    def shards(self) -> int:
+        """The number of shards that its callers have; 0 when they know that it is recorded."""
+        return max((pending.shards for pending in self.pendings), default=0)
+
+    def writes(self) -> bool:
+        """Return whether any of them may write."""
+        return any(not isinstance(pending.command, Query) for pending in self.pendings)
+
+    def begin(self, stored: StoredEntity | None) -> Entity:
+        """Return the entity that its log is to be folded into; ``stored`` is what the directory has of it."""
+        entity = Entity(self.name, CATALOG[self.name.kind], self.slot, 0, b"")
+        if stored is not None:
+            entity.id, entity.salt, entity.salted_from = stored.id, stored.salt or b"", stored.salted_from
+            entity.recorded, entity.alive = True, stored.alive
+        self.stored, self.entity = stored, entity
+        return entity
+
+    def quarantine(self, place: str, why: Exception, advice: str) -> None:
+        """Refuse its commands: what is in the log at that place is not passed over, and nothing is decided without."""
+        kind, name, key = self.name
+        entity = f"{kind} {name!r}" + (f", key {key[2:]!r}" if key else "")
+        _LOG.error("Quarantined %s at %s: %s", entity, place, why)
+        self.entity = None
+        self.fail(
+            EntityQuarantinedError(
+                f"The log of the {entity} cannot be read at {place}: {why} Nothing was changed; everything else goes "
+                f"on. {advice}"
+            )
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Tell an error to all of them."""
+        for pending in self.pendings:
+            pending.fail(error)
+        self.pendings = []
+
+
+class Entry(msgspec.Struct, eq=False):
+    """A command that was decided: its events, the state after them, and what its caller is told after the commit.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch that it was decided under, and is written under or not at all.
+    salt, new_salt : bytes
+        The entity's when it was decided, and from here on, if this redacts it.
+    encoded : list[tuple[str, int, str]]
+        Name, version and JSON of each event.
+    size : int
+        The characters of that JSON.
+    metadata : str | None
+        That of the first event.
+    hash : bytes
+        That of the last event, once it has one.
+    """
+
+    entity: Entity
+    pending: Pending
+    epoch: int
+    salt: bytes
+    state: Any
+    reply: Any
+    events: tuple[Event, ...] = ()
+    encoded: list[tuple[str, int, str]] = []
+    size: int = 0
+    metadata: str | None = None
+    new_salt: bytes = b""
+    hash: bytes = b""
+
+
+@dataclass(slots=True, eq=False)
 class Entity:
     """One entity of a slot that this node owns.
 
@@ -71,46 +143,31 @@ class Entity:
     the journal holds. Both are values, so keeping both costs nothing.
     """
 
-    __slots__ = (
-        "alive",
-        "binding",
-        "committed",
-        "committed_hash",
-        "committed_sequence",
-        "id",
-        "in_batch",
-        "kind",
-        "name",
-        "recorded",
-        "salt",
-        "salted_from",
-        "sequence",
-        "slot",
-        "snapshot_bytes",
-        "state",
-        "tail_bytes",
-        "tail_events",
-    )
+    name: EntityName
+    kind: Kind[Any, Any, Any]
+    slot: Slot
+    id: int
+    salt: bytes
+    salted_from: int = 0  # the sequence of its last redaction: earlier events had another salt
+    recorded: bool = False  # whether the directory has it
+    alive: bool = False  # what the directory says of it
+    state: Any = None
+    sequence: int = 0
+    committed: Any = None
+    committed_sequence: int = 0
+    committed_hash: bytes = b""
+    in_batch: int = 0  # entries that are not committed yet
+    tail_events: int = 0
+    tail_bytes: int = 0
+    snapshot_bytes: int = 0
+    binding: str | None = None  # what the next event is to say of a snapshot
 
-    def __init__(self, name: EntityName, kind: Kind[Any, Any, Any], slot: Slot, id_: int, salt: bytes) -> None:
-        self.name = name
-        self.kind: Final = kind
-        self.slot = slot
-        self.id = id_
-        self.salt = salt
-        self.salted_from = 0  # the sequence of its last redaction: earlier events had another salt
-        self.recorded = False  # whether the directory has it
-        self.alive = False  # what the directory says of it
-        self.state: Any = kind.initial
-        self.sequence = 0
-        self.committed: Any = kind.initial
-        self.committed_sequence = 0
-        self.committed_hash = b""
-        self.in_batch = 0  # entries that are not committed yet
-        self.tail_events = 0
-        self.tail_bytes = 0
-        self.snapshot_bytes = 0
-        self.binding: str | None = None  # what the next event is to say of a snapshot
+    def __post_init__(self) -> None:
+        self.state = self.committed = self.kind.initial
+
+    def warm(self) -> None:
+        """Note that its log is folded to the end: what it is now is what is committed."""
+        self.committed, self.committed_sequence = self.state, self.sequence
 
     def decide(self, pending: Pending) -> Entry | None:
         """Decide a command on the speculative state; return the entry to commit, or ``None`` when nothing happens.
@@ -142,12 +199,14 @@ class Entity:
             events = (concluded(reply),)
         if type(command) is Redact:
             self._check_warrant(command, pending.command_id)
-        state = self.state
-        encoded = []
+        state, encoded, size = self.state, [], 0
         for event in events:
-            encoded.append(encode_event(event))
+            encoded.append(one := encode_event(event))
+            size += len(one[2])
             state = kind.evolve(state, event)
-        entry = Entry(self, pending, events, encoded, state, reply)
+        key, metadata = pending.idempotency_key, pending.metadata
+        metadata = metadata if key is None else fingerprint(command, self.salt, metadata)
+        entry = Entry(self, pending, self.slot.epoch, self.salt, state, reply, events, encoded, size, metadata)
         if type(command) is Redact:
             self._change_salt(entry)
         elif self.binding is not None:
@@ -173,6 +232,10 @@ class Entity:
         self.binding = None
         self.salted_from = self.sequence + len(entry.events)
 
+    def answer(self, pending: Pending, reply: object) -> Entry:
+        """Return an entry without events: a reply that stands on what is decided, and leaves when that is committed."""
+        return Entry(self, pending, self.slot.epoch, self.salt, self.state, reply)
+
     def commit(self, entry: Entry) -> None:
         """Note that an entry's events are in the journal."""
         self.in_batch -= 1
@@ -185,3 +248,31 @@ class Entity:
         self.committed_hash = entry.hash
         self.tail_events += len(entry.events)
         self.tail_bytes += entry.size
+        # Not "in_batch == 0" alone: one that was forgotten meanwhile has entries that never come.
+        assert self.in_batch or self.sequence == self.committed_sequence, "nothing open, so all of it is committed"
+
+
+class Entities(OrderedDict[EntityName, Entity]):
+    """The entities in memory, the least recently used first."""
+
+    def passivate(self, most: int, held: Container[EntityName]) -> None:
+        """Let the least recently used leave memory while there are more than so many.
+
+        One stays on which something is decided that is not committed, or for which commands are ``held`` while one of
+        them looks into the journal.
+        """
+        for _ in range(_PASSIVATION_TRIES):
+            if len(self) <= most:
+                return
+            name, entity = self.popitem(last=False)
+            if entity.in_batch or name in held:
+                self[name] = entity
+
+    def forget(self, slots: Collection[Slot]) -> None:
+        """Drop every entity of some slots, with whatever is decided on it."""
+        for name in [name for name, entity in self.items() if entity.slot in slots]:
+            del self[name]
+
+    def busy(self, slots: Collection[Slot]) -> Entity | None:
+        """Return one of these slots on which something is decided that is not committed."""
+        return next((entity for entity in self.values() if entity.in_batch and entity.slot in slots), None)

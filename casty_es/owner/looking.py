@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from casty_es.background import Errands
 from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.owner.entity import Entity
 from casty_es.owner.pending import Pending
+from casty_es.owner.ports import Commands, Node
 from casty_es.owner.repeats import cut_away, look_before_acting, look_up_key
 from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
@@ -30,51 +31,37 @@ __all__ = ["Looks"]
 
 _LOG: Final = log_of("casty_es.repeats")
 
+_Look: TypeAlias = Callable[[Pending], Awaitable[None]]
+
 
 class Looks:
     """The looks on their way, and what waits behind them.
 
-    Parameters
+    Attributes
     ----------
-    looked : Callable[[EntityName, Pending], None]
-        Takes each command whose turn has come.
-    ended : Callable[[str], None]
-        Told why, when a look was cut off.
+    held : dict[EntityName, deque[Pending]]
+        By entity what waits for a look, its own or another one's. The owner asks it at every command.
     """
 
-    def __init__(
-        self, journal: EventJournal, looked: Callable[[EntityName, Pending], None], ended: Callable[[str], None]
-    ) -> None:
+    def __init__(self, journal: EventJournal, commands: Commands, node: Node) -> None:
         self._journal = journal
-        self._looked = looked
-        self._held: dict[EntityName, deque[Pending]] = {}
+        self._commands = commands
+        self.held: dict[EntityName, deque[Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
-        self._errands = Errands(ended)
+        self._errands = Errands(node.ended)
 
-    def holds(self, name: EntityName) -> bool:
-        """Return whether commands of this entity wait."""
-        return name in self._held
-
-    def hold(self, entity: Entity, pending: Pending) -> None:
-        """Let a command wait for its own look, or for those before it."""
-        self._held.setdefault(entity.name, deque()).append(pending)
+    def hold(self, entity: Entity, pending: Pending, look: _Look | None = None) -> None:
+        """Let a command wait for its own look, which may be another one than usual, or for those before it."""
+        self.held.setdefault(entity.name, deque()).append(pending)
         self._slots[entity.name] = entity.slot
+        pending.looks = pending.looks or look is not None
         if pending.looks:
-            self._begin(entity, pending, partial(self._settled, entity))
-
-    def hold_until(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
-        """Let a command look in a way of its own, and everything that comes for its entity wait for it."""
-        pending.looks = True
-        self._held.setdefault(entity.name, deque()).append(pending)
-        self._slots[entity.name] = entity.slot
-        self._begin(entity, pending, look)
-
-    def _begin(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
-        self._errands.begin(self._look(entity, pending, look), name="casty-look")
+            self._errands.begin(self._look(entity, pending, look or partial(self._usual, entity)), name="casty-look")
 
     @staticmethod
     def join(first: Pending, pending: Pending) -> None:
         """Let a command share the outcome of an attempt that is open."""
+        # Without a key the same id is the same command. Under a key the id is made of it (``keyed_command_id``).
         if first.idempotency_key is None or first.same_operation(pending):
             first.joined += (pending,)
         elif pending.repeat_after is not None:  # it may have been done before, which only a look can tell
@@ -96,11 +83,12 @@ class Looks:
             return left_the_line()
         return reply
 
-    async def _settled(self, entity: Entity, pending: Pending) -> None:
-        if not await self._settled_by_key(entity, pending) and pending.repeat_after is not None:
+    async def _usual(self, entity: Entity, pending: Pending) -> None:
+        by_key = pending.idempotency_key is not None and await look_up_key(self._journal, entity, pending)
+        if not by_key and pending.repeat_after is not None:
             await look_before_acting(self._journal, entity, pending)
 
-    async def _look(self, entity: Entity, pending: Pending, look: Callable[[Pending], Awaitable[None]]) -> None:
+    async def _look(self, entity: Entity, pending: Pending, look: _Look) -> None:
         try:
             await look(pending)
         except Exception as error:  # noqa: BLE001 - it is the caller's to see
@@ -111,27 +99,25 @@ class Looks:
         pending.looks = False
         self._advance(entity.name)
 
-    async def _settled_by_key(self, entity: Entity, pending: Pending) -> bool:
-        return pending.idempotency_key is not None and await look_up_key(self._journal, entity, pending)
-
     def _advance(self, name: EntityName) -> None:
-        held = self._held.get(name)
+        held = self.held.get(name)
+        # In order of arrival: one that has looked waits for those before it that have not.
         while held and not held[0].looks:
             pending = held.popleft()
             if not held:
-                del self._held[name], self._slots[name]
+                del self.held[name], self._slots[name]
             if not pending.settled:
-                self._looked(name, pending)
+                self._commands.turn(name, pending)
 
     def lose(self, slots: Collection[Slot]) -> None:
         """Let everything go on whose slot is owned no more: it is refused when its turn comes."""
         for name in [name for name, slot in self._slots.items() if slot in slots]:
-            held = self._held.pop(name)
+            held = self.held.pop(name)
             del self._slots[name]
             for pending in held:
                 pending.looks = False
                 if not pending.settled:
-                    self._looked(name, pending)
+                    self._commands.turn(name, pending)
 
     async def settled(self) -> None:
         """Wait until nothing looks any more."""

@@ -3,7 +3,7 @@
 1. A command is addressed to a slot and the term under which this node holds it. Under another one it is refused, at
    its arrival or later: a command never makes a node take a slot. ``locate`` does, and nothing else.
 2. A command for an entity in memory is decided at once, on the speculative state. One for a cold entity waits until the
-   entity is in memory; what comes after it waits behind it.
+   entity is in memory; what comes after it waits behind it. ``entity.py`` tells an entity's life.
 3. Events go to the writer. A reply without events leaves when the state that it was built on is committed and proven.
 4. Every command is in the pending table from its arrival until its outcome is known. A repeat of one that is there
    joins it; another repeat, and one with an idempotency key, looks into the journal before it is decided
@@ -12,12 +12,13 @@
    their requests are over. Of those that die later the owner learns when it is told to look (``mourn``).
 6. A slot that is handed over is drained first: what was decided is written, what comes meanwhile is refused afterwards
    and told where to go.
+
+The parts call back through ``ports.py`` alone: ``Commands`` and ``Tenure`` are the owner's own.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
@@ -30,14 +31,13 @@ from casty_es.journal.remembered import Remembered
 from casty_es.leases.port import LeaseManager
 from casty_es.owner.activation import Activator
 from casty_es.owner.comparing import Comparing
-from casty_es.owner.deaths import Deaths
-from casty_es.owner.entity import Entity, Entry
+from casty_es.owner.deaths import Deaths, Mourning
+from casty_es.owner.entity import Entities, Entity
 from casty_es.owner.locating import Locating
 from casty_es.owner.looking import Looks
-from casty_es.owner.mourning import Mourning
 from casty_es.owner.pending import Marker, Pending, Stage
+from casty_es.owner.ports import Node
 from casty_es.owner.proofs import Prover
-from casty_es.owner.refusals import Refusals
 from casty_es.owner.slot import Slot
 from casty_es.owner.slot_leases import SlotLeases
 from casty_es.owner.snapshotting import Snapshotter
@@ -51,9 +51,6 @@ __all__ = ["Owner"]
 
 _LOG: Final = log_of("casty_es.leases")
 
-# How many of the least recently used entities are looked at, at most, to find one that may leave memory.
-_EVICTION_TRIES: Final = 16
-
 
 class Owner:
     """Everything that one node does for the slots it owns. Made inside a running event loop.
@@ -66,12 +63,17 @@ class Owner:
         What ``journal.open`` gave.
     remembered : Remembered
         What this process was told, which may be more than what it writes from now on.
-    ended : Callable[[str], None]
-        Told why, when nothing can be written any more, although the owner was not closed.
+    node : Node
+        What this owner runs in.
+    node_id : str
+        Its name.
     process : str
         What this process is called in its requests (``processes.py``); the lease records carry its id.
-    connected : Callable[[str], bool]
-        Tells whether a process has an open connection to this one, by its UUID in hexadecimal.
+
+    Attributes
+    ----------
+    closing : bool
+        Whether no slot is taken any more.
     """
 
     def __init__(
@@ -82,57 +84,35 @@ class Owner:
         runtime: Runtime,
         settings: Settings,
         remembered: Remembered,
+        node: Node,
         *,
         node_id: str,
-        ended: Callable[[str], None],
         process: str,
-        connected: Callable[[str], bool],
     ) -> None:
-        self._journal = journal
         self._runtime = runtime
         self._process = process
         self._settings = settings
-        self.slots = [Slot(number) for number in range(meta.slots)]
-        self.refusals = Refusals(node_id)
-        self._entities: OrderedDict[EntityName, Entity] = OrderedDict()
+        self.closing = False
+        self.slots = slots = [Slot(number, node_id) for number in range(meta.slots)]
+        remembered.follow([slot.mark for slot in slots])
+        self._entities = Entities()
         self._table: dict[bytes, Pending] = {}
         self._draining: dict[Slot, list[Pending]] = {}
-        remembered.follow([slot.mark for slot in self.slots])
-        self.comparing = Comparing(journal, remembered, runtime, node_id=node_id, incarnation=meta.incarnation)
-        self.leases = SlotLeases(
-            journal, manager, runtime, self.comparing, node_id=node_id, process=process, lost=self._lost, ended=ended
+        self.comparing = comparing = Comparing(
+            journal, remembered, runtime, node_id=node_id, incarnation=meta.incarnation
         )
-        self._waiters = Waiters(
-            lease_seconds=settings.lease_seconds,
-            give=self._give,
-            look_again=self._look_again,
-            refusal=self.refusals.gone,
+        self.leases = leases = SlotLeases(
+            journal, manager, runtime, comparing, self, node, node_id=node_id, process=process
         )
-        self._prover = Prover(journal, self.leases, lost=lambda slot: self.lose([slot]), again=self._again, ended=ended)
-        self._snapshotter = Snapshotter(journal, runtime, settings.snapshot_events, ended)
-        self._writer = Writer(
-            journal,
-            runtime,
-            self.leases,
-            self._waiters,
-            self._prover,
-            self.refusals,
-            max_events=settings.max_batch_events,
-            max_bytes=settings.max_batch_bytes,
-            forget=self._forget,
-            again=self._again,
-            committed=self._snapshotter.consider,
-            ended=ended,
-        )
-        self._activator = Activator(
-            journal, runtime, self.slots, self.comparing, self.refusals, activated=self._activated, ended=ended
-        )
-        self._looks = Looks(journal, self._looked, ended)
-        deaths = Deaths(self.leases.session, connected, process=process)
-        self._mourning = Mourning(deaths, self._waiters, self._looks, self._own)
+        self._waiters = waiters = Waiters(settings.lease_seconds, self)
+        self._prover = prover = Prover(journal, leases, self, self, node)
+        self._snapshotter = snapshotter = Snapshotter(journal, runtime, settings.snapshot_events, node)
+        self._writer = Writer(journal, runtime, settings, leases, waiters, prover, snapshotter, self, self, node)
+        self._activator = Activator(journal, runtime, slots, comparing, self, node)
+        self._looks = looks = Looks(journal, self, node)
+        self._mourning = Mourning(Deaths(leases, node, process), waiters, looks, self)
         self.mourn = self._mourning.mourn
-        self._closing = False
-        locating = Locating(journal, self.slots, self.leases, self.refusals, self.lose, lambda: self._closing)
+        locating = Locating(journal, slots, leases, self)
         self.locate, self.look = locating.locate, locating.look
 
     # Commands
@@ -188,7 +168,8 @@ class Owner:
             Too many commands wait. This one was not accepted.
         """
         if slot is not None and (slot.term != term or not term):
-            raise self.refusals.of(slot)
+            # Never taken because of a command: it may have lain in a buffer since another owner's time.
+            raise slot.refusal()
         if len(self._table) - self._waiters.in_line >= self._settings.max_pending:
             self._waiters.hear(name, command)
             self._refuse_at_the_door(relieving=command.relieves or repeat_after is not None)
@@ -207,12 +188,13 @@ class Owner:
             term=term,
             idempotency_key=idempotency_key,
             metadata=metadata,
+            looks=repeat_after is not None or idempotency_key is not None,
         )
         first = self._table.get(command_id)
         if first is not None:
             self._looks.join(first, pending)
             return pending
-        self._table[command_id] = pending
+        self._table[command_id] = pending  # before anything is awaited, so that no repeat can pass its first attempt
         if self._draining and slot in self._draining:
             self._draining[slot].append(pending)
         else:
@@ -232,45 +214,44 @@ class Owner:
             self._activator.add(name, pending)
             return
         self._entities.move_to_end(name)
-        if pending.looks or self._looks.holds(name):
+        if pending.looks or name in self._looks.held:
             self._waiters.hear(name, pending.command)
             self._looks.hold(entity, pending)
         else:
             self._decide(entity, pending)
 
-    def _again(self, name: EntityName, pending: Pending) -> None:
+    def again(self, name: EntityName, pending: Pending) -> None:
+        """Decide a command that certainly did not happen yet, from the beginning; or refuse it, if its term is over."""
         pending.stage = Stage.ARRIVED
         if pending.abandoned():
             return
         if pending.slot is not None and pending.misses(pending.slot):
-            pending.fail(self.refusals.of(pending.slot))
+            pending.fail(pending.slot.refusal())
         else:
             self._submit(name, pending)
 
-    def _activated(self, entity: Entity, pendings: list[Pending]) -> None:
+    def activated(self, entity: Entity, pendings: list[Pending]) -> None:
+        """Take an entity that is in memory now, and the commands that waited for it."""
         self._entities[entity.name] = entity
         self._waiters.reconcile(entity)
-        self._mourning.begin(entity)
+        self._mourning.begin(entity)  # before its commands: none is decided on what a dead process holds
         for pending in pendings:
             self._submit(entity.name, pending)
-        self._evict()
+        self._entities.passivate(self._settings.max_entities, self._looks.held)
 
-    def _looked(self, name: EntityName, pending: Pending) -> None:
-        """Decide a command that has looked, or that waited for one that did."""
-        if not pending.future.done() or pending.joined:
-            entity = self._entities.get(name)
-            if entity is None:
-                self._again(name, pending)
-            else:
-                self._decide(entity, pending)
+    def turn(self, name: EntityName, pending: Pending) -> None:
+        """Decide a command that has looked into the journal, or that waited for one that did."""
+        entity = self._entities.get(name)
+        if entity is None:
+            self.again(name, pending)
         else:
-            pending.abandoned()
+            self._decide(entity, pending)
 
     def _decide(self, entity: Entity, pending: Pending) -> None:
         if pending.abandoned():
             return
         if pending.misses(entity.slot):
-            pending.fail(self.refusals.of(entity.slot))
+            pending.fail(entity.slot.refusal())
             return
         kind, command = entity.kind, pending.command
         if kind.renewed is not None:
@@ -287,21 +268,21 @@ class Owner:
             reply = self._looks.last_word(pending, reply)
         if reply is WAITING:
             self._waiters.wait(entity, pending)
-        elif entity.in_batch:
-            self._writer.add(Entry(entity, pending, (), [], entity.state, reply))
+        elif entity.in_batch:  # it stands on what may never be committed, so it leaves after that, and not before
+            self._writer.add(entity.answer(pending, reply))
         elif pending.local:
             pending.settle(reply)
         else:
             pending.stage = Stage.DECIDED
             self._prover.prove(entity.slot, entity.slot.epoch, entity.name, pending, reply)
 
-    def _evict(self) -> None:
-        for _ in range(_EVICTION_TRIES):
-            if len(self._entities) <= self._settings.max_entities:
-                return
-            name, entity = self._entities.popitem(last=False)
-            if entity.in_batch or self._looks.holds(name):
-                self._entities[name] = entity
+    def own(self, slot: Slot, command: Command) -> Pending:
+        """Make a command of this owner's own, for the term that it holds the slot under and for no other."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.add_done_callback(looked_at)  # it may concern nobody
+        pending = Pending(command, self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
+        self._table[pending.command_id] = pending
+        return pending
 
     # Slots
 
@@ -324,16 +305,16 @@ class Owner:
         slots = [slot for slot in slots if slot.epoch and slot not in self._draining]
         for slot in slots:
             self._draining[slot] = []
-            self.refusals.point(slot, node_id, address)
+            slot.point(node_id, address)
         try:
-            await self._drained(slots)
+            await self._drained(slots)  # before the lock goes: the next owner would find a record it has to wait for
             self.lose(slots)
             await then(slots)
         finally:
             for slot in slots:
                 for pending in self._draining.pop(slot):
                     if not pending.abandoned():
-                        pending.fail(self.refusals.of(slot))
+                        pending.fail(slot.refusal())
 
     async def drained(self) -> None:
         """Wait until everything that was decided so far is settled, before this owner is closed."""
@@ -341,56 +322,41 @@ class Owner:
         await self._drained(self.slots)
 
     async def _drained(self, slots: Collection[Slot]) -> None:
-        busy = next((entity for entity in self._entities.values() if entity.in_batch and entity.slot in slots), None)
-        if busy is not None:
-            reached = asyncio.Event()
-            marker = Marker(reached.set)
-            self._writer.add(Entry(busy, marker, (), [], busy.state, None))
-            await reached.wait()
+        busy = self._entities.busy(slots)
+        if busy is not None:  # entries are written in order, so behind this one all of them are settled
+            marker = Marker.new()
+            self._writer.add(busy.answer(marker, None))
+            await marker.reached.wait()
 
     def lose(self, slots: Collection[Slot]) -> None:
         """Stop owning slots at once: whatever was not on its way to the journal is refused."""
-        self._writer.lose(slots)
+        for slot in slots:
+            slot.lose()
+        self._waiters.lose(slots)
+        self.drop(slots)
         self._looks.lose(slots)
 
-    def _lost(self, _reason: str) -> None:
-        self._activator.forget_structures()
+    def lose_all(self) -> None:
+        """Stop owning every slot, because the lease session is over, and believe nothing that was read under it."""
+        self._activator.shards.forget()
         self.lose([slot for slot in self.slots if slot.epoch])
 
-    # What the parts ask for
-
-    def _give(self, name: EntityName, slot: Slot, command: Command) -> asyncio.Future[Any]:
-        pending = self._own(slot, command)
-        self._submit(name, pending)
-        return pending.future
-
-    def _own(self, slot: Slot, command: Command) -> Pending:
-        """Make a command of this owner's own, for the term that it holds the slot under and for no other."""
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(looked_at)  # it may concern nobody
-        pending = Pending(command, self._runtime.new_id(), future, self._table, slot=slot, term=slot.term)
-        self._table[pending.command_id] = pending
-        return pending
-
-    def _look_again(self, name: EntityName) -> None:
-        entity = self._entities.get(name)
-        if entity is None:
-            self._activator.add(name, None)
-        else:
-            self._waiters.reconcile(entity)
-
-    def _forget(self, slots: Collection[Slot]) -> None:
-        for name in [name for name, entity in self._entities.items() if entity.slot in slots]:
-            del self._entities[name]
+    def drop(self, slots: Collection[Slot]) -> None:
+        """Throw away what was decided for these slots; what was not on its way is decided again."""
+        self._entities.forget(slots)
+        self._writer.recall(slots)
+        for name in self._waiters.names(slots):
+            self._activator.add(name, None)  # read again, what it says of those who wait is told to them
 
     def stop(self) -> None:
         """Own nothing any more, and take nothing."""
-        self._closing = True
+        self.closing = True
         self.lose([slot for slot in self.slots if slot.epoch])
 
     async def close(self) -> None:
         """Write what was decided, refuse what is not, give every slot back and end the lease session."""
-        self._closing = True
+        self.closing = True
+        # What may still give the writer something to do is closed before it, and what it tells after it.
         self._writer.close_soon()
         await self._mourning.close()
         try:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable
 from typing import Any
+
+import msgspec
 
 from casty_es.background import looked_at
 from casty_es.domain.decider import Command, Query
@@ -23,10 +24,10 @@ class Stage(enum.IntEnum):
     IN_LINE = 2  # its request is committed and stands in a line
 
 
-class Pending:
+class Pending(msgspec.Struct, eq=False):
     """One command and the future of its caller.
 
-    Parameters
+    Attributes
     ----------
     command : Command
         What is asked.
@@ -50,67 +51,32 @@ class Pending:
         The caller's own name for the operation.
     metadata : str | None
         What the caller said of itself with ``audit_context``, as JSON text.
-
-    Attributes
-    ----------
     looks : bool
         Whether it has to look into the journal before it is decided.
     found : bool
         Whether it looked, and found that its request was made: it is answered from the state.
     cut : bool
         Whether it looked, and retention had cut what it would have found: only a state that knows its request can tell.
+    joined : tuple[Pending, ...]
+        Other attempts at it that came while its outcome was open, and are told the same.
     """
 
-    __slots__ = (
-        "command",
-        "command_id",
-        "cut",
-        "found",
-        "future",
-        "idempotency_key",
-        "joined",
-        "local",
-        "looks",
-        "metadata",
-        "repeat_after",
-        "shards",
-        "slot",
-        "stage",
-        "table",
-        "term",
-    )
-
-    def __init__(
-        self,
-        command: Command,
-        command_id: bytes,
-        future: asyncio.Future[Any],
-        table: dict[bytes, Pending],
-        *,
-        shards: int = 0,
-        local: bool = False,
-        repeat_after: int | None = None,
-        slot: Slot | None = None,
-        term: int = 0,
-        idempotency_key: str | None = None,
-        metadata: str | None = None,
-    ) -> None:
-        self.command = command
-        self.command_id = command_id
-        self.future = future
-        self.table = table
-        self.shards = shards
-        self.local = local
-        self.repeat_after = repeat_after
-        self.slot = slot
-        self.term = term
-        self.idempotency_key = idempotency_key
-        self.metadata = metadata
-        self.looks = repeat_after is not None or idempotency_key is not None
-        self.found = False
-        self.cut = False
-        self.joined: tuple[Pending, ...] = ()
-        self.stage = Stage.ARRIVED
+    command: Command
+    command_id: bytes
+    future: asyncio.Future[Any]
+    table: dict[bytes, Pending]
+    shards: int = 0
+    local: bool = False
+    repeat_after: int | None = None
+    slot: Slot | None = None
+    term: int = 0
+    idempotency_key: str | None = None
+    metadata: str | None = None
+    looks: bool = False
+    found: bool = False
+    cut: bool = False
+    joined: tuple[Pending, ...] = ()
+    stage: Stage = Stage.ARRIVED
 
     def resolve(self, reply: object) -> None:
         """Tell the caller, unless it went away. The outcome is known: the command leaves the table."""
@@ -198,23 +164,24 @@ class Pending:
 
 
 class Marker(Pending):
-    """No command, but a place in the order of an entity: ``reached`` is called when everything before it is settled."""
+    """No command, but a place in the order of commands: ``reached`` is set when everything before it is settled."""
 
-    __slots__ = ("_reached",)
+    reached: asyncio.Event = msgspec.field(default_factory=asyncio.Event)
 
-    def __init__(self, reached: Callable[[], None]) -> None:
-        super().__init__(Query(), b"", asyncio.get_running_loop().create_future(), {})
-        self._reached = reached
+    @classmethod
+    def new(cls) -> Marker:
+        """Return one that nobody has reached."""
+        return cls(Query(), b"", asyncio.get_running_loop().create_future(), {})
 
     def resolve(self, reply: object) -> None:
         """Everything before is in the journal."""
         super().resolve(reply)
-        self._reached()
+        self.reached.set()
 
     def fail(self, error: BaseException) -> None:
         """Settle it: what was before came to nothing, so that is known too."""
         super().resolve(error)
-        self._reached()
+        self.reached.set()
 
     def abandoned(self) -> bool:
         """Count as reached, and do not decide it again: what was before was thrown away."""

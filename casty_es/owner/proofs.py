@@ -8,18 +8,16 @@ next.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from casty_es.background import Errands
 from casty_es.errors import JournalError, JournalUnavailableError
 from casty_es.journal.port import EntityName, EventJournal, Head
 from casty_es.owner.pending import Pending
+from casty_es.owner.ports import Commands, Node, Tenure
 from casty_es.owner.slot import Slot
+from casty_es.owner.slot_leases import SlotLeases
 from casty_es.printing import log_of
-
-if TYPE_CHECKING:
-    from casty_es.owner.slot_leases import SlotLeases
 
 __all__ = ["Prover"]
 
@@ -42,33 +40,22 @@ class Prover:
     ----------
     leases : SlotLeases
         Knows whether this process may have stood still for so long that its slots went elsewhere.
-    lost : Callable[[Slot], None]
-        Told when a slot's head is somebody else's.
-    again : Callable[[EntityName, Pending], None]
-        Takes a command that must be decided again.
-    ended : Callable[[str], None]
-        Told why, when the proving was cut off.
     """
 
     def __init__(
-        self,
-        journal: EventJournal,
-        leases: SlotLeases,
-        *,
-        lost: Callable[[Slot], None],
-        again: Callable[[EntityName, Pending], None],
-        ended: Callable[[str], None],
+        self, journal: EventJournal, leases: SlotLeases, commands: Commands, tenure: Tenure, node: Node
     ) -> None:
         self._journal = journal
         self._leases = leases
-        self._lost = lost
-        self._again = again
+        self._commands = commands
+        self._tenure = tenure
         self._claims: list[_Claim] = []
         self._proving = False
-        self._errands = Errands(ended)
+        self._errands = Errands(node.ended)
 
     def prove(self, slot: Slot, epoch: int, name: EntityName, pending: Pending, reply: object) -> None:
         """Send ``reply`` when a proof is there that was asked for after now."""
+        # A proof that is on its way was asked for before this question arrived, and says nothing of the time since.
         self._claims.append(_Claim(slot, epoch, slot.head.position, name, pending, reply))
         if not self._proving:
             self._proving = True
@@ -108,15 +95,15 @@ class Prover:
         if claim.pending.abandoned():
             return
         if slot.epoch != claim.epoch or not slot.epoch:
-            self._again(claim.name, claim.pending)
+            self._commands.again(claim.name, claim.pending)
         elif not self._leases.stands():  # in a log that went back, a head of one's own proves nothing
-            self._lost(slot)
-            self._again(claim.name, claim.pending)
+            self._tenure.lose([slot])
+            self._commands.again(claim.name, claim.pending)
         elif head.position >= claim.position and (head.position, head.hash) in slot.recent:
             claim.pending.settle(claim.reply)
         elif head.epoch == slot.epoch and head.position >= claim.position:
             # An append of our own that is committed but not yet noted here, or one long past: ask once more.
             self._claims.append(claim)
         else:  # somebody else has written, or the database has lost what the reply stands on
-            self._lost(slot)
-            self._again(claim.name, claim.pending)
+            self._tenure.lose([slot])
+            self._commands.again(claim.name, claim.pending)

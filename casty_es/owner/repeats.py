@@ -16,8 +16,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from casty_es.domain.barrier import Arrive
-from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Upkeep
+from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Request, Upkeep
 from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
 from casty_es.format.codec import upkeep_reply
 from casty_es.journal.port import EventJournal, RecordedEvent
@@ -45,7 +44,7 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
         # In this order: what is cut after the first look was there to be found, and seals come before the cut.
         if isinstance(pending.command, Query | Harmless) or await journal.last_cut(entity.id) <= (after or 0):
             return False
-        if not isinstance(pending.command, Claim | Arrive):
+        if not isinstance(pending.command, Request):
             raise cut_away(pending)
         pending.found = pending.cut = True  # if the state knows the request, it has the answer
         return False
@@ -74,7 +73,7 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
     If not, it is either safe to decide it, or (``pending.found``) its request was made and the state has the answer.
     """
     key, command = pending.idempotency_key, pending.command
-    assert key is not None  # noqa: S101 - only such commands come here
+    assert key is not None  # only such commands come here
     after, pending.repeat_after = pending.repeat_after, None  # what was committed is found by its key, wherever it is
     recorded = await journal.find_key(entity.id, key) if entity.recorded else []
     if not recorded:

@@ -5,9 +5,12 @@
    position is the epoch. When somebody else wrote in between the record does not fit, and it is tried again behind what
    they wrote.
 3. The record settles everything before it: what was still on its way to its position can no longer be written. So a
-   record whose own outcome is unknown is followed by another; how soon, ``doubts.py`` says.
+   record whose own outcome is unknown is followed by another; how soon, ``Slot.doubt`` says.
 4. A log that is shorter than what this node has seen committed has lost records: the slot stays closed until an
    operator accepts the loss, which raises the journal's incarnation.
+
+The lock chooses who should write, the journal decides who may (``docs/explanation/architecture.md``, "Who may write"):
+a lock that two processes believe to have costs time, and never data.
 """
 
 from __future__ import annotations
@@ -27,12 +30,11 @@ from casty_es.errors import (
     LeaseLostError,
 )
 from casty_es.journal.port import LEASE_ACQUIRED, Append, EventJournal, Head, SlotRow
-from casty_es.journal.remembered import Mark
 from casty_es.leases.port import LeaseManager, LeaseSession
 from casty_es.owner.batch import lease_row
 from casty_es.owner.comparing import Comparing
-from casty_es.owner.doubts import Doubts
-from casty_es.owner.slot import Slot
+from casty_es.owner.ports import Node, Tenure
+from casty_es.owner.slot import Slot, left_alone
 from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.runtime import Runtime
@@ -41,8 +43,8 @@ __all__ = ["SlotLeases"]
 
 _LOG: Final = log_of("casty_es.leases")
 
+# Each attempt that fails means that somebody else wrote meanwhile, so somebody went on; this bounds what a bug costs.
 _ATTEMPTS: Final = 50
-_STRANGERS_SECONDS: Final = 1.0  # so many callers that wait for slots ask once
 
 
 class SlotLeases:
@@ -50,16 +52,18 @@ class SlotLeases:
 
     Parameters
     ----------
+    comparing : Comparing
+        Closes the slots whose log lacks what is remembered of it.
     node_id : str
         The node's name, which the lease records carry beside the id of its process.
     process : str
         What the process is called (``processes.py``).
-    comparing : Comparing
-        Closes the slots whose log lacks what is remembered of it.
-    lost : Callable[[str], None]
-        Told the reason when the node's lease session is lost, and every slot with it.
-    ended : Callable[[str], None]
-        Told why, when the taking of slots was cut off.
+
+    Attributes
+    ----------
+    stands : Callable[[], bool]
+        Tells whether the lease session is known to have lasted until now, so nobody can have taken the slots. It is the
+        session's own, as each append asks it.
     """
 
     def __init__(
@@ -68,11 +72,11 @@ class SlotLeases:
         manager: LeaseManager,
         runtime: Runtime,
         comparing: Comparing,
+        tenure: Tenure,
+        node: Node,
         *,
         node_id: str,
         process: str,
-        lost: Callable[[str], None],
-        ended: Callable[[str], None],
     ) -> None:
         self._journal = journal
         self._manager = manager
@@ -80,19 +84,17 @@ class SlotLeases:
         self._node_id = node_id
         named = process_of(process)
         self._process = node_id if named is None else named.id
-        self._on_lost = lost
+        self._tenure = tenure
         self._session: LeaseSession | None = None
         self._opening = asyncio.Lock()
         self._taking = asyncio.Lock()
         self._closed = False
         self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
         self._batching: asyncio.Task[None] | None = None
-        self._errands = Errands(ended)
-        self.doubts = Doubts()
+        self._errands = Errands(node.ended)
         self.comparing = comparing
         self.address: str | None = None
-        self._strangers: tuple[float, dict[int, str]] = (0.0, {})
-        self._looking = asyncio.Lock()
+        self.stands: Callable[[], bool] = _no_session
 
     async def session(self) -> LeaseSession:
         """Return the node's lease session, opening one if there is none.
@@ -109,6 +111,7 @@ class SlotLeases:
                 raise JournalUnavailableError("The node is closing and takes no slots any more. Nothing was done.")
             if self._session is None or not self._session.stands():
                 self._session = session = await self._manager.open(self._node_id, self._process)
+                self.stands = session.stands
                 session.lost.add_done_callback(self._lost)
                 _LOG.info("Node %s opened its lease session", self._node_id)
             return self._session
@@ -118,7 +121,7 @@ class SlotLeases:
 
         A slot whose appends ended in doubt again and again is left alone for a while first.
         """
-        if left := self.doubts.left([slot]):
+        if left := slot.left_alone():
             await asyncio.sleep(left)
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asked.append((slot, waiter))
@@ -166,6 +169,7 @@ class SlotLeases:
             try:
                 await self._take(wanted)
             finally:
+                # A lock without a record is given back, or it would keep everybody else out for nothing.
                 missed = [number for number, slot in wanted.items() if not slot.epoch]
                 if missed and self._session is not None and not self._session.lost.done():
                     await self._session.release(missed)
@@ -183,38 +187,51 @@ class SlotLeases:
             # Read after the locks are there: what an earlier owner wrote before it let go must be seen.
             heads = await self.comparing.compare(await self.comparing.recollect(list(mine)))
             for number in mine:
-                self.comparing.refuse(number)
+                self.comparing.refuse(number)  # before the record: a log that lacks records is not written to
             now, incarnation = self._runtime.now(), self.comparing.incarnation
             append = self._lease_records(heads, now)
-            try:
-                await self._journal.append(append)
-            except ConflictError as error:
-                _LOG.info("Others wrote to the slots %s, trying again behind them: %s", [*mine], error)
-                continue
-            except (AppendRejectedError, JournalUnavailableError, ConfigurationError):
-                raise
-            except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
-                _LOG.warning("The lease records of slots %s were not confirmed: %r", [*mine], error)
-                self.doubts.note(mine.values())
-                continue
-            # Read after the record is there: nobody but its writer gives numbers from here on.
-            numbers = await self._journal.entity_numbers(list(mine))
-            rows = [SlotRow(row[0], self._node_id, self.address, row[1], now) for row in append.events]
-            await self._journal.save_slots(rows)
-            if not session.stands():
-                self.doubts.note(mine.values())  # a record without use, like one in doubt
-                continue
-            for row in append.events:
-                mine[row[0]].take(Head(row[1], row[-1], row[1], row[11]), numbers[row[0]], row[11], incarnation)
-            _LOG.info("Node %s won slots %s", self._node_id, [*mine])
-            return
+            if await self._written(append, mine) and await self._begun(session, append, mine, incarnation, now):
+                return
         raise LeaseLostError(
             f"The slots {[*wanted]} could not be taken in {_ATTEMPTS} attempts, because others wrote to them or the "
             f"journal did not answer. Nothing of this command was written."
         )
 
+    async def _written(self, append: Append, mine: dict[int, Slot]) -> bool:
+        """Append lease records; tell whether they are known to be there."""
+        try:
+            await self._journal.append(append)
+        except ConflictError as error:
+            _LOG.info("Others wrote to the slots %s, trying again behind them: %s", [*mine], error)
+            return False
+        except (AppendRejectedError, JournalUnavailableError, ConfigurationError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what is not known to be harmless counts as unknown
+            _LOG.warning("The lease records of slots %s were not confirmed: %r", [*mine], error)
+            for slot in mine.values():
+                slot.doubt()
+            return False
+        return True
+
+    async def _begun(
+        self, session: LeaseSession, append: Append, mine: dict[int, Slot], incarnation: int, now: int
+    ) -> bool:
+        """Begin to own the slots of lease records that are written; tell whether the locks lasted until then."""
+        # Read after the record is there: nobody but its writer gives numbers from here on.
+        numbers = await self._journal.entity_numbers(list(mine))
+        rows = [SlotRow(row[0], self._node_id, self.address, row[1], now) for row in append.events]
+        await self._journal.save_slots(rows)
+        if not session.stands():
+            for slot in mine.values():
+                slot.doubt()  # a record without use, like one in doubt
+            return False
+        for row in append.events:
+            mine[row[0]].take(Head(row[1], row[-1], row[1], row[11]), numbers[row[0]], incarnation)
+        _LOG.info("Node %s won slots %s", self._node_id, [*mine])
+        return True
+
     def _refuse_doubtful(self, slots: Collection[Slot]) -> None:
-        left = self.doubts.left(slots)
+        left = left_alone(slots)
         if left:
             raise JournalUnavailableError(
                 f"The slots {[slot.number for slot in slots]} are left alone for {left:.1f} s, because their appends "
@@ -245,7 +262,7 @@ class SlotLeases:
         self._closed = True
         await self._errands.settled()
         async with self._opening:
-            session, self._session = self._session, None
+            session, self._session, self.stands = self._session, None, _no_session
         if session is not None:
             session.lost.remove_done_callback(self._lost)
             await session.close()
@@ -254,42 +271,6 @@ class SlotLeases:
         """Let go of the parent's session without a word, in a forked child."""
         if self._session is not None:
             self._session.abandon_after_fork()
-
-    def stands(self) -> bool:
-        """Return whether the lease session is known to have lasted until now, so nobody can have taken the slots."""
-        return self._session is not None and self._session.stands()
-
-    async def stranger(self, slot: Slot) -> str | None:
-        """Return who holds a slot that could not be taken and is no node, as of a second ago or less.
-
-        Raises
-        ------
-        JournalUnavailableError
-            It cannot be found out.
-        """
-        async with self._looking:
-            now = asyncio.get_running_loop().time()
-            until, strangers = self._strangers
-            if now >= until:
-                strangers = await (await self.session()).strangers()
-                self._strangers = now + _STRANGERS_SECONDS, strangers
-            return strangers.get(slot.number)
-
-    async def vouch(self, slot: Slot, mark: Mark | None = None) -> None:
-        """Compare a slot with what whoever asks for it remembers, and with what this process does.
-
-        Raises
-        ------
-        JournalRegressedError
-            Its log lacks some of it.
-        JournalError
-            The journal cannot be read.
-        """
-        marks = self.comparing.own([slot.number])
-        if mark is not None:
-            marks[slot.number].add(mark)
-        await self.comparing.compare(marks)
-        self.comparing.refuse(slot.number)
 
     def _lease_records(self, heads: dict[int, Head], now: int) -> Append:
         said = {"node": self._node_id, "process": self._process, "incarnation": self.comparing.incarnation}
@@ -300,7 +281,7 @@ class SlotLeases:
     def _lost(self, reason: asyncio.Future[str]) -> None:
         if not reason.cancelled():
             _LOG.warning("Node %s lost its lease session and every slot: %s", self._node_id, reason.result())
-            self._on_lost(reason.result())
+            self._tenure.lose_all()
 
 
 def _tell(waiter: asyncio.Future[None], error: Exception | None) -> None:
@@ -310,3 +291,7 @@ def _tell(waiter: asyncio.Future[None], error: Exception | None) -> None:
         waiter.set_result(None)
     else:
         waiter.set_exception(error)
+
+
+def _no_session() -> bool:
+    return False

@@ -16,12 +16,15 @@ from collections import defaultdict
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
+import msgspec
+
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Effects
 from casty_es.domain.requests import QUARTERS, NoteUnheard, Standing
 from casty_es.journal.port import EntityName
 from casty_es.owner.entity import Entity, Entry
 from casty_es.owner.pending import Pending, Stage
+from casty_es.owner.ports import Commands
 from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.verdicts import left_the_line
@@ -43,7 +46,7 @@ _LONGEST_RING_SECONDS: Final = 1.0
 _SHORTEST_RING_SECONDS: Final = 0.05
 
 
-class _Lease:
+class _Lease(msgspec.Struct, eq=False):
     """The lease of one request.
 
     Attributes
@@ -54,14 +57,11 @@ class _Lease:
         How many quarters of it are written down as passed without a renewal.
     """
 
-    __slots__ = ("ends_at", "name", "noted", "process", "slot")
-
-    def __init__(self, name: EntityName, slot: Slot, process: str, ends_at: float, noted: int) -> None:
-        self.name = name
-        self.slot = slot
-        self.process = process
-        self.ends_at = ends_at
-        self.noted = noted
+    name: EntityName
+    slot: Slot
+    process: str
+    ends_at: float
+    noted: int
 
     def next_at(self, quarter_seconds: float) -> float:
         """When there is something to do: the end, or something to write down before."""
@@ -75,27 +75,12 @@ class Waiters:
     ----------
     lease_seconds : float
         How long a request lives without being renewed, in seconds.
-    give : Callable[[EntityName, Slot, Command], asyncio.Future]
-        Gives an entity a command of this owner's own; the future tells whether it was done.
-    look_again : Callable[[EntityName], None]
-        Brings an entity back into memory, which reconciles its waiters with its state.
-    refusal : Callable[[Slot], Exception]
-        What those are told who stand in a line of a slot that is owned no more.
     """
 
-    def __init__(
-        self,
-        *,
-        lease_seconds: float,
-        give: Callable[[EntityName, Slot, Command], asyncio.Future[Any]],
-        look_again: Callable[[EntityName], None],
-        refusal: Callable[[Slot], Exception],
-    ) -> None:
+    def __init__(self, lease_seconds: float, commands: Commands) -> None:
         self._lease_seconds = lease_seconds
         self._quarter_seconds = lease_seconds / QUARTERS
-        self._give = give
-        self.look_again = look_again
-        self._refusal = refusal
+        self._commands = commands
         self._lines: dict[EntityName, dict[str, Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
         self._closed = False
@@ -120,7 +105,7 @@ class Waiters:
     def apply(self, entity: Entity, state: Any, entry: Entry) -> None:
         """Carry out what an entry's events mean, now that they are committed; ``state`` is the one before them."""
         kind = entity.kind
-        assert kind.effects is not None  # noqa: S101 - the writer asks for such kinds only
+        assert kind.effects is not None  # the writer asks for such kinds only
         for event in entry.events:
             effects: Effects = kind.effects(state, event)
             state = kind.evolve(state, event)
@@ -180,10 +165,11 @@ class Waiters:
 
     def lose(self, slots: Collection[Slot]) -> None:
         """Let no lease of these slots run out here any more: who owns them starts leases afresh, and has the lines."""
+        # Two owners that count the same lease would end it at two times; only the one who may write it does.
         for request in [request for request, lease in self._leases.items() if lease.slot in slots]:
             self._end(request)
         for name in self.names(slots):
-            error = self._refusal(self._slots[name])
+            error = self._slots[name].gone()
             for request in list(self._lines[name]):
                 self._settle(name, request, error)
 
@@ -279,6 +265,12 @@ class Waiters:
         self._expire(over, died=False)
         self._arm()
 
+    def _give(self, name: EntityName, slot: Slot, command: Command) -> asyncio.Future[Any]:
+        """Give an entity a command of the owner's own; the future tells whether it was done."""
+        pending = self._commands.own(slot, command)
+        self._commands.again(name, pending)
+        return pending.future
+
     def _note(self, name: EntityName, slot: Slot, requests: list[str], quarters: int) -> None:
         """Write down what was counted. If that fails the next owner counts more than it had to, which costs time."""
         self._give(name, slot, NoteUnheard(tuple(requests), quarters))
@@ -292,7 +284,7 @@ class Waiters:
         for (name, slot), leases in due.items():
             _LOG.info("%s of %s on %s", "The process died" if died else "The leases ran out", [*leases], name)
             expire = CATALOG[name.kind].expire
-            assert expire is not None  # noqa: S101 - only kinds that have it know leases
+            assert expire is not None  # only kinds that have it know leases
             expired = self._give(name, slot, expire(tuple(leases), died))
             expired.add_done_callback(self._retry(slot, leases))
 

@@ -19,9 +19,10 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final, TypeVar
 
 from casty_es.background import Loop, being_cancelled
+from casty_es.config import Settings
 from casty_es.domain.decider import WAITING
 from casty_es.errors import (
     AppendRejectedError,
@@ -34,21 +35,20 @@ from casty_es.errors import (
     JournalRegressedError,
     JournalUnavailableError,
 )
-from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
+from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.owner.batch import Batch
-from casty_es.owner.entity import Entity, Entry
-from casty_es.owner.pending import Pending, Stage
-from casty_es.owner.refusals import Refusals
+from casty_es.owner.entity import Entry
+from casty_es.owner.pending import Stage
+from casty_es.owner.ports import Commands, Node, Tenure
+from casty_es.owner.proofs import Prover
 from casty_es.owner.repeats import reply_from
-from casty_es.owner.slot import Slot
+from casty_es.owner.slot import Slot, left_alone
+from casty_es.owner.slot_leases import SlotLeases
+from casty_es.owner.snapshotting import Snapshotter
+from casty_es.owner.waiters import Waiters
 from casty_es.printing import log_of
+from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, not_written, unsettled
-
-if TYPE_CHECKING:
-    from casty_es.owner.proofs import Prover
-    from casty_es.owner.slot_leases import SlotLeases
-    from casty_es.owner.waiters import Waiters
-    from casty_es.runtime import Runtime
 
 __all__ = ["Writer"]
 
@@ -74,47 +74,36 @@ class Writer:
         Told what each committed event means for those who wait.
     prover : Prover
         Takes the replies that need a proof of their own.
-    refusals : Refusals
-        What commands are told whose slot went elsewhere.
-    max_events, max_bytes : int
-        How many events, and bytes of their payloads, one append carries at most.
-    forget : Callable[[Slot], None]
-        Drops every entity of some slots from memory.
-    again : Callable[[EntityName, Pending], None]
-        Takes a command that must be decided again.
-    committed : Callable[[Entity], None]
-        Told after each commit, for snapshots.
-    ended : Callable[[str], None]
-        Told why, when nothing will be written any more, although the writer was not closed.
+    snapshotter : Snapshotter
+        Told of each entity whose tail has become long.
+    settings : Settings
+        How much one append carries, and from how long a tail on a snapshot is thought of.
     """
 
     def __init__(
         self,
         journal: EventJournal,
         runtime: Runtime,
+        settings: Settings,
         leases: SlotLeases,
         waiters: Waiters,
         prover: Prover,
-        refusals: Refusals,
-        *,
-        max_events: int,
-        max_bytes: int,
-        forget: Callable[[Collection[Slot]], None],
-        again: Callable[[EntityName, Pending], None],
-        committed: Callable[[Entity], None],
-        ended: Callable[[str], None],
+        snapshotter: Snapshotter,
+        commands: Commands,
+        tenure: Tenure,
+        node: Node,
     ) -> None:
         self._journal = journal
         self._runtime = runtime
         self._leases = leases
         self._waiters = waiters
         self._prover = prover
-        self._refusals = refusals
-        self._max_events = max_events
-        self._max_bytes = max_bytes
-        self._forget = forget
-        self._again = again
-        self._committed = committed
+        self._snapshotter = snapshotter
+        self._commands = commands
+        self._tenure = tenure
+        self._max_events = settings.max_batch_events
+        self._max_bytes = settings.max_batch_bytes
+        self._snapshot_events = settings.snapshot_events
         self._open: list[Entry] = []
         self._work = asyncio.Event()
         self._closing = asyncio.Event()
@@ -122,11 +111,13 @@ class Writer:
         self._idle = asyncio.Event()
         self._idle.set()
         self._writing: list[Entry] = []
-        self._ended = ended
+        self._node = node
         self._loop = Loop(self._turn, name="casty-writer", ended=self._broke_off)
 
     def add(self, entry: Entry) -> None:
         """Put a decided command, or an answer that stands on uncommitted state, into the next append."""
+        # A timer that waits for more would delay every lone command, and gathers nothing that an append on its way
+        # does not gather by itself.
         entry.pending.stage = Stage.DECIDED
         entry.entity.in_batch += 1
         self._open.append(entry)
@@ -154,13 +145,13 @@ class Writer:
             one.cancel()
         await self._loop.stop()
 
-    def _recall(self, slots: Collection[Slot]) -> None:
+    def recall(self, slots: Collection[Slot]) -> None:
         """Take back what was decided for these slots and is not on its way; it is decided again."""
         mine = [entry for entry in self._open if entry.entity.slot in slots]
         self._open = [entry for entry in self._open if entry.entity.slot not in slots]
         for entry in mine:
             entry.pending.stage = Stage.ARRIVED
-            self._again(entry.entity.name, entry.pending)
+            self._commands.again(entry.entity.name, entry.pending)
 
     async def _turn(self) -> None:
         if not self._open:
@@ -182,13 +173,13 @@ class Writer:
 
     def _give_up(self, entries: list[Entry], error: Exception) -> None:
         _LOG.error("The writer failed with %d commands on their way", len(entries), exc_info=error)
-        self.lose({entry.entity.slot for entry in entries})
+        self._tenure.lose({entry.entity.slot for entry in entries})
         self._fail(entries, error, in_doubt=error)
 
     def _broke_off(self, why: str) -> None:
         error = JournalUnavailableError(why)
         self._fail(self._writing, error, in_doubt=error)
-        self._ended(why)
+        self._node.ended(why)
 
     def _take(self) -> list[Entry]:
         """Take the oldest entries that fit into one append."""
@@ -204,9 +195,10 @@ class Writer:
 
     async def _write(self, entries: list[Entry]) -> None:
         try:
+            # A clock that is ahead keeps nobody from reading.
             now = self._runtime.now() if any(entry.events for entry in entries) else 0
         except ClockAheadError as error:
-            self._drop({entry.entity.slot for entry in entries})
+            self._tenure.drop({entry.entity.slot for entry in entries})
             self._fail(entries, error)
             return
         batch = Batch(entries, now)
@@ -226,10 +218,9 @@ class Writer:
             self._commit(batch)
 
     def _commit(self, batch: Batch) -> None:
-        self._leases.doubts.end(batch.heads)
-        for slot, (head, recorded_at) in batch.heads.items():
-            if slot.epoch == head.epoch:
-                slot.advance(head, recorded_at)
+        # The heads first: whoever is told something may look at them at once.
+        for slot, head in batch.heads.items():
+            slot.commit(head)
         for entry in batch.entries:
             entity, pending, reply = entry.entity, entry.pending, entry.reply
             before = entity.committed
@@ -237,6 +228,7 @@ class Writer:
             if not entry.events and entity.slot not in batch.heads:
                 self._prover.prove(entity.slot, entry.epoch, entity.name, pending, reply)
                 continue
+            # What is committed is told, whoever holds the slot by now. Who waits there is the next owner's.
             held = entry.epoch == entity.slot.epoch
             if held and entity.kind.effects is not None:
                 self._waiters.apply(entity, before, entry)
@@ -244,40 +236,48 @@ class Writer:
                 pending.settle(reply)
             elif held:
                 self._waiters.wait(entity, pending)
-            else:  # the slot was lost while the append was on its way
-                pending.fail(self._refusals.gone(entity.slot))
-            if held:
-                self._committed(entity)
+            else:
+                pending.fail(entity.slot.gone())
+            if held and entity.tail_events >= self._snapshot_events:
+                self._snapshotter.consider(entity)
 
     def _overtaken(self, batch: Batch) -> None:
         """Write nothing: this process stood still for so long that another may have had its slots.
 
         The predecessors would tell in a log that only grows. In one that went back meanwhile they may fit again.
         """
-        self.lose(set(batch.by_slot()))
+        self._tenure.lose(set(batch.by_slot()))
         self._refuse(batch.entries)
 
     async def _rejected(self, batch: Batch, error: CastyError) -> None:
-        """Nothing was written: find out for whom that is final."""
+        """Nothing was written: find out for whom that is final.
+
+        The slots are tried alone, so that one command that no database takes costs its own slot and not the batch
+        (``docs/explanation/safety.md``, H12).
+        """
         moved = await self._moved(batch)
         for slot, entries in batch.by_slot().items():
             if slot not in batch.heads:
                 await self._write(entries)
             elif moved is None:
-                self.lose({slot})
+                self._tenure.lose({slot})
                 self._fail(entries, error)
-            elif slot in moved or slot.epoch != batch.heads[slot][0].epoch:
+            elif slot in moved or slot.epoch != batch.heads[slot].epoch:
                 if slot in moved:
-                    self.lose({slot})
+                    self._tenure.lose({slot})
                 self._refuse(entries)
             elif len(batch.heads) > 1:
                 await self._write(entries)
             else:
-                self._drop({slot})
+                self._tenure.drop({slot})
                 self._fail(entries, error)
 
     async def _moved(self, batch: Batch) -> set[Slot] | None:
-        """Return the slots whose head is not the one this owner wrote; ``None`` when nobody can say."""
+        """Return the slots whose head is not the one this owner wrote; ``None`` when nobody can say.
+
+        Only that costs a slot. A sequence that is there already is an error of another kind, with the same code in
+        some databases (``docs/explanation/safety.md``, H3).
+        """
         try:
             heads = await self._leases.comparing.compare(
                 self._leases.comparing.own([slot.number for slot in batch.heads])
@@ -288,13 +288,17 @@ class Writer:
         return {slot for slot, hash_ in before.items() if heads[slot.number].hash != hash_}
 
     async def _unknown(self, batch: Batch, error: Exception) -> None:
-        """Settle the append's outcome by new lease records, then tell each caller what the journal has of it."""
-        self._leases.doubts.note(batch.heads)
-        epochs = {slot: head.epoch for slot, (head, _) in batch.heads.items()}
+        """Settle the append's outcome by new lease records, then tell each caller what the journal has of it.
+
+        Reading alone would settle nothing (``docs/explanation/safety.md``, H5): what is absent may be on its way.
+        """
+        for slot in batch.heads:
+            slot.doubt()
+        epochs = {slot: head.epoch for slot, head in batch.heads.items()}
         # Others were lost already, and maybe taken again behind this append.
-        self.lose({slot for slot, epoch in epochs.items() if slot.epoch == epoch})
+        self._tenure.lose({slot for slot, epoch in epochs.items() if slot.epoch == epoch})
         named = zip(batch.heads, batch.append.predecessors, strict=True)
-        positions = {slot: position for slot, (_, position, _) in named if not self._leases.doubts.left([slot])}
+        positions = {slot: position for slot, (_, position, _) in named if not slot.left_alone()}
         given_up = batch.heads.keys() - positions.keys()
         if given_up:
             why = JournalUnavailableError("the appends of its slot ended in doubt again and again")
@@ -326,11 +330,11 @@ class Writer:
 
     def _tell(self, entry: Entry, recorded: list[RecordedEvent] | None) -> None:
         """Tell a caller what became of its command, now that it is settled."""
-        slot, pending = entry.entity.slot, entry.pending
-        if recorded is None:
+        pending = entry.pending
+        if recorded is None:  # not decided again here: its gateway sends it again, under the new term
             self._refuse([entry])
         elif (reply := reply_from(entry.entity, pending, recorded)) is WAITING:
-            pending.fail(self._refusals.gone(slot))
+            pending.fail(entry.entity.slot.gone())
         else:
             pending.settle(reply)
 
@@ -345,7 +349,7 @@ class Writer:
             except Exception as error:  # whatever it is, trying again is what settles the outcome
                 if self._closing.is_set():
                     raise JournalUnavailableError(f"the system is being closed: {error}") from error
-                doubtful = self._leases.doubts.left(entry.entity.slot for entry in entries)
+                doubtful = left_alone(entry.entity.slot for entry in entries)
                 if doubtful or not any(entry.events and entry.pending.awaited for entry in entries):
                     raise JournalUnavailableError(f"it was given up: {error}") from error
                 _LOG.warning("The outcome of an append is still unknown, trying again in %.2f s: %r", pause, error)
@@ -353,24 +357,10 @@ class Writer:
                 await asyncio.wait_for(self._closing.wait(), pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
-    def lose(self, slots: Collection[Slot]) -> None:
-        """Stop owning these slots. What was decided for them and is not on its way is refused."""
-        for slot in slots:
-            slot.lose()
-        self._waiters.lose(slots)
-        self._drop(slots)
-
-    def _drop(self, slots: Collection[Slot]) -> None:
-        """Throw away what was decided for these slots; what was not on its way is decided again."""
-        self._forget(slots)
-        self._recall(slots)
-        for name in self._waiters.names(slots):
-            self._waiters.look_again(name)
-
     def _refuse(self, entries: list[Entry]) -> None:
         """Let commands go that certainly did not happen, because their slot is not held under their epoch any more."""
         for entry in entries:
-            self._again(entry.entity.name, entry.pending)
+            self._commands.again(entry.entity.name, entry.pending)
 
     def _fail(self, entries: list[Entry], error: Exception, *, in_doubt: Exception | None = None) -> None:
         for entry in entries:
@@ -378,7 +368,7 @@ class Writer:
             what = type(pending.command).__name__
             if not entry.events:
                 pending.stage = Stage.ARRIVED
-                self._again(entry.entity.name, pending)
+                self._commands.again(entry.entity.name, pending)
             elif in_doubt is not None:
                 why = f"the answer was lost ({error}), and the journal could not be asked ({in_doubt})."
                 pending.fail(unsettled(Evidence(what, pending.command_id, in_doubt=True, came_back=why)))

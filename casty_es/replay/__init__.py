@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
-from casty_es.replay.asking import Positions, Then, answer_then, read_positions, state_then
 from casty_es.replay.binding import binding_said, is_bound, speaks_for, with_binding
-from casty_es.replay.history import PAGE_BYTES, events, sequence_at_position, sequence_at_time, sequence_stamped
-from casty_es.replay.paging import HistoryPage, LeaseHolders, history_page
-from casty_es.replay.placing import fitting_shards
+from casty_es.replay.history import (
+    PAGE_BYTES,
+    HistoryEvent,
+    events,
+    history_event,
+    sequence_at_position,
+    sequence_at_time,
+    sequence_stamped,
+    to_microseconds,
+)
+from casty_es.replay.moments import Positions, Then, answer_then, read_positions, state_then
+from casty_es.replay.pages import HistoryPage, LeaseHolders, history_page
+from casty_es.replay.placing import entities_of, fitting_shards
 from casty_es.replay.reading import (
     Reading,
     Unreadable,
@@ -26,6 +35,7 @@ from casty_es.replay.state import base_at, committed_state, state_at, state_so_f
 
 __all__ = [
     "PAGE_BYTES",
+    "HistoryEvent",
     "HistoryPage",
     "LeaseHolders",
     "Positions",
@@ -38,8 +48,10 @@ __all__ = [
     "binding_said",
     "caller_in",
     "committed_state",
+    "entities_of",
     "events",
     "fitting_shards",
+    "history_event",
     "history_page",
     "is_bound",
     "place_of",
@@ -59,6 +71,7 @@ __all__ = [
     "state_at",
     "state_so_far",
     "state_then",
+    "to_microseconds",
     "told_ahead",
     "told_unreadable",
     "unfoldable",

@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from casty_es.errors import TimesAheadError
-from casty_es.journal.clock import CLOCK_SECONDS, database_clock
+from casty_es.journal.database_clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.port import EventJournal, RecordedEvent
 
 __all__ = ["SlotAhead", "refuse_ahead", "refuse_ahead_of_here", "slots_ahead", "told_ahead"]

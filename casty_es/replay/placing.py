@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError
 from casty_es.hashes import shard_of, slot_of
-from casty_es.journal.port import ENTITY_NUMBER_BITS, EventJournal
+from casty_es.journal.damaged import damage_of
+from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.names import MAX_NAME_BYTES, check_name
 
-__all__ = ["fitting_shards"]
-
-# What handles have when their caller gives no number.
-_USUAL_SHARDS: Final = 100
-_USUAL_SHARDS_OF: Final = {"barrier": 10}
+__all__ = ["entities_of", "fitting_shards"]
 
 # A structure with more shards than this, or than fit its few entities, is not found.
 _MOST_SHARDS: Final = 100_000
+
+
+async def entities_of(journal: EventJournal, kind: str, name: str) -> AsyncIterator[list[DirectoryRow]]:
+    """Yield the entities of a structure, page by page, each once.
+
+    A key that cannot be read says nothing of where it stands: the next page begins behind one that can be.
+    """
+    after: str | None = None
+    unreadable: set[int] = set()
+    while page := await journal.directory(kind, name, after=after):
+        yield [row for row in page if row.id not in unreadable]
+        unreadable.update(row.id for row in page if damage_of(row) is not None)
+        reached = next((row.key for row in reversed(page) if row.id not in unreadable), after)
+        if reached == after:
+            return
+        after = reached
 
 
 async def fitting_shards(journal: EventJournal, kind: str, name: str, slots: int) -> int | None:
@@ -41,16 +54,16 @@ async def fitting_shards(journal: EventJournal, kind: str, name: str, slots: int
     """
     if kind not in CATALOG or not _named(name):
         return None
-    usual = _USUAL_SHARDS_OF.get(kind, _USUAL_SHARDS)
+    usual = CATALOG[kind].usual_shards
     for candidates in (range(usual, usual + 1), range(1, _MOST_SHARDS + 1)):
         fitting: Sequence[int] = candidates
-        after: str | None = None
-        while fitting and (rows := await journal.directory(kind, name, after=after)):
+        async for rows in entities_of(journal, kind, name):
+            if any(damage_of(row) is not None or len(row.key) > MAX_NAME_BYTES + 2 for row in rows):
+                return None  # no program wrote it, so it says nothing; hashing a long key so often would take minutes
             places = [(row.key, row.id >> ENTITY_NUMBER_BITS) for row in rows]
-            if any(len(key) > MAX_NAME_BYTES + 2 for key, _ in places):
-                return None  # no program gave it, and hashing it so often would take minutes
             fitting = await asyncio.to_thread(_fitting, kind, name, places, fitting, slots)
-            after = rows[-1].key
+            if not fitting:
+                break
         if fitting:
             return fitting[0]
     return None

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from casty_es.domain.catalog import CATALOG
+from casty_es.domain.catalog import kind_of
 from casty_es.domain.decider import Kind
 from casty_es.domain.upkeep import REDACTED
 from casty_es.errors import ArchivedError, EntityQuarantinedError, JournalCorruptError, RedactedError
-from casty_es.format.codec import decode_event, decode_state
+from casty_es.format.codec import decode_state
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName, EventJournal, StoredSnapshot
 from casty_es.printing import log_of
 from casty_es.replay.binding import is_bound
+from casty_es.replay.fold import Fold, fold
 from casty_es.replay.reading import Unreadable, unfoldable
 
 __all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
@@ -86,23 +87,20 @@ async def _state_at(
     unreadable: list[Unreadable] | None,
 ) -> tuple[Any, int]:
     state, reached = await base_at(journal, entity, kind, sequence)
-    while reached < sequence:
-        page = await journal.tails({entity: reached}, limit=min(sequence - reached, _PAGE_EVENTS))
-        for _, number, type_, version, payload in page:
-            if number != reached + 1:
-                raise await _missing(journal, entity, reached + 1)
-            try:
-                state = kind.evolve(state, decode_event(type_, version, payload))
-            except Exception as error:
-                if unreadable is None or isinstance(error, RedactedError):
-                    raise await unfoldable(journal, entity, number, error) from error
-                records = await journal.history(entity, after=number - 1, limit=1)
-                unreadable += [Unreadable.of(record, str(error) or repr(error)) for record in records]
-                return state, reached
-            reached = number
-        if not page:
-            raise await _missing(journal, entity, reached + 1)
-    return state, reached
+    one = Fold(kind, (), reached, state)
+    while one.sequence < sequence:
+        before = one.sequence
+        page = await journal.tails({entity: before}, limit=min(sequence - before, _PAGE_EVENTS))
+        if fold({entity: one}, page) < len(page) and one.error is not None:
+            number, error = one.sequence + 1, one.error
+            if unreadable is None or isinstance(error, RedactedError):
+                raise await unfoldable(journal, entity, number, error) from error
+            records = await journal.history(entity, after=number - 1, limit=1)
+            unreadable += [Unreadable.of(record, str(error) or repr(error)) for record in records]
+            break
+        if not page or one.sequence - before < len(page):
+            raise await _missing(journal, entity, one.sequence + 1)
+    return one.state, one.sequence
 
 
 async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int) -> tuple[Any, int]:
@@ -173,7 +171,7 @@ async def _newest(journal: EventJournal, entity: int, sequence: int) -> AsyncIte
 
 async def committed_state(journal: EventJournal, name: EntityName) -> Any:
     """Return an entity's newest committed state."""
-    kind = CATALOG[name.kind]
+    kind = kind_of(name.kind)
     [stored] = await journal.entities([name])
     if stored is None:
         return kind.initial

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from ipaddress import IPv4Address, ip_address, ip_network
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
@@ -23,7 +23,6 @@ from casty_es.printing import log_of
 from casty_es.transport.incidents import Incident, Incidents
 from casty_es.transport.limits import Limits
 from casty_es.transport.pulse import Pulse, Verdict
-from casty_es.transport.receiver import Greeter, Receiver
 from casty_es.transport.sealing import MAC_BYTES
 
 __all__ = ["MAX_UNAUTHENTICATED_BYTES", "POLICY_VIOLATION", "Channel", "client_protocol", "server_protocol"]
@@ -53,6 +52,29 @@ def client_protocol(limits: Limits) -> ClientProtocol:
 def server_protocol(limits: Limits) -> ServerProtocol:
     """Make the listener's side."""
     return ServerProtocol(max_size=limits.max_frame_bytes + MAC_BYTES, logger=_library_logger)
+
+
+class Receiver(Protocol):
+    """What stands behind an authenticated channel."""
+
+    def received(self, message: bytes | bytearray) -> None:
+        """Take a whole message."""
+
+    def writable(self) -> None:
+        """Learn that the transport takes more, after it did not."""
+
+    def lost(self, reason: str) -> None:
+        """Learn that the channel is closed; called once."""
+
+
+class Greeter(Receiver, Protocol):
+    """What stands behind a channel until it is authenticated."""
+
+    def connected(self) -> None:
+        """Learn that bytes can flow."""
+
+    def opened(self) -> None:
+        """Learn that the WebSocket is there; messages may be sent."""
 
 
 class Channel(asyncio.Protocol):

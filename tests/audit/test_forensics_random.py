@@ -108,9 +108,7 @@ class Life(NamedTuple):
 def members(kind: str, state: Any) -> dict[str, tuple[str, int | None]]:
     """Return who holds and waits in a state: the owner and the token, by request."""
     holding: dict[str, tuple[str, int | None]] = {}
-    if kind == "lock" and state.holder is not None:
-        holding = {state.holder.request: (state.holder.owner, state.holder.token)}
-    elif kind == "semaphore":
+    if kind != "barrier":
         holding = {request: (holder.owner, holder.token) for request, holder in state.holders.items()}
     return holding | {request: (owner, None) for request, owner in state.line.items()}
 

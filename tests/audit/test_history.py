@@ -18,7 +18,7 @@ from casty_es import (
     SqlJournal,
     UsageError,
 )
-from casty_es.audit.history import HistoryEvent
+from casty_es.replay import HistoryEvent
 
 from .conftest import NOON, SetClock
 

@@ -12,9 +12,9 @@ import pytest
 import pytest_asyncio
 
 from casty_es import Distributed, SqlJournal, audit_context
-from casty_es.audit.history import HistoryEvent
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.app import run
+from casty_es.replay import HistoryEvent
 
 from .conftest import NOON, SetClock
 

@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 
 from casty_es import Distributed, InvalidArgumentError, SqlJournal, connect
-from casty_es.audit.history import HistoryEvent
-from casty_es.audit.paging import page_token
+from casty_es.audit.page_tokens import page_token
 from casty_es.audit.retention import parse_keep, run_retention, set_retention
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.app import run
+from casty_es.replay import HistoryEvent
 
 from .conftest import NOON, SetClock
 

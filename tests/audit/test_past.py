@@ -25,11 +25,11 @@ from casty_es import (
     SqlJournal,
     UsageError,
 )
-from casty_es.audit.cursor import decode_cursor, encode_cursor
-from casty_es.audit.past import PastGateway, past_of
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Query
 from casty_es.gateway import ShardEnvelope, StructureFactory
+from casty_es.gateway.cursor import decode_cursor, encode_cursor
+from casty_es.gateway.time_travel import PastGateway, past_of
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.replay import Positions, Then
 from tests.domain.history import POOL, attempt

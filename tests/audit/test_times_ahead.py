@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from casty_es import ClusteredActorSystem, Distributed, Settings, SqlJournal, connect
 from casty_es.audit.forensics import who_held
-from casty_es.audit.retention import run_retention, running, set_retention
+from casty_es.audit.retention import retention_run, run_retention, set_retention
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
 from casty_es.errors import TimesAheadError
@@ -130,7 +130,7 @@ async def test_retention_by_a_clock_that_is_ahead(
 ) -> None:
     """A run on a host whose clock is ahead cuts by the database's clock: nothing goes before its age."""
     ahead = SimpleNamespace(time_ns=lambda: time.time_ns() + 10**18, perf_counter=time.perf_counter)
-    monkeypatch.setattr(running, "time", ahead)
+    monkeypatch.setattr(retention_run, "time", ahead)
     async with ClusteredActorSystem(journal=SqlJournal(postgres_journal_url)) as system:
         for _ in range(5):
             await system.distributed().counter("hits").increment()

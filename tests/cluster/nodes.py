@@ -18,9 +18,11 @@ PATIENT = 60.0
 """Seconds for what must come about; long enough for any machine, and never waited out by a test that passes."""
 
 
-def node(url: str, *, lease_seconds: float = 30.0, **options: Any) -> ClusteredActorSystem:
+def node(
+    url: str, *, lease_seconds: float = 30.0, snapshot_events: int = 1_000, **options: Any
+) -> ClusteredActorSystem:
     """Make a node that looks at the cluster every fifth of a second."""
-    settings = Settings(membership_seconds=0.2, lease_seconds=lease_seconds)
+    settings = Settings(membership_seconds=0.2, lease_seconds=lease_seconds, snapshot_events=snapshot_events)
     return ClusteredActorSystem(journal=SqlJournal(url), settings=settings, **options)
 
 

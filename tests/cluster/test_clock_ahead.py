@@ -11,7 +11,7 @@ import pytest
 
 from casty_es import ClusteredActorSystem, Settings, SqlJournal
 from casty_es.errors import ClockAheadError
-from casty_es.journal import clock as clock_of_journal
+from casty_es.journal import database_clock as clock_of_journal
 from casty_es.runtime import SystemRuntime
 
 from .nodes import until

@@ -6,7 +6,7 @@ import asyncio
 
 from casty_es import SqlJournal
 from casty_es.cluster.credentials import Credentials
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.transport.keyring import Keyring
 
 

@@ -27,7 +27,7 @@ from casty_es.access import EVERYTHING, Grant, Pattern, Scopes, Token
 from casty_es.audit.redaction import redact
 from casty_es.errors import PeerLostError, PeerRefusedError, Sent
 from casty_es.hashes import keyed_command_id
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.port import EntityName
 
 from .nodes import PATIENT, client, named_for, secret_of

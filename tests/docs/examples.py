@@ -15,6 +15,7 @@ from typing import Any
 
 import casty_es
 from casty_es import ClusteredActorSystem, Distributed, SqlJournal
+from tests.own_kinds import own_kinds
 
 
 @dataclass
@@ -36,18 +37,19 @@ class Task:
 async def names(url: str) -> AsyncIterator[dict[str, Any]]:
     """Yield what every example may use: a node on a fresh journal, how to reach it, its structures, two dataclasses."""
     journal = SqlJournal(url)
-    async with ClusteredActorSystem(journal=journal) as system:
-        yield {
-            "__name__": "__example__",
-            "address": system.self_node,
-            "casty_es": casty_es,
-            "d": Distributed(system, journal=journal),
-            "journal": journal,
-            "secret": await journal.secret(),
-            "system": system,
-            "Task": Task,
-            "User": User,
-        }
+    with own_kinds():
+        async with ClusteredActorSystem(journal=journal) as system:
+            yield {
+                "__name__": "__example__",
+                "address": system.self_node,
+                "casty_es": casty_es,
+                "d": Distributed(system, journal=journal),
+                "journal": journal,
+                "secret": await journal.secret(),
+                "system": system,
+                "Task": Task,
+                "User": User,
+            }
 
 
 class _Shown(ast.NodeTransformer):

@@ -42,6 +42,9 @@ class Watched:
     def __bool__(self) -> bool:
         return bool(self.trie)
 
+    def __len__(self) -> int:
+        return len(self.trie)
+
     def __iter__(self) -> Any:
         raise AssertionError("The trie was walked.")
 
@@ -119,6 +122,6 @@ def test_places_that_were_left_are_skipped_once() -> None:
         line = line.leave(str(number))
         line.first()
     assert line.first() is None
-    assert asked.count("remove") == 2 * count
+    assert asked.count("remove") == 2 * (count - 1)  # the last one leaves the empty line behind
     assert asked.count("in") <= 2 * count
     assert asked.count("get") <= 2 * count

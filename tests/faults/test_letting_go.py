@@ -275,7 +275,7 @@ async def test_closing_while_an_append_is_refused_tells_every_caller(monkeypatch
     await until(lambda: gateway.closed)
     writing.pass_on.set()
     await reading.reached.wait()
-    await until(lambda: owner._closing)
+    await until(lambda: owner.closing)
     reading.pass_on.set()
     await closing
     # then both are told

@@ -79,7 +79,7 @@ async def test_a_lease_lost_while_slots_are_retried_alone_does_no_harm() -> None
         await gated.held.wait()
         # when the lease is lost while the first slot's append is on its way
         assert system._node is not None
-        system._node.owner._lost("the fault: the lease is gone")
+        system._node.owner.lose_all()
         gated.pass_on.set()
         answers = await asyncio.gather(*writes, return_exceptions=True)
         # then everybody is told the truth, and the system goes on
@@ -106,7 +106,7 @@ async def test_a_lease_lost_and_taken_again_while_slots_are_retried_alone_does_n
         await gated.held.wait()
         # when the slots are lost meanwhile, and taken again by commands that have nothing to write
         assert system._node is not None
-        system._node.owner._lost("the fault: the lease is gone")
+        system._node.owner.lose_all()
         for number in range(8):
             await d.counter(f"never-{number}").destroy()
         # and the entities are read again

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from casty_es.cli.app import run
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.journals import LongWriter
 from tests.conftest import run_sql

@@ -17,12 +17,13 @@ import pytest
 
 from casty_es import ClusteredActorSystem, SqlJournal
 from casty_es.cli.app import run
-from casty_es.cli.demo.chains import check_chains
-from casty_es.cli.demo.check import gap_seconds, verify
-from casty_es.cli.demo.children import Child, DemoError
-from casty_es.cli.demo.ledger import (
+from casty_es.cli.demo.check import Found, check_chains, compare, gap_seconds, look
+from casty_es.cli.demo.drive import Child, DemoError
+from casty_es.cli.demo.load import (
+    PERMITS,
     Acknowledged,
     Operation,
+    Order,
     Record,
     acknowledge,
     kind_of,
@@ -30,9 +31,6 @@ from casty_es.cli.demo.ledger import (
     opened,
     read_ledger,
 )
-from casty_es.cli.demo.load import Order
-from casty_es.cli.demo.look import Found, look
-from casty_es.cli.demo.structures import PERMITS
 from casty_es.journal.port import EntityName
 
 TRIGGERS = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
@@ -97,7 +95,7 @@ def test_the_demo_ends_well_and_would_notice_a_loss(journal_url: str, tmp_path: 
         acknowledge(ledger, Operation(999, number, kind), answer)
     os.close(ledger)
     seen = asyncio.run(look(journal_url, folder, result["prefix"]))
-    missing = {row.structure: row.missing for row in verify(seen.record, seen.found)}
+    missing = {row.structure: row.missing for row in compare(seen.record, seen.found)}
     for number, (structure, (kind, _)) in enumerate(never.items()):
         assert len(missing[structure]) == 1
         assert f"{kind} {number} of caller 999" in missing[structure][0]
@@ -126,7 +124,7 @@ async def test_a_node_that_ends_by_itself_ends_the_demo(sqlite_journal_url: str,
         # when its readiness is waited for, then it is told why there is none
         with pytest.raises(DemoError, match=r"exit code 1 before its time.*NodeInUseError"):
             await child.ready()
-    await child.clean_up()
+    await child.kill()
     assert child.exit_code == 1
 
 
@@ -136,7 +134,7 @@ async def test_a_killed_child_was_killed(sqlite_journal_url: str, tmp_path: Path
     child = await Child.start(Order(sqlite_journal_url, "", str(tmp_path), "one", list(range(16)), 1), tmp_path)
     await child.ready()
     await child.go()
-    while not child.progress.acknowledged:
+    while not child.acknowledged:
         child.refuse_ended()
         await asyncio.sleep(0.01)
 
@@ -145,8 +143,8 @@ async def test_a_killed_child_was_killed(sqlite_journal_url: str, tmp_path: Path
 
     # then it is dead, and what it acknowledged is written down
     assert child.exit_code == -signal.SIGKILL
-    assert len(read_ledger(tmp_path).acknowledged) >= child.progress.acknowledged
-    await child.clean_up()
+    assert len(read_ledger(tmp_path).acknowledged) >= child.acknowledged
+    await child.kill()
 
 
 async def test_a_broken_chain_is_noticed(sqlite_journal_url: str, sql: Callable[..., Any]) -> None:
@@ -251,7 +249,7 @@ def changed(**fields: Any) -> Found:
 def test_what_fits_is_accepted() -> None:
     """The comparison finds nothing wrong where nothing is."""
     # given a ledger and structures that fit, when they are compared, then all is well
-    assert all(row.ok for row in verify(RECORD, FOUND))
+    assert all(row.ok for row in compare(RECORD, FOUND))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +267,7 @@ def test_what_fits_is_accepted() -> None:
 def test_a_lost_operation_is_named(found: Found, structure: str, missing: str) -> None:
     """An acknowledged operation that is not there is named, and only its structure is wrong."""
     # given structures without it, when they are compared
-    rows = verify(RECORD, found)
+    rows = compare(RECORD, found)
 
     # then it is named
     [row] = [row for row in rows if not row.ok]
@@ -295,7 +293,7 @@ def test_a_lost_operation_is_named(found: Found, structure: str, missing: str) -
 def test_what_is_there_twice_or_from_nowhere_is_wrong(found: Found, structure: str) -> None:
     """Nothing may be there that was neither acknowledged nor under way."""
     # given structures with more in them, when they are compared
-    rows = verify(RECORD, found)
+    rows = compare(RECORD, found)
 
     # then that one is wrong
     assert [row.structure for row in rows if row.wrong] == [structure]
@@ -307,9 +305,9 @@ def test_what_was_under_way_may_be_there_or_not() -> None:
     record = RECORD._replace(in_flight=[Operation(10, 1, "increment")])
 
     # when the counter shows it or not, then both are right, and two of it are not
-    assert all(row.ok for row in verify(record, FOUND))
-    assert all(row.ok for row in verify(record, changed(page_views=2)))
-    assert not all(row.ok for row in verify(record, changed(page_views=3)))
+    assert all(row.ok for row in compare(record, FOUND))
+    assert all(row.ok for row in compare(record, changed(page_views=2)))
+    assert not all(row.ok for row in compare(record, changed(page_views=3)))
 
 
 def test_two_holders_of_a_lock_are_noticed() -> None:
@@ -318,7 +316,7 @@ def test_two_holders_of_a_lock_are_noticed() -> None:
     acks = [Acknowledged(Operation(0, 1, "locked"), [2, 1]), Acknowledged(Operation(1, 1, "locked"), [1, 2])]
 
     # when it is compared
-    rows = verify(Record(acks, [], {}), changed(balance=2, token=3))
+    rows = compare(Record(acks, [], {}), changed(balance=2, token=3))
 
     # then the lock is wrong
     assert any("two held the lock" in text for row in rows for text in row.wrong)

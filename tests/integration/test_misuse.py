@@ -30,10 +30,10 @@ from casty_es import (
     audit_context,
     connect,
 )
-from casty_es.audit.cursor import encode_cursor
 from casty_es.domain.counter import Get
 from casty_es.errors import Sent
 from casty_es.gateway import StructureFactory
+from casty_es.gateway.cursor import encode_cursor
 from casty_es.journal.port import EntityName
 from casty_es.replay import Positions, Then
 

@@ -14,7 +14,7 @@ import pytest
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
 from casty_es.journal.port import NodeRow
 from casty_es.journal.urls import postgres_dsn
-from casty_es.leases.connecting import lease_settings, node_key
+from casty_es.leases.lease_connection import lease_settings, node_key
 from casty_es.leases.postgres import PostgresLeaseManager
 from casty_es.leases.postgres_session import PostgresLeaseSession
 from tests.leases.conftest import Cluster

@@ -14,7 +14,7 @@ import pytest
 
 from casty_es.errors import JournalUnavailableError
 from casty_es.journal.urls import postgres_dsn
-from casty_es.leases.connecting import connect_for_leases
+from casty_es.leases.lease_connection import connect_for_leases
 
 _NAME = ".s.PGSQL.5432"
 

@@ -19,7 +19,7 @@ from casty_es.audit.transfer import export_journal
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
 from casty_es.errors import PeerRefusedError
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.grants import PRIVILEGES, Roles, grants, refuse_sqlite
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.port import EntityName

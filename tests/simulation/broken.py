@@ -10,6 +10,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from unittest import mock
 
+from casty_es import runtime
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus, find_outcome
 from casty_es.domain.decider import WAITING
 from casty_es.errors import NotDoneError
@@ -151,20 +152,20 @@ def _uncommitted(snapshotter: Snapshotter, entity: Entity) -> None:
         entity.committed = committed
 
 
-_note = Journey._note
+_note = Journey.note
 
 
-def _repeat_from_here(journey: Journey, route: Any) -> int | None:
-    after = _note(journey, route)
-    if after is not None and route is not None:
-        journey.after = after = route.position
+def _repeat_from_here(journey: Journey, slot: int, term: int, position: int) -> int | None:
+    after = _note(journey, slot, term, position)
+    if after is not None:
+        journey.after = after = position
     return after
 
 
-def _fresh_id(journey: Journey, route: Any) -> int | None:
-    if route is not None and journey.after is not None:
-        journey.command_id, journey.after = journey.gateway.runtime.new_id(), None
-    return _note(journey, route)
+def _fresh_id(journey: Journey, slot: int, term: int, position: int) -> int | None:
+    if journey.after is not None:
+        journey.command_id, journey.after = runtime.fresh_uuid().bytes, None
+    return _note(journey, slot, term, position)
 
 
 async def _nothing_is_missing(*_: object) -> bool:
@@ -192,9 +193,9 @@ SWITCHES: Final = (
     Switch("a repeat does not join the attempt that is open", (("casty_es.owner.owner.Owner.submit", _join_nothing),)),
     Switch("a repeat does not look into the journal", (("casty_es.owner.looking.look_before_acting", _look_away),)),
     Switch(
-        "a repeat looks from where the slot is now", (("casty_es.gateway.journey.Journey._note", _repeat_from_here),)
+        "a repeat looks from where the slot is now", (("casty_es.gateway.journey.Journey.note", _repeat_from_here),)
     ),
-    Switch("a repeat has an id of its own", (("casty_es.gateway.journey.Journey._note", _fresh_id),)),
+    Switch("a repeat has an id of its own", (("casty_es.gateway.journey.Journey.note", _fresh_id),)),
     Switch(
         "commands are served under another term",
         (

@@ -7,8 +7,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from casty_es.errors import AppendUnknownError, CastyError, JournalUnavailableError
-from casty_es.journal.connecting import ANSWER_SECONDS
 from casty_es.journal.memory import InMemoryJournal
+from casty_es.journal.sessions import ANSWER_SECONDS
 
 from .database import DATABASE, Database, Session, at_once
 

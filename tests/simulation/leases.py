@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from casty_es.errors import JournalUnavailableError, NodeInUseError
-from casty_es.journal.connecting import ANSWER_SECONDS
+from casty_es.journal.sessions import ANSWER_SECONDS
 from casty_es.leases import postgres, postgres_session
 from casty_es.leases.postgres import PostgresLeaseManager
 from casty_es.leases.strangers import NODES, STRANGERS
@@ -62,7 +62,7 @@ class _ServerLeaseManager(PostgresLeaseManager):
 
 
 async def connect_for_leases(_url: str, session_seconds: float) -> Any:
-    """Connect, in place of ``leases.connecting.connect_for_leases``."""
+    """Connect, in place of ``leases.lease_connection.connect_for_leases``."""
     journal = _JOURNAL.get()
     connection = _Connection(journal.database, journal.host)
     await connection.open(session_seconds)

@@ -18,10 +18,10 @@ from casty_es.transport.dialer import BaseDialer
 from casty_es.transport.handshake import DialerHandshake, ListenerHandshake, Session
 from casty_es.transport.identity import Identity
 from casty_es.transport.limits import Limits
-from casty_es.transport.loopback import LoopbackListener, LoopbackNetwork
 from casty_es.transport.port import Caller, Listener
 from casty_es.transport.websocket import WebSocketDialer, WebSocketListener, listen
 from casty_es.transport.wire import Answer, Answered, Ask, FindShards, Locate, Located, Outcome, Request
+from tests.loopback import LoopbackListener, LoopbackNetwork
 
 SECRET = b"the secret of the whole cluster!"
 

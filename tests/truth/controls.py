@@ -13,7 +13,6 @@ from casty_es.domain.queue import Peek
 from casty_es.errors import NotDoneError
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.journey import Journey
-from casty_es.gateway.routing import Route
 from casty_es.handles.renewals import Renewals
 from casty_es.verdicts import Evidence
 
@@ -82,10 +81,9 @@ def assert_red(fresh: Fresh, control: Control, *, seed: int = 1) -> None:
     raise AssertionError(f"{control.title}: nothing was found in {interrupted} interrupted operations")
 
 
-def _never_a_repeat(journey: Journey, route: Route | None) -> None:
-    journey.route = route
-    if route is not None:
-        journey.slot, journey.after, journey.sent_under = route.slot, 0, route.term
+def _never_a_repeat(journey: Journey, slot: int, term: int, _: int) -> None:
+    journey.attempt += 1
+    journey.slot, journey.after, journey.sent_under = slot, 0, term
 
 
 def _deny(evidence: Evidence) -> NotDoneError:
@@ -191,7 +189,7 @@ CONTROLS: Final = (
     ),
     Control(
         "the look behind a repeated command",
-        (("casty_es.gateway.journey.Journey._note", _never_a_repeat),),
+        (("casty_es.gateway.journey.Journey.note", _never_a_repeat),),
         ("sqlite", "client"),
         "link cut, replies lost",
         "queue.enqueue",

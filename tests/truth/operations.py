@@ -311,12 +311,12 @@ ROWS: Final = (
 _NOT_ASKED: Final = (Query, Internal, Harmless, queue.GiveBack, upkeep.Redact)
 
 
-def uncovered() -> set[type[Command]]:
-    """Return the commands of the catalog that a caller can ask for and no row does."""
-    asked = {row.command for row in ROWS}
+def uncovered() -> set[tuple[str, type[Command]]]:
+    """Return the commands of the catalog that a caller can ask for and no row does, each with its structure."""
+    asked = {(row.title.partition(".")[0], row.command) for row in ROWS}
     return {
-        command
+        (kind.name, command)
         for kind in CATALOG.values()
         for command in kind.commands
-        if not issubclass(command, _NOT_ASKED) and command not in asked
+        if not issubclass(command, _NOT_ASKED) and (kind.name, command) not in asked
     }

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from casty_es.audit.forensics import Caller
-from casty_es.audit.forensics.claims import caller_of
+from casty_es.audit.forensics.tracker import caller_of
 from casty_es.cli.spans import caller_text
 from casty_es.journal.port import RecordedEvent
 

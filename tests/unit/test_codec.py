@@ -37,9 +37,14 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
     (queue.GivenBack(RAW, "c"), "queue.given_back", 1, f'{{"value":{TEXT},"taken":"c"}}'),
     (queue.Destroyed(), "queue.destroyed", 1, "{}"),
     (lock.Requested("o", "r"), "lock.requested", 1, '{"owner":"o","request":"r"}'),
-    (lock.Requested("o", "r", "node:p:n"), "lock.requested", 1, '{"owner":"o","request":"r","process":"node:p:n"}'),
     (
-        lock.Granted("o", "r", 7, "client:p"),
+        lock.Requested("o", "r", process="node:p:n"),
+        "lock.requested",
+        1,
+        '{"owner":"o","request":"r","process":"node:p:n"}',
+    ),
+    (
+        lock.Granted("o", "r", 7, process="client:p"),
         "lock.granted",
         1,
         '{"owner":"o","request":"r","token":7,"process":"client:p"}',
@@ -53,13 +58,13 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
     (lock.Destroyed(), "lock.destroyed", 1, "{}"),
     (semaphore.Requested("o", "r", 3), "semaphore.requested", 1, '{"owner":"o","request":"r","permits":3}'),
     (
-        semaphore.Requested("o", "r", 3, "node:p:n"),
+        semaphore.Requested("o", "r", 3, process="node:p:n"),
         "semaphore.requested",
         1,
         '{"owner":"o","request":"r","permits":3,"process":"node:p:n"}',
     ),
     (
-        semaphore.Granted("o", "r", 7, 3, "node:p:n"),
+        semaphore.Granted("o", "r", 7, 3, process="node:p:n"),
         "semaphore.granted",
         1,
         '{"owner":"o","request":"r","token":7,"permits":3,"process":"node:p:n"}',
@@ -78,7 +83,7 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
         '{"participant":"p","request":"r","expected":4,"generation":2}',
     ),
     (
-        barrier.Arrived("p", "r", 4, 2, "node:p:n"),
+        barrier.Arrived("p", "r", 4, 2, process="node:p:n"),
         "barrier.arrived",
         1,
         '{"participant":"p","request":"r","expected":4,"generation":2,"process":"node:p:n"}',

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -49,7 +51,9 @@ async def looker() -> AsyncIterator[Looker]:
 @pytest.fixture
 def looks(looker: Looker) -> Deaths:
     """What looks for it."""
-    return Deaths(looker.own_session, looker.connected.__contains__, process=called("node", HERE.hex, "here"))
+    leases: Any = SimpleNamespace(session=looker.own_session)
+    node: Any = SimpleNamespace(connected=looker.connected.__contains__)
+    return Deaths(leases, node, called("node", HERE.hex, "here"))
 
 
 async def test_a_process_with_a_session_lives_and_one_without_is_gone(looker: Looker, looks: Deaths) -> None:

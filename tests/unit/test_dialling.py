@@ -17,8 +17,8 @@ import pytest
 
 from casty_es.cli.app import app, run
 from casty_es.errors import CastyError, InvalidArgumentError, JournalUnavailableError
-from casty_es.journal.dialling import dial
 from casty_es.journal.driver_errors import without_values
+from casty_es.journal.hosts import dial
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.restoring import Restored, restoring
 from casty_es.journal.schema import current

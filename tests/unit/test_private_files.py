@@ -19,8 +19,8 @@ from casty_es.audit.archive import ArchiveWriter, read_archive, rewrite_archive
 from casty_es.audit.lines import EntityLine, EventLine
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.audit.transfer import export_journal, import_journal
+from casty_es.audit.transfer.export_state import Progress
 from casty_es.audit.transfer.jsonl import JsonLinesWriter
-from casty_es.audit.transfer.progress import Progress
 from casty_es.cli.app import run
 from casty_es.errors import InvalidValueError
 from casty_es.journal.port import Meta

@@ -17,7 +17,7 @@ from casty_es.handles.renewals import Claims, Renewals
 
 SOON = 10.0  # far more than all leases here
 
-LOCK = Claims(RegionRef("lock", "l", 1), Renew, Withdraw)
+LOCK = Claims(RegionRef("lock", "l", 1), Withdraw)
 
 
 class Answering:
@@ -210,7 +210,7 @@ async def test_a_handle_that_is_collected_while_a_round_begins_does_not_end_it(
             return hash(("lock", "gone"))
 
     renewals, told = Renewals(gateway), Told()  # type: ignore[arg-type]
-    gone = Claims(Collecting("lock", "gone", 1), Renew, Withdraw)
+    gone = Claims(Collecting("lock", "gone", 1), Withdraw)
     renewals.keep("gone", gone, collected[0], granted=True)
     renewals.keep("request", LOCK, told, granted=True)
     await asked_again(gateway, 1)

@@ -32,7 +32,7 @@ _OUTSIDE: Final = {
     ),
 }
 _MAY: Final = {
-    "journal/access.py": "makes the cluster's secret",
+    "journal/access_tables.py": "makes the cluster's secret",
     "journal/postgres_warnings.py": "says a warning of a real server once a minute",
     "journal/sqlite_file.py": "looks at real files once in a while",
     "journal/sqlite_log.py": "likewise",

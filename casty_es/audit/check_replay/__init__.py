@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casty_es.audit.check_replay.findings import Difference, Problem, ReplayReport, SlotReplay
-from casty_es.audit.check_replay.running import check_replay
+from casty_es.audit.check_replay.differences import Difference, Problem, ReplayReport, SlotReplay
+from casty_es.audit.check_replay.replay_check import check_replay
 
 __all__ = ["Difference", "Problem", "ReplayReport", "SlotReplay", "check_replay"]

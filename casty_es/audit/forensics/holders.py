@@ -13,14 +13,13 @@ from typing import Any
 
 import msgspec
 
-from casty_es.audit.forensics.claims import CLAIM_KINDS, Claim, Tracker
 from casty_es.audit.forensics.looking_back import find_beginnings
-from casty_es.audit.history import to_microseconds
+from casty_es.audit.forensics.tracker import CLAIM_KINDS, Claim, Tracker, story_of
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
-from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far, to_microseconds
 
 __all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
 
@@ -135,8 +134,7 @@ async def who_held(
         sequence,
         tuple(holders),
         tuple(waiters),
-        state.permits if kind == "semaphore" else None,
-        *((state.generation, state.expected) if kind == "barrier" else ()),
+        **{what: getattr(state, field) for what, field in story_of(kind).told.items()},
     )
 
 
@@ -202,7 +200,7 @@ async def _tracker(
 def _split(claims: Iterable[Claim], kind: str) -> tuple[list[Claim], list[Claim]]:
     """Return those who hold and those who wait."""
     both = list(claims)
-    if kind == "barrier":
+    if story_of(kind).granted is None:
         return [], both
     return [one for one in both if one.token is not None], [one for one in both if one.token is None]
 
@@ -211,12 +209,10 @@ async def _claims(
     journal: EventJournal, entity: int, kind: str, state: Any, sequence: int, unreadable: list[Unreadable] | None
 ) -> list[Claim]:
     """Return those who hold and those who wait in a state, with what the events until then say of them."""
-    if kind == "lock":
-        held = [] if state.holder is None else [(state.holder.request, state.holder)]
-    else:
-        held = list(state.holders.items()) if kind == "semaphore" else []
-    holders = [Claim(holder.owner, request, token=holder.token) for request, holder in held]
-    number = state.generation if kind == "barrier" else None
+    story = story_of(kind)
+    held = [] if story.granted is None else state.holders.items()
+    holders = [Claim(one.owner, request, token=one.token) for request, one in held]
+    number = story.round_in(state)
     waiters = [Claim(owner, request, round=number) for request, owner in state.line.items()]
     await find_beginnings(journal, entity, holders, waiters, sequence, unreadable)
     return [*holders, *waiters]

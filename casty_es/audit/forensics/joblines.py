@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.forensics.claims import Caller, caller_of, event_of
+from casty_es.audit.forensics.tracker import Caller, caller_of, event_of
 from casty_es.domain import queue
 from casty_es.errors import EntityQuarantinedError
 from casty_es.format.redacted import redacted_digest

@@ -14,13 +14,12 @@ from typing import Any, Final
 
 from casty_es.audit.forensics.holders import find_entity, span
 from casty_es.audit.forensics.joblines import COMING, Job, JobLine, line_at, text_of
-from casty_es.audit.history import to_microseconds
 from casty_es.domain import queue
 from casty_es.errors import ArchivedError, InvalidArgumentError, JournalCorruptError
 from casty_es.format.values import ValueCodec
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
-from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, to_microseconds
 
 __all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from casty_es.audit.forensics.claims import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, event_of
+from casty_es.audit.forensics.tracker import ENDINGS, ENDS_OF_ALL, OPENINGS, Claim, caller_of, event_of
 from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable
@@ -24,7 +24,7 @@ MOST_EVENTS_BACK: Final = 100_000
 """How far back of each request is looked. Whoever waits for long is overtaken by nobody, so it is seldom far."""
 
 _PAGE_EVENTS: Final = 1_000
-_OF_ONE: Final = frozenset((*OPENINGS, *ENDINGS))
+_OF_ONE: Final[tuple[Any, ...]] = (*OPENINGS, *ENDINGS)
 
 
 class _Sought(msgspec.Struct):
@@ -104,7 +104,7 @@ def _look_at(record: RecordedEvent, sought: dict[str, _Sought], unreadable: list
     if type(event) in ENDS_OF_ALL:
         over = [request for request, one in sought.items() if one.latest >= (record.sequence or 0)]
     else:
-        over = [event.request] if type(event) in _OF_ONE and event.request in sought else []
+        over = [event.request] if isinstance(event, _OF_ONE) and event.request in sought else []
     for request in over:
         one = sought[request]
         if one.latest < (record.sequence or 0):

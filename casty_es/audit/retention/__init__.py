@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from casty_es.audit.retention.checking import check_archive
+from casty_es.audit.retention.archive_check import check_archive
 from casty_es.audit.retention.policy import Keep, keep_text, parse_keep, policies, set_retention
-from casty_es.audit.retention.running import Retained, run_retention
+from casty_es.audit.retention.retention_run import Retained, run_retention
 
 __all__ = [
     "Keep",

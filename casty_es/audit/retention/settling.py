@@ -12,7 +12,7 @@ from pathlib import Path
 
 from casty_es.audit.archive import Changeable, closed, opened, read_archive, rewrite_archive
 from casty_es.audit.lines import EntityLine
-from casty_es.audit.retention.checking import refuse_changed_archive
+from casty_es.audit.retention.archive_check import refuse_changed_archive
 from casty_es.audit.seals import decode_sealed
 from casty_es.domain.upkeep import SEALED
 from casty_es.journal.maintenance import Maintenance

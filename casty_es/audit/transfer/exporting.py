@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from casty_es.audit.lines import Line
+from casty_es.audit.transfer.export_state import Progress, State, Written
 from casty_es.audit.transfer.jsonl import JsonLinesWriter
 from casty_es.audit.transfer.parquet import ParquetWriter
 from casty_es.audit.transfer.places import Filter, Place
-from casty_es.audit.transfer.progress import Progress, State, Written
 from casty_es.audit.transfer.report import TransferReport
 from casty_es.audit.transfer.source import MovedError, Source, take_cut
 from casty_es.background import looked_at

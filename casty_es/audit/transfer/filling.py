@@ -24,9 +24,9 @@ from casty_es.audit.lines import (
     after_line,
     size_of,
 )
-from casty_es.audit.transfer.checking import SlotChain, refused
 from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT
 from casty_es.audit.transfer.report import TransferReport
+from casty_es.audit.transfer.slot_chain import SlotChain, refused
 from casty_es.errors import ConfigurationError, InvalidValueError, JournalCorruptError
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, EventRow, Head, Meta
 from casty_es.journal.restoring import Restored, Restoring

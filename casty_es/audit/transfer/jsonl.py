@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final, cast
 
 from casty_es.audit.lines import Line, decode_line, encode_lines
-from casty_es.audit.transfer.progress import sync_folder
+from casty_es.audit.transfer.export_state import sync_folder
 from casty_es.errors import InvalidValueError
 from casty_es.private_files import append_to, create_anew
 

@@ -27,7 +27,7 @@ from casty_es.audit.lines import (
     SnapshotLine,
     StructureLine,
 )
-from casty_es.audit.transfer.progress import sync_folder
+from casty_es.audit.transfer.export_state import sync_folder
 from casty_es.errors import ConfigurationError, InvalidValueError
 from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.private_files import create_anew, make_folder

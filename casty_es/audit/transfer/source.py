@@ -8,7 +8,7 @@ import msgspec
 
 from casty_es.audit.lines import DamagedLine, EndLine, JournalLine, Line, SlotLine, StructureLine, after_line
 from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT, Cut, Filter, Page, Place, Section
-from casty_es.audit.transfer.slot import SlotReader
+from casty_es.audit.transfer.slot_pages import SlotReader
 from casty_es.journal.port import EventJournal, StructureRow
 
 __all__ = ["MovedError", "Source", "take_cut"]

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from casty_es.audit.verify.findings import NOT_SHOWN, Finding, Report, SlotResult, Wrong
 from casty_es.audit.verify.looked_at import LookedAt
-from casty_es.audit.verify.running import verify
+from casty_es.audit.verify.verification import verify
 
 __all__ = ["NOT_SHOWN", "Finding", "LookedAt", "Report", "SlotResult", "Wrong", "verify"]

@@ -9,8 +9,7 @@ import msgspec
 from casty_es.audit.links import fits, salt_at, unexplained
 from casty_es.audit.verify.entities import DEAD, UNTOLD, Entities, Known
 from casty_es.audit.verify.findings import Finding, Wrong
-from casty_es.audit.verify.folding import Folding
-from casty_es.audit.verify.walk import NEVER, Walk
+from casty_es.audit.verify.walk import Walk
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.upkeep import Sealed
 from casty_es.errors import CastyError, JournalError
@@ -19,6 +18,7 @@ from casty_es.format.upcasting import readable
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of, lost_of
 from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, RecordedEvent, SealRow
 from casty_es.replay import unreadable_content
+from casty_es.replay.fold import NEVER, Fold
 
 __all__ = ["ByHand"]
 
@@ -229,10 +229,10 @@ class ByHand:
             else:
                 self.sealed[entity.row.id, record.sequence or 0] = sealed, record.position
 
-    async def _fold(self, record: RecordedEvent, sequence: int, entity: Known, folding: Folding) -> None:
+    async def _fold(self, record: RecordedEvent, sequence: int, entity: Known, folding: Fold) -> None:
         try:
             if sequence <= entity.row.salted_from:
-                folding.restart(sequence - 1, folding.kind.initial)
+                folding.begin(folding.kind.initial, sequence)
             else:
                 behind_a_cut = sequence == entity.by_hand != entity.row.salted_from
                 if behind_a_cut and not await self._begin_behind(sequence - 1, entity, folding):
@@ -247,16 +247,17 @@ class ByHand:
             entity.folding = None
             return
         if sequence == folding.next:
-            self._walk.due.append(folding.reached(entity.row.id, record.position, record.hash))
-        if not folding.next:
+            self._walk.pass_snapshot(entity.row.id, folding, record.position, record.hash)
+        if folding.next == NEVER:
             entity.folding = None
 
-    async def _begin_behind(self, sequence: int, entity: Known, folding: Folding) -> bool:
+    async def _begin_behind(self, sequence: int, entity: Known, folding: Fold) -> bool:
         """Begin anew behind a cut, with the snapshot that stands there, if it does: its seal proves it."""
         base = await self._journal.snapshot_before(entity.row.id, sequence)
         if base is None or base.sequence != sequence:
             return False
-        folding.restart(sequence, decode_state(CATALOG[entity.row.kind], base.version, base.state))
+        state = decode_state(CATALOG[entity.row.kind], base.version, base.state)
+        folding.begin(state, sequence + 1)  # with what it says itself nothing is compared
         return True
 
     async def _salt(self, record: RecordedEvent, entity: Known) -> bytes:

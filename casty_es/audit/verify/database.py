@@ -12,8 +12,8 @@ from typing import Final
 
 from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, Wrong
 from casty_es.audit.verify.surroundings import check_surroundings
+from casty_es.journal.file_holders import strangers
 from casty_es.journal.port import ENTITY_NUMBER_BITS
-from casty_es.journal.processes import strangers
 from casty_es.journal.sql import SqlJournal
 
 __all__ = ["check_database"]

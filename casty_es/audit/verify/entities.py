@@ -10,17 +10,19 @@ from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, Final
+from typing import Final
 
-from casty_es.audit.verify.folding import Folding
 from casty_es.domain.catalog import CATALOG
+from casty_es.domain.decider import Event, Upkeep
+from casty_es.domain.upkeep import OF_EVERY_KIND
 from casty_es.errors import CastyError
 from casty_es.format.chain import UNSALTED
 from casty_es.format.upcasting import VERSIONS, readable
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, EventRow, RetiredSalt
 from casty_es.replay import state_at
+from casty_es.replay.fold import Fold
 
-__all__ = ["ALIVE", "DEAD", "Entities", "Known", "Type", "payload_digest"]
+__all__ = ["ALIVE", "ASK", "DEAD", "Entities", "Known", "Type", "payload_digest"]
 
 _BLOCK: Final = 64  # bytes that SHA-256 takes at a time
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))  # the two pads of HMAC (RFC 2104)
@@ -31,21 +33,13 @@ _IN_MEMORY: Final = 50_000
 _NUMBER_MASK: Final = (1 << ENTITY_NUMBER_BITS) - 1
 _LARGEST_NUMBER: Final = 1 << 28
 
-UNTOLD, DEAD, ALIVE = 0, 1, 2
-
-# Of these kinds the last event of these types says whether the entity exists; of the others only their state does.
-_ALIVE_TYPES: Final = {
-    "counter.incremented",
-    "counter.decremented",
-    "map.put",
-    "set.added",
-    "queue.enqueued",
-    "queue.given_back",
-}
-_DEAD_TYPES: Final = {"counter.destroyed", "map.deleted", "set.destroyed", "queue.destroyed", "entity.redacted"}
+# What is known of whether an entity exists. An event that cannot tell by itself leaves it to the state (``ASK``); one
+# that changes no state leaves it as it was.
+UNTOLD, DEAD, ALIVE, ASK = 0, 1, 2, 3
+_SAYS: Final = {None: ASK, False: DEAD, True: ALIVE}
 
 Type = tuple[bytes, int, int]
-"""What the walk needs of a type: its name as bytes, how many, and whether the event says that the entity exists."""
+"""What the walk needs of a type: its name as bytes, how many, and what the event says of whether the entity exists."""
 
 
 class Known:
@@ -65,7 +59,7 @@ class Known:
         Its kind, name and key, as its first event carries them.
     types : dict[tuple[str, int], Type]
         The events that its kind has.
-    folding : Folding | None
+    folding : Fold | None
         Its state, as long as there are snapshots to compare it with.
     alive : int
         What its last event says of whether it exists.
@@ -95,9 +89,9 @@ class Known:
         self.inner = salt.translate(_INNER)
         self.outer = salt.translate(_OUTER)
         self.called = "\0".join(row.entity_name).encode()
-        self.types = _types(row.kind)
+        self.types = _types(row.kind) if row.kind in CATALOG else {}
         self.retired: list[RetiredSalt] | None = None
-        self.folding: Folding | None = None
+        self.folding: Fold | None = None
         self.alive = alive
         self.unsure = False
 
@@ -155,7 +149,7 @@ class Entities:
             if sequence == 0 and before and self._resumed_at:
                 await self._take_up(new, before, due)
             elif sequence == 0 and due and row.kind in CATALOG:
-                new.folding = Folding(CATALOG[row.kind], due)
+                new.folding = Fold(CATALOG[row.kind], due)
 
     async def _take_up(self, new: Known, before: int, due: list[int]) -> None:
         """Take up an entity whose earlier events an earlier walk went through."""
@@ -171,7 +165,7 @@ class Entities:
                     state = await state_at(self._journal, new.row.id, kind, before)
                 except CastyError:  # check-replay is there to say what is wrong with it
                     return
-                new.folding = Folding(kind, due, state)
+                new.folding = Fold(kind, due, before, state)
 
     @property
     def resumed(self) -> bool:
@@ -215,14 +209,14 @@ def payload_digest(known: Known, payload: str) -> bytes:
 
 @lru_cache(maxsize=64)
 def _types(kind_name: str) -> dict[tuple[str, int], Type]:
-    kind: Any = CATALOG.get(kind_name)
-    if kind is None:
-        return {}
-    names = [*kind.events, *(name for name in VERSIONS if name.startswith("command."))]
+    kind = CATALOG[kind_name]
+    classes: dict[str, type[Event]] = {str(cls.stored_as): cls for cls in OF_EVERY_KIND}
+    classes |= kind.events
     types: dict[tuple[str, int], Type] = {}
-    for name in names:
+    for name, cls in classes.items():
         if name not in UNSALTED:
-            says = ALIVE if name in _ALIVE_TYPES else DEAD if name in _DEAD_TYPES else UNTOLD
+            # What a program says of its own events is not tested as that of the seven is: there the state is asked.
+            says = UNTOLD if issubclass(cls, Upkeep) else ASK if kind.foreign else _SAYS[cls.alive]
             for version in range(1, VERSIONS[name] + 1):
                 if readable(name, version):
                     types[name, version] = (name.encode(), len(name.encode()), says)

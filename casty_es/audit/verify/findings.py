@@ -110,6 +110,11 @@ class SlotResult(msgspec.Struct):
     findings: list[Finding] = []
     beside: bytes = b""
 
+    @property
+    def full(self) -> bool:
+        """Whether the walk of the slot ends early."""
+        return len(self.findings) >= FINDINGS_PER_SLOT
+
 
 class Report(msgspec.Struct):
     """What came of a verification.
@@ -173,7 +178,7 @@ class Report(msgspec.Struct):
         self.findings += result.findings
         if result.position:
             self.looked_at.positions[result.slot] = result.position
-        if len(result.findings) >= FINDINGS_PER_SLOT:
+        if result.full:
             self.notes.append(
                 f"The walk of slot {result.slot} ended after {len(result.findings)} findings: there may be more."
             )

@@ -6,7 +6,6 @@ refused. Whoever can write it can say that a slot was done, so keep it where the
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -19,7 +18,7 @@ from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
 from casty_es.journal.sql import SqlJournal
-from casty_es.private_files import create_anew
+from casty_es.private_files import replace
 
 __all__ = ["Progress"]
 
@@ -159,12 +158,7 @@ class Progress:
 
     def _save(self) -> None:
         if self._file is not None:
-            new = self._file.with_name(self._file.name + ".new")
-            with create_anew(new) as stream:
-                stream.write(msgspec.json.encode(self._state))
-                stream.flush()
-                os.fsync(stream.fileno())
-            new.replace(self._file)
+            replace(self._file, msgspec.json.encode(self._state))
 
     def _refused(self, why: str) -> ConfigurationError:
         return ConfigurationError(

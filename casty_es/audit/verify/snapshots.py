@@ -6,9 +6,8 @@ from hashlib import sha256
 from typing import Any
 
 from casty_es.audit.verify.entities import Entities
-from casty_es.audit.verify.findings import FINDINGS_PER_SLOT, Finding, SlotResult, Wrong
-from casty_es.audit.verify.folding import Due
-from casty_es.audit.verify.walk import Walk
+from casty_es.audit.verify.findings import Finding, SlotResult, Wrong
+from casty_es.audit.verify.walk import Due, Walk
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Kind
 from casty_es.errors import EntityQuarantinedError
@@ -74,7 +73,7 @@ async def check_later_snapshots(journal: EventJournal, entities: Entities, resul
         if id_ is None or known.folding is None or known.folding.next <= known.sequence:
             continue
         _, last = await journal.bounds(id_)
-        if len(result.findings) >= FINDINGS_PER_SLOT:
+        if result.full:
             return
         if known.folding.next > last:
             text = f"There is a snapshot at event {known.folding.next}, and the entity has {last} events."

@@ -21,10 +21,10 @@ from casty_es.audit.verify.surroundings_postgres import (
     settings,
     there,
 )
-from casty_es.journal.connecting import Connection
+from casty_es.journal.expected_surroundings import SQLITE_OBJECTS, Thing, on_postgres, on_sqlite, plain
 from casty_es.journal.schema import VERSION_TABLE
+from casty_es.journal.sessions import Connection
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.surroundings import SQLITE_OBJECTS, Thing, on_postgres, on_sqlite, plain
 
 __all__ = ["check_surroundings"]
 

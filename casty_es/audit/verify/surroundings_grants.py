@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from casty_es.journal.connecting import Connection
 from casty_es.journal.grants import PRIVILEGES
+from casty_es.journal.sessions import Connection
 
 __all__ = ["check_grants"]
 

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 import asyncpg
 
 from casty_es.errors import JournalUnavailableError
-from casty_es.journal.connecting import Connection, close_quietly, connect, said, translated
-from casty_es.journal.surroundings import Thing, plain, view_queries
+from casty_es.journal.expected_surroundings import Thing, plain, view_queries
+from casty_es.journal.sessions import Connection, close_quietly, connect, said, translated
 
 __all__ = ["Path", "changed_views", "looking", "quoted", "schema_path", "settings", "there"]
 

@@ -9,21 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
 from casty_es.audit.verify.entities import Entities
-from casty_es.audit.verify.folding import Due
 from casty_es.context import metadata_in
 from casty_es.format.chain import RECORD
 from casty_es.format.codec import decode_event
 from casty_es.journal.port import EventRow, Head
+from casty_es.replay.fold import NEVER, Fold
 
-__all__ = ["NEVER", "Walk"]
-
-NEVER: Final = 1 << 63
-"""A position that no record has."""
+__all__ = ["Due", "Walk"]
 
 # What a row does to the loop that has other types than its columns, or a text that is not UTF-8.
 _NO_ROW: Final = (TypeError, AttributeError, ValueError, struct.error)
@@ -34,6 +31,17 @@ _NO_DIGEST: Final = bytes(32)
 _NO_COMMAND: Final = bytes(16)
 
 decode_any: Final = msgspec.json.Decoder().decode
+
+
+class Due(NamedTuple):
+    """A snapshot that must be there as this state, or not at all."""
+
+    entity: int
+    sequence: int
+    position: int
+    digest: bytes
+    kind: str
+    hash: bytes  # of the record there
 
 
 class Walk:
@@ -140,8 +148,8 @@ class Walk:
                 except Exception:  # noqa: BLE001 - whatever the code does with it, it is looked at by hand
                     break
                 if folding is not None and sequence == folding.next:
-                    self.due.append(folding.reached(id_, at, hash_))
-                    if not folding.next:
+                    self.pass_snapshot(id_, folding, at, hash_)
+                    if folding.next == NEVER:
                         entity.folding = None
                 if says:
                     entity.alive = says
@@ -154,3 +162,9 @@ class Walk:
         self.records += index - start
         self.hash, self.position, self.recorded_at = previous, position, recorded_at
         return index
+
+    def pass_snapshot(self, entity: int, folding: Fold, position: int, hash_: bytes) -> None:
+        """Note what the snapshot here must be."""
+        sequence, text = folding.next, folding.passed()
+        digest = sha256(text.encode()).digest()
+        self.due.append(Due(entity, sequence, position, digest, folding.kind.name, hash_))

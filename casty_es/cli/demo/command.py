@@ -10,22 +10,22 @@ from typing import Annotated, Any, Final
 
 import msgspec
 import typer
+from rich.table import Table
+from rich.text import Text
 
 from casty_es.cli.common import Json, dumps, say
-from casty_es.cli.demo.check import Row, gap_seconds, verify
-from casty_es.cli.demo.drive import NODES, drive
-from casty_es.cli.demo.ledger import LEDGER_FILE, MIN_CALLERS
-from casty_es.cli.demo.look import Look, look
-from casty_es.cli.demo.plan import Drive, Plan
-from casty_es.cli.demo.screen import Screen
-from casty_es.cli.demo.structures import JOURNAL_FILE
+from casty_es.cli.demo.check import Look, Row, compare, gap_seconds, look
+from casty_es.cli.demo.drive import NODES, Drive, Plan, Screen, drive
+from casty_es.cli.demo.load import LEDGER_FILE, MIN_CALLERS
 from casty_es.cli.reaching import opened
 from casty_es.errors import ConfigurationError, InvalidArgumentError
 from casty_es.journal.urls import shown
 
 __all__ = ["demo"]
 
+_JOURNAL_FILE: Final = "casty.db"
 _RUN_BYTES: Final = 3  # told apart by eye, and no two at once have the same
+_SHOWN: Final = 20
 
 
 def demo(
@@ -50,19 +50,19 @@ def demo(
     place = _place(folder, own_journal=url is None)
     run = secrets.token_hex(_RUN_BYTES)
     prefix = "" if url is None else f"demo-{run}-"
-    plan = Plan(url or f"sqlite:///{place / JOURNAL_FILE}", place, run, prefix, callers, seconds)
+    plan = Plan(url or f"sqlite:///{place / _JOURNAL_FILE}", place, run, prefix, callers, seconds)
     screen = Screen(quiet=json)
-    with screen:
+    with screen.progress:
         driven, seen = asyncio.run(_carry_out(plan, screen))
-    rows = verify(seen.record, seen.found)
+    rows = compare(seen.record, seen.found)
     ok = all(row.ok for row in rows) and not seen.chains.wrong
     gap = gap_seconds(seen.record, driven.killed_at)
     if json:
         say(dumps(_result(ok, plan, driven, seen, rows, gap)))
     else:
-        screen.table(rows)
-        screen.figures(callers, driven, seen, gap)
-        screen.verdict(rows, seen.chains, plan)
+        screen.console.print(_table(rows))
+        for line in [*_figures(callers, driven, seen, gap), *_verdict(rows, seen, plan)]:
+            screen.say(line)
     if not ok:
         raise typer.Exit(1)
 
@@ -84,7 +84,7 @@ def _place(folder: Path | None, *, own_journal: bool) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError(f"The folder {folder} cannot be made: {error}. Nothing was started.") from error
-    for name in [JOURNAL_FILE, LEDGER_FILE] if own_journal else [LEDGER_FILE]:
+    for name in [_JOURNAL_FILE, LEDGER_FILE] if own_journal else [LEDGER_FILE]:
         if (folder / name).exists():
             raise InvalidArgumentError(
                 f"{folder / name} is there already. Nothing was started, because the demo counts from zero. Give it "
@@ -129,3 +129,52 @@ def _result(
         "structures": msgspec.to_builtins(rows),
         "chains": msgspec.to_builtins(seen.chains),
     }
+
+
+def _table(rows: list[Row]) -> Table:
+    """Return what was acknowledged beside what is there."""
+    table = Table("structure", "counted")
+    for heading in ("acknowledged", "found", "in flight", "missing"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for row in rows:
+        numbers = (row.acknowledged, row.found, row.in_flight, len(row.missing))
+        verdict = Text("ok", style="green") if row.ok else Text("WRONG", style="bold red")
+        table.add_row(row.structure, row.counted, *(f"{number:,}" for number in numbers), verdict)
+    return table
+
+
+def _figures(callers: int, driven: Drive, seen: Look, gap: float) -> list[str]:
+    """Return what was measured, under the table."""
+    return [
+        "In flight: under way when the process of its caller was killed, so it may have happened or not.",
+        (
+            f"The counter page-views is in slot {driven.slot}. {driven.owner_before} owned it and was killed after "
+            f"{driven.killed_after:.1f} s; now {driven.owner_after} owns it."
+        ),
+        f"The longest pause of the counter after the kill: {gap:.2f} s",
+        (
+            f"Throughput: {driven.per_second:,.0f} operations/s ({driven.acknowledged_in_time:,} in "
+            f"{driven.seconds:.1f} s, {callers} callers, a third of them killed)"
+        ),
+        f"Replay after a fresh start: {seen.replay_seconds:.2f} s; everything read back in {seen.seconds:.1f} s",
+    ]
+
+
+def _verdict(rows: list[Row], seen: Look, plan: Plan) -> list[str]:
+    """Return how it ended, and where to look further."""
+    lines = []
+    for row in rows:
+        wrong = [*(f"missing: {operation}" for operation in row.missing), *row.wrong]
+        lines += [f"{row.structure}: {text}" for text in wrong[:_SHOWN]]
+    lines += [f"log: {text}" for text in seen.chains.wrong[:_SHOWN]]
+    if all(row.ok for row in rows):
+        lines.append("Every acknowledged operation is there, and nothing was counted twice.")
+    else:
+        lines.append("NOT every acknowledged operation is there exactly once.")
+    if not seen.chains.wrong:
+        lines.append(
+            f"{seen.chains.records:,} records in {seen.chains.slots} slots: positions and sequences without a gap, "
+            f"every hash chain whole."
+        )
+    return [*lines, f"Look inside: casty-es log lock/{plan.prefix}accounts --url {shown(plan.url)}"]

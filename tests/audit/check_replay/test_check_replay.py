@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from casty_es import InMemoryJournal, InvalidArgumentError, SqlJournal, connect
-from casty_es.audit.check_replay import Difference, Problem, check_replay, findings, slot
+from casty_es.audit.check_replay import Difference, Problem, check_replay, slot_replay
+from casty_es.audit.check_replay import differences as differences_module
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
 from casty_es.domain import counter
@@ -268,8 +269,8 @@ def test_the_command(written_url: str, capsys: pytest.CaptureFixture[str]) -> No
 
 async def test_too_many_differences(tamperer: Tamperer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Given a slot where everything differs, then its check ends, and a note says so."""
-    monkeypatch.setattr(findings, "DIFFERENCES_PER_SLOT", 1)
-    assert slot.SlotReplay is findings.SlotReplay
+    monkeypatch.setattr(differences_module, "DIFFERENCES_PER_SLOT", 1)
+    assert slot_replay.SlotReplay is differences_module.SlotReplay
     await tamperer.run("UPDATE casty_events SET version = 7 WHERE entity IS NOT NULL")
 
     report = await check_replay(tamperer.url)

@@ -10,7 +10,7 @@ from casty_es.access import EVERYTHING, Scopes, Token
 from casty_es.audit.redaction import redact
 from casty_es.audit.retention import parse_keep, run_retention, set_retention
 from casty_es.context import audit_context
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.port import EntityName, NodeRow, SlotRow
 
 __all__ = ["ARCHIVES", "SLOTS", "write_full_journal"]

@@ -28,6 +28,7 @@ _READ_WRONGLY: Final = {
     ("casty_entities", "id", "wrong type"),
     ("casty_snapshots", "entity", "other shape"),
     ("casty_entities", "salted_from", "negative"),
+    ("casty_entities", "key", "not utf-8"),
     ("casty_seals", "last", "not utf-8"),
     ("casty_seals", "last", "huge"),
     ("casty_nodes", "node_id", "missing"),
@@ -157,6 +158,19 @@ def test_some_damages(database_kind: str, journals: Journals, tmp_path: Path) ->
     damages = list(_sample(database_kind))
     ran = _run_all(damages, _SAMPLED, journals, tmp_path)
     assert len(ran) == len(damages) * len(_SAMPLED) > 0
+
+
+@pytest.mark.parametrize("kind", ["not json", "not utf-8"])
+def test_a_repair_believes_no_altered_key(kind: str, database_kind: str, journals: Journals, tmp_path: Path) -> None:
+    """A key that was changed explains no number of shards: the record stays, and the other keys are found."""
+    kept: dict[str, Any] = {name: value for name, value in journals._asdict().items() if name != "copied"}
+    [damage] = [one for one in all_damages(database_kind) if one[1:4] == ("casty_entities", "key", kind)]
+    with journals.copied(tmp_path) as url:
+        do_damage(url, damage)
+        repaired = run_command("doctor --repair", url, tmp_path, **kept)
+        assert repaired.code == 1, repaired
+        assert "is recorded with" not in repaired.out
+        assert run_command("map get users bob", url, tmp_path, **kept).code == 0
 
 
 def test_there_are_enough_damages() -> None:

@@ -21,7 +21,7 @@ from casty_es.audit.search import Wanted, search
 from casty_es.audit.verify import Wrong, verify
 from casty_es.cli.app import run
 from casty_es.errors import CastyError, ConfigurationError, EntityQuarantinedError
-from casty_es.journal.access import AccessTables
+from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.damaged import BEHIND_ALL, NotUtf8, damage_of, decoded_text, event_of
 from casty_es.journal.urls import sqlite_file
 from tests.audit.verifying.tampering import Tamperer

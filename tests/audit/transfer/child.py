@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from casty_es.audit.transfer import copy_journal, export_journal, filling, import_journal, jsonl, parquet, slot
+from casty_es.audit.transfer import copy_journal, export_journal, filling, import_journal, jsonl, parquet, slot_pages
 from casty_es.journal import restoring
 
 
@@ -49,7 +49,7 @@ def small() -> None:
     """Make pages and chunks so small that a small journal has many."""
     jsonl._CHUNK = 2_000  # type: ignore[misc]
     parquet._ROWS = 10  # type: ignore[misc]
-    slot._PAGE = 5  # type: ignore[misc]
+    slot_pages._PAGE = 5  # type: ignore[misc]
     filling._EVENTS = filling._OTHERS = 5  # type: ignore[misc]
 
 

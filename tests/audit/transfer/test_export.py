@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from casty_es import connect
-from casty_es.audit.transfer import Filter, export_journal, import_journal
-from casty_es.audit.transfer import slot as slot_module
+from casty_es.audit.transfer import Filter, export_journal, import_journal, slot_pages
 from casty_es.audit.verify import verify
 from casty_es.domain.upkeep import Redact
 from casty_es.errors import ConfigurationError, InvalidArgumentError, InvalidValueError
@@ -101,7 +100,7 @@ async def test_beside_a_program(
 ) -> None:
     """Given a program that goes on and redacts, when its journal is exported, then what is imported verifies."""
     assert database_kind in written_url or database_kind == "sqlite"
-    monkeypatch.setattr(slot_module, "_PAGE", 2)  # so that much happens between two pages
+    monkeypatch.setattr(slot_pages, "_PAGE", 2)  # so that much happens between two pages
     async with connect(written_url) as d:
         done = asyncio.Event()
 

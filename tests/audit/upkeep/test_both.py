@@ -13,7 +13,7 @@ from casty_es import ClusteredActorSystem, SqlJournal
 from casty_es.audit.archive import read_archive
 from casty_es.audit.redaction import finish_redactions, redact
 from casty_es.audit.retention import check_archive, run_retention, set_retention
-from casty_es.audit.retention.running import _Run
+from casty_es.audit.retention.retention_run import _Run
 from casty_es.audit.verify import Wrong, verify
 from casty_es.errors import InvalidArgumentError, NotDoneError
 from casty_es.journal.port import EntityName, EventRow
@@ -207,7 +207,7 @@ async def test_a_redacted_key_that_is_being_cut(
     await redact(system, journal, key("a"), reason="asked")
     await put(system, "a", 6, word="later")
     await set_retention(journal, "map", "users", 2)
-    monkeypatch.setattr("casty_es.audit.retention.running._DELETED_AT_A_TIME", limit)
+    monkeypatch.setattr("casty_es.audit.retention.retention_run._DELETED_AT_A_TIME", limit)
     for number in range(1, 30):
         crashing.in_(number, after=True)
         try:

@@ -10,7 +10,7 @@ import pytest
 
 from casty_es import InMemoryJournal
 from casty_es.audit.verify import Wrong, verify
-from casty_es.audit.verify.workers import Job, in_processes
+from casty_es.audit.verify.slot_walk import WORK, Job
 from casty_es.cli.app import run
 from casty_es.errors import ConfigurationError, InvalidArgumentError, JournalUnavailableError
 from casty_es.journal.port import EMPTY_SLOT
@@ -50,7 +50,7 @@ async def test_a_process_that_cannot_read(tmp_path: Path) -> None:
     jobs, url = [Job(0, EMPTY_SLOT)], f"sqlite:///{tmp_path / 'nothing.db'}"
 
     with pytest.raises(JournalUnavailableError, match="journal"):
-        await in_processes(url, jobs, 2, lambda _: None, lambda _: None)
+        await WORK.in_processes(url, jobs, 2, lambda _: None, lambda _: None)
 
 
 async def test_taken_up_again(tamperer: Tamperer, tmp_path: Path) -> None:

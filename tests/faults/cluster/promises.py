@@ -6,11 +6,12 @@ times count, and what is left in the end.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from casty_es.cli.demo.check import often
 from casty_es.domain import counter, lock, queue
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def check_tokens(operations: Sequence[Operation]) -> list[str]:
 
 def check_grants(grants: Sequence[tuple[int, int, int]]) -> list[str]:
     """Check the tokens of grants, each with the times when it was asked for and told."""
-    found = [f"the token {token} was given {times} times" for token, times in _often(grant[2] for grant in grants)]
+    found = [f"the token {token} was given {times} times" for token, times in often(grant[2] for grant in grants)]
     told = sorted((returned, token) for _, returned, token in grants)
     index = highest = 0
     for called, _, token in sorted(grants):
@@ -94,7 +95,7 @@ def check_items(operations: Sequence[Operation], left: list[bytes], kept_back: C
     taken = [one for one in operations if isinstance(one.command, queue.Dequeue)]
     out = [one.reply for one in taken if one.reply not in (None, b"null")]
     kept = [*out, *left]
-    found += [f"the item {item!r} is there {times} times" for item, times in _often(kept)]
+    found += [f"the item {item!r} is there {times} times" for item, times in often(kept)]
     found += [f"nobody put in {item!r}" for item in set(kept) - put.keys()]
     surely = {item for item, one in put.items() if one.reply is not None}
     refused = {item for item, one in put.items() if one.error not in _UNTOLD}
@@ -136,7 +137,3 @@ def _amount(command: object) -> int:
 
 def _value(value: Any) -> bytes:
     return bytes(value) if isinstance(value, bytes | msgspec.Raw) else msgspec.json.encode(value)
-
-
-def _often(values: Iterable[Any]) -> list[tuple[Any, int]]:
-    return [(value, times) for value, times in Counter(values).items() if times > 1]

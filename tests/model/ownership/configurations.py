@@ -49,6 +49,12 @@ _MODELS = {
         # The database loses what it had committed, and what it holds afterwards looks like what was there before.
         Ownership("lossy", ((_PUT,),), Faults(freezes=1, takes=1, losses=1), before=("Z",)),
         Ownership(
+            "lossy repeats",
+            ((Op("put", "A", sends=3),),),
+            Faults(crashes=1, takes=1, losses=1),
+            before=("Z",),
+        ),
+        Ownership(
             "lossy reads", ((Op("put", "A"),), (Op("read", "R"),)), Faults(freezes=1, takes=1, losses=1), before=("Z",)
         ),
     )
@@ -63,6 +69,7 @@ _RULES = {
     Rule.LEASE_RECORD: "crashes",
     Rule.REPEATS_LOOK: "comeback",
     Rule.LOOK_FROM_FIRST: "comeback",
+    Rule.LOOK_WITHIN_INCARNATION: "lossy repeats",
     Rule.NEWEST_ATTEMPT: "queue",
     Rule.PENDING_JOINED: "comeback",
     Rule.PENDING_AT_ONCE: "retries",

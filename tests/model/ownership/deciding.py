@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from .rules import Rule
-from .state import INCARNATION, Append, Entry, Link, Log, Model, Node, Record, Reply, State
+from .state import Append, Entry, Link, Log, Model, Node, Record, Reply, State
 
 __all__ = ["effects", "found_in", "go_on", "look", "proven", "replaced", "reply_to", "with_node"]
 
@@ -53,9 +53,7 @@ def go_on(m: Model, s: State, n: int) -> State:
 def look(m: Model, s: State, n: int, entry: Entry) -> State:
     """Look for a command in the journal: reply what is found, or decide it."""
     node = s.nodes[n]
-    incarnation, position = divmod(entry.after, INCARNATION)
-    # A position seen before records were lost says nothing about those that stand there now.
-    found = found_in(m, s.log[position if incarnation == s.incarnation else 0 :], entry.command)
+    found = found_in(m, s.log[entry.after :], entry.command)
     if not found:
         return go_on(m, _decide(m, s, n, entry), n)
     rest = without(node.entries, entry)
@@ -159,7 +157,7 @@ def reply_to(m: Model, s: State, n: int, replies: list[tuple[Entry, str]]) -> St
             op = m.op(g, gateway.step)
             if op is None or op.command != command:
                 continue
-            if attempt != gateway.sends and m.keeps(Rule.NEWEST_ATTEMPT):
+            if attempt != gateway.journey.attempt and m.keeps(Rule.NEWEST_ATTEMPT):
                 continue
             link: Link = links[2 * g + n]
             reply = Reply(command, attempt, kind, entry.seen if kind in _STANDS_ON_STATE else ())

@@ -1,10 +1,16 @@
-"""What a gateway does: it locates the owner, sends, takes replies, gives up at the deadline, asks for the outcome."""
+"""What a gateway does: it locates the owner, sends, takes replies, gives up at the deadline, asks for the outcome.
+
+When it does so is the model's; what it sends, takes and tells then is said by the journey, which is the library's own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from casty_es.gateway.routing import Route
+
 from .deciding import effects, replaced
+from .journeys import closed, expired, replied, sent
 from .rules import Rule
 from .state import INCARNATION, Frame, Gateway, Model, Op, Reply, State
 
@@ -18,16 +24,17 @@ def gateway_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
         if op is None:
             continue
         who = f"gateway {g + 1}"
-        if gateway.sends < op.sends and (gateway.phase == "open" or not m.keeps(Rule.SILENT_AFTER_UNKNOWN)):
+        journey = gateway.journey
+        if journey.attempt < op.sends:
             yield from _sends(m, s, g, op, who)
         for n in range(2):
             if s.links[2 * g + n].back:
                 yield from _takes(m, s, g, n, op, who)
-        if gateway.phase == "open" and gateway.sends:
+        if journey.attempt and not journey.over:
             yield _deadline(m, s, g, op, who)
             if s.faults.closes:
                 yield _closes(m, s, g, op, who)
-        if gateway.phase == "unknown":
+        if journey.over:
             yield from _asks(m, s, g, op, who)
 
 
@@ -37,26 +44,26 @@ def _sends(m: Model, s: State, g: int, op: Op, who: str) -> Iterator[tuple[str, 
     routes = {} if gateway.route is None else {gateway.route: (gateway.position, "")}
     for n, node in enumerate(s.nodes):
         if node.epoch and not node.frozen:
-            known = node.epoch // INCARNATION * INCARNATION + len(node.known)
-            located = f"locates node {n + 1}, epoch {node.epoch}, position {known}, and "
-            routes[n, node.epoch] = (max(gateway.position, known), located)
+            position = len(node.known)
+            located = f"locates node {n + 1}, epoch {node.epoch % INCARNATION}, position {position}, and "
+            if gateway.route is not None and gateway.route[1] // INCARNATION == node.epoch // INCARNATION:
+                position = max(position, gateway.position)
+            routes[n, node.epoch] = (position, located)
     for (n, epoch), (position, located) in routes.items():
-        first = not gateway.sends
-        seen = position if first or not m.keeps(Rule.LOOK_FROM_FIRST) else gateway.after
+        said = sent(m.off, op.kind, gateway.journey, Route(0, epoch, position))
+        if said is None:
+            continue  # its caller was told
+        send, journey = said
+        frame = Frame(op.command, send.attempt, epoch, -1 if send.after is None else send.after)
         link = s.links[2 * g + n]
-        frame = Frame(op.command, gateway.sends + 1, epoch, -1 if first or op.kind == "read" else seen)
+        first = send.attempt == 1
         after = gateway._replace(
-            sends=gateway.sends + 1,
-            newest_refused=False,
-            after=position if first else gateway.after,
-            settled=_settled(m, gateway, epoch),
-            must=s.told if first else gateway.must,
-            route=(n, epoch),
-            position=position,
+            journey=journey, must=s.told if first else gateway.must, route=(n, epoch), position=position
         )
         again = "" if first else " again"
+        where = f"node {n + 1} (attempt {frame.attempt}, epoch {epoch % INCARNATION})"
         yield (
-            f"{who} {located}sends {op.command}{again} to node {n + 1} (attempt {frame.attempt}, epoch {epoch})",
+            f"{who} {located}sends {op.command}{again} to {where}",
             s._replace(
                 links=replaced(s.links, 2 * g + n, link._replace(live=(*link.live, frame))),
                 gateways=replaced(s.gateways, g, after),
@@ -64,29 +71,19 @@ def _sends(m: Model, s: State, g: int, op: Op, who: str) -> Iterator[tuple[str, 
         )
 
 
-def _settled(m: Model, gateway: Gateway, epoch: int) -> int:
-    """Return the epoch after which a lease record settles the operation: the highest that it was sent under."""
-    if gateway.phase == "unknown":
-        return gateway.settled  # the caller was told already
-    if not m.keeps(Rule.OUTCOME_HIGHEST_EPOCH):
-        return epoch
-    if gateway.sends and not m.keeps(Rule.OUTCOME_EVERY_EPOCH):
-        return gateway.settled
-    return max(gateway.settled, epoch)
-
-
 def _takes(m: Model, s: State, g: int, n: int, op: Op, who: str) -> Iterator[tuple[str, State]]:
     """Take the next reply of a connection, or drop it."""
     gateway, link = s.gateways[g], s.links[2 * g + n]
     reply = link.back[0]
     s = s._replace(links=replaced(s.links, 2 * g + n, link._replace(back=link.back[1:])))
-    late = reply.command != op.command or gateway.phase != "open"
-    if late or (reply.attempt != gateway.sends and m.keeps(Rule.NEWEST_ATTEMPT)):
+    heard = None
+    if reply.command == op.command:
+        heard = replied(m.off, op.kind, gateway.journey, reply.attempt, reply.kind)
+    if heard is None or not heard.heard:
         yield f"{who} drops a late reply to {reply.command}", s
     elif reply.kind == "refused":
-        refused = gateway._replace(refused=gateway.refused + 1, newest_refused=True)
         label = f"{who} hears that attempt {reply.attempt} of {reply.command} was refused"
-        yield label, s._replace(gateways=replaced(s.gateways, g, refused))
+        yield label, s._replace(gateways=replaced(s.gateways, g, gateway._replace(journey=heard.kept)))
     else:
         yield f"{who} hears {reply.kind!r}{_shown(reply)} for {reply.command}", _conclude(m, s, g, op, reply)
 
@@ -128,30 +125,31 @@ def _next(gateway: Gateway, steps: int) -> Gateway:
 
 def _deadline(m: Model, s: State, g: int, op: Op, who: str) -> tuple[str, State]:
     gateway = s.gateways[g]
+    told = expired(m.off, op.kind, gateway.journey)
     if op.kind == "read":
         after = s._replace(gateways=replaced(s.gateways, g, _next(gateway, 1)))
         return f"{who} gives up {op.command}", after
-    certain = gateway.refused == gateway.sends if m.keeps(Rule.TIMEOUT_EVERY_SEND) else gateway.newest_refused
     following = m.op(g, gateway.step + 1)
-    if certain:
+    if told.denies:
         steps = 2 if following is not None and following.kind == "withdraw" else 1
         after = s._replace(denied=s.denied | {op.command}, gateways=replaced(s.gateways, g, _next(gateway, steps)))
         return f"{who} tells its caller that {op.command} certainly did not happen", after
     if following is not None and following.kind == "withdraw":
         after = s._replace(gateways=replaced(s.gateways, g, _next(gateway, 1)))
         return f"{who} reaches the deadline of {op.command}", after
-    after = s._replace(gateways=replaced(s.gateways, g, gateway._replace(phase="unknown")))
+    after = s._replace(gateways=replaced(s.gateways, g, gateway._replace(journey=told.kept, settled=told.settled)))
     return f"{who} tells its caller that the outcome of {op.command} is unknown", after
 
 
 def _closes(m: Model, s: State, g: int, op: Op, who: str) -> tuple[str, State]:
     """Close, which ends everything that its callers wait for."""
     gateway = s.gateways[g]
+    told = closed(m.off, op.kind, gateway.journey)
     s = s._replace(
         gateways=replaced(s.gateways, g, _next(gateway, len(m.scripts[g]) - gateway.step)),
         faults=s.faults._replace(closes=s.faults.closes - 1),
     )
-    if gateway.refused == gateway.sends or not m.keeps(Rule.CLOSING_EVERY_SEND):
+    if told.denies:
         after = s._replace(denied=s.denied | {op.command})
         return f"{who} is closed, and tells its caller that {op.command} did not happen", after
     return f"{who} is closed, and tells its caller that the outcome of {op.command} is unknown", s

@@ -34,7 +34,7 @@ def node_steps(m: Model, s: State) -> Iterator[tuple[str, State]]:
             yield f"{who} notices that it has lost the slot", lose(m, s, n, "")
         if not node.epoch and s.lock is None and s.faults.takes:
             s2 = _take(m, s, n)
-            yield f"{who} is asked to Locate and takes the slot: epoch {s2.nodes[n].epoch}", s2
+            yield f"{who} is asked to Locate and takes the slot: epoch {s2.nodes[n].epoch % INCARNATION}", s2
 
 
 # Ownership
@@ -90,7 +90,7 @@ def _frames(m: Model, s: State, n: int, who: str) -> Iterator[tuple[str, State]]
 
 
 def _named(frame: Frame) -> str:
-    return f"{frame.command} (attempt {frame.attempt}, epoch {frame.epoch})"
+    return f"{frame.command} (attempt {frame.attempt}, epoch {frame.epoch % INCARNATION})"
 
 
 Callers = tuple[tuple[int, str, int], ...]

@@ -17,6 +17,7 @@ class Rule(enum.Enum):
     LEASE_RECORD = "A new owner first appends a lease record; its position is the epoch"
     REPEATS_LOOK = "Every send after the first is a repeat, which looks before it acts"
     LOOK_FROM_FIRST = "The look begins at the position seen when the command was first sent"
+    LOOK_WITHIN_INCARNATION = "Under another incarnation the look begins with the log, not at a position that is gone"
     NEWEST_ATTEMPT = "A reply is taken only for the newest attempt"
     PENDING_JOINED = "A repeat joins the pending entry of its command"
     PENDING_AT_ONCE = "A command is in the pending table from before the first await"

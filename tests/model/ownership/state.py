@@ -2,7 +2,7 @@
 
 The log of one slot is a tuple of records, and a record's hash stands for all before it: two logs are equal exactly when
 the hashes of their heads are. A lease record carries a serial number, as the real one carries its process's random id.
-Epochs and carried positions are numbers with the incarnation in front: 102 is position 2 of incarnation 1.
+Epochs are terms as the library has them: the epoch behind its incarnation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from casty_es.owner.slot import term_of
 from tests.model.check import Model as AnyModel
+
+from .journeys import Kept
+from .rules import Rule
 
 __all__ = [
     "INCARNATION",
@@ -28,8 +32,8 @@ __all__ = [
     "State",
 ]
 
-# What an incarnation is worth in an epoch or a carried position.
-INCARNATION = 100
+# What an incarnation is worth in an epoch.
+INCARNATION = term_of(1, 0)
 
 
 class Record(NamedTuple):
@@ -110,12 +114,8 @@ class Gateway(NamedTuple):
     """A gateway working at the operations of its script, one at a time."""
 
     step: int = 0
-    phase: str = "open"  # "open" or "unknown"
-    sends: int = 0
-    refused: int = 0
-    newest_refused: bool = False
-    after: int = -1  # the position seen when the operation was first sent
-    settled: int = 0  # a lease record later than this epoch settles the operation
+    journey: Kept = Kept()
+    settled: int = 0  # once the caller was told that nobody knows: a lease record later than this epoch tells
     must: frozenset[str] = frozenset()  # effects acknowledged or shown before the operation began
     route: tuple[int, int] | None = None  # node and epoch of the last answer to Locate
     position: int = 0
@@ -169,6 +169,7 @@ class Op(NamedTuple):
 class Model(AnyModel["State"]):
     """One configuration: what the gateways do, and what may go wrong."""
 
+    off: frozenset[Rule] = field(default=frozenset(), kw_only=True)
     scripts: tuple[tuple[Op, ...], ...]
     faults: Faults
     before: tuple[str, ...] = ()  # effects that are in the log from the beginning
