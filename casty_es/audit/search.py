@@ -14,9 +14,8 @@ import heapq
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
 
-import msgspec
-
 from casty_es.audit.page_tokens import Place, last_until, place_in, timed
+from casty_es.audit.wanted import Wanted
 from casty_es.domain.catalog import KEYED
 from casty_es.errors import ArchivedError
 from casty_es.hashes import shard_of, slot_of
@@ -44,44 +43,6 @@ _ENTITY_PAGE: Final = 200
 
 # Records with the times that they are listed by.
 _Stream: TypeAlias = AsyncGenerator[tuple[int, RecordedEvent], None]
-
-
-class Wanted(msgspec.Struct, frozen=True):
-    """Which events are looked for; what is ``None`` or empty does not matter.
-
-    Attributes
-    ----------
-    kind, name, key : str | None
-        The structure, and a map's key as the journal has it (``names.encode_key``).
-    types : frozenset[str]
-        Types of events, such as ``counter.incremented``.
-    actor : str | None
-        Who was named with ``audit_context``.
-    principal : str | None
-        Who was proven to have sent the command: ``token:NAME``, ``node:NAME`` or ``secret``.
-    slot : int | None
-        Where in the journal.
-    after_sequence, until_sequence : int, int | None
-        Of the entity; only where kind, name and key are given.
-    after, until : int | None
-        Later than this time and not later than that one, in microseconds since 1970.
-    """
-
-    kind: str | None = None
-    name: str | None = None
-    key: str | None = None
-    types: frozenset[str] = frozenset()
-    actor: str | None = None
-    principal: str | None = None
-    slot: int | None = None
-    after_sequence: int = 0
-    until_sequence: int | None = None
-    after: int | None = None
-    until: int | None = None
-
-    def has_sequence(self, sequence: int) -> bool:
-        """Return whether events of this sequence are wanted."""
-        return self.after_sequence < sequence <= (sequence if self.until_sequence is None else self.until_sequence)
 
 
 async def search(
