@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
+from casty_es import runtime as outside
 from casty_es.arguments import check_client, check_question
 from casty_es.background import finished
 from casty_es.cluster.outcome import CommandOutcome, CommandStatus
@@ -103,7 +104,7 @@ class ClusterClient:
         """Connect to a node and learn of the others."""
         if self._gateway is not None:
             raise UsageError("The client is running already. Use it, or make another one.")
-        identity = Identity(system=self.name, node_id=f"client-{uuid4()}", role="client")
+        identity = Identity(system=self.name, node_id=f"client-{outside.fresh_uuid()}", role="client")
         dialer = WebSocketDialer(identity, self._credential, ssl=self._ssl)
         directory = _NodesDirectory(self._contact_points, dialer)
         try:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from ssl import SSLContext
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
+from casty_es import runtime as outside
 from casty_es.addresses import LOOPBACK
 from casty_es.arguments import check_place, check_question, check_system
 from casty_es.assembly import NodeParts, NoDialer, lease_manager
@@ -146,7 +147,7 @@ class ClusteredActorSystem:
         if self._node is not None:
             raise UsageError("The system is running already. Use it, or make another one.")
         meta = await self.journal.open()
-        process = uuid4()
+        process = outside.fresh_uuid()
         try:
             identity = Identity(system=self.name, node_id=self._node_id or str(process), process_id=process.hex)
             manager = lease_manager(self.journal, self.settings, meta.slots, session_url=self._session_url)

@@ -1,23 +1,54 @@
 """Where the outside world comes in: the clock, randomness, ids and work for another thread.
 
-Owners and gateways reach none of these by themselves, so that a deterministic simulation can run them unchanged.
-Monotonic time and timers are the event loop's own (``loop.time``, ``loop.call_at``), which a simulation replaces by its
-loop.
+No part reaches any of these by itself, so that a deterministic simulation can run them unchanged. Monotonic time and
+timers are the event loop's own (``loop.time``, ``loop.call_at``), which a simulation replaces by its loop.
+
+A node asks the ``Runtime`` that it was given. What has no node around it, such as a link or a handle, asks the
+functions of this module, always through the module, so that replacing them here replaces them everywhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import random
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
+from uuid import UUID, uuid4
 
 import uuid_utils
 
-__all__ = ["Runtime", "SystemRuntime"]
+__all__ = ["Runtime", "SystemRuntime", "fresh_uuid", "spread", "steady", "unpredictable", "wall_clock"]
 
 T = TypeVar("T")
+
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def wall_clock() -> int:
+    """Return this host's clock in microseconds since 1970-01-01 UTC."""
+    return time.time_ns() // 1_000
+
+
+def steady() -> float:
+    """Return the seconds of a clock that never jumps, and also runs while the machine sleeps, where there is one."""
+    return time.clock_gettime(_STEADY)
+
+
+def spread(least: float, most: float) -> float:
+    """Return a number from ``least`` to ``most`` that is another one each time, so that many do not act at once."""
+    return random.uniform(least, most)  # noqa: S311 - it spreads, and hides nothing
+
+
+def unpredictable(length: int) -> bytes:
+    """Return so many bytes of the operating system's generator."""
+    return os.urandom(length)
+
+
+def fresh_uuid() -> UUID:
+    """Return a random UUID, for what lives no longer than this process."""
+    return uuid4()
 
 
 class Runtime(Protocol):
@@ -45,7 +76,7 @@ class SystemRuntime:
 
     def now(self) -> int:
         """Return the system's clock."""
-        return time.time_ns() // 1_000
+        return wall_clock()
 
     def new_id(self) -> bytes:
         """Return a fresh UUIDv7."""
@@ -53,7 +84,7 @@ class SystemRuntime:
 
     def salt(self) -> bytes:
         """Return bytes of the operating system's generator."""
-        return os.urandom(16)
+        return unpredictable(16)
 
     async def offload(self, function: Callable[..., T], *arguments: object) -> T:
         """Run in a thread of the loop's default executor."""

@@ -9,11 +9,11 @@ from uuid import UUID
 
 import typer
 
+from casty_es.config import STRUCTURES_VARIABLE
 from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 from casty_es.printing import visible
-from casty_es.config import STRUCTURES_VARIABLE
 
 __all__ = [
     "COULD_NOT",

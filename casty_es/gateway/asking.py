@@ -6,11 +6,11 @@ What is done next is decided in ``journey.py``; here it is done: looking for the
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from typing import Any, Final
 from uuid import UUID
 
+from casty_es import runtime
 from casty_es.background import Errands, finished
 from casty_es.context import current_metadata
 from casty_es.domain.catalog import KEYED
@@ -205,7 +205,7 @@ class Gateway:
             await asyncio.sleep(wait.seconds)
             return Expired()
         if wait.seconds:
-            spread = random.uniform(0.5, 1.0)  # noqa: S311 - between those who wait alike
+            spread = runtime.spread(0.5, 1.0)  # between those who wait alike
             await asyncio.sleep(wait.seconds * spread)
         name, shards = journey.name, journey.shards
         try:

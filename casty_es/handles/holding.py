@@ -17,8 +17,8 @@ from abc import abstractmethod
 from collections.abc import Collection
 from types import TracebackType
 from typing import Final, Self
-from uuid import uuid4
 
+from casty_es import runtime
 from casty_es.background import finished
 from casty_es.domain.claims import Release, Withdraw
 from casty_es.domain.decider import Claim
@@ -141,7 +141,7 @@ class HoldingHandle(WaitingHandle):
         return other
 
     def _become_an_owner(self, gateway: EntityGateway) -> None:
-        self._owner = str(uuid4())
+        self._owner = str(runtime.fresh_uuid())
         self._holdings = _Holdings(gateway, self._claims)
         # By idempotency key: the request of a release that did not come to its end.
         self._releasing: dict[str, str] = {}

@@ -8,7 +8,7 @@ key is theirs: it is left to them. Whoever stands in line when the system is clo
 
 from __future__ import annotations
 
-import time
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
@@ -67,7 +67,8 @@ class WaitingHandle(EntityHandle, ABC):
         self, asking: _Asking, envelope: Callable[[CommandContext], ShardEnvelope[int | None]]
     ) -> int | None:
         asking.renewals.refuse_closing()
-        began = time.monotonic()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             return await self._gateway.entity_ask(self._region_ref, envelope, timeout=self._timeout)
         except (StillInLineError, OutcomeUnknownError) as error:
@@ -76,7 +77,7 @@ class WaitingHandle(EntityHandle, ABC):
                 raise not_granted(self._region_ref.kind, self._name, why) from error
             granted = await self._stepped_out(asking.request)
             if granted is None:
-                late = isinstance(error, StillInLineError) or time.monotonic() - began >= self._timeout
+                late = isinstance(error, StillInLineError) or loop.time() - began >= self._timeout
                 why = f"its time of {self._timeout:g} s was up" if late else "nobody could say what became of it"
                 why = f"{why}. The request is withdrawn and will not be granted later."
                 raise not_granted(self._region_ref.kind, self._name, why) from error

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
+
+from casty_es import runtime
 
 __all__ = ["Circuit", "circuit_of", "pause_after"]
 
@@ -84,7 +85,7 @@ class Circuit:
                 self._in_a_row += 1
             self.failed += 1
             self._error = error
-            pause = pause_after(self._in_a_row) * random.uniform(*_JITTER)  # noqa: S311 - spreads, and hides nothing
+            pause = pause_after(self._in_a_row) * runtime.spread(*_JITTER)
             self._next = asyncio.get_running_loop().time() + pause
             raise
         self._in_a_row = 0

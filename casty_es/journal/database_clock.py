@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
+from casty_es import runtime
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
@@ -29,4 +29,4 @@ async def database_clock(journal: EventJournal) -> int:
     if isinstance(journal, SqlJournal) and journal.file is None:
         [(clock,)] = await journal.query(_CLOCK)
         return int(clock)
-    return time.time_ns() // 1_000
+    return runtime.wall_clock()

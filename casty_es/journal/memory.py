@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate, takewhile
@@ -10,6 +9,7 @@ from typing import cast
 
 import msgspec
 
+from casty_es import runtime
 from casty_es.config import DEFAULT_SLOTS
 from casty_es.errors import ConflictError
 from casty_es.journal.binding_sql import BINDING_WITHIN, seals, speaks_of
@@ -72,8 +72,8 @@ class InMemoryJournal(EventJournal):
         self._keys: dict[tuple[int, str], RecordedEvent] = {}
         self._salted_from: dict[int, int] = {}
         self._retired: list[RetiredSalt] = []
-        self._closed: set[ClosedSlot] = set()
-        self._secret = secrets.token_bytes(32)
+        self._closed: dict[tuple[int, tuple[int, int]], ClosedSlot] = {}  # by slot and place of the mark
+        self._secret = runtime.unpredictable(32)
 
     async def open(self) -> Meta:
         """Return the journal's settings; there is nothing to connect to."""
@@ -349,10 +349,10 @@ class InMemoryJournal(EventJournal):
         return {place: records[0].hash for place, records in found.items() if records}
 
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
-        return self._meta.incarnation, sorted(self._closed)
+        return self._meta.incarnation, [self._closed[key] for key in sorted(self._closed)]
 
     async def close_slot(self, closed: ClosedSlot) -> None:
-        self._closed.add(closed)
+        self._closed.setdefault((closed.slot, closed.mark.place), closed)
 
     def abandon_after_fork(self) -> None:
         """Let go of nothing: a process's memory is its own."""

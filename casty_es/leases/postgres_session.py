@@ -12,10 +12,10 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Collection, Coroutine
 from typing import Any, Final, TypeVar
 
+from casty_es import runtime
 from casty_es.addresses import network_host
 from casty_es.background import looked_at
 from casty_es.errors import JournalUnavailableError
@@ -42,11 +42,6 @@ _LIVING: Final = """
 _CLOSE_SECONDS: Final = 2.0
 
 T = TypeVar("T")
-
-
-def _now() -> float:
-    """Return seconds of a clock that also runs while the machine is suspended, where there is one."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class PostgresLeaseSession:
@@ -85,7 +80,7 @@ class PostgresLeaseSession:
         self._held: set[int] = set()
         self._one_at_a_time = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._answered = _now()
+        self._answered = runtime.steady()
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         connection.add_termination_listener(lambda _: self._lose("its connection was closed"))
         self._heart = asyncio.create_task(self._beat(), name="casty-lease-heartbeat")
@@ -98,7 +93,7 @@ class PostgresLeaseSession:
 
     def stands(self) -> bool:
         """Return whether the server cannot have ended the session yet."""
-        silent = _now() - self._answered
+        silent = runtime.steady() - self._answered
         if not self.lost.done() and silent > 2 * self._answer_seconds:
             self._lose(f"its process did not ask for {silent:.1f} s")
         return not self.lost.done()
@@ -185,7 +180,7 @@ class PostgresLeaseSession:
         """Run a statement. Without an answer in time the session is lost."""
         if self.lost.done():
             raise self._gone()
-        sent_at = _now()
+        sent_at = runtime.steady()
         question = asyncio.ensure_future(self._connection.fetch(statement, *parameters))
         question.add_done_callback(looked_at)
         try:
@@ -193,7 +188,7 @@ class PostgresLeaseSession:
         except asyncio.CancelledError:
             self._lose("its event loop is being closed")
             raise
-        if not question.done() or _now() - sent_at > self._answer_seconds:
+        if not question.done() or runtime.steady() - sent_at > self._answer_seconds:
             self._lose(f"its connection did not answer within {self._answer_seconds:g} s")
             raise self._gone()
         try:
@@ -211,7 +206,7 @@ class PostgresLeaseSession:
             await asyncio.wait({self.lost}, timeout=self._heartbeat_seconds)
             if self.lost.done():
                 return
-            silent = _now() - self._answered
+            silent = runtime.steady() - self._answered
             if silent > self._answer_seconds:
                 self._lose(f"its process did not ask for {silent:.1f} s")
                 return

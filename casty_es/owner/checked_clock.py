@@ -9,10 +9,10 @@ this host's is noticed with the next record and not with the next question.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
+from casty_es import runtime as outside
 from casty_es.errors import ClockAheadError
 from casty_es.journal.database_clock import database_clock
 from casty_es.journal.port import EventJournal
@@ -26,7 +26,6 @@ T = TypeVar("T")
 _LOG: Final = log_of("casty_es.clock")
 
 _MICROSECONDS: Final = 1_000_000
-_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # one that also runs while the machine sleeps
 
 
 class CheckedClock:
@@ -94,4 +93,4 @@ class CheckedClock:
 
 
 def _steady() -> int:
-    return time.clock_gettime_ns(_STEADY) // 1_000
+    return round(outside.steady() * _MICROSECONDS)

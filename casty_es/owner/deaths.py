@@ -124,7 +124,8 @@ class Mourning:
         standings, expire = entity.kind.standings, entity.kind.expire
         if standings is None or expire is None:
             return
-        known = {request: one.process for request, one in standings(entity.committed).items()}
+        # In order: that of the map is another one in every process, and what is written hangs on it.
+        known = {request: one.process for request, one in sorted(standings(entity.committed).items())}
         asked = {process for process in known.values() if self._deaths.concern(process)}
         if not asked:
             return

@@ -20,11 +20,11 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Collection, Container
 from dataclasses import dataclass
-from secrets import token_bytes
 from typing import Any, Final
 
 import msgspec
 
+from casty_es import runtime
 from casty_es.commands import has_warrant
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Event, Kind, Query, Warranted
@@ -228,7 +228,7 @@ class Entity:
             raise NotDoneError(
                 f"The journal has nothing of this {self.name.kind} that could be redacted. Nothing was appended."
             )
-        entry.new_salt = self.salt = token_bytes(_SALT_BYTES)
+        entry.new_salt = self.salt = runtime.unpredictable(_SALT_BYTES)
         self.binding = None
         self.salted_from = self.sequence + len(entry.events)
 

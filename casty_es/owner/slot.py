@@ -11,12 +11,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from casty_es import runtime
 from casty_es.bounds import POSITION_BITS
 from casty_es.errors import LeaseLostError, NotOwnerError
 from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, Head
@@ -120,7 +120,7 @@ class Slot:
         """Count an append in doubt."""
         self._doubts += 1
         # Nodes that doubt together do not come back together.
-        pause = pause_after_doubts(self._doubts) * random.uniform(0.75, 1.0)  # noqa: S311
+        pause = pause_after_doubts(self._doubts) * runtime.spread(0.75, 1.0)
         self._left_alone_until = asyncio.get_running_loop().time() + pause
         if pause:
             _LOG.warning(

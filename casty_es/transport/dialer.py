@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
-from casty_es import addresses
+from casty_es import addresses, runtime
 from casty_es.access import Token
 from casty_es.errors import PeerError, PeerLostError, PeerRefusedError
 from casty_es.printing import log_of
@@ -157,7 +156,7 @@ class BaseDialer(ABC):
         _forget_oldest(self._failures)
         failures.count += 1
         longest = min(self._limits.backoff_seconds * 2 ** min(failures.count - 1, 30), self._limits.max_backoff_seconds)
-        failures.until = asyncio.get_running_loop().time() + longest * random.uniform(0.5, 1.0)  # noqa: S311
+        failures.until = asyncio.get_running_loop().time() + longest * runtime.spread(0.5, 1.0)
         failures.error = error
 
     async def _dial(self, way: _Way) -> SocketLink:

@@ -22,7 +22,6 @@ two versions can tell each other which ones they speak.
 from __future__ import annotations
 
 import hmac
-import secrets
 import struct
 from hashlib import sha256
 from typing import Final, Literal
@@ -30,6 +29,7 @@ from uuid import UUID
 
 import msgspec
 
+from casty_es import runtime
 from casty_es.access import Token
 from casty_es.errors import PeerRefusedError
 from casty_es.transport.identity import Identity
@@ -122,7 +122,7 @@ class _Handshake:
     def __init__(self, identity: Identity, limits: Limits, versions: tuple[int, int], bound: int) -> None:
         self._versions = versions
         self._system = identity.system
-        self._nonce = secrets.token_bytes(_NONCE_BYTES)
+        self._nonce = runtime.unpredictable(_NONCE_BYTES)
         self.mine = Greeting.of(identity, limits, bound)
         self._transcript = b""
         self._version = 0

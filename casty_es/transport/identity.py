@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import msgspec
 
+from casty_es import runtime
 from casty_es.errors import ConfigurationError
 from casty_es.names import MAX_NODE_NAME_BYTES
 from casty_es.processes import called
@@ -32,7 +33,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     system: str
     node_id: str
     role: Literal["node", "client"] = "node"
-    process_id: str = msgspec.field(default_factory=lambda: uuid4().hex)
+    process_id: str = msgspec.field(default_factory=lambda: runtime.fresh_uuid().hex)
 
     @property
     def process(self) -> str:

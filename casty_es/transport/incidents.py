@@ -6,12 +6,12 @@ lines are written at once and then one now and again, which says how many it sta
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Final
 
+from casty_es import runtime
 from casty_es.printing import log_of
 
 __all__ = ["Incident", "Incidents"]
@@ -61,9 +61,9 @@ class Incidents:
     Counter({'crowd': 1000})
     """
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float] | None = None) -> None:
         self.counts: Counter[str] = Counter()
-        self._now = now
+        self._now = now or runtime.steady
         self._budgets: dict[Incident, _Budget] = {}
 
     def note(self, kind: Incident, text: str, error: BaseException | None = None) -> None:

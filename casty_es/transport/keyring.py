@@ -6,10 +6,10 @@ of its own that was proven: two processes come together as long as they have one
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from casty_es import runtime
 from casty_es.access import MIN_SECRET_BYTES, Grant, Token
 from casty_es.errors import ConfigurationError
 
@@ -39,10 +39,10 @@ class Keyring:
         Looks whether there is something new; called when a proof is wrong.
     """
 
-    def __init__(self, secrets: tuple[bytes, ...], now: Callable[[], int] = lambda: time.time_ns() // 1_000) -> None:
+    def __init__(self, secrets: tuple[bytes, ...], now: Callable[[], int] | None = None) -> None:
         self.grants: Mapping[str, Grant] = {}
         self.reread: Callable[[], Awaitable[None]] | None = None
-        self._now = now
+        self._now = now or runtime.wall_clock
         self.secrets = secrets
         self.replace(secrets)
 

@@ -90,7 +90,7 @@ async def test_a_host_whose_clock_jumps(
 ) -> None:
     """Where the jumping clock is all there is, nothing is written until it is looked at, which is logged loudly."""
     host = Clock()
-    monkeypatch.setattr(clock_of_journal, "time", SimpleNamespace(time_ns=lambda: host.now() * 1_000))
+    monkeypatch.setattr(clock_of_journal, "runtime", SimpleNamespace(wall_clock=host.now))
     async with node(sqlite_journal_url, host) as system:
         hits = system.distributed().counter("hits")
         assert await hits.increment() == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from casty_es.errors import JournalError
+from casty_es.journal.port import EventJournal
 from casty_es.journal.remembered import ClosedSlot, Mark
 from casty_es.journal.sql import SqlJournal
 
@@ -37,6 +38,16 @@ async def test_it_is_raised_with_what_it_ends(journal_url: str) -> None:
     assert await journal.closed_slots() == (2, [])
     assert await journal.query("SELECT slot FROM casty_closed_slots") == []
     await journal.close()
+
+
+async def test_a_slot_is_closed_by_several(journal: EventJournal) -> None:
+    """Given nodes that remember different marks of a slot, when each closes it, then all are told, in their order."""
+    later = ClosedSlot(3, Mark(1, 7, b"\2" * 8), 2, "m", 2)
+    other = ClosedSlot(1, Mark(1, 4, b"\3" * 8), 0, "n", 3)
+    for closed in (later, CLOSED, other, later._replace(node_id="k", closed_at=4)):
+        await journal.close_slot(closed)
+
+    assert await journal.closed_slots() == (1, [other, CLOSED, later])
 
 
 async def test_it_is_raised_as_a_whole_or_not_at_all(

@@ -49,9 +49,16 @@ class Recorder:
     ``note`` gets each operation twice: before it is sent, and after its caller's answer is there.
     """
 
-    def __init__(self, gateway: EntityGateway, note: Callable[[Operation], None] | None = None) -> None:
+    def __init__(
+        self,
+        gateway: EntityGateway,
+        note: Callable[[Operation], None] | None = None,
+        *,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._gateway = gateway
         self._note = note
+        self._clock = clock
         self.operations: list[Operation] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -78,9 +85,11 @@ class Recorder:
                 id=context.command_id,
                 name=name,
                 command=envelope.command,
-                called=time.monotonic_ns(),
+                called=self._clock(),
                 local=envelope.local,
             )
+            if sent:  # a command with an idempotency key is made twice, and has its own id the second time
+                self.operations.remove(sent.pop())
             sent.append(operation)
             self.operations.append(operation)
             if self._note is not None:
@@ -100,7 +109,7 @@ class Recorder:
     ) -> None:
         for operation in sent:
             operation.reply, operation.error, operation.said = reply, error, said
-            operation.returned = time.monotonic_ns()
+            operation.returned = self._clock()
             if self._note is not None:
                 self._note(operation)
 

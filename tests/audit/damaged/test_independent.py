@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from casty_es.audit.orders import ask_entity
 
 from casty_es import SqlJournal, connect
 from casty_es.audit.anchor import take_anchor
+from casty_es.audit.orders import ask_entity
 from casty_es.audit.transfer import export_journal, import_journal
 from casty_es.audit.verify import Report, Wrong, verify
 from casty_es.domain.upkeep import Redact

@@ -15,15 +15,27 @@ from casty_es.cli.demo.check import often
 from casty_es.domain import counter, lock, queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from casty_es.journal.port import EntityName
     from tests.faults.audit import Timeline
     from tests.faults.recording import Operation
 
 
-def check(operations: Iterable[Operation], lives: dict[EntityName, Timeline]) -> list[str]:
-    """Return everything that is wrong with what callers were told."""
+# Whoever was told this, or nothing, does not know whether it happened.
+_UNTOLD = (None, "OutcomeUnknownError", "CancelledError")
+
+
+def check(
+    operations: Iterable[Operation], lives: dict[EntityName, Timeline], *, kept: Collection[bytes] = ()
+) -> list[str]:
+    """Return everything that is wrong with what callers were told.
+
+    Parameters
+    ----------
+    kept : Collection[bytes]
+        The ids of cancelled commands that could not be undone.
+    """
     found: list[str] = []
     by_name: dict[EntityName, list[Operation]] = defaultdict(list)
     for operation in operations:
@@ -34,7 +46,7 @@ def check(operations: Iterable[Operation], lives: dict[EntityName, Timeline]) ->
             case "lock":
                 complaints = check_tokens(mine)
             case "queue":
-                complaints = check_items(mine, [] if state is None else items(state))
+                complaints = check_items(mine, [] if state is None else items(state), kept)
             case "counter":
                 complaints = check_sum(mine, 0 if state is None else state.value)
             case _:
@@ -50,11 +62,17 @@ def items(state: queue.State) -> list[bytes]:
 
 def check_tokens(operations: Sequence[Operation]) -> list[str]:
     """A grant that was asked for after another one was told has a higher token."""
-    grants = [
-        (one.called, one.returned, int(one.reply))
-        for one in operations
-        if isinstance(one.command, lock.Acquire) and one.reply is not None and one.returned is not None
-    ]
+    return check_grants(
+        [
+            (one.called, one.returned, int(one.reply))
+            for one in operations
+            if isinstance(one.command, lock.Acquire) and one.reply is not None and one.returned is not None
+        ]
+    )
+
+
+def check_grants(grants: Sequence[tuple[int, int, int]]) -> list[str]:
+    """Check the tokens of grants, each with the times when it was asked for and told."""
     found = [f"the token {token} was given {times} times" for token, times in often(grant[2] for grant in grants)]
     told = sorted((returned, token) for _, returned, token in grants)
     index = highest = 0
@@ -67,8 +85,11 @@ def check_tokens(operations: Sequence[Operation]) -> list[str]:
     return found
 
 
-def check_items(operations: Sequence[Operation], left: list[bytes]) -> list[str]:
-    """What was put in comes out once; what was surely put in is out, or still there, or with a caller never told."""
+def check_items(operations: Sequence[Operation], left: list[bytes], kept_back: Collection[bytes] = ()) -> list[str]:
+    """What was put in comes out once; what was surely put in is out, or still there, or with a caller never told.
+
+    What a caller took that was cancelled is back, unless it could not be undone.
+    """
     found: list[str] = []
     put = {_value(one.command.value): one for one in operations if isinstance(one.command, queue.Enqueue)}
     taken = [one for one in operations if isinstance(one.command, queue.Dequeue)]
@@ -77,10 +98,13 @@ def check_items(operations: Sequence[Operation], left: list[bytes]) -> list[str]
     found += [f"the item {item!r} is there {times} times" for item, times in often(kept)]
     found += [f"nobody put in {item!r}" for item in set(kept) - put.keys()]
     surely = {item for item, one in put.items() if one.reply is not None}
-    refused = {item for item, one in put.items() if one.error not in (None, "OutcomeUnknownError")}
+    refused = {item for item, one in put.items() if one.error not in _UNTOLD}
     found += [f"the item {item!r} is there, and its caller was told that it was not" for item in refused & set(kept)]
     missing = surely - set(kept)
-    untold = sum(one.reply is None and one.error in (None, "OutcomeUnknownError") for one in taken)
+    untold = sum(
+        one.reply is None and (one.error in _UNTOLD[:2] or (one.error == _UNTOLD[2] and one.id in kept_back))
+        for one in taken
+    )
     if len(missing) > untold:
         found.append(f"{len(missing)} items are gone, and only {untold} callers may have them: {sorted(missing)[:5]}")
     return found
@@ -93,7 +117,7 @@ def check_sum(operations: Sequence[Operation], value: int) -> list[str]:
         amount = _amount(one.command)
         if one.reply is not None:
             surely += amount
-        elif one.error in (None, "OutcomeUnknownError"):
+        elif one.error in _UNTOLD:
             least += min(0, amount)
             most += max(0, amount)
     if surely + least <= value <= surely + most:

@@ -1,0 +1,242 @@
+"""What callers do: every structure, few entities and many who want them, with deadlines, cancellations and keys."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from casty_es import Distributed
+from casty_es.domain.barrier import GetRound
+from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from random import Random
+
+    from .loop import Host
+    from .world import World
+
+__all__ = ["PREFIX", "Caller", "Load"]
+
+PREFIX: Final = "s-"
+_PACE_SECONDS: Final = 0.15
+_HELD_SECONDS: Final = 0.4
+_TIMEOUTS: Final = (0.03, 0.4, 1.5, 4.0)
+_RETURNS: Final = 30
+
+
+class Load:
+    """What all callers of a run have in common.
+
+    Attributes
+    ----------
+    kinds : list[str]
+        The structures that are used in this run: few, so that many meet.
+    settled : list[tuple[bytes, str]]
+        What somebody was told who asked later what became of a command.
+    grants : list[tuple[str, int, int, int]]
+        What was granted: on what, when it was asked for and told, and the fencing token.
+    amiss : list[str]
+        Errors that no caller may see.
+    """
+
+    def __init__(self, world: World, dice: Random) -> None:
+        self.world = world
+        self.dice = dice
+        self.settled: list[tuple[bytes, str]] = []
+        self.grants: list[tuple[str, int, int, int]] = []
+        self.amiss: list[str] = []
+        self.items = 0
+        self.kinds = dice.sample(["counter", "map", "set", "queue", "lock", "semaphore", "barrier"], 2)
+        self.hurry = dice.choice([0.3, 1.0, 1.0])
+
+
+class Caller:
+    """One caller on a host.
+
+    Parameters
+    ----------
+    gateway : Any
+        The node or client, behind a recorder.
+    asked : Any
+        The same, to ask what became of a command.
+    """
+
+    def __init__(self, load: Load, host: Host, number: int, gateway: Any, asked: Any) -> None:
+        self.load = load
+        self.host = host
+        self.number = number
+        self.asked = asked
+        self.dice = load.dice
+        self.stopped = False
+        self._d = Distributed(gateway)
+        self._kept: dict[Any, Any] = {}
+
+    def _open(self, kind: str) -> Any:
+        """Return a handle with some patience."""
+        timeout = self.dice.choice(_TIMEOUTS)
+        handle = self._kept.get((kind, timeout))
+        if handle is None:
+            handle = self._kept[kind, timeout] = self._made(kind, timeout)
+        return handle
+
+    def _made(self, kind: str, timeout: float) -> Any:
+        name, d = f"{PREFIX}{kind}", self._d
+        match kind:
+            case "map":
+                return d.map[str, int](name, shards=2, timeout=timeout)
+            case "set":
+                return d.set[int](name, shards=2, timeout=timeout)
+            case "queue":
+                return d.queue[int](name, shards=2, timeout=timeout)
+            case "semaphore":
+                return d.semaphore(name, 2, shards=2, timeout=timeout)
+            case "barrier":
+                return d.barrier(name, node_id=f"caller-{self.number}", shards=2, timeout=timeout)
+            case _:
+                return getattr(d, kind)(name, shards=2, timeout=timeout)
+
+    async def work(self, steps: int) -> None:
+        """Do so much, one thing after the other."""
+        for _ in range(steps):
+            await asyncio.sleep(self.dice.expovariate(1 / (_PACE_SECONDS * self.load.hurry)))
+            if self.stopped:
+                return
+            kind = self.dice.choice(self.load.kinds)
+            await getattr(self, f"_{kind}")(self._open(kind))
+
+    async def met(self, operation: Awaitable[Any]) -> Any:
+        """Await an operation, or cancel it; return what came of it, ``None`` after an error."""
+        cancelled_after = self.dice.random() * 0.02 if self.dice.random() < 0.15 else None
+        try:
+            async with asyncio.timeout(cancelled_after):
+                return await operation
+        except OutcomeUnknownError as error:
+            await self._ask_later(error)
+        except CastyError as error:
+            if type(error) is CastyError:
+                self.load.amiss.append(f"a caller on {self.host} saw {error!r}")
+        except TimeoutError:
+            pass
+        except Exception as error:  # noqa: BLE001 - it is a finding
+            self.load.amiss.append(f"a caller on {self.host} saw {error!r}")
+        return None
+
+    async def _ask_later(self, error: OutcomeUnknownError) -> None:
+        if error.sent is None or error.command_id is None or self.dice.random() < 0.5:
+            return
+        try:
+            outcome = await self.asked.outcome(UUID(str(error.command_id)), sent=error.sent)
+        except CastyError:
+            return
+        self.load.settled.append((error.command_id.bytes, outcome.status.value))
+
+    def _key(self) -> str | None:
+        """Return an idempotency key, now and then, that another call has too."""
+        return f"key-{self.dice.randrange(4)}" if self.dice.random() < 0.15 else None
+
+    async def _counter(self, hits: Any) -> None:
+        choice = self.dice.random()
+        if choice < 0.5:
+            key = self._key()
+            amount = 1 if key is not None else self.dice.randint(1, 3)
+            await self.met(hits.increment(amount, idempotency_key=key))
+        elif choice < 0.6:
+            await self.met(hits.decrement(2))
+        else:
+            await self.met(hits.get())
+
+    async def _map(self, users: Any) -> None:
+        key, choice = f"k{self.dice.randrange(2)}", self.dice.random()
+        if choice < 0.45:
+            await self.met(users.put(key, self.dice.randrange(100)))
+        elif choice < 0.6:
+            await self.met(users.delete(key))
+        else:
+            await self.met(users.get(key))
+
+    async def _set(self, tags: Any) -> None:
+        tag, choice = self.dice.randrange(3), self.dice.random()
+        if choice < 0.4:
+            await self.met(tags.add(tag))
+        elif choice < 0.7:
+            await self.met(tags.remove(tag))
+        else:
+            await self.met(tags.contains(tag))
+
+    async def _queue(self, jobs: Any) -> None:
+        choice = self.dice.random()
+        if choice < 0.5:
+            self.load.items += 1
+            await self.met(jobs.enqueue(self.load.items))
+        elif choice < 0.9:
+            await self.met(jobs.dequeue())
+        else:
+            await self.met(jobs.size())
+
+    async def _lock(self, lock: Any) -> None:
+        await self._hold(lock, lambda: lock.token is not None)
+
+    async def _semaphore(self, permits: Any) -> None:
+        await self._hold(permits, lambda: permits.token is not None)
+
+    async def _hold(self, handle: Any, held: Callable[[], bool]) -> None:
+        ask = handle.acquire if self.dice.random() < 0.7 else handle.try_acquire
+        called = self.load.world.stamp()
+        await self.met(ask())
+        if held():
+            self.load.grants.append((handle.name, called, self.load.world.stamp(), handle.token))
+            await asyncio.sleep(self.dice.random() * _HELD_SECONDS)
+        for _ in range(_RETURNS):
+            if not held():
+                return
+            try:
+                await handle.release()
+            except CastyError:
+                await asyncio.sleep(0.3)
+
+    async def look(self, seconds: float) -> None:
+        """Use every structure once, so that each has an owner; each has to answer.
+
+        Raises
+        ------
+        NotDoneError
+            One does not.
+        """
+        for kind in self.load.kinds:
+            handle = self._made(kind, 2.0)
+            match kind:
+                case "counter":
+                    await certain(handle.get, seconds)
+                case "map":
+                    await certain(lambda handle=handle: handle.get("k0"), seconds)
+                case "set" | "queue":
+                    await certain(handle.size, seconds)
+                case "lock":
+                    await certain(handle.locked, seconds)
+                case "semaphore":
+                    await certain(handle.available, seconds)
+                case _:
+                    await certain(lambda handle=handle: handle._ask(GetRound()), seconds)
+
+    async def _barrier(self, gate: Any) -> None:
+        await self.met(gate.arrive(2))
+
+
+async def certain(ask: Callable[[], Awaitable[Any]], seconds: float) -> Any:
+    """Ask until there is an answer, so long.
+
+    Raises
+    ------
+    NotDoneError
+        There is none.
+    """
+    until = asyncio.get_running_loop().time() + seconds
+    while True:
+        try:
+            return await ask()
+        except CastyError as error:
+            if asyncio.get_running_loop().time() >= until:
+                raise NotDoneError(f"Nothing works any more: {error!r}") from error
+            await asyncio.sleep(0.2)
