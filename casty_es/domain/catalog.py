@@ -19,7 +19,7 @@ from casty_es.domain.queue import QUEUE
 from casty_es.domain.semaphore import SEMAPHORE
 from casty_es.domain.set import SET
 from casty_es.domain.upkeep import Redacted
-from casty_es.errors import ConfigurationError
+from casty_es.errors import ConfigurationError, InvalidTypeError
 
 __all__ = ["BUILT_IN", "CATALOG", "KEYED", "AnyKind", "each_kind", "kind_of", "register"]
 
@@ -53,10 +53,14 @@ def register(kind: AnyKind) -> None:
 
     Raises
     ------
+    InvalidTypeError
+        It is no kind.
     ConfigurationError
         Its name cannot be one, or is another kind's; two of its commands or events have one name. Nothing was
         registered.
     """
+    if not isinstance(kind, Kind):
+        raise InvalidTypeError(f"register takes a kind, not {type(kind).__name__}. Nothing was registered.")
     if CATALOG.get(kind.name) is kind:
         return
     _check(kind)

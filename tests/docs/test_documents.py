@@ -18,6 +18,7 @@ import os
 import re
 import shlex
 import sys
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from .examples import names, run, run_doctest
 
 PLACEHOLDER = "postgresql://app:secret@localhost/shop"
 NODE = "10.0.0.5:7400"
+FOLLOW_SECONDS = 10  # until nodes have heard of what was changed, on a machine that is busy
 RUN = {
     "alembic": [sys.executable, "-m", "alembic"],
     "python": [sys.executable],
@@ -70,7 +72,7 @@ class Reader:
                     continue
                 words = shlex.split(command, comments=True)
                 fails = words.index("||") if "||" in words else None
-                await self._type(words[:fails], block.where, echo=None if fails is None else words[fails + 2 :])
+                await self._typed(words[:fails], block.where, echo=None if fails is None else words[fails + 2 :])
         elif file := re.match(r"# (\w+\.py)\n", text):
             (self._folder / file[1]).write_text(text)
         else:
@@ -91,6 +93,17 @@ class Reader:
 
     def _export(self, name: str, value: str) -> None:
         self._environment[name] = self._exported[name] = value
+
+    async def _typed(self, words: list[str], where: str, *, echo: list[str] | None) -> None:
+        """Type a command; one that is to fail may be a moment too early for that, where nodes follow by and by."""
+        until = time.monotonic() + (0 if echo is None else FOLLOW_SECONDS)
+        while True:
+            try:
+                return await self._type(words, where, echo=echo)
+            except AssertionError:
+                if time.monotonic() >= until:
+                    raise
+            await asyncio.sleep(0.1)
 
     async def _type(self, words: list[str], where: str, *, echo: list[str] | None = None) -> None:
         if not words or words[0] in LEFT_OUT:

@@ -29,6 +29,7 @@ from casty_es import (
     UsageError,
     audit_context,
     connect,
+    register,
 )
 from casty_es.domain.counter import Get
 from casty_es.errors import Sent
@@ -36,6 +37,7 @@ from casty_es.gateway import StructureFactory
 from casty_es.gateway.cursor import encode_cursor
 from casty_es.journal.port import EntityName
 from casty_es.replay import Positions, Then
+from tests.own_kinds import own_kinds
 
 from .hostile import ARGUMENTS, URLS
 
@@ -70,6 +72,7 @@ STRUCTURES: dict[str, Callable[[Distributed], Any]] = {
     "Lock": lambda d: d.lock("l", timeout=QUICK),
     "Semaphore": lambda d: d.semaphore("p", 1, timeout=QUICK),
     "Barrier": lambda d: d.barrier("b", timeout=QUICK),
+    "Structure": lambda d: d.structure(FITTING["kind"], "a", timeout=QUICK),
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ClusterClient": ClusterClient,
@@ -77,6 +80,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "SqlJournal": SqlJournal,
     "audit_context": audit_context,
     "connect": connect,
+    "register": register,
 }
 SYSTEMS = {"ClusteredActorSystem", "Distributed"}
 # Results, errors, and what is written by whoever makes a journal or a gateway of their own.
@@ -156,6 +160,17 @@ async def wrong_of(where: str, call: Callable[..., Any], arguments: dict[str, An
 
 
 @pytest.fixture(autouse=True)
+def own_kind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A program has a kind of its own."""
+    with own_kinds():
+        from bank_account import ACCOUNT, Deposit
+
+        monkeypatch.setitem(FITTING, "kind", ACCOUNT)
+        monkeypatch.setitem(FITTING, "command", Deposit(1))
+        yield
+
+
+@pytest.fixture(autouse=True)
 def in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some of the arguments are paths that work."""
     monkeypatch.chdir(tmp_path)
@@ -208,7 +223,7 @@ async def test_handles_that_are_made_by_hand() -> None:
     wrong = []
     async with ClusteredActorSystem() as system:
         for structure in STRUCTURES:
-            kind = "map" if structure == "Dict" else structure.lower()
+            kind = {"Dict": "map", "Structure": "account"}.get(structure, structure.lower())
             factory = StructureFactory(kind, (("permits", 1),) if kind == "semaphore" else ())
             ref = system.region_ref("x", factory, num_shards=100)
             wrong += await try_all(getattr(casty_es, structure), structure, gateway=system, region_ref=ref)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import pytest
 
+from casty_es import runtime
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
 from casty_es.journal.port import NodeRow
 from casty_es.journal.urls import postgres_dsn
@@ -325,9 +326,9 @@ async def test_an_answer_proves_the_time_of_its_question(
     from casty_es.leases import postgres_session
 
     a = await opened(postgres_cluster, "a", heartbeat_seconds=0.05)
-    clock: Callable[[], float] = postgres_session._now
     jumps = iter([0.0, *[10.0] * 1_000])
-    monkeypatch.setattr(postgres_session, "_now", lambda: clock() + next(jumps))
+    clock = SimpleNamespace(steady=lambda: runtime.steady() + next(jumps))
+    monkeypatch.setattr(postgres_session, "runtime", clock)
 
     with pytest.raises(JournalUnavailableError):
         await a._ask("SELECT 1")

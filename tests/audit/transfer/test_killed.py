@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages and chunks as the killed program has them."""
     monkeypatch.setattr(child.jsonl, "_CHUNK", 2_000)
     monkeypatch.setattr(child.parquet, "_ROWS", 10)
-    monkeypatch.setattr(child.slot, "_PAGE", 5)
+    monkeypatch.setattr(child.slot_pages, "_PAGE", 5)
 
 
 def content(path: Path) -> dict[str, bytes]:

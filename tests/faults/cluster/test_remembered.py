@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -202,7 +203,7 @@ async def test_a_process_that_stood_still_takes_its_slots_anew(
         hits = Distributed(system).counter("hits")
         await hits.increment()
         # given a clock that tells of a minute that the process did not see
-        monkeypatch.setattr(postgres_session, "_now", _after_a_minute)
+        monkeypatch.setattr(postgres_session, "runtime", SimpleNamespace(steady=_after_a_minute))
         # when it is used, before it has heard of anything
         await getattr(hits, use)()
         # then there is another lease record, which the answer stands on
