@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 
-__all__ = ["keyed_command_id", "shard_of", "slot_of"]
+__all__ = ["KEYED_VERSION", "keyed_command_id", "shard_of", "slot_of"]
+
+KEYED_VERSION: Final = 8
+"""The version of a UUID (RFC 9562) that is made of an idempotency key; every other command's id is of version 7."""
 
 
 def shard_of(kind: str, name: str, key: str, shards: int) -> int:
@@ -83,7 +87,7 @@ def keyed_command_id(kind: str, name: str, key: str, idempotency_key: str) -> by
     """
     framed = _framed(kind, name, key, idempotency_key)
     digest = bytearray(blake2b(framed, digest_size=16, person=b"casty-es command").digest())
-    digest[6] = 0x80 | digest[6] & 0x0F  # version 8: a layout of one's own
+    digest[6] = KEYED_VERSION << 4 | digest[6] & 0x0F
     digest[8] = 0x80 | digest[8] & 0x3F  # the variant of RFC 9562
     return bytes(digest)
 

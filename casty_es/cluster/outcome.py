@@ -1,9 +1,10 @@
 """What became of a command whose caller never got an answer.
 
-It was executed if it stands in the slot's log. It was not, and never will be, only when a lease record stands behind
-the highest term that it was sent under and the command is absent up to it: whatever was on its way under that term can
-no longer be written. Until then nobody can say; so whoever is asked sees to it that there is such a record: it takes a
-slot that nobody holds, and has the owner of any other one write it.
+It was executed if it stands in the slot's log: behind the place where it was sent or, if an idempotency key names it,
+anywhere. It was not, and never will be, only when a lease record stands behind the highest term that it was sent under
+and the command is absent up to it: whatever was on its way under that term can no longer be written. Until then nobody
+can say; so whoever is asked sees to it that there is such a record: it takes a slot that nobody holds, and has the
+owner of any other one write it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Upkeep, Value
 from casty_es.errors import CastyError, InvalidArgumentError, NotOwnerError, Sent
 from casty_es.format.codec import upkeep_reply
+from casty_es.hashes import KEYED_VERSION
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.owner.owner import Owner
 from casty_es.owner.slot import split_term, term_of
@@ -152,7 +154,8 @@ async def find_outcome(
     # The head first: what is absent behind it, when it belongs to a later term, stays absent.
     term = await _term(journal, sent.slot)
     same_log = split_term(term)[0] == split_term(sent.term)[0]
-    after = sent.after if same_log else 0
+    # Under an idempotency key somebody else may have done it, long before this caller sent it.
+    after = sent.after if same_log and command_id.version != KEYED_VERSION else 0
     recorded = await journal.find(sent.slot, after, [command_id.bytes])
     if recorded:
         if permit is not None:

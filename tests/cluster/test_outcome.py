@@ -101,3 +101,21 @@ async def test_a_question_without_an_effect_is_never_in_doubt(journal_url: str) 
             await hits.get()
 
         assert not isinstance(caught.value, OutcomeUnknownError)
+
+
+async def test_what_another_call_did_under_the_key_was_executed(journal_url: str) -> None:
+    """Its record may stand before the place at which this caller sent it, and gives this caller's reply, too."""
+    async with an_owner_and_a_caller(journal_url) as (owner, caller, proxy, hits):
+        assert await hits.increment(5, idempotency_key="order") == 7
+        assert await hits.increment() == 8
+        proxy.swallowed = {True}
+        with pytest.raises(OutcomeUnknownError) as caught:
+            await hits.increment(5, idempotency_key="order")
+        proxy.swallowed = set()
+        proxy.break_all()
+        error = caught.value
+        assert error.command_id is not None
+        assert error.sent is not None
+        for gateway in (caller, owner):
+            outcome = await gateway.outcome(error.command_id, sent=error.sent)
+            assert (outcome.status, outcome.reply) == ("executed", 7)
