@@ -78,6 +78,8 @@ class NodeParts:
         self.dialer = dialer
         self.reach = Reach(self.dialer, self._heard_from, node_id=node_id, poll_seconds=settings.membership_seconds)
         self.rebalancer = Rebalancer(self.owner, self.dialer, self.reach.reaches, node_id=node_id)
+        self.peers = Peers(self.dialer, remembered, node_id=node_id)
+        self.owner.comparing.peers = self.peers.recall
         self.membership = Membership(
             journal,
             self.owner,
@@ -85,12 +87,11 @@ class NodeParts:
             node_id=node_id,
             poll_seconds=settings.membership_seconds,
             looked=self.owner.mourn,
+            listed=self.peers.listed,
             changed=self._looked,
             ended=self.ended,
         )
         self.past = Past(journal, self.owner.comparing, meta.slots)
-        self.peers = Peers(self.membership, self.dialer, remembered, node_id=node_id)
-        self.owner.comparing.peers = self.peers.recall
         self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
         self.service = NodeService(
             self.owner, self.membership, self.outcomes, self.past, self.reach, journal, meta, settings

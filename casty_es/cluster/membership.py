@@ -44,6 +44,8 @@ class Membership:
         How long a node that joined or left may go unnoticed, in seconds.
     looked : Callable[[], None]
         Told that it is time to look at who is alive, whether or not the journal can be asked.
+    listed : Callable[[Topology], None]
+        Told what each reading of the list gave.
     changed : Callable[[Topology], Awaitable[None]]
         Awaited after each look at who is alive.
     ended : Callable[[str], None]
@@ -64,6 +66,7 @@ class Membership:
         node_id: str,
         poll_seconds: float,
         looked: Callable[[], None],
+        listed: Callable[[Topology], None],
         changed: Callable[[Topology], Awaitable[None]],
         ended: Callable[[str], None],
     ) -> None:
@@ -75,6 +78,7 @@ class Membership:
         self.address: str | None = None
         self._seconds = poll_seconds
         self._looked = looked
+        self._listed = listed
         self._changed = changed
         self._ended = ended
         self._registered: LeaseSession | None = None
@@ -134,6 +138,7 @@ class Membership:
         rows = [SlotEntry(row.slot, row.node_id, row.address, row.epoch, row.since) for row in owners]
         incarnation = await self._owner.look()
         self.topology = Topology.of(incarnation, entries, rows)
+        self._listed(self.topology)
         async with self.renewed:
             self.renewed.notify_all()
         return self.topology

@@ -3,17 +3,19 @@
 1. Everybody is asked at once, and waited for only a moment: a frozen node must not keep the others from its slots. What
    it remembers it says itself when it goes on, with whatever it asks for.
 2. A node whose last answer is still awaited is not waited for again.
-3. A node that is listed no more is asked as long as it is connected: the list may have gone back with the database.
+3. A node that is listed no more is asked for some time, and as long as it is connected: when the database fails over,
+   the list goes with the sessions that say who lives, and whoever comes back first finds himself alone there.
 4. What was told is remembered here, too: it outlives whoever told it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Collection
 from typing import Final
 
-from casty_es.cluster.membership import Membership
+from casty_es.cluster.topology import Topology
 from casty_es.errors import CastyError
 from casty_es.journal.remembered import Remembered
 from casty_es.owner.comparing import Marks
@@ -26,6 +28,7 @@ __all__ = ["Peers"]
 _LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 0.3
+_UNLISTED_SECONDS: Final = 60.0
 
 
 class Peers:
@@ -33,28 +36,38 @@ class Peers:
 
     Parameters
     ----------
-    membership : Membership
-        Knows who is alive.
     remembered : Remembered
         Takes in what the others tell.
     node_id : str
         This node.
     """
 
-    def __init__(self, membership: Membership, dialer: Dialer, remembered: Remembered, *, node_id: str) -> None:
-        self._membership = membership
+    def __init__(self, dialer: Dialer, remembered: Remembered, *, node_id: str) -> None:
         self._dialer = dialer
         self._remembered = remembered
         self._node_id = node_id
-        self._known: dict[str, NodeEntry] = {}
+        self._loop = asyncio.get_running_loop()
+        self._known: dict[str, tuple[NodeEntry, float]] = {}  # until when they are asked although they are not listed
         self._asking: dict[str, asyncio.Task[Marks]] = {}
+
+    def listed(self, topology: Topology) -> None:
+        """Note who is listed now."""
+        until = self._loop.time() + _UNLISTED_SECONDS
+        self._known = {
+            **{
+                name: (node, min(before, until))
+                for name, (node, before) in self._known.items()
+                if self._asked(node, before)
+            },
+            **{name: (node, math.inf) for name, node in topology.nodes.items() if name != self._node_id},
+        }
 
     async def recall(self, slots: Collection[int]) -> Marks:
         """Return what the others remember of these slots, as far as they answer at once."""
         tasks = []
-        for node in self._others():
-            if node.address is not None and node.node_id not in self._asking:
-                task = asyncio.create_task(self._ask(node, node.address, slots), name="casty-recall")
+        for node, until in self._known.values():
+            if node.node_id not in self._asking and self._asked(node, until):
+                task = asyncio.create_task(self._ask(node, slots), name="casty-recall")
                 self._asking[node.node_id] = task
                 tasks.append(task)
         marks: Marks = {}
@@ -65,19 +78,15 @@ class Peers:
                     marks.setdefault(slot, set()).update(told)
         return marks
 
-    def _others(self) -> list[NodeEntry]:
-        listed = self._membership.topology.nodes
-        connected = {
-            node_id: node
-            for node_id, node in self._known.items()
-            if node.address is not None and self._dialer.open_link(node.address, node_id) is not None
-        }
-        self._known = {**connected, **listed}
-        return [node for node in self._known.values() if node.node_id != self._node_id]
+    def _asked(self, node: NodeEntry, until: float) -> bool:
+        if node.address is None:
+            return False
+        return until > self._loop.time() or self._dialer.open_link(node.address, node.node_id) is not None
 
-    async def _ask(self, node: NodeEntry, address: str, slots: Collection[int]) -> Marks:
+    async def _ask(self, node: NodeEntry, slots: Collection[int]) -> Marks:
+        assert node.address is not None  # noqa: S101 - see `_asked`
         try:
-            link = await self._dialer.link(address, node.node_id)
+            link = await self._dialer.link(node.address, node.node_id)
             answer = await link.request(Recall(tuple(slots)))
         except CastyError as error:
             _LOG.info("Node %s cannot be asked what it remembers: %s", node.node_id, error)

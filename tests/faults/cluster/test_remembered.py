@@ -14,8 +14,10 @@ import pytest
 from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.client import ClusterClient
+from casty_es.cluster.topology import Topology
 from casty_es.errors import JournalRegressedError, JournalUnavailableError
 from casty_es.journal.port import LEASE_ACQUIRED
+from casty_es.journal.remembered import Mark
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
 from casty_es.leases import postgres_session
@@ -82,6 +84,19 @@ async def test_a_fresh_node_asks_those_who_remember(journal_url: str, loss: Loss
     """Given a node that remembers, when another one starts that knows nothing, then that one refuses too."""
     async with told_five(journal_url, loss) as (_, name), node(journal_url) as fresh:
         await refused(fresh, name, first=first)
+
+
+async def test_who_is_listed_no_more_is_asked(journal_url: str) -> None:
+    """Given a failover, which ends all sessions, when a node finds itself alone, then it asks those it knew."""
+    async with node(journal_url) as told, node(journal_url) as first:
+        await first.wait_for(2)
+        remembers, asks = told._node, first._node
+        assert remembers is not None
+        assert asks is not None
+        mark = Mark.of(1, 5, bytes(32))
+        remembers.remembered.note(1, mark)
+        asks.peers.listed(Topology())
+        assert (await asks.peers.recall([1]))[1] == {mark}
 
 
 async def test_a_closed_slot_stays_closed_for_whoever_comes(journal_url: str, loss: Loss) -> None:
