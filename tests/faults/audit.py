@@ -217,7 +217,8 @@ def check_callers(log: Log, operations: Sequence[Operation]) -> list[str]:
         for place, record in enumerate(life.records, start=1):
             by_command[record.command_id or b""].append(Found(name, place, record))
     found = [f"two operations have the id {operations[0].id.hex()}"] if _repeated(operations) else []
-    unanswered = {str(UUID(bytes=operation.id)) for operation in operations if operation.error is not None}
+    # Also a caller that died while it was cancelled, and what it had asked for undone.
+    unanswered = {str(UUID(bytes=operation.id)) for operation in operations if operation.reply is None}
     for id_ in by_command.keys() - {operation.id for operation in operations}:
         first = by_command[id_][0].record
         if operations and not first.type.endswith((".expired", ".unheard")) and not _undoes(first, unanswered):

@@ -67,12 +67,12 @@ def taken_out(switch: Switch) -> Iterator[None]:
 
 
 def found_by(switch: Switch, first: int = 0, most: int = MOST_SEEDS) -> Outcome | None:
-    """Return the first run that finds a switch, or ``None``."""
-    with taken_out(switch):
-        for seed in range(first, first + most):
+    """Return the first run that finds a switch and nothing without it, or ``None``."""
+    for seed in range(first, first + most):
+        with taken_out(switch):
             outcome = simulate(seed, store=switch.store)
-            if outcome.findings:
-                return outcome
+        if outcome.findings and not simulate(seed).findings:
+            return outcome
     return None
 
 
@@ -121,7 +121,7 @@ def _no_doubt(error: CastyError) -> bool:
 
 
 async def _nothing_was_written(writer: Writer, batch: Any, error: Exception) -> None:
-    writer.lose(set(batch.heads))
+    writer._tenure.lose(set(batch.heads))
     writer._fail(batch.entries, NotDoneError(f"Nothing was written: {error}."))
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.faults.audit import Log
     from tests.faults.recording import Operation
 
+    from .load import Settled
     from .world import Loss
 
 __all__ = ["claims_of", "findings", "findings_after_loss", "tokens"]
@@ -35,7 +36,7 @@ _UNTOLD = (None, "OutcomeUnknownError", "CancelledError")
 def findings(
     store: InMemoryJournal,
     operations: Sequence[Operation],
-    settled: Sequence[tuple[bytes, str]],
+    settled: Sequence[Settled],
     *,
     kept: Collection[bytes] = (),
 ) -> list[str]:
@@ -43,7 +44,7 @@ def findings(
 
     Parameters
     ----------
-    settled : Sequence[tuple[bytes, str]]
+    settled : Sequence[Settled]
         What those were told who asked what became of commands.
     kept : Collection[bytes]
         The ids of cancelled commands that could not be undone.
@@ -52,7 +53,7 @@ def findings(
     found, once = _keyed(log, operations)
     found += audit(log, once)
     found += check(once, timelines(log), kept=kept)
-    found += _settled(log, settled)
+    found += _settled(log, operations, settled)
     return found
 
 
@@ -111,13 +112,18 @@ def _joined(mine: list[Operation]) -> Operation:
     return best
 
 
-def _settled(log: Log, settled: Sequence[tuple[bytes, str]]) -> list[str]:
+def _settled(log: Log, operations: Sequence[Operation], settled: Sequence[Settled]) -> list[str]:
     there = {record.command_id for record in log.records}
-    return [
-        f"somebody was told that {id_.hex()} was {status}, and the journal says the opposite"
-        for id_, status in settled
-        if (status == "executed" and id_ not in there) or (status == "not executed" and id_ in there)
-    ]
+    calls: dict[bytes, list[Operation]] = defaultdict(list)
+    for operation in operations:
+        calls[operation.id].append(operation)
+    found = []
+    for id_, status, asked in settled:
+        # Under an idempotency key others may do later what this caller did not.
+        again = any(one.returned is None or one.returned > asked for one in calls[id_])
+        if (status == "executed" and id_ not in there) or (status == "not executed" and id_ in there and not again):
+            found.append(f"somebody was told that {id_.hex()} was {status}, and the journal says the opposite")
+    return found
 
 
 def claims_of(store: InMemoryJournal) -> dict[EntityName, Any]:

@@ -28,8 +28,8 @@ _UNBROKEN: Final = Switch("nothing")
 def main() -> int:
     """Do what the command line says; 1 if anything was found that should not be, or was not found that should be."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, help="run this seed, and tell what happened")
-    parser.add_argument("--trace", type=Path, help="with --seed: write every step to this file")
+    parser.add_argument("--seed", type=int, nargs="+", help="run these seeds, and tell what happened")
+    parser.add_argument("--trace", type=Path, help="with --seed: write every step of the last one to this file")
     parser.add_argument("--without", metavar="RULE", choices=[*_RULES], help="break this rule")
     parser.add_argument("--seeds", type=int, default=1_000, help="how many seeds (default: 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: 0)")
@@ -40,7 +40,7 @@ def main() -> int:
     parser.add_argument("--report", type=Path, help="write the report to this file")
     arguments = parser.parse_args()
     if arguments.seed is not None:
-        return _one(arguments.seed, arguments.trace, arguments.without)
+        return max([_one(seed, arguments.trace, arguments.without) for seed in arguments.seed])
     with ProcessPoolExecutor(arguments.processes) as pool:
         if arguments.broken:
             return _broken(pool, arguments.report, arguments.first, arguments.rule or [*_RULES])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from casty_es import Distributed
@@ -17,13 +17,21 @@ if TYPE_CHECKING:
     from .loop import Host
     from .world import World
 
-__all__ = ["PREFIX", "Caller", "Load"]
+__all__ = ["PREFIX", "Caller", "Load", "Settled"]
 
 PREFIX: Final = "s-"
 _PACE_SECONDS: Final = 0.15
 _HELD_SECONDS: Final = 0.4
 _TIMEOUTS: Final = (0.03, 0.4, 1.5, 4.0)
 _RETURNS: Final = 30
+
+
+class Settled(NamedTuple):
+    """What somebody was told of a command, and when he asked."""
+
+    id: bytes
+    status: str
+    asked: int
 
 
 class Load:
@@ -33,7 +41,7 @@ class Load:
     ----------
     kinds : list[str]
         The structures that are used in this run: few, so that many meet.
-    settled : list[tuple[bytes, str]]
+    settled : list[Settled]
         What somebody was told who asked later what became of a command.
     grants : list[tuple[str, int, int, int]]
         What was granted: on what, when it was asked for and told, and the fencing token.
@@ -44,7 +52,7 @@ class Load:
     def __init__(self, world: World, dice: Random) -> None:
         self.world = world
         self.dice = dice
-        self.settled: list[tuple[bytes, str]] = []
+        self.settled: list[Settled] = []
         self.grants: list[tuple[str, int, int, int]] = []
         self.amiss: list[str] = []
         self.items = 0
@@ -126,11 +134,12 @@ class Caller:
     async def _ask_later(self, error: OutcomeUnknownError) -> None:
         if error.sent is None or error.command_id is None or self.dice.random() < 0.5:
             return
+        asked = self.load.world.stamp()
         try:
             outcome = await self.asked.outcome(UUID(str(error.command_id)), sent=error.sent)
         except CastyError:
             return
-        self.load.settled.append((error.command_id.bytes, outcome.status.value))
+        self.load.settled.append(Settled(error.command_id.bytes, outcome.status.value, asked))
 
     def _key(self) -> str | None:
         """Return an idempotency key, now and then, that another call has too."""

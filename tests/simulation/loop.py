@@ -48,7 +48,7 @@ class Host:
         self.frozen = False
         self.dead = False
         self.ahead = 0.0
-        self.backlog: list[_Handle | _Timer] = []
+        self.backlog: list[_Callback] = []
 
     def __repr__(self) -> str:
         return self.name
@@ -67,24 +67,31 @@ class StuckError(Exception):
     """Nothing will ever happen again, or far too much happens at one moment."""
 
 
-class _Handle(asyncio.Handle):
-    __slots__ = ("host",)
+class _Callback:
+    """A callback that is due, or will be: all that asyncio asks of a handle, in few words."""
 
-    def __init__(self, callback: Callable[..., Any], args: Any, loop: SimulatedLoop, context: Context | None) -> None:
-        context = copy_context() if context is None else context
-        super().__init__(callback, args, loop, context)
-        self.host = context.get(HERE)
+    __slots__ = ("args", "callback", "context", "gone", "timed")
 
+    def __init__(self, callback: Callable[..., Any], args: Any, context: Context | None, timed: float | None) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = copy_context() if context is None else context
+        self.timed = timed
+        self.gone = False
 
-class _Timer(asyncio.TimerHandle):
-    __slots__ = ("host",)
+    def cancel(self) -> None:
+        """Do not run it."""
+        self.gone = True
+        self.callback = self.args = None  # type: ignore[assignment]
 
-    def __init__(
-        self, when: float, callback: Callable[..., Any], args: Any, loop: SimulatedLoop, context: Context | None
-    ) -> None:
-        context = copy_context() if context is None else context
-        super().__init__(when, callback, args, loop, context)
-        self.host = context.get(HERE)
+    def cancelled(self) -> bool:
+        """Tell whether it will not be run."""
+        return self.gone
+
+    def when(self) -> float:
+        """Return when it is due."""
+        assert self.timed is not None
+        return self.timed
 
 
 class _Task(asyncio.Task[Any]):
@@ -113,8 +120,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def __init__(self) -> None:
         self._now = 0.0
-        self._ready: deque[_Handle | _Timer] = deque()
-        self._timers: list[tuple[float, int, _Timer]] = []
+        self._ready: deque[_Callback] = deque()
+        self._timers: list[tuple[float, int, _Callback]] = []
         self._sequence = itertools.count()
         self._closed = False
         self.numbers = itertools.count()
@@ -142,9 +149,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def call_soon(self, callback: Callable[..., Any], *args: Any, context: Context | None = None) -> asyncio.Handle:  # type: ignore[override]
         """Run a callback after those that are ready."""
-        handle = _Handle(callback, args, self, context)
+        handle = _Callback(callback, args, context, None)
         self._ready.append(handle)
-        return handle
+        return handle  # type: ignore[return-value]
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
@@ -162,12 +169,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Run a callback at a virtual time."""
-        timer = _Timer(when, callback, args, self, context)
+        timer = _Callback(callback, args, context, when)
         heapq.heappush(self._timers, (when, next(self._sequence), timer))
-        return timer
-
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Leave a cancelled timer where it is: it is passed over."""
+        return timer  # type: ignore[return-value]
 
     def create_future(self) -> asyncio.Future[Any]:
         """Make a future."""
@@ -216,7 +220,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         """Let a frozen host go on with all that has come meanwhile: first with what it heard, as a selector does."""
         host.frozen = False
         backlog, host.backlog = host.backlog, []
-        self._ready.extend(sorted(backlog, key=lambda one: isinstance(one, _Timer)))
+        self._ready.extend(sorted(backlog, key=lambda one: one.timed is not None))
 
     def kill(self, host: Host) -> None:
         """End a host, in the middle of whatever it does."""
@@ -241,21 +245,25 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
                 if not ready:
                     self._advance(timers, ready)
                 handle = ready.popleft()
-                if handle._cancelled:  # type: ignore[union-attr]
+                if handle.gone:
                     continue
-                host = handle.host
+                host = handle.context.get(HERE)
                 if host is not None and (host.frozen or host.dead):
                     if not host.dead:
                         host.backlog.append(handle)
                     continue
                 self.steps += 1
-                handle._run()
+                try:
+                    handle.context.run(handle.callback, *handle.args)
+                except Exception as error:  # noqa: BLE001 - as asyncio does: it is told, and the loop goes on
+                    what = {"message": f"Exception in callback {handle.callback}", "exception": error}
+                    handle.context.run(self.call_exception_handler, what)
             return main.result()
         finally:
             asyncio._set_running_loop(before)
 
-    def _advance(self, timers: list[tuple[float, int, _Timer]], ready: deque[_Handle | _Timer]) -> None:
-        while timers and timers[0][2]._cancelled:  # type: ignore[attr-defined]
+    def _advance(self, timers: list[tuple[float, int, _Callback]], ready: deque[_Callback]) -> None:
+        while timers and timers[0][2].gone:
             heapq.heappop(timers)
         if not timers:
             raise StuckError("Everybody waits, and no timer is set.")

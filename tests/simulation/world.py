@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import re
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from unittest import mock
@@ -264,6 +265,9 @@ class World:
         return recorder
 
 
+_ID: Final = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
 class _Hearing(logging.Handler):
     def __init__(self, world: World) -> None:
         super().__init__(logging.ERROR)
@@ -271,8 +275,8 @@ class _Hearing(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         host = HERE.get()
-        if "could not be undone" in str(record.msg) and record.args:
-            self._world.kept_back.update(one.bytes for one in record.args if isinstance(one, UUID))
+        if "could not be undone" in str(record.msg):  # the arguments are no ids any more, but what is shown of them
+            self._world.kept_back.update(UUID(one).bytes for one in _ID.findall(record.getMessage()))
         if record.exc_info and self._world.loop.hears and not (host is not None and host.dead):
             self._world.loop.unheard.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
 
