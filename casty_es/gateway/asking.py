@@ -39,6 +39,7 @@ from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
 from casty_es.owner.owner import Owner
 from casty_es.owner.pending import Pending
+from casty_es.owner.slot import split_term
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
@@ -94,18 +95,20 @@ class Gateway:
         """
         command_id = self.runtime.new_id()
         deadline = self.loop.time() + timeout
-        envelope = msg_factory(CommandContext(command_id, deadline))
+        context = CommandContext(command_id, deadline)
+        envelope = msg_factory(context)
         # A map's entities are its keys; every other structure is one entity.
         name = EntityName(ref.kind, ref.name, envelope.entity_id if ref.kind in KEYED else "")
         key, metadata = envelope.idempotency_key, current_metadata()
         if key is not None:
             command_id = keyed_command_id(*name, key)
-            envelope = msg_factory(CommandContext(command_id, deadline))
+            context = CommandContext(command_id, deadline)
+            envelope = msg_factory(context)
         owner = self.owner
         here = None if owner is None else owner.in_memory(name)
         if owner is None or here is None:
             journey = self._journey(name, ref.shards, envelope, command_id, deadline, metadata)
-            return await self._go_on(journey, AT_ONCE)
+            return await self._told(context, journey, AT_ONCE)
         # The short way: no search, nothing to wait for but the reply.
         term, after = here.term, here.head.position
         line = self._deadlines.line(timeout, deadline)
@@ -124,13 +127,17 @@ class Gateway:
                 metadata=metadata,
             )
             line.add(pending, deadline)
-            return await pending.future
+            reply = await pending.future
         except CastyError as error:
             failed = error
         except asyncio.CancelledError as error:
             if envelope.undo is None:
                 raise
             failed = error
+        else:
+            if envelope.undo is not None:
+                context.incarnation = split_term(term)[0]
+            return reply
         finally:
             if pending is not None:
                 line.leave(pending)
@@ -141,7 +148,13 @@ class Gateway:
             raise failed
         step = self._after(journey, None, Ended(journey.attempt, failed, self.loop.time()))
         # What was looked for nowhere yet is looked for at once.
-        return await self._go_on(journey, AT_ONCE if isinstance(step, Wait) else step, pending)
+        return await self._told(context, journey, AT_ONCE if isinstance(step, Wait) else step, pending)
+
+    async def _told(self, context: CommandContext, journey: Journey, step: Step, pending: Pending | None = None) -> Any:
+        """Carry a command to its reply, and note for its caller what that stands on."""
+        reply = await self._go_on(journey, step, pending)
+        context.incarnation = journey.incarnation
+        return reply
 
     def _journey(
         self,

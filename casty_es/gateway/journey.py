@@ -140,6 +140,7 @@ class Journey:
         "sent_under",
         "shards",
         "slot",
+        "term",
     )
 
     def __init__(
@@ -166,6 +167,7 @@ class Journey:
         self.slot = -1
         self.after: int | None = None
         self.sent_under = 0  # the highest term
+        self.term = 0  # the newest attempt's
         self._under_way = False  # the newest attempt has neither been answered nor come to an end
         self._unowned = False  # it reads the journal without an owner
         self._doubt = False
@@ -181,6 +183,11 @@ class Journey:
     def command(self) -> Command:
         """What is asked."""
         return self.envelope.command
+
+    @property
+    def incarnation(self) -> int:
+        """The journal's incarnation under which the newest attempt was made: the only one whose answer counts."""
+        return split_term(self.term)[0]
 
     def next(self, event: Event) -> Step:
         """Take in what happened, and return what has to be done now."""
@@ -210,6 +217,7 @@ class Journey:
     def note(self, slot: int, term: int, position: int) -> int | None:
         """Note that the command is being sent; return the position that a repeat carries, ``None`` the first time."""
         self.attempt += 1
+        self.term = term
         self._under_way, self._unowned = True, False
         if self.slot != slot:  # refused by another slot, where it certainly did not happen
             self.slot, self.after, self.sent_under = slot, None, 0

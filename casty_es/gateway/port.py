@@ -55,8 +55,8 @@ class RegionRef(msgspec.Struct, frozen=True):
     options: tuple[tuple[str, int], ...] = ()
 
 
-class CommandContext(msgspec.Struct, frozen=True, gc=False):
-    """What a command may need to know of its own journey.
+class CommandContext(msgspec.Struct, gc=False):
+    """What a command may need to know of its own journey, and its caller of the reply.
 
     Attributes
     ----------
@@ -64,10 +64,14 @@ class CommandContext(msgspec.Struct, frozen=True, gc=False):
         The UUIDv7 under which the command's events are recorded.
     deadline : float
         When its caller stops waiting, in seconds of the event loop's clock.
+    incarnation : int
+        The journal's incarnation under which the reply to a request was given, as soon as it is there: how often a loss
+        of records had been accepted, plus one. What this process has heard of it may be newer, or older.
     """
 
     command_id: bytes
     deadline: float
+    incarnation: int = 1
 
     @property
     def request(self) -> str:

@@ -63,7 +63,6 @@ class PastGateway:
         self._only = only
         self.settings = getattr(present, "settings", None)
         self.self_node = getattr(present, "self_node", None)
-        self.incarnation = getattr(present, "incarnation", 1)
 
     def region_ref(self, key: str, factory: StructureFactory, *, num_shards: int) -> RegionRef:
         """Return a ref to the named structure, as the present gives it."""

@@ -68,13 +68,12 @@ class _Holdings:
         self._grants: dict[str, _Grant] = {}
         self.lost = asyncio.Event()
 
-    def add(self, request: str, sequence: int, *, keyed: bool) -> None:
+    def add(self, request: str, token: int, *, keyed: bool) -> None:
         """Note a grant and keep it alive."""
         self.lost.clear()
         for old in [old for old, grant in self._grants.items() if grant.lost and grant.mine()]:
             del self._grants[old]  # its task has gone on to the next one
         self.take(request)  # one that was acquired again under its key is held once
-        token = fencing_token(getattr(self._gateway, "incarnation", 1), sequence)
         self.put(request, _Grant(token, self.lost, keyed=keyed))
 
     def put(self, request: str, grant: _Grant) -> None:
@@ -222,10 +221,11 @@ class HoldingHandle(WaitingHandle):
 
     async def _acquire(self, idempotency_key: str | None, *, waits: bool) -> bool:
         """Ask for a grant, in line if need be; tell whether there was one."""
-        request, sequence = await self._ask_in_line(lambda request: self._asking(request, waits=waits), idempotency_key)
-        if sequence is None:
+        told = await self._ask_in_line(lambda request: self._asking(request, waits=waits), idempotency_key)
+        if told.sequence is None:
             return False
-        self._holdings.add(request, sequence, keyed=idempotency_key is not None)
+        token = fencing_token(told.incarnation, told.sequence)
+        self._holdings.add(told.request, token, keyed=idempotency_key is not None)
         return True
 
     @abstractmethod

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import NamedTuple
 
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
@@ -24,6 +25,24 @@ from casty_es.verdicts import closed_in_line, not_granted, withdrawal_lost
 __all__ = ["WaitingHandle"]
 
 
+class Told(NamedTuple):
+    """What became of a request that may have stood in line.
+
+    Attributes
+    ----------
+    request : str
+        Its name.
+    sequence : int | None
+        The sequence of its grant, ``None`` if there is none.
+    incarnation : int
+        The journal's incarnation under which that was said.
+    """
+
+    request: str
+    sequence: int | None
+    incarnation: int
+
+
 class WaitingHandle(EntityHandle, ABC):
     """A handle on which one may wait in line."""
 
@@ -34,8 +53,8 @@ class WaitingHandle(EntityHandle, ABC):
 
     async def _ask_in_line(
         self, make: Callable[[str], Command[int | None]], idempotency_key: str | None = None
-    ) -> tuple[str, int | None]:
-        """Make a request and wait for its grant; return the request's name and the grant.
+    ) -> Told:
+        """Make a request and wait for its grant; return what was said of it.
 
         Raises
         ------
@@ -50,6 +69,7 @@ class WaitingHandle(EntityHandle, ABC):
         asking = _Asking(renewals_of(self._gateway), self._claims)
 
         def envelope(context: CommandContext) -> ShardEnvelope[int | None]:
+            asking.context = context
             asking.begin(context.request)
             return ShardEnvelope(self._name, make(context.request), idempotency_key=key, undo=Undo(asking.undo))
 
@@ -61,7 +81,7 @@ class WaitingHandle(EntityHandle, ABC):
             raise
         finally:
             asking.end()
-        return asking.request, granted
+        return Told(asking.request, granted, asking.context.incarnation)
 
     async def _grant(
         self, asking: _Asking, envelope: Callable[[CommandContext], ShardEnvelope[int | None]]
@@ -75,7 +95,7 @@ class WaitingHandle(EntityHandle, ABC):
             if asking.end():
                 why = "others of this process have it, or wait for it, under the same idempotency key."
                 raise not_granted(self._region_ref.kind, self._name, why) from error
-            granted = await self._stepped_out(asking.request)
+            granted = await self._stepped_out(asking)
             if granted is None:
                 late = isinstance(error, StillInLineError) or loop.time() - began >= self._timeout
                 why = f"its time of {self._timeout:g} s was up" if late else "nobody could say what became of it"
@@ -83,13 +103,17 @@ class WaitingHandle(EntityHandle, ABC):
                 raise not_granted(self._region_ref.kind, self._name, why) from error
             return granted
 
-    async def _stepped_out(self, request: str) -> int | None:
+    async def _stepped_out(self, asking: _Asking) -> int | None:
         """Withdraw a request whose time is up; return what it was granted meanwhile."""
-        withdraw = self._claims.withdraw
+        withdraw, request = self._claims.withdraw, asking.request
         give_back = Undo(lambda _: withdraw(request, False), even_unsent=True, persists=True)
-        envelope = ShardEnvelope(self._name, withdraw(request, True), undo=give_back)
+
+        def envelope(context: CommandContext) -> ShardEnvelope[int | None]:
+            asking.context = context
+            return ShardEnvelope(self._name, withdraw(request, True), undo=give_back)
+
         try:
-            return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=UNDO_SECONDS)
+            return await self._gateway.entity_ask(self._region_ref, envelope, timeout=UNDO_SECONDS)
         except CastyError as failed:
             raise withdrawal_lost(self._region_ref.kind, self._name, request, failed) from failed
 
@@ -101,6 +125,7 @@ class _Asking:
         self.renewals = renewals
         self._claims = claims
         self.request = ""  # until the gateway has given the command its id
+        self.context: CommandContext  # of whatever was asked last
 
     def begin(self, request: str) -> None:
         """Ask under this name; a gateway that asks for the command again may give it another one."""

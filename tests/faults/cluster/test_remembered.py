@@ -112,6 +112,24 @@ async def test_a_closed_slot_stays_closed_for_whoever_comes(journal_url: str, lo
         assert (await fresh.journal.closed_slots()) == (2, [])
 
 
+@pytest.mark.parametrize("kind", ["lock", "semaphore"])
+async def test_a_token_is_of_the_incarnation_of_its_grant(journal_url: str, kind: str) -> None:
+    """Given a node whose view of the cluster is older than its owner's, when a loss is accepted, then tokens grow."""
+    async with node(journal_url) as alone:
+        assert alone._node is not None
+        membership, d = alone._node.membership, Distributed(alone)
+
+        async def older() -> Topology:
+            return membership.topology
+
+        await membership.refresh()
+        membership.refresh = older  # type: ignore[method-assign] - a reading that began before
+        await alone.journal.raise_incarnation()
+        held: Any = d.lock("x", timeout=20.0) if kind == "lock" else d.semaphore("x", 1, timeout=20.0)
+        async with held:
+            assert (alone.incarnation, held.token >> 44) == (1, 2)
+
+
 @pytest.mark.parametrize("first", ["get", "increment"])
 async def test_a_client_refuses_what_contradicts_it(journal_url: str, loss: Loss, first: str) -> None:
     """Given a client, when all nodes are gone and fresh ones work on a log that went back, then it gets no answer."""
