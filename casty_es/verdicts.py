@@ -42,6 +42,7 @@ __all__ = [
     "left_the_line",
     "not_allowed",
     "not_granted",
+    "not_searched",
     "not_taken_in",
     "not_written",
     "out_of_time",
@@ -143,6 +144,14 @@ def not_written(what: str, cause: object) -> JournalUnavailableError:
     return JournalUnavailableError(
         f"{what} did not happen: the journal failed while it was written, and does not have it. The cause: {cause}"
     )
+
+
+def not_searched(error: Exception) -> JournalUnavailableError:
+    """Return what a repeat is told for which the journal could not be searched: that says nothing of what was before.
+
+    A ``ConfigurationError`` is what an owner *decides*, too, so that of a database, such as of a standby, is hidden.
+    """
+    return JournalUnavailableError(f"The journal could not be searched: {error!r}. Nothing was done.")
 
 
 def not_taken_in(bound: int) -> OverloadedError:
