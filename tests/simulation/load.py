@@ -196,7 +196,7 @@ class Caller:
 
     async def _hold(self, handle: Any, held: Callable[[], bool]) -> None:
         ask = handle.acquire if self.dice.random() < 0.7 else handle.try_acquire
-        called, once = self.load.world.stamp(), self._key("hold")
+        called, once = self.load.world.stamp(), self._key(ask.__name__)
         await self.met(ask(idempotency_key=once))
         if held():
             if once is None:  # asked for again under its key, a grant is told again, later than one that came after it
