@@ -180,9 +180,11 @@ class Routes:
         CastyError
             Nobody can be asked.
         """
-        route = await self._find(slot)
         mark = self.remembered.of(slot)
-        return route is not None and (mark is None or mark.place <= (route.incarnation, route.position))
+        if mark is None:
+            return True
+        route = await self._find(slot)
+        return route is not None and mark.place <= (route.incarnation, route.position)
 
     def correct(self, name: EntityName, route: Route | None, error: CastyError) -> None:
         """Forget a route that led nowhere; a refusal may say where to go instead, and how many shards there are."""
