@@ -23,19 +23,6 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError
 from casty_es.names import check_text
 
-__all__ = [
-    "EVERYTHING",
-    "MIN_SECRET_BYTES",
-    "Grant",
-    "Pattern",
-    "Scopes",
-    "Token",
-    "check_secret",
-    "check_secrets",
-    "check_token_name",
-    "parse_token",
-]
-
 MIN_SECRET_BYTES: Final = 16
 """A secret below this can be found by trying, by whoever has seen one handshake."""
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["LOOPBACK", "REMEDY", "advertised", "is_loopback", "is_wildcard", "joined", "network_host", "split"]
-
 LOOPBACK: Final = "127.0.0.1"
 
 REMEDY: Final = (

@@ -19,17 +19,6 @@ from casty_es.journal.urls import database_url
 from casty_es.names import check_sequence, check_text
 from casty_es.printing import printed
 
-__all__ = [
-    "ADVERTISE_VARIABLE",
-    "HOST_VARIABLE",
-    "PORT_VARIABLE",
-    "Place",
-    "check_client",
-    "check_place",
-    "check_question",
-    "check_system",
-]
-
 _LARGEST_PORT: Final = 65_535
 _DIGITS: Final = len(str(_LARGEST_PORT))
 _LONGEST_HOST: Final = 253  # a name in the DNS

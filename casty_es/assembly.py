@@ -33,8 +33,6 @@ from casty_es.runtime import Runtime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer, Link, Listener
 
-__all__ = ["NoDialer", "NodeParts", "lease_manager"]
-
 _LOG: Final = log_of("casty_es.node")
 
 

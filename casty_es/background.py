@@ -15,8 +15,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-__all__ = ["Errands", "Loop", "being_cancelled", "finished", "looked_at"]
-
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("casty_es.background")

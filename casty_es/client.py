@@ -34,8 +34,6 @@ from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 
-__all__ = ["ClusterClient"]
-
 A = TypeVar("A", bound=wire.Answer)
 R = TypeVar("R")
 

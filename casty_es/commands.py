@@ -29,17 +29,6 @@ from casty_es.format.codec import encode_command
 from casty_es.format.values import MAX_VALUE_BYTES, check_canonical, check_readable
 from casty_es.names import check_text
 
-__all__ = [
-    "SENDABLE",
-    "Check",
-    "checks_of",
-    "decode_command",
-    "has_warrant",
-    "is_query",
-    "is_upkeep",
-    "warranted",
-]
-
 Check: TypeAlias = Callable[[Any, int], object]
 """Refuses a field's value that its bounds let pass, given the most bytes that a user's value may have."""
 

@@ -9,8 +9,6 @@ import msgspec
 from casty_es.errors import ConfigurationError
 from casty_es.printing import printed
 
-__all__ = ["Settings"]
-
 DEFAULT_SLOTS: Final = 256
 # 8,192 advisory locks fit the lock table of a default Postgres server; 16,384 did not.
 MAX_SLOTS: Final = 8192

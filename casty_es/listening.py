@@ -28,8 +28,6 @@ from casty_es.transport import sockets
 from casty_es.transport.keyring import Keyring
 from casty_es.transport.websocket import WebSocketListener, listen
 
-__all__ = ["begin_to_listen"]
-
 _LOG: Final = log_of("casty_es.node")
 
 

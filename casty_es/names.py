@@ -16,28 +16,7 @@ import math
 from uuid import UUID
 
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
-from casty_es.hashes import keyed_command_id, shard_of, slot_of
 from casty_es.printing import printed
-
-__all__ = [
-    "MAX_IDEMPOTENCY_KEY_BYTES",
-    "MAX_KEY_DIGITS",
-    "MAX_NAME_BYTES",
-    "MAX_NODE_NAME_BYTES",
-    "check_amount",
-    "check_at_least_one",
-    "check_flag",
-    "check_idempotency_key",
-    "check_name",
-    "check_sequence",
-    "check_text",
-    "check_timeout",
-    "decode_key",
-    "encode_key",
-    "keyed_command_id",
-    "shard_of",
-    "slot_of",
-]
 
 # Names are indexed: three columns of this size still fit the 2,704 bytes of a Postgres index entry.
 MAX_NAME_BYTES = 512

@@ -39,8 +39,6 @@ from casty_es.transport.keyring import Keyring
 from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 
-__all__ = ["ClusteredActorSystem", "NodeAddress"]
-
 R = TypeVar("R")
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()

@@ -6,8 +6,6 @@ import json
 import logging
 from typing import Final
 
-__all__ = ["log_of", "printed", "visible"]
-
 _LONGEST: Final = 80
 
 # What `str.isprintable` lets pass although it renders as nothing, or as a blank: fillers, joiners, variation selectors.

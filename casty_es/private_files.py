@@ -13,8 +13,6 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, Final
 
-__all__ = ["append_to", "create", "create_anew", "make_folder", "replace"]
-
 _MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _NO_DETOUR: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe without a reader would be waited for

@@ -19,8 +19,6 @@ from uuid import UUID, uuid4
 
 import uuid_utils
 
-__all__ = ["Runtime", "SystemRuntime", "fresh_uuid", "spread", "steady", "unpredictable", "wall_clock"]
-
 T = TypeVar("T")
 
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)

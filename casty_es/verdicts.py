@@ -32,25 +32,6 @@ from casty_es.errors import (
     UsageError,
 )
 
-__all__ = [
-    "DECIDED",
-    "Evidence",
-    "behind_another",
-    "closed",
-    "closed_in_line",
-    "leaves_doubt",
-    "left_the_line",
-    "not_allowed",
-    "not_granted",
-    "not_taken_in",
-    "not_written",
-    "out_of_time",
-    "still_in_line",
-    "unsettled",
-    "withdrawal_lost",
-]
-
-
 DECIDED: Final = (
     NotDoneError,
     BoundsError,

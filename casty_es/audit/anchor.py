@@ -23,8 +23,6 @@ from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.database_clock import database_clock
 from casty_es.journal.port import EventJournal
 
-__all__ = ["Anchor", "AnchoredSlot", "read_anchor", "take_anchor"]
-
 _FORMAT: Final = "casty_es anchor 1"
 _CHECKPOINTS: Final = 16
 

@@ -23,8 +23,6 @@ from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, Meta
 from casty_es.private_files import create_anew
 
-__all__ = ["ArchiveWriter", "Changeable", "closed", "digest_of", "opened", "read_archive", "rewrite_archive"]
-
 FORMAT: Final = "casty_es archive 1"
 
 Changeable: TypeAlias = EventLine | EntityLine

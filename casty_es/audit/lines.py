@@ -19,27 +19,6 @@ from msgspec import Meta
 from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, RetiredSalt, SealRow, StoredSnapshot, StructureRow
 
-__all__ = [
-    "DamagedLine",
-    "EndLine",
-    "EntityLine",
-    "EventLine",
-    "JournalLine",
-    "Line",
-    "SaltLine",
-    "SealLine",
-    "SlotLine",
-    "SnapshotLine",
-    "StructureLine",
-    "after_line",
-    "decode_line",
-    "encode_line",
-    "encode_lines",
-    "event_line",
-    "size_of",
-]
-
-
 # What a database could not hold is refused here, and so is text that is not hexadecimal.
 _Int: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 _BigInt: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]

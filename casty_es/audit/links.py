@@ -19,8 +19,6 @@ from casty_es.journal.port import DirectoryRow, EntityName, RecordedEvent, Retir
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import events
 
-__all__ = ["fits", "linked_events", "salt_at", "unexplained"]
-
 _PAGE: Final = 200  # with the records beside them three times as many, which may be large
 
 _REMEDY: Final = (

@@ -20,8 +20,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sql_rows import shards_of
 from casty_es.replay import entities_of, fitting_shards
 
-__all__ = ["Misrecorded", "find_misrecorded", "record_fitting"]
-
 _UNRECORDED: Final = """
     SELECT DISTINCT e.kind, e.name FROM casty_entities e
     WHERE NOT EXISTS (SELECT 1 FROM casty_structures s WHERE s.kind = e.kind AND s.name = e.name)

@@ -9,8 +9,6 @@ from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["chosen_slots", "opened"]
-
 
 @contextlib.asynccontextmanager
 async def opened(

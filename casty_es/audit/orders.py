@@ -10,8 +10,6 @@ from casty_es.domain.decider import Warranted
 from casty_es.gateway.port import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.journal.port import EntityName, EventJournal
 
-__all__ = ["ask_entity"]
-
 
 async def ask_entity(
     gateway: EntityGateway,

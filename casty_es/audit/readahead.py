@@ -9,8 +9,6 @@ from typing import Any, Generic, TypeVar
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["ReadAhead"]
-
 K = TypeVar("K")
 P = TypeVar("P")
 

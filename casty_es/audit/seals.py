@@ -22,8 +22,6 @@ from casty_es.errors import JournalCorruptError
 from casty_es.format.chain import digest
 from casty_es.journal.port import SealRow
 
-__all__ = ["decode_sealed", "packed", "rows_digest", "state_digest"]
-
 _decode: Final = msgspec.json.Decoder(Sealed).decode
 _ROW: Final = struct.Struct(">qqq32s32s")
 

@@ -9,8 +9,6 @@ from casty_es.errors import ConfigurationError, InvalidValueError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["new_key", "public_key_of", "public_key_pem", "read_public_key", "sign", "signed_by"]
-
 _MISSING = (
     "The package cryptography is not installed, and signatures need it. Nothing was done. Install it with "
     "`pip install 'casty-es[anchor]'`."

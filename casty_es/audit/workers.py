@@ -19,8 +19,6 @@ from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Walked", "Work"]
-
 J = TypeVar("J")
 R = TypeVar("R")
 

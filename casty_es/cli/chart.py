@@ -9,8 +9,6 @@ import msgspec
 
 from casty_es.cli.table import short_time
 
-__all__ = ["Bar", "draw"]
-
 _FEWEST_COLUMNS: Final = 20
 
 

@@ -19,8 +19,6 @@ from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 from casty_es.transport.wire import GetTopology, Topology
 
-__all__ = ["ask", "dialler"]
-
 # Long enough for a busy node; one that needs longer keeps its callers waiting, too.
 _ANSWER_SECONDS: Final = 2.0
 

@@ -20,8 +20,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key
 from casty_es.replay import HistoryEvent
 
-__all__ = ["log"]
-
 _PAGE: int = 100
 
 

@@ -21,8 +21,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
 from casty_es.transport.wire import Topology
 
-__all__ = ["nodes", "slots"]
-
 
 class Cluster(msgspec.Struct):
     """What was found out.

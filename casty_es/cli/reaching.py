@@ -30,8 +30,6 @@ from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.node import ClusteredActorSystem
 
-__all__ = ["change", "inspect", "living", "look", "opened", "reached", "read"]
-
 T = TypeVar("T")
 
 COMMAND_PREFIX: Final = "command-"

@@ -17,8 +17,6 @@ from casty_es.handles.distributed import Distributed
 from casty_es.journal.sql import SqlJournal
 from casty_es.printing import visible
 
-__all__ = ["redact_command"]
-
 _REMAINS = (
     "The bytes of the old values stay in freed space of the database until it is vacuumed (--vacuum), and in its log, "
     "its replicas and its backups until those are gone."

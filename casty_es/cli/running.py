@@ -21,8 +21,6 @@ from casty_es.handles.lock import Lock
 from casty_es.handles.semaphore import Semaphore
 from casty_es.names import check_timeout
 
-__all__ = ["TOKEN_VARIABLE", "run_command", "run_while_held"]
-
 TOKEN_VARIABLE: Final = "CASTY_ES_TOKEN"  # noqa: S105 - a fencing token is a number, not a secret
 
 # What shells give for a command that is not there, that may not be run, or that a signal ended.

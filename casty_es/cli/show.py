@@ -18,8 +18,6 @@ from casty_es.format.codec import encode_state
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import Then, Unreadable, state_then, told_unreadable
 
-__all__ = ["show"]
-
 _SHOWN_OF_MANY: Final = 20
 
 

@@ -14,19 +14,6 @@ from casty_es.cli.table import iso_time, short_time
 from casty_es.printing import visible
 from casty_es.replay import Unreadable, told_unreadable
 
-__all__ = [
-    "UNKNOWN",
-    "UNKNOWN_NOTE",
-    "caller_text",
-    "claim_row",
-    "duration",
-    "job_row",
-    "plain",
-    "tell_unreadable",
-    "time_text",
-    "unreadable_rows",
-]
-
 UNKNOWN: Final = "?"
 UNKNOWN_NOTE: Final = "?: the event was cut by retention, or lies further back than was looked."
 

@@ -10,8 +10,6 @@ from typing import Final
 from casty_es.journal.damaged import in_calendar
 from casty_es.printing import visible
 
-__all__ = ["Table", "iso_time", "short_time"]
-
 # Where the output is no terminal nobody's lines wrap, so a cell may be long.
 _WIDE: Final = 240
 

@@ -25,8 +25,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name
 from casty_es.replay import Unreadable
 
-__all__ = ["timeline_command"]
-
 _ROWS: Final = 100
 _LONGEST_LABEL: Final = 24
 _WIDTH: Final = 120  # where there is no terminal

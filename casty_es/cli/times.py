@@ -7,8 +7,6 @@ from typing import Annotated, Final, TypeAlias
 
 import typer
 
-__all__ = ["At", "from_microseconds", "microseconds", "parse_time"]
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FORMS: Final = "14:03 (today), 2026-11-17, '2026-11-17 12:00', 2026-11-17T12:00:00.5+01:00 or ...Z"

@@ -16,8 +16,6 @@ from casty_es.cli.walking import progress_bar
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.urls import shown
 
-__all__ = ["copy", "export", "import_command"]
-
 _Migrate = Annotated[
     bool,
     typer.Option(

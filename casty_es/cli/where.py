@@ -19,26 +19,6 @@ from casty_es.client import ClusterClient
 from casty_es.errors import ConfigurationError
 from casty_es.journal.schema import URL_VARIABLE
 
-__all__ = [
-    "DEFAULT_URL",
-    "Host",
-    "Port",
-    "Secret",
-    "SecretFile",
-    "SessionUrl",
-    "System",
-    "TlsAuthority",
-    "TlsCertificate",
-    "TlsKey",
-    "TlsRequire",
-    "Url",
-    "Where",
-    "given_secret",
-    "given_tls",
-    "split_address",
-    "takes_where",
-]
-
 DEFAULT_URL: Final = "sqlite:///casty.db"
 
 _LARGEST_PORT: Final = 65_535

@@ -18,8 +18,6 @@ from casty_es.journal.access_tables import AccessTables
 from casty_es.printing import log_of
 from casty_es.transport.keyring import Keyring
 
-__all__ = ["Credentials"]
-
 _LOG: Final = log_of("casty_es.access")
 
 _BETWEEN_SECONDS: Final = 0.25

@@ -22,8 +22,6 @@ from casty_es.printing import printed
 from casty_es.transport.wire import Ask, FindOutcome, FindShards, Locate, ReadHistory, ReadPast, Recall, Request
 from casty_es.verdicts import Evidence, out_of_time
 
-__all__ = ["Incoming"]
-
 # A name and a key have at most some hundred bytes, so what is remembered has at most some megabytes.
 _REMEMBERED: Final = 4_096
 

@@ -26,8 +26,6 @@ from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.transport.wire import NodeEntry, SlotEntry
 
-__all__ = ["Membership"]
-
 _LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 1.0

@@ -31,8 +31,6 @@ from casty_es.replay import read_events
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import FindOutcome
 
-__all__ = ["CommandOutcome", "CommandStatus", "Outcomes", "Permit", "find_outcome"]
-
 _LOG: Final = log_of("casty_es.outcome")
 
 # A slot is taken in milliseconds; what takes longer is a database or a peer that does not answer.

@@ -10,8 +10,6 @@ from casty_es.journal.port import EntityName, EventJournal
 from casty_es.owner.comparing import Comparing
 from casty_es.replay import HistoryPage, Then, answer_then, history_page
 
-__all__ = ["Past"]
-
 T = TypeVar("T")
 
 

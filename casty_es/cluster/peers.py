@@ -23,8 +23,6 @@ from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry, Recall, Recalled
 
-__all__ = ["Peers"]
-
 _LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 0.3

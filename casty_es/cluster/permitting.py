@@ -29,8 +29,6 @@ from casty_es.transport.wire import (
     Topology,
 )
 
-__all__ = ["check_outcome", "refusal", "without_details"]
-
 
 def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
     """Return the error for what a token does not allow, ``None`` for what it does."""

@@ -21,8 +21,6 @@ from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry
 
-__all__ = ["Reach"]
-
 _LOG: Final = log_of("casty_es.membership")
 
 # Longer than one silent attempt; with the second until a node is seen, less than the five within which it is said.

@@ -14,8 +14,6 @@ from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import Locate, NodeEntry
 
-__all__ = ["Rebalancer"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # So many slots stand still together, for as long as an append and a release take.

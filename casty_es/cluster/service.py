@@ -52,8 +52,6 @@ from casty_es.transport.wire import (
     Topology,
 )
 
-__all__ = ["NodeService"]
-
 _LOG: Final = log_of("casty_es.service")
 
 # What a gateway may have open without credit (``journey.py``): it may stand in line, or takes somebody out of one.

@@ -9,8 +9,6 @@ import msgspec
 from casty_es.cluster.placement import ranking
 from casty_es.transport.wire import NodeEntry, SlotEntry
 
-__all__ = ["Topology"]
-
 
 class Topology(msgspec.Struct, frozen=True):
     """Living nodes by name, and owners by slot.

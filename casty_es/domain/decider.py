@@ -30,29 +30,6 @@ import msgspec
 from casty_es.bounds import Digest, Name, RequestId, Unsaid
 from casty_es.errors import ConfigurationError
 
-__all__ = [
-    "WAITING",
-    "Claim",
-    "Command",
-    "Concluded",
-    "Destroy",
-    "Effects",
-    "Event",
-    "Harmless",
-    "Internal",
-    "Kind",
-    "Lift",
-    "Query",
-    "Request",
-    "Story",
-    "TakenValue",
-    "Upkeep",
-    "Value",
-    "Waiting",
-    "Warranted",
-    "taken_by",
-]
-
 Value: TypeAlias = msgspec.Raw
 """A user's value as canonical JSON bytes. The domain compares values and moves them; it never looks inside."""
 

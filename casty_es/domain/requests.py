@@ -17,27 +17,6 @@ from rpds import HashTrieMap
 from casty_es.bounds import RequestId
 from casty_es.domain.decider import Command, Event, Harmless, Internal
 
-__all__ = [
-    "COLUMNS",
-    "DIED",
-    "NONE",
-    "QUARTERS",
-    "Expire",
-    "Made",
-    "NoteUnheard",
-    "Renew",
-    "Standing",
-    "Standings",
-    "Unheard",
-    "begun",
-    "noted",
-    "renewed",
-    "standing_of",
-    "stored",
-    "to_note",
-    "why_expired",
-]
-
 QUARTERS: Final = 4
 """A request whose lease has passed so many quarters without a renewal is over."""
 

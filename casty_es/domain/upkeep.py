@@ -13,8 +13,6 @@ from typing import ClassVar, Final
 from casty_es.bounds import Digest, FileName, Position, Reason
 from casty_es.domain.decider import Concluded, Event, Lift, Upkeep, Warranted
 
-__all__ = ["OF_EVERY_KIND", "REDACTED", "SEALED", "UPCASTERS", "Redact", "Redacted", "Seal", "Sealed"]
-
 SEALED: Final = "entity.sealed"
 REDACTED: Final = "entity.redacted"
 

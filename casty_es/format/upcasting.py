@@ -25,8 +25,6 @@ from casty_es.domain.catalog import AnyKind, each_kind
 from casty_es.domain.decider import Event, Lift
 from casty_es.errors import EntityQuarantinedError
 
-__all__ = ["CLASSES", "UPCASTERS", "VERSIONS", "lift_event", "lift_state", "readable", "state_readable"]
-
 CLASSES: Final[dict[str, type[Event]]] = {str(cls.stored_as): cls for cls in upkeep.OF_EVERY_KIND}
 """The class of each event, by its stable name."""
 

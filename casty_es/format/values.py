@@ -36,8 +36,6 @@ from casty_es.format.canonical import (
 from casty_es.format.respelling import respelled
 from casty_es.format.sameness import MAX_DIGITS, difference
 
-__all__ = ["MAX_VALUE_BYTES", "ValueCodec", "check_canonical", "check_readable", "value_codec"]
-
 V = TypeVar("V")
 
 MAX_VALUE_BYTES = 1_048_576

@@ -20,20 +20,6 @@ from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.replay import HistoryEvent
 
-__all__ = [
-    "Accessor",
-    "EntityHandle",
-    "Handle",
-    "Opener",
-    "ValuesHandle",
-    "check_gateway",
-    "codec_for",
-    "decode_stored",
-    "open_handle",
-    "settings_of",
-]
-
-
 H = TypeVar("H", bound="Handle")
 R = TypeVar("R")
 V = TypeVar("V")

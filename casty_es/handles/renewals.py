@@ -29,8 +29,6 @@ from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import settings_of
 from casty_es.printing import log_of
 
-__all__ = ["Claims", "Keeper", "Renewals", "close_handles", "renewals_of"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 _RENEWALS_PER_LEASE: Final = 3

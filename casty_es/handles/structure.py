@@ -12,8 +12,6 @@ from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.handle import EntityHandle, codec_for, decode_stored, settings_of
 from casty_es.structures import GetState, check_command
 
-__all__ = ["Structure", "check_registered"]
-
 R = TypeVar("R")
 S = TypeVar("S")
 

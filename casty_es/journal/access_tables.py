@@ -19,8 +19,6 @@ from casty_es.journal.damaged import in_calendar
 from casty_es.journal.sql import SqlJournal
 from casty_es.printing import log_of
 
-__all__ = ["AccessTables"]
-
 _LOG: Final = log_of("casty_es.access")
 
 _DENIED: Final = "42501"  # Postgres' insufficient_privilege

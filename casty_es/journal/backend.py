@@ -10,8 +10,6 @@ from casty_es.journal.port import Append
 from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.journal.statements import Statements
 
-__all__ = ["Backend"]
-
 
 class Backend(Protocol):
     """One database, opened by ``open``."""

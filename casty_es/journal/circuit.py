@@ -16,8 +16,6 @@ from typing import Final, TypeVar
 
 from casty_es import runtime
 
-__all__ = ["Circuit", "circuit_of", "pause_after"]
-
 # A server that only restarts is found soon; one that stays away for a minute is tried sixty times by each process.
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 1.0

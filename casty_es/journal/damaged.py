@@ -16,29 +16,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from casty_es.journal.port import DirectoryRow, Meta, RecordedEvent, RetiredSalt, SealRow, StoredSnapshot
 
-__all__ = [
-    "BEHIND_ALL",
-    "DamagedEntity",
-    "DamagedEvent",
-    "DamagedMeta",
-    "DamagedSalt",
-    "DamagedSeal",
-    "DamagedSnapshot",
-    "NotUtf8",
-    "clamped",
-    "damage_of",
-    "decoded_text",
-    "entity_of",
-    "event_of",
-    "in_calendar",
-    "lost_of",
-    "number_of",
-    "retired_salt_of",
-    "seal_of",
-    "snapshot_of",
-    "text_of",
-]
-
 T = TypeVar("T")
 
 BEHIND_ALL: Final = 2**63 - 1

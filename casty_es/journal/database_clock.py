@@ -8,8 +8,6 @@ from casty_es import runtime
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["CLOCK_SECONDS", "database_clock"]
-
 CLOCK_SECONDS: Final = 5.0
 """How far two clocks may differ before it is worth a word: NTP keeps them closer."""
 

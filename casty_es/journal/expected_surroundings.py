@@ -22,9 +22,6 @@ from casty_es.journal.tables import POSTGRES_TRIGGERS, SQLITE_TRIGGERS, metadata
 from casty_es.journal.view_sql import POSTGRES_FUNCTION
 from casty_es.journal.views import FUNCTION, VIEWS, statements
 
-__all__ = ["SQLITE_OBJECTS", "Thing", "on_postgres", "on_sqlite", "plain", "view_queries"]
-
-
 _SQLITE: Final = sqlite.dialect()
 _POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # it has no annotations
 

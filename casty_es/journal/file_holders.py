@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Reader", "readers", "strangers", "told_by_system"]
-
 _PROC: Final = Path("/proc")
 _LOCKS: Final = _PROC / "locks"
 _MOUNTS: Final = Path("ns", "mnt")

@@ -13,8 +13,6 @@ from casty_es.errors import InvalidArgumentError
 from casty_es.journal.postgres_url import PostgresUrl
 from casty_es.journal.urls import postgres_parts
 
-__all__ = ["Connection", "dial"]
-
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _APPLICATION: Final = "casty_es"

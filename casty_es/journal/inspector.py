@@ -16,8 +16,6 @@ from casty_es.journal.records import (
     StructureRow,
 )
 
-__all__ = ["Inspector"]
-
 
 class Inspector(Protocol):
     """The journal's entities and their pasts, in pages: committed records only."""

@@ -15,8 +15,6 @@ from casty_es.journal.damaged import damage_of, event_of, seal_of
 from casty_es.journal.port import RecordedEvent, SealRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Maintenance", "Value"]
-
 Value = tuple[int, str, str | None]
 """An event's sequence, and what takes the place of its payload and of its metadata."""
 

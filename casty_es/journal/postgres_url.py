@@ -19,8 +19,6 @@ import msgspec
 
 from casty_es.errors import InvalidArgumentError
 
-__all__ = ["PostgresUrl", "read_postgres_url"]
-
 _SECRET: Final = {"password", "sslpassword"}
 _SHOWN: Final = {
     *("host", "port", "user", "dbname", "database", "sslmode", "ssl", "channel_binding", "connect_timeout"),

@@ -18,8 +18,6 @@ import asyncpg
 
 from casty_es.printing import log_of
 
-__all__ = ["Warned"]
-
 _LOG: Final = log_of("casty_es.journal")
 
 _WAIT_FOR_STANDBY: Final = "SyncRepWaitForLSN"

@@ -9,32 +9,6 @@ import msgspec
 from casty_es.format.chain import GENESIS, UNSALTED, digest, link
 from casty_es.format.redacted import redacted_digest
 
-__all__ = [
-    "EMPTY_SLOT",
-    "ENTITY_NUMBER_BITS",
-    "LEASE_ACQUIRED",
-    "Append",
-    "Binding",
-    "DirectoryRow",
-    "EntityName",
-    "EntityRow",
-    "EventRow",
-    "Head",
-    "Meta",
-    "NodeRow",
-    "RecordedEvent",
-    "RetiredSalt",
-    "SaltRow",
-    "SealRow",
-    "SlotRow",
-    "Stored",
-    "StoredEntity",
-    "StoredSnapshot",
-    "StructureRow",
-    "TailEvent",
-    "record_hash",
-]
-
 LEASE_ACQUIRED: Final = "lease.acquired"
 """The type of the record that grants a slot's lease. It belongs to no entity; its position is the epoch."""
 

@@ -14,8 +14,6 @@ import msgspec
 
 from casty_es.bounds import Hash, Incarnation, Position
 
-__all__ = ["ClosedSlot", "Mark", "Remembered"]
-
 # Enough of a record's hash to tell two records apart. An accident makes them differ; nobody has to be kept from it.
 _HASH_BYTES: Final = 8
 

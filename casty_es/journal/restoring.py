@@ -40,8 +40,6 @@ from casty_es.journal.sqlite_thread import rolled_back
 from casty_es.journal.statements import POSTGRES, SQLITE, for_sqlite
 from casty_es.journal.urls import is_sqlite, shown, sqlite_file
 
-__all__ = ["Restored", "Restoring", "restoring"]
-
 _NOTE: Final = "import"
 _EVENT: Final = RecordedEvent.__struct_fields__
 _HEAD: Final = (

@@ -10,20 +10,6 @@ from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, number_of
 from casty_es.journal.port import Head, Meta, NodeRow, SlotRow, StructureRow
 from casty_es.journal.remembered import ClosedSlot, Mark
 
-__all__ = [
-    "closed_of",
-    "heads_of",
-    "incarnation_of",
-    "meta_of",
-    "meta_to_read_by",
-    "no_entity_id",
-    "node_of",
-    "secret_of",
-    "shards_of",
-    "slot_of",
-    "structure_of",
-]
-
 _MOST_SLOTS: Final = 8_192
 _RESTORE: Final = "Restore that row, or the database, from a backup."
 _EMPTY: Final = "The journal's table casty_meta is empty."

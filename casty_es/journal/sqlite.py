@@ -37,8 +37,6 @@ from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import log_of, printed
 
-__all__ = ["OpenFiles", "SqliteBackend"]
-
 _LOG: Final = log_of("casty_es.journal")
 
 _BUSY_TIMEOUT_SECONDS: Final = 5.0

@@ -26,8 +26,6 @@ from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavai
 from casty_es.leases.filesystem import is_mount_point, mounts
 from casty_es.leases.lock_files import lock_mode, locked, notes
 
-__all__ = ["FileId", "OpenFiles", "Place", "alone_with", "at", "is_at", "refuse_parted"]
-
 # The header of a rollback journal; one without it rolls nothing back (sqlite.org/fileformat2.html, section 3).
 _ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
 # A file that SQLite makes has a rollback journal while it is switched to a write-ahead log. It has one page then.

@@ -12,8 +12,6 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.printing import log_of
 
-__all__ = ["Connection", "closed_meanwhile", "rolled_back"]
-
 T = TypeVar("T")
 
 _LOG: Final = log_of("casty_es.journal")

@@ -10,24 +10,6 @@ import msgspec
 from casty_es.errors import ConfigurationError
 from casty_es.leases.lease_connection import OLDEST_VERSION, lease_settings
 
-__all__ = [
-    "Check",
-    "Facts",
-    "clock",
-    "connections",
-    "durability",
-    "encoding",
-    "isolation",
-    "lock_table",
-    "pooler",
-    "primary",
-    "refuse",
-    "same_database",
-    "session_settings",
-    "timeouts",
-    "version",
-]
-
 # The lock table is shared by everybody on the server; a quarter of it leaves room for their work.
 _LOCK_SHARE: Final = 4
 # The journal's two, the lease session, and one to spare.

@@ -35,8 +35,6 @@ from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote
 from casty_es.printing import log_of
 
-__all__ = ["FileLeaseManager"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # A look at a lock holds it for some microseconds, and a process that was killed dies a moment later.

@@ -8,8 +8,6 @@ from typing import Final
 
 from casty_es.errors import ConfigurationError
 
-__all__ = ["file_system_of", "is_mount_point", "is_network", "mounts", "refuse_network"]
-
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 # Their locks and their shared memory end at the host, at best.

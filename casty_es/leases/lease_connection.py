@@ -21,16 +21,6 @@ from casty_es.errors import ConfigurationError, JournalUnavailableError
 from casty_es.journal.sessions import Connection, connect, said, translated
 from casty_es.journal.urls import shown
 
-__all__ = [
-    "OLDEST_VERSION",
-    "SESSION_SECONDS_FLOOR",
-    "connect_for_leases",
-    "failed_lease",
-    "lease_settings",
-    "node_key",
-    "unanswered",
-]
-
 OLDEST_VERSION: Final = 14
 """``idle_session_timeout`` came with it."""
 

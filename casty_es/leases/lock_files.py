@@ -21,8 +21,6 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["LockNote", "lock_file", "lock_mode", "locked", "note", "notes", "remove", "socket_file", "sockets_beside"]
-
 _MAX_BYTES: Final = 4_096
 _MAY: Final = 0o666
 _OWNER: Final = 0o600

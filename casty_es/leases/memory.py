@@ -14,8 +14,6 @@ from weakref import WeakKeyDictionary
 from casty_es.errors import JournalUnavailableError, NodeInUseError
 from casty_es.journal.port import EventJournal
 
-__all__ = ["ProcessLeaseManager"]
-
 
 class _Held:
     """Who is there, and who holds which slot."""

@@ -11,8 +11,6 @@ import asyncio
 from collections.abc import Collection
 from typing import Protocol
 
-__all__ = ["LeaseManager", "LeaseSession"]
-
 
 class LeaseSession(Protocol):
     """A node's presence, and the slots it holds; all of them end together when the session is lost."""

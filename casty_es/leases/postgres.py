@@ -17,6 +17,7 @@ from typing import Any, Final
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
 from casty_es.journal.sessions import Connection, translated
 from casty_es.journal.urls import shown
+from casty_es.leases.checks import refuse
 from casty_es.leases.lease_connection import (
     SESSION_SECONDS_FLOOR,
     connect_for_leases,
@@ -25,9 +26,7 @@ from casty_es.leases.lease_connection import (
     unanswered,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
-from casty_es.leases.preflight import preflight, refuse
-
-__all__ = ["PostgresLeaseManager"]
+from casty_es.leases.preflight import preflight
 
 _CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
 # One that is locked again when it is asked for again is held twice, and released with its session all the same.

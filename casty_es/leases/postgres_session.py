@@ -24,8 +24,6 @@ from casty_es.journal.sessions import Connection, close_quietly, said
 from casty_es.leases.lease_connection import node_key
 from casty_es.leases.strangers import NODES, STRANGERS, keys_of, strangers_in
 
-__all__ = ["HEARTBEAT", "PostgresLeaseSession"]
-
 HEARTBEAT: Final = "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery()"
 
 _LOCK: Final = "SELECT w.slot, pg_try_advisory_lock($1::int, w.slot) FROM unnest($2::int[]) AS w (slot)"

@@ -27,15 +27,12 @@ from casty_es.leases.checks import (
     lock_table,
     pooler,
     primary,
-    refuse,
     same_database,
     session_settings,
     timeouts,
     version,
 )
 from casty_es.leases.lease_connection import connect_for_leases
-
-__all__ = ["Check", "preflight", "refuse"]
 
 _FACTS: Final = """
     SELECT pg_is_in_recovery() AS standby, pg_postmaster_start_time() AS started, clock_timestamp() AS clock,

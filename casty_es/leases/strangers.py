@@ -12,8 +12,6 @@ from typing import Any, Final, NamedTuple
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.lease_connection import node_key
 
-__all__ = ["NODES", "STRANGERS", "Stranger", "keys_of", "strangers_in", "strangers_of", "told_strangers"]
-
 NODES: Final = "SELECT node_id FROM casty_nodes"
 
 STRANGERS: Final = """

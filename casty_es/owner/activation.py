@@ -34,8 +34,6 @@ from casty_es.printing import log_of
 from casty_es.replay import place_of
 from casty_es.runtime import Runtime
 
-__all__ = ["Activator"]
-
 _LOG: Final = log_of("casty_es.activation")
 
 # Folding a page of this many events takes about five milliseconds, which the event loop can spare.

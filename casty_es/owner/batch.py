@@ -9,8 +9,6 @@ from casty_es.journal.port import Append, EventRow, Head, SaltRow
 from casty_es.owner.entity import Entity, Entry
 from casty_es.owner.slot import Slot
 
-__all__ = ["Batch", "lease_row"]
-
 
 class Batch:
     """Entries on their way to the journal together, and the append that carries them.

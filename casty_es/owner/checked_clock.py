@@ -19,8 +19,6 @@ from casty_es.journal.port import EventJournal
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
-__all__ = ["CheckedClock"]
-
 T = TypeVar("T")
 
 _LOG: Final = log_of("casty_es.clock")

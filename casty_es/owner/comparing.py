@@ -20,8 +20,6 @@ from casty_es.journal.remembered import ClosedSlot, Mark, Remembered
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
-__all__ = ["Comparing", "Marks"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 Marks: TypeAlias = dict[int, set[Mark]]

@@ -31,8 +31,6 @@ from casty_es.owner.waiters import Waiters
 from casty_es.printing import log_of
 from casty_es.processes import process_of
 
-__all__ = ["Deaths", "Mourning"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # Opening a session takes some ten milliseconds; a busy machine, or a server that has just come back, takes longer.

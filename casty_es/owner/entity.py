@@ -38,8 +38,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.replay import with_binding
 
-__all__ = ["Cold", "Entities", "Entity", "Entry"]
-
 _LOG: Final = log_of("casty_es.activation")
 
 _SALT_BYTES: Final = 16

@@ -16,8 +16,6 @@ from casty_es.owner.ports import Tenure
 from casty_es.owner.slot import Slot
 from casty_es.owner.slot_leases import SlotLeases
 
-__all__ = ["Locating"]
-
 _STRANGERS_SECONDS: Final = 1.0  # so many callers that wait for slots ask once
 
 

@@ -27,8 +27,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.verdicts import behind_another, left_the_line
 
-__all__ = ["Looks"]
-
 _LOG: Final = log_of("casty_es.repeats")
 
 _Look: TypeAlias = Callable[[Pending], Awaitable[None]]

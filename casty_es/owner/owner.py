@@ -47,8 +47,6 @@ from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, closed, not_taken_in
 
-__all__ = ["Owner"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 

@@ -13,8 +13,6 @@ from casty_es.domain.decider import Command, Query
 from casty_es.owner.slot import Slot
 from casty_es.verdicts import Evidence, out_of_time, still_in_line
 
-__all__ = ["Marker", "Pending", "Stage"]
-
 
 class Stage(enum.IntEnum):
     """How far a command came."""

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from casty_es.owner.pending import Pending
     from casty_es.owner.slot import Slot
 
-__all__ = ["Commands", "Node", "Tenure"]
-
 
 class Commands(Protocol):
     """Where commands are decided, in order of arrival."""

@@ -19,8 +19,6 @@ from casty_es.owner.slot import Slot
 from casty_es.owner.slot_leases import SlotLeases
 from casty_es.printing import log_of
 
-__all__ = ["Prover"]
-
 _LOG: Final = log_of("casty_es.proofs")
 
 

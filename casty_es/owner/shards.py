@@ -17,8 +17,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.replay import fitting_shards
 
-__all__ = ["Shards"]
-
 _LOG: Final = log_of("casty_es.activation")
 
 # They are a query away, so what is remembered of them may be forgotten.

@@ -23,8 +23,6 @@ from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, Head
 from casty_es.journal.remembered import Mark
 from casty_es.printing import log_of
 
-__all__ = ["Slot", "left_alone", "pause_after_doubts", "split_term", "term_of"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # A proof that is on its way while more appends than this finish is simply asked again.

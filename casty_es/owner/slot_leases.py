@@ -39,8 +39,6 @@ from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.runtime import Runtime
 
-__all__ = ["SlotLeases"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # Each attempt that fails means that somebody else wrote meanwhile, so somebody went on; this bounds what a bug costs.

@@ -25,8 +25,6 @@ from casty_es.printing import log_of
 from casty_es.replay import base_at, binding_said, speaks_for
 from casty_es.runtime import Runtime
 
-__all__ = ["Snapshotter", "Unpacking", "snapshot_due", "snapshot_worth_writing"]
-
 _LOG: Final = log_of("casty_es.snapshots")
 _LOG_OF_READING: Final = log_of("casty_es.activation")
 

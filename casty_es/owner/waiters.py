@@ -29,8 +29,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.verdicts import left_the_line
 
-__all__ = ["Waiters"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # An expiry that the journal refused is tried again after this long.

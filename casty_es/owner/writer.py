@@ -50,8 +50,6 @@ from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, not_written, unsettled
 
-__all__ = ["Writer"]
-
 T = TypeVar("T")
 
 _LOG: Final = log_of("casty_es.writer")

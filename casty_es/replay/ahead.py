@@ -17,8 +17,6 @@ from casty_es.errors import TimesAheadError
 from casty_es.journal.database_clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = ["SlotAhead", "refuse_ahead", "refuse_ahead_of_here", "slots_ahead", "told_ahead"]
-
 _SECOND: Final = 1_000_000
 _SHOWN: Final = 5
 _TOLERANCE: Final = round(CLOCK_SECONDS * _SECOND)

@@ -25,8 +25,6 @@ from casty_es.format.codec import encode_state
 from casty_es.journal.binding_sql import speaks_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, Binding, DirectoryRow, EventJournal, StoredSnapshot
 
-__all__ = ["binding_said", "is_bound", "speaks_for", "with_binding"]
-
 
 class _Bound(msgspec.Struct, frozen=True):
     """What an event says of a snapshot: hexadecimal the hash of its last event, and the digest of its state."""

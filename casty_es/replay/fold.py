@@ -13,8 +13,6 @@ from casty_es.domain.decider import Kind
 from casty_es.format.codec import decode_event, encode_state
 from casty_es.journal.port import TailEvent
 
-__all__ = ["NEVER", "Fold", "Passed", "fold"]
-
 NEVER: Final = 1 << 63
 """A sequence, or a position, that nothing has."""
 

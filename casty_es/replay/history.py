@@ -21,18 +21,6 @@ from casty_es.names import decode_key
 from casty_es.replay.ahead import refuse_ahead
 from casty_es.replay.reading import reading_of
 
-__all__ = [
-    "PAGE_BYTES",
-    "HistoryEvent",
-    "archived",
-    "events",
-    "history_event",
-    "sequence_at_position",
-    "sequence_at_time",
-    "sequence_stamped",
-    "to_microseconds",
-]
-
 _PAGE_EVENTS: Final = 1_000
 PAGE_BYTES: Final = 4_194_304
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -16,8 +16,6 @@ from casty_es.replay.history import sequence_at_position, sequence_at_time
 from casty_es.replay.reading import Unreadable
 from casty_es.replay.state import state_at, state_so_far
 
-__all__ = ["Positions", "Then", "answer_then", "read_positions", "sequence_then", "state_then"]
-
 
 class Then(msgspec.Struct, frozen=True, array_like=True):
     """A point in an entity's log: the last event up to a time, up to a position of its slot, or of a sequence.

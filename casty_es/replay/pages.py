@@ -12,8 +12,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
 from casty_es.replay.history import archived, sequence_stamped
 
-__all__ = ["HistoryPage", "LeaseHolders", "history_page"]
-
 _PAGE_EVENTS: Final = 200
 _LAST_POSITION: Final = 2**63 - 1
 _PAGE_BYTES: Final = 1_048_576  # of payloads; the last event goes beyond it, by as much as a value may be long

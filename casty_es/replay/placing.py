@@ -13,8 +13,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.names import MAX_NAME_BYTES, check_name
 
-__all__ = ["entities_of", "fitting_shards"]
-
 # A structure with more shards than this, or than fit its few entities, is not found.
 _MOST_SHARDS: Final = 100_000
 

@@ -19,21 +19,6 @@ from casty_es.format.redacted import redacted_digest
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = [
-    "Reading",
-    "Unreadable",
-    "caller_in",
-    "place_of",
-    "placed",
-    "read_event",
-    "read_events",
-    "reading_of",
-    "refuse_damaged",
-    "told_unreadable",
-    "unfoldable",
-    "unreadable_content",
-]
-
 # What decoding raises, whatever stands there.
 _ERRORS: Final = (msgspec.MsgspecError, RecursionError, TypeError, ValueError)
 

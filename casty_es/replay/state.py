@@ -16,8 +16,6 @@ from casty_es.replay.binding import is_bound
 from casty_es.replay.fold import Fold, fold
 from casty_es.replay.reading import Unreadable, unfoldable
 
-__all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
-
 _LOG: Final = log_of("casty_es.replay")
 
 _PAGE_EVENTS: Final = 1_000

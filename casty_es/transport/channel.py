@@ -25,8 +25,6 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.pulse import Pulse, Verdict
 from casty_es.transport.sealing import MAC_BYTES
 
-__all__ = ["MAX_UNAUTHENTICATED_BYTES", "POLICY_VIOLATION", "Channel", "client_protocol", "server_protocol"]
-
 # The request for a WebSocket and four handshake messages are a tenth of it.
 MAX_UNAUTHENTICATED_BYTES: Final = 16_384
 # How much the transport buffers before senders keep the rest to themselves: two frames, so that the network is busy.

@@ -18,8 +18,6 @@ from casty_es.transport.keyring import Keyring, keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.link import SocketLink
 
-__all__ = ["BaseDialer"]
-
 logger: Final = log_of("casty_es.transport")
 
 # A link that lasts less than this counts as a failed attempt: somebody accepts and hangs up.

@@ -19,18 +19,6 @@ import msgspec
 from casty_es.bounds import TAGS
 from casty_es.transport.wire import Answer, Request
 
-__all__ = [
-    "CREDIT",
-    "FRAME_OVERHEAD",
-    "Part",
-    "Unreadable",
-    "encode",
-    "join",
-    "read_answers",
-    "read_requests",
-    "read_whole",
-]
-
 # The lowest bit of a request's number.
 CREDIT: Final = 1
 # The MAC and the array's header in front of the messages.

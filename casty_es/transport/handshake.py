@@ -38,16 +38,6 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.sealing import Opener, Sealer
 from casty_es.transport.wire import OLDEST_VERSION, PROTOCOL_VERSION
 
-__all__ = [
-    "MAX_HANDSHAKE_BYTES",
-    "DialerHandshake",
-    "Greeting",
-    "ListenerHandshake",
-    "NotKnownError",
-    "RefusingError",
-    "Session",
-]
-
 MAX_HANDSHAKE_BYTES: Final = 1_024
 
 HELLO, WELCOME, PROOF, CHALLENGE, REFUSAL = 1, 2, 3, 6, 5

@@ -12,8 +12,6 @@ from casty_es.errors import ConfigurationError
 from casty_es.names import MAX_NODE_NAME_BYTES
 from casty_es.processes import called
 
-__all__ = ["Identity"]
-
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """What a process is called.

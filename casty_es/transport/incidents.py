@@ -14,8 +14,6 @@ from typing import Final
 from casty_es import runtime
 from casty_es.printing import log_of
 
-__all__ = ["Incident", "Incidents"]
-
 logger: Final = log_of("casty_es.transport")
 
 _LINES: Final = 10

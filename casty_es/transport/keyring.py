@@ -13,8 +13,6 @@ from casty_es import runtime
 from casty_es.access import MIN_SECRET_BYTES, Grant, Token
 from casty_es.errors import ConfigurationError
 
-__all__ = ["MAX_SECRETS", "Credential", "Keyring", "keyring"]
-
 MAX_SECRETS: Final = 2
 
 Credential = bytes | Grant

@@ -9,8 +9,6 @@ import msgspec
 
 from casty_es.errors import ConfigurationError
 
-__all__ = ["Limits"]
-
 # Below it a frame could not hold a handshake, or one ordinary command.
 MIN_FRAME_BYTES: Final = 65_536
 # Frame lengths travel as 32 bits.

@@ -19,8 +19,6 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.port import Service
 from casty_es.transport.served import ServedConnection
 
-__all__ = ["Reception"]
-
 logger: Final = log_of("casty_es.transport")
 
 

@@ -11,8 +11,6 @@ import msgspec
 from casty_es.access import Grant
 from casty_es.transport.wire import Answer, Request
 
-__all__ = ["Caller", "Dialer", "Link", "Listener", "Reply", "Service"]
-
 Reply: TypeAlias = Answer | Callable[[], Answer]
 """What a request is answered with. A function makes the answer as late as there is room for it: once."""
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["Pulse", "Verdict"]
-
 
 class Verdict(Enum):
     """What is to be done after a look."""

@@ -10,8 +10,6 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
 
-__all__ = ["MAC_BYTES", "ForgedFrameError", "Opener", "Sealer"]
-
 MAC_BYTES: Final = 16
 _COUNT: Final = struct.Struct(">Q").pack
 

@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from casty_es.transport.channel import Channel
 
-__all__ = ["AVAILABLE", "connect", "serve", "unlink"]
-
 AVAILABLE: Final = hasattr(socket, "AF_UNIX")
 
 # What a socket's address holds, with the NUL behind it: 104 bytes on BSD and macOS, 108 on Linux.

@@ -23,8 +23,6 @@ from casty_es.transport.listener import Reception
 from casty_es.transport.port import Service
 from casty_es.transport.tls import Doors
 
-__all__ = ["Identity", "Limits", "WebSocketDialer", "WebSocketListener", "listen"]
-
 
 class WebSocketListener:
     """A node's open port; ``listen`` makes it."""

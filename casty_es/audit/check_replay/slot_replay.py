@@ -24,8 +24,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
 from casty_es.replay.fold import Fold, Passed, fold
 
-__all__ = ["WORK", "Job", "check_slot"]
-
 _PAGE_ENTITIES: Final = 500
 _PAGE_EVENTS: Final = 2_000
 _ATTEMPTS: Final = 20  # at catching up with an entity that is written to all the time

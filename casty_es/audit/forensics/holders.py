@@ -21,8 +21,6 @@ from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
 from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far, to_microseconds
 
-__all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
-
 
 class Moment(msgspec.Struct, frozen=True):
     """What was true of a lock, semaphore or barrier at a moment.

@@ -15,8 +15,6 @@ from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable, events, state_at
 
-__all__ = ["COMING", "Job", "JobLine", "line_at", "text_of"]
-
 _ENQUEUED: Final = "queue.enqueued"
 _GIVEN_BACK: Final = "queue.given_back"
 _DEQUEUED: Final = "queue.dequeued"

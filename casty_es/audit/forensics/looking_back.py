@@ -18,8 +18,6 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable
 
-__all__ = ["MOST_EVENTS_BACK", "find_beginnings"]
-
 MOST_EVENTS_BACK: Final = 100_000
 """How far back of each request is looked. Whoever waits for long is overtaken by nobody, so it is seldom far."""
 

@@ -21,19 +21,6 @@ from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import RecordedEvent
 from casty_es.replay import Unreadable, caller_in, read_event
 
-__all__ = [
-    "CLAIM_KINDS",
-    "ENDINGS",
-    "ENDS_OF_ALL",
-    "OPENINGS",
-    "Caller",
-    "Claim",
-    "Tracker",
-    "caller_of",
-    "event_of",
-    "story_of",
-]
-
 CLAIM_KINDS: Final = tuple(kind.name for kind in BUILT_IN if kind.story is not None)
 """The structures that can be held or waited for."""
 

@@ -21,8 +21,6 @@ from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, RecordedEvent, RetiredSalt, SealRow
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["check_archive", "refuse_changed_archive"]
-
 _Pair: TypeAlias = tuple[DirectoryRow, EventRow]
 
 _MOST: Final = 25

@@ -23,8 +23,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.replay import read_event, unfoldable
 from casty_es.replay.fold import Fold
 
-__all__ = ["Folded", "wrong_snapshot"]
-
 
 class Folded:
     """Folds the events of a cut, and compares the snapshots that go with them."""

@@ -20,8 +20,6 @@ from casty_es.journal.port import DirectoryRow, RecordedEvent, SealRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import sequence_stamped
 
-__all__ = ["EVENTS_PER_SEAL", "Cut", "plan_cut", "sealed_rows"]
-
 EVENTS_PER_SEAL: Final = 10_000
 """How many events one seal covers at most: their rows are written in one transaction."""
 

@@ -12,8 +12,6 @@ from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["proven_seal", "unfinished_cut"]
-
 
 async def unfinished_cut(journal: SqlJournal, entity: DirectoryRow) -> int:
     """Return the sequence through which a run that was interrupted had sealed events and not deleted them; 0 for none.

@@ -13,8 +13,6 @@ from casty_es.errors import ConfigurationError
 from casty_es.journal.port import Meta
 from casty_es.private_files import replace
 
-__all__ = ["Progress", "State", "Written", "sync_folder"]
-
 _FORMAT: Final = "casty_es export progress 1"
 
 

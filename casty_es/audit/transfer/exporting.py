@@ -22,8 +22,6 @@ from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalUnav
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["export_journal", "opened_source"]
-
 _TRIES: Final = 8  # of one slot, while retention or redaction goes on in it
 
 

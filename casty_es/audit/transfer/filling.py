@@ -32,8 +32,6 @@ from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, EventRow, Head
 from casty_es.journal.restoring import Restored, Restoring
 from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, MAX_NAME_BYTES
 
-__all__ = ["Filling", "first_line"]
-
 _EVENTS: Final = 5_000
 _OTHERS: Final = 2_000
 _BYTES: Final = 16 * 1024 * 1024

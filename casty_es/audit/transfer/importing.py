@@ -23,8 +23,6 @@ from casty_es.journal import migrating, schema
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.restoring import Restoring, restoring
 
-__all__ = ["copy_journal", "import_journal"]
-
 _LINES: Final = 2_000  # between two looks at the event loop
 _BYTES: Final = 16 * 1024 * 1024  # likewise; one line may be longer
 

@@ -18,8 +18,6 @@ from casty_es.audit.transfer.export_state import sync_folder
 from casty_es.errors import InvalidValueError
 from casty_es.private_files import append_to, create_anew
 
-__all__ = ["JsonLinesWriter", "read_json_lines"]
-
 _CHUNK: Final = 8 * 1024 * 1024  # bytes of text: what is written again, at most, after a crash
 _LEVEL: Final = 1  # higher ones take the time of a whole core for a fifth less
 _LONGEST: Final = 64 * 1024 * 1024  # bytes, of a snapshot: a state holds many values

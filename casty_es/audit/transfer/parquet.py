@@ -32,8 +32,6 @@ from casty_es.errors import ConfigurationError, InvalidValueError
 from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.private_files import create_anew, make_folder
 
-__all__ = ["ParquetWriter", "read_parquet"]
-
 _ROWS: Final = 50_000  # of a file: some 30 MiB in memory
 _BYTES: Final = 64 * 1024 * 1024
 _BATCH: Final = 2_000

@@ -8,8 +8,6 @@ import msgspec
 
 from casty_es.audit.lines import JournalLine, Line
 
-__all__ = ["EVENTS_FORMAT", "FORMAT", "Cut", "Filter", "Page", "Place", "Section"]
-
 FORMAT: Final = "casty_es export 1"
 """A whole journal, which can be imported."""
 

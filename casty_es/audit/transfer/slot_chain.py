@@ -24,8 +24,6 @@ from casty_es.journal.port import (
     record_hash,
 )
 
-__all__ = ["SlotChain", "refused"]
-
 _ID: Final = 16
 
 

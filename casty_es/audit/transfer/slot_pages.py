@@ -45,8 +45,6 @@ from casty_es.journal.port import (
 )
 from casty_es.replay import state_at
 
-__all__ = ["SlotReader"]
-
 _PAGE: Final = 2_000
 _PAGE_CHARACTERS: Final = 4 * 1024 * 1024
 _GROWTH: Final = 4

@@ -11,8 +11,6 @@ from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT, Cut, Filter, P
 from casty_es.audit.transfer.slot_pages import SlotReader
 from casty_es.journal.port import EventJournal, StructureRow
 
-__all__ = ["MovedError", "Source", "take_cut"]
-
 
 class MovedError(Exception):
     """Something was cut or redacted in a slot while it was read, so that what was read does not fit together.

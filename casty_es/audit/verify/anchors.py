@@ -16,8 +16,6 @@ from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, Meta
 
-__all__ = ["check_anchor"]
-
 _BEHIND: Final = 3_600_000_000
 """By how many microseconds a node's clock may be behind that of an anchor: nobody refuses one that is."""
 

@@ -20,8 +20,6 @@ from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, Record
 from casty_es.replay import unreadable_content
 from casty_es.replay.fold import NEVER, Fold
 
-__all__ = ["ByHand"]
-
 _SEALS: Final = 1_000
 _DECODE_SEALED: Final = msgspec.json.Decoder(Sealed).decode
 

@@ -22,8 +22,6 @@ from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.replay import state_at
 from casty_es.replay.fold import Fold
 
-__all__ = ["ALIVE", "ASK", "DEAD", "Entities", "Known", "Type", "payload_digest"]
-
 _BLOCK: Final = 64  # bytes that SHA-256 takes at a time
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))  # the two pads of HMAC (RFC 2104)
 _OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))

@@ -20,8 +20,6 @@ from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
 from casty_es.journal.sql import SqlJournal
 from casty_es.private_files import replace
 
-__all__ = ["Progress"]
-
 _FORMAT: Final = "casty_es verify 1"
 
 

@@ -25,8 +25,6 @@ from casty_es.errors import JournalCorruptError, JournalUnavailableError
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head
 
-__all__ = ["WORK", "Job", "verify_slot"]
-
 _PAGE: Final = 5_000
 
 

@@ -26,8 +26,6 @@ from casty_es.journal.schema import VERSION_TABLE
 from casty_es.journal.sessions import Connection
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["check_surroundings"]
-
 _SHOWN: Final = 300  # characters of a definition
 _META: Final = "SELECT id, maintenance FROM casty_meta ORDER BY id"
 _CREATED_AT: Final = "SELECT created_at FROM {schema}.casty_meta WHERE id = 1"

@@ -17,8 +17,6 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.journal.expected_surroundings import Thing, plain, view_queries
 from casty_es.journal.sessions import Connection, close_quietly, connect, said, translated
 
-__all__ = ["Path", "changed_views", "looking", "quoted", "schema_path", "settings", "there"]
-
 # Asked before names mean the catalog's own: each name and operator has its schema.
 _PATH: Final = """
     SELECT setting, source, pg_catalog.current_schemas(true) FROM pg_catalog.pg_settings

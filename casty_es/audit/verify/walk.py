@@ -20,8 +20,6 @@ from casty_es.format.codec import decode_event
 from casty_es.journal.port import EventRow, Head
 from casty_es.replay.fold import NEVER, Fold
 
-__all__ = ["Due", "Walk"]
-
 # What a row does to the loop that has other types than its columns, or a text that is not UTF-8.
 _NO_ROW: Final = (TypeError, AttributeError, ValueError, struct.error)
 _LAST: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999

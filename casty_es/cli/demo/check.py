@@ -37,8 +37,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.names import decode_key, encode_key
 from casty_es.replay import events
 
-__all__ = ["Chains", "Found", "Look", "Row", "check_chains", "compare", "gap_seconds", "look", "often"]
-
 T = TypeVar("T")
 A = TypeVar("A")
 

@@ -22,8 +22,6 @@ from casty_es.journal.port import EventJournal, SlotRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.printing import visible
 
-__all__ = ["NODES", "Child", "DemoError", "Drive", "Plan", "Screen", "drive"]
-
 NODES: Final = 3
 
 _COUNTER: Final = "page-views"
