@@ -97,13 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _number(settings: Settings, field: msgspec.structs.FieldInfo) -> float:
-    """Return a setting as a plain number.
-
-    Raises
-    ------
-    ConfigurationError
-        It is none, or out of range.
-    """
+    """Return a setting as a plain number; ``ConfigurationError`` if it is none, or out of range."""
     value = getattr(settings, field.name)
     whole = field.type is int
     number: float = 0

@@ -33,13 +33,7 @@ _CHUNK: Final = 1024 * 1024
 
 
 class ArchiveWriter:
-    """Writes an archive that has its name only when it is whole.
-
-    Parameters
-    ----------
-    file : Path
-        Its name. A file that is there already is never overwritten.
-    """
+    """Writes an archive that has its name only when it is whole, and overwrites none that is there."""
 
     def __init__(self, file: Path, meta: Meta) -> None:
         self.file = file
@@ -118,10 +112,7 @@ def digest_of(file: Path) -> str:
 def read_archive(file: Path) -> Iterator[tuple[DirectoryRow, EventRow]]:
     """Yield the events of an archive, each with its entity's row; the salts are not in it.
 
-    Raises
-    ------
-    InvalidValueError
-        The file cannot be read, or is no archive that this version can read.
+    Raises ``InvalidValueError`` for a file that cannot be read, or is no archive that this version can read.
     """
     entity: DirectoryRow | None = None
     for line in _lines(file):

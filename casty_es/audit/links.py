@@ -53,12 +53,8 @@ async def linked_events(
 ) -> AsyncIterator[tuple[RecordedEvent, bytes | None]]:
     """Yield an entity's events after a sequence, each with the hash of the record before it.
 
-    The hash is ``None`` where that record was cut in the middle of a run that is sealed as a whole.
-
-    Raises
-    ------
-    JournalCorruptError
-        An event is not the one that was written there, or is missing. The error names its slot and position.
+    The hash is ``None`` where that record was cut in the middle of a run that is sealed as a whole. An event that
+    is missing, or not the one that was written there, is a ``JournalCorruptError`` with its slot and position.
     """
     page: list[RecordedEvent] = []
     last: RecordedEvent | None = None

@@ -34,10 +34,7 @@ def chosen_slots(
 ) -> list[int]:
     """Return the slots that were asked for, in order; all of them for ``None``.
 
-    Raises
-    ------
-    InvalidArgumentError
-        A slot that the journal does not have, or several processes for a journal that only this one can read.
+    Refuses a slot that the journal does not have, and several processes for one that only this process can read.
     """
     chosen = sorted(set(range(meta.slots) if slots is None else slots))
     if chosen and not 0 <= chosen[0] <= chosen[-1] < meta.slots:

@@ -28,13 +28,7 @@ def new_key() -> bytes:
 
 
 def public_key_of(key: bytes) -> bytes:
-    """Return the public key of a private one, 32 bytes.
-
-    Raises
-    ------
-    InvalidValueError
-        It is no private Ed25519 key in PEM.
-    """
+    """Return the public key of a private Ed25519 key in PEM, 32 bytes."""
     return _private(key).public_key().public_bytes_raw()
 
 
@@ -48,13 +42,7 @@ def public_key_pem(public_key: bytes) -> str:
 
 
 def read_public_key(pem: bytes) -> bytes:
-    """Return a public key, 32 bytes, from its PEM.
-
-    Raises
-    ------
-    InvalidValueError
-        It is no public Ed25519 key in PEM.
-    """
+    """Return a public Ed25519 key, 32 bytes, from its PEM."""
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - likewise

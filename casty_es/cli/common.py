@@ -68,15 +68,7 @@ def no_kind(kind: str) -> str:
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines: all that a command ever says goes through here or through a table, which let nobody forge one.
-
-    Parameters
-    ----------
-    lines : str
-        What is printed as one line each, whatever is in it.
-    err : bool
-        Whether to print to the standard error.
-    """
+    """Print lines: all that a command ever says goes through here or through a table, which let nobody forge one."""
     for line in lines:
         typer.echo(visible(line), err=err)  # noqa: TID251 - the one place
 

@@ -23,27 +23,13 @@ from casty_es.transport.wire import Topology
 
 
 class Cluster(msgspec.Struct):
-    """What was found out.
+    """What was found out."""
 
-    Attributes
-    ----------
-    nodes : list[NodeRow]
-        Who is written down, or known to the node that was asked; the newest first.
-    slots : list[SlotRow]
-        Who is written down for each slot that anybody took.
-    alive : set[str]
-        Whose lease session lives.
-    answers : set[str]
-        Who answers at the address that is written down.
-    strangers : list[Stranger]
-        Who holds locks of slots and is no node, if the database was asked.
-    """
-
-    nodes: list[NodeRow]
-    slots: list[SlotRow]
-    alive: set[str]
-    answers: set[str]
-    strangers: list[Stranger] = []
+    nodes: list[NodeRow]  # who is written down, or known to the node that was asked; the newest first
+    slots: list[SlotRow]  # who is written down for each slot that anybody took
+    alive: set[str]  # whose lease session lives
+    answers: set[str]  # who answers at the address that is written down
+    strangers: list[Stranger] = []  # who holds locks of slots and is no node, if the database was asked
 
 
 @takes_where

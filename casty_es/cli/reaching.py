@@ -75,12 +75,9 @@ def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
 
 
 def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]:
-    """Look at the records of a journal, also where ``casty_meta`` is damaged.
+    """Look at the records of a journal; return what was found, and whether ``casty_meta`` is damaged.
 
-    Returns
-    -------
-    tuple[T, bool]
-        What was found, and whether it is damaged: then that was said on stderr, and the exit code is ``FOUND``.
+    That was said on stderr then, and the exit code is ``FOUND``.
     """
 
     async def main() -> tuple[T, bool]:

@@ -66,10 +66,7 @@ def unreadable_rows(unreadable: Iterable[Unreadable]) -> list[dict[str, Any]]:
 def tell_unreadable(unreadable: Sequence[Unreadable], *, json: bool, lines: bool = False) -> None:
     """Say which records could not be read, and exit with that being found; do nothing if all could.
 
-    Parameters
-    ----------
-    lines : bool
-        With ``json``, whether the output is lines, so that each record is one more of them.
+    Where the JSON output is ``lines``, each record is one more of them.
     """
     for one, row in zip(dict.fromkeys(unreadable), unreadable_rows(unreadable), strict=True):
         if not json:

@@ -17,15 +17,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Table:
-    """A table that is printed at the end.
-
-    Parameters
-    ----------
-    title : str
-        What stands above it.
-    headings : Sequence[str]
-        What stands above the columns; numbers go to the right under one that ends in ``>``.
-    """
+    """A table that is printed at the end; numbers go to the right under a heading that ends in ``>``."""
 
     def __init__(self, title: str, headings: Sequence[str]) -> None:
         from rich.table import Table as RichTable  # noqa: PLC0415 - takes as long to load as a small command runs

@@ -19,17 +19,8 @@ At: TypeAlias = Annotated[
 def parse_time(text: str, *, now: datetime | None = None) -> datetime:
     """Return the moment that a user typed, with its zone.
 
-    Parameters
-    ----------
-    text : str
-        A time of today, a day (its first moment), or a day and a time, in ISO 8601. Without a zone it is local time.
-    now : datetime | None
-        What ``now`` and ``today`` mean; the clock's time when it is not given.
-
-    Raises
-    ------
-    typer.BadParameter
-        The text is none of these.
+    It is a time of today, a day (its first moment), or a day and a time, in ISO 8601; without a zone it is local
+    time. ``now`` is what ``now`` and ``today`` mean. Anything else is a ``typer.BadParameter``.
 
     Examples
     --------
@@ -75,13 +66,7 @@ def from_microseconds(moment: int) -> datetime:
 
 
 def _checked(moment: datetime) -> datetime:
-    """Take a moment without a zone for local time.
-
-    Raises
-    ------
-    OverflowError
-        In UTC it lies in a year that no calendar of ours has.
-    """
+    """Take a moment without a zone for local time; ``OverflowError`` if in UTC no calendar has its year."""
     aware = moment if moment.tzinfo is not None else moment.astimezone()
     aware.astimezone(UTC)
     return aware

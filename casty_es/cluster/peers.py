@@ -30,15 +30,7 @@ _UNLISTED_SECONDS: Final = 60.0
 
 
 class Peers:
-    """The other nodes, as those who remember.
-
-    Parameters
-    ----------
-    remembered : Remembered
-        Takes in what the others tell.
-    node_id : str
-        This node.
-    """
+    """The other nodes, as those who remember."""
 
     def __init__(self, dialer: Dialer, remembered: Remembered, *, node_id: str) -> None:
         self._dialer = dialer

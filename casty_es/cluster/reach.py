@@ -32,21 +32,7 @@ _COME_SECONDS: Final = 3.5
 class Reach:
     """Which nodes this one reaches, and which reach it.
 
-    Parameters
-    ----------
-    heard_from : Callable[[str], bool]
-        Tells whether a node has a connection to this one.
-    node_id : str
-        This node.
-    poll_seconds : float
-        How often nodes look who is there, in seconds.
-
-    Attributes
-    ----------
-    address : str | None
-        Where others reach this node, as it says.
-    unreached : dict[str, str]
-        The living nodes that this one could not reach, and why.
+    ``heard_from`` tells whether a node has a connection to this one.
     """
 
     def __init__(self, dialer: Dialer, heard_from: Callable[[str], bool], *, node_id: str, poll_seconds: float) -> None:

@@ -21,15 +21,7 @@ _SLOTS_AT_ONCE: Final = 32
 
 
 class Rebalancer:
-    """Hands slots over to nodes that are better placed, once those have been seen twice and reached.
-
-    Parameters
-    ----------
-    reaches : Callable[[NodeEntry], bool]
-        Tells whether this node has reached another one.
-    node_id : str
-        This node.
-    """
+    """Hands slots over to nodes that are better placed, once those have been seen twice and reached."""
 
     def __init__(self, owner: Owner, dialer: Dialer, reaches: Callable[[NodeEntry], bool], *, node_id: str) -> None:
         self._owner = owner

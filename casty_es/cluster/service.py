@@ -74,21 +74,7 @@ _Later: TypeAlias = Locate | FindShards | GetTopology | FindOutcome | ReadHistor
 
 
 class NodeService:
-    """The node behind its listener.
-
-    Parameters
-    ----------
-    owner : Owner
-        The node's slots.
-    membership : Membership
-        The node's view of the cluster.
-    outcomes : Outcomes
-        Finds out what became of commands.
-    past : Past
-        What the node reads of the past.
-    reach : Reach
-        Which nodes it reaches.
-    """
+    """The node behind its listener."""
 
     def __init__(
         self,

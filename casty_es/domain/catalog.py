@@ -78,13 +78,7 @@ def each_kind(take: Callable[[AnyKind], None]) -> Callable[[AnyKind], None]:
 
 
 def kind_of(name: str) -> AnyKind:
-    """Return the kind of this name.
-
-    Raises
-    ------
-    ConfigurationError
-        This process does not know it.
-    """
+    """Return the kind of this name; ``ConfigurationError`` if this process does not know it."""
     try:
         return CATALOG[name]
     except KeyError:

@@ -28,18 +28,10 @@ DIED: Final = "died"
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a request.
+    """What is known of a request."""
 
-    Attributes
-    ----------
-    process : str
-        The process that made it; empty when nobody can tell, as in events of older versions.
-    unheard : int
-        How many quarters of its lease have passed without a renewal.
-    """
-
-    process: str = ""
-    unheard: int = 0
+    process: str = ""  # the process that made it; empty when nobody can tell, as in events of older versions
+    unheard: int = 0  # how many quarters of its lease have passed without a renewal
 
 
 Standings: TypeAlias = "HashTrieMap[str, Standing]"

@@ -65,12 +65,8 @@ def state_readable(kind: AnyKind, version: int) -> bool:
 def lift_event(name: str, version: int, payload: str | bytes) -> bytes:
     """Return the payload of an older version as one of the version that this code writes.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The name or version is not known, or a function failed.
-    msgspec.MsgspecError
-        The payload is no JSON object.
+    Raises ``EntityQuarantinedError`` if the name or version is not known or a function failed,
+    ``msgspec.MsgspecError`` if the payload is no JSON object.
     """
     if name not in VERSIONS:
         raise EntityQuarantinedError(f"The event type {name!r} is not known to this code.")
@@ -84,12 +80,7 @@ def lift_event(name: str, version: int, payload: str | bytes) -> bytes:
 def lift_state(kind: AnyKind, version: int, text: str | bytes) -> bytes:
     """Return the text of a snapshot of an older version as one of the version that this code writes.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The version is not read by this code, or a function failed.
-    msgspec.MsgspecError
-        The text is no JSON object.
+    Raises what :func:`lift_event` does.
     """
     if not state_readable(kind, version):
         raise EntityQuarantinedError(

@@ -113,13 +113,7 @@ class Renewals:
             )
 
     def refuse_closing(self) -> None:
-        """Refuse to stand in a line while everybody is withdrawn.
-
-        Raises
-        ------
-        UsageError
-            The system is being closed.
-        """
+        """Refuse to stand in a line while everybody is withdrawn."""
         if self._closing:
             raise UsageError("The system is being closed. Nothing was asked for.")
 

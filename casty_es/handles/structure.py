@@ -130,13 +130,7 @@ class Structure(EntityHandle, Generic[S]):
 
 
 def check_registered(kind: object) -> None:
-    """Refuse what is no kind, or none that this process knows.
-
-    Raises
-    ------
-    InvalidTypeError, ConfigurationError
-        It is such.
-    """
+    """Refuse what is no kind, or none that this process knows."""
     if not isinstance(kind, Kind):
         raise InvalidTypeError(f"d.structure takes a kind and a name, not {type(kind).__name__}. Nothing was made.")
     if CATALOG.get(kind.name) is not kind or not kind.foreign:

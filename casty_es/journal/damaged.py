@@ -37,18 +37,10 @@ class NotUtf8(str):
 
 
 class DamagedEvent(RecordedEvent, frozen=True):
-    """A record that is none; ``damage`` says why. Its fields are of their types, and need not mean anything.
+    """A record that is none; ``damage`` says why. Its fields are of their types, and need not mean anything."""
 
-    Attributes
-    ----------
-    damage : str
-        What is wrong with it, in words.
-    lost : tuple[str, ...]
-        What of it says nothing, as ``damage`` calls it: ``time``, ``payload``, ...
-    """
-
-    damage: str = ""
-    lost: tuple[str, ...] = ()
+    damage: str = ""  # what is wrong with it, in words
+    lost: tuple[str, ...] = ()  # what of it says nothing, as ``damage`` calls it: ``time``, ``payload``, …
 
 
 class DamagedMeta(Meta, frozen=True):

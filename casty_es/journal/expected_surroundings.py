@@ -27,22 +27,13 @@ _POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # it h
 
 
 class Thing(NamedTuple):
-    """An object of a database.
+    """An object of a database."""
 
-    Attributes
-    ----------
-    kind : str
-        ``table``, ``column``, ``constraint``, ``index``, ``trigger``, ``view``, ``function``, and on Postgres also
-        ``rule``, ``policy`` and ``inheritance``, of which the migrations make none.
-    name : str
-        Its name; a column's is that of the column.
-    of : str
-        The table or view that it belongs to, or its own name.
-    """
-
+    # ``table``, ``column``, ``constraint``, ``index``, ``trigger``, ``view``, ``function``, and on Postgres also
+    # ``rule``, ``policy`` and ``inheritance``, of which the migrations make none.
     kind: str
     name: str
-    of: str
+    of: str  # the table or view that it belongs to, or its own name
 
     @property
     def text(self) -> str:

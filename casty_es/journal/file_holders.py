@@ -21,18 +21,10 @@ _LONGEST_NAME: Final = 120
 
 
 class Reader(NamedTuple):
-    """A process that reads.
+    """A process that reads."""
 
-    Attributes
-    ----------
-    pid : int
-        The process; 0 or less for one of another container.
-    command : str
-        How it was started; empty where that is hidden.
-    """
-
-    pid: int
-    command: str
+    pid: int  # the process; 0 or less for one of another container
+    command: str  # how it was started; empty where that is hidden
 
 
 def told_by_system() -> bool:

@@ -87,18 +87,10 @@ _SNAPSHOTS: Final = _Table("casty_snapshots", ("entity", *StoredSnapshot.__struc
 
 
 class Restored(msgspec.Struct):
-    """Rows to be written.
+    """Rows to be written."""
 
-    Attributes
-    ----------
-    slot : int
-        The slot of the events.
-    head : Head
-        The slot's last record, behind which the events are.
-    """
-
-    slot: int = 0
-    head: Head = EMPTY_SLOT
+    slot: int = 0  # the slot of the events
+    head: Head = EMPTY_SLOT  # the slot's last record, behind which the events are
     structures: list[StructureRow] = []
     entities: list[DirectoryRow] = []
     salts: list[RetiredSalt] = []
@@ -155,10 +147,7 @@ class Restoring:
     async def begin(self, meta: Meta) -> bool:
         """Put the database aside for the rows of a journal; tell whether it was already, by an interrupted run.
 
-        Raises
-        ------
-        ConfigurationError
-            It has another number of slots, has records, or holds half of another journal.
+        Refuses one with another number of slots, with records, or with half of another journal.
         """
         notes = await self._database.fetch(_READ_NOTE)
         if notes:
@@ -213,12 +202,8 @@ class Restoring:
     async def write(self, rows: Restored) -> None:
         """Write rows, all or none.
 
-        Raises
-        ------
-        ConflictError
-            The slot's last record is another one: a program uses the database.
-        InvalidValueError
-            The database cannot hold one of the rows.
+        Raises ``ConflictError`` if the slot's last record is another one, because a program uses the database,
+        and ``InvalidValueError`` if it cannot hold one of the rows.
         """
         await self._database.write(rows.upserts(), rows)
 
@@ -238,15 +223,7 @@ class Restoring:
 
 @contextlib.asynccontextmanager
 async def restoring(url: str) -> AsyncIterator[Restoring]:
-    """Connect to a migrated database that is to be filled.
-
-    Raises
-    ------
-    JournalUnavailableError
-        It cannot be reached.
-    SchemaError
-        It has no tables, or older or newer ones.
-    """
+    """Connect to a database that is to be filled, with tables of just this revision."""
     await asyncio.to_thread(schema.check, url)
     database: _Database = await _Sqlite.opened(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
     try:

@@ -98,13 +98,7 @@ class SqliteBackend:
         await self._reader.run(self._connect, self._reader)
 
     async def open_files(self) -> OpenFiles:
-        """Return the files that are open, after looking whether they are those at the path.
-
-        Raises
-        ------
-        JournalMovedError
-            They are not.
-        """
+        """Return the files that are open; ``JournalMovedError`` if they are not those at the path."""
         return await asyncio.to_thread(self._open_files)
 
     async def close(self) -> None:

@@ -42,12 +42,7 @@ _KEY: Final = """
 
 
 def statements(dialect_name: str) -> tuple[str, ...]:
-    """Return the statements that create the views in a database, in order.
-
-    Parameters
-    ----------
-    dialect_name : str
-        ``sqlite`` or ``postgresql``.
+    """Return the statements that create the views in a database, in order, for ``sqlite`` or ``postgresql``.
 
     Examples
     --------

@@ -184,16 +184,9 @@ class FileLeaseSession:
 
 
 class FileLeaseManager:
-    """Locks ``<journal>.casty-node-<name>.lock``.
+    """Locks ``<journal>.casty-node-<name>.lock``, beside the file of an open journal.
 
-    Parameters
-    ----------
-    journal_file : Path
-        The SQLite file.
-    journal : SqlJournal
-        The journal in it, opened.
-    allow_network_filesystem : bool
-        Trust the locks of a network file system.
+    The locks of a network file system are trusted only if that is allowed.
     """
 
     def __init__(self, journal_file: Path, journal: SqlJournal, *, allow_network_filesystem: bool = False) -> None:

@@ -42,13 +42,7 @@ def is_network(file_system: str) -> bool:
 
 
 def refuse_network(file: Path) -> None:
-    """Refuse a file on a network file system.
-
-    Raises
-    ------
-    ConfigurationError
-        It is on one.
-    """
+    """Refuse a file on a network file system."""
     mountinfo = mounts()
     if mountinfo is None:  # not Linux: there is nothing to read it from
         return

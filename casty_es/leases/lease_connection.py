@@ -55,12 +55,7 @@ def node_key(name: str) -> int:
 async def connect_for_leases(url: str, session_seconds: float) -> Connection:
     """Open a connection with a lease session's settings.
 
-    Raises
-    ------
-    ConfigurationError
-        A connection pooler is in between, or the server is too old for the settings.
-    JournalUnavailableError
-        The server cannot be reached.
+    Raises ``ConfigurationError`` if a connection pooler is in between, or the server is too old for the settings.
     """
     try:
         connection = await connect(url, **lease_settings(session_seconds))

@@ -77,13 +77,7 @@ class ProcessLeaseSession:
 
 
 class ProcessLeaseManager:
-    """Gives out leases within a process.
-
-    Parameters
-    ----------
-    journal : EventJournal
-        The journal whose slots they are: managers of one journal object know of each other.
-    """
+    """Gives out leases within a process: the managers of one journal object know of each other."""
 
     def __init__(self, journal: EventJournal) -> None:
         self._journal = journal

@@ -30,10 +30,7 @@ class LeaseSession(Protocol):
     async def acquire(self, slots: Collection[int]) -> set[int]:
         """Take the slots that nobody else holds; give those that are held now, those held before included.
 
-        Raises
-        ------
-        JournalUnavailableError
-            It cannot be found out who holds them. None is held that was not held before.
+        Where it cannot be found out, ``JournalUnavailableError``: none is held that was not held before.
         """
         ...
 
@@ -47,23 +44,11 @@ class LeaseSession(Protocol):
         ...
 
     async def living(self, names: Collection[str]) -> set[str]:
-        """Return which of these nodes and processes have a session now.
-
-        Raises
-        ------
-        JournalUnavailableError
-            It cannot be found out.
-        """
+        """Return which of these nodes and processes have a session now, or ``JournalUnavailableError``."""
         ...
 
     async def strangers(self) -> dict[int, str]:
-        """Return who holds slots and is no node: per slot, in words.
-
-        Raises
-        ------
-        JournalUnavailableError
-            It cannot be found out.
-        """
+        """Return who holds slots and is no node, per slot and in words, or ``JournalUnavailableError``."""
         ...
 
     async def close(self) -> None:

@@ -43,20 +43,9 @@ T = TypeVar("T")
 
 
 class PostgresLeaseSession:
-    """A node's presence and slots, as locks of one connection.
+    """A node's presence and slots, as locks of one connection, which has that of the presence already.
 
-    Parameters
-    ----------
-    connection : Connection
-        The connection, which has the lock of the node's presence.
-    identity : tuple
-        What the heartbeat answered when it got it.
-    lock_class : int
-        The first half of every key.
-    answer_seconds : float
-        How long an answer may take, in seconds.
-    heartbeat_seconds : float
-        The time between two heartbeats, in seconds.
+    ``identity`` is what the heartbeat answered when it got it, ``lock_class`` the first half of every key.
     """
 
     lasts = False  # a living process may lose it, and opens another

@@ -31,25 +31,13 @@ _NAMED: Final = 3
 
 
 class Stranger(NamedTuple):
-    """A session that is no node and holds locks of slots.
+    """A session that is no node and holds locks of slots."""
 
-    Attributes
-    ----------
-    pid : int
-        Of the server's process.
-    role, application : str
-        Who it says that it is.
-    address : str
-        Where it comes from, in words.
-    slots : tuple[int, ...]
-        What it holds.
-    """
-
-    pid: int
-    role: str
+    pid: int  # of the server's process
+    role: str  # who it says that it is
     application: str
-    address: str
-    slots: tuple[int, ...]
+    address: str  # where it comes from, in words
+    slots: tuple[int, ...]  # what it holds
 
     @property
     def told(self) -> str:

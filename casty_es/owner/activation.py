@@ -46,12 +46,7 @@ _MISPLACED: Final = "`casty-es doctor` tells what is recorded wrongly, and with 
 class Activator:
     """Reads entities from the journal.
 
-    Parameters
-    ----------
-    slots : list[Slot]
-        Every slot of the journal, by number.
-    comparing : Comparing
-        Tells whether a slot has what is remembered of it, before a query is answered from what nobody holds.
+    Before a query is answered from a slot that nobody holds, that is compared with what is remembered of it.
     """
 
     def __init__(

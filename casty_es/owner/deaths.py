@@ -41,13 +41,7 @@ _REMEMBERED: Final = 10_000
 
 
 class Deaths:
-    """Tells which processes are gone.
-
-    Parameters
-    ----------
-    own : str
-        What this process is called.
-    """
+    """Tells which processes are gone. This one is called ``own``."""
 
     def __init__(self, leases: SlotLeases, node: Node, own: str) -> None:
         self._leases = leases

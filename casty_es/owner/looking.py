@@ -33,17 +33,12 @@ _Look: TypeAlias = Callable[[Pending], Awaitable[None]]
 
 
 class Looks:
-    """The looks on their way, and what waits behind them.
-
-    Attributes
-    ----------
-    held : dict[EntityName, deque[Pending]]
-        By entity what waits for a look, its own or another one's. The owner asks it at every command.
-    """
+    """The looks on their way, and what waits behind them."""
 
     def __init__(self, journal: EventJournal, commands: Commands, node: Node) -> None:
         self._journal = journal
         self._commands = commands
+        # By entity what waits for a look, its own or another one's. The owner asks it at every command.
         self.held: dict[EntityName, deque[Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
         self._errands = Errands(node.ended)

@@ -34,10 +34,7 @@ class _Claim(NamedTuple):
 class Prover:
     """Holds replies back until they are proven.
 
-    Parameters
-    ----------
-    leases : SlotLeases
-        Knows whether this process may have stood still for so long that its slots went elsewhere.
+    The leases know whether this process may have stood still for so long that its slots went elsewhere.
     """
 
     def __init__(

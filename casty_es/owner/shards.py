@@ -24,13 +24,7 @@ _REMEMBERED: Final = 100_000
 
 
 class Shards:
-    """The recorded numbers of shards.
-
-    Parameters
-    ----------
-    slots : list[Slot]
-        Every slot of the journal, by number.
-    """
+    """The recorded numbers of shards."""
 
     def __init__(self, journal: EventJournal, slots: list[Slot]) -> None:
         self._journal = journal

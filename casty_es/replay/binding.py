@@ -77,10 +77,7 @@ def speaks_for(
 ) -> bool:
     """Return whether what the log says of a snapshot is that it holds this state.
 
-    Parameters
-    ----------
-    event_hash : bytes | None
-        The hash of the event at its sequence, where that was checked.
+    ``event_hash`` is that of the event at its sequence, where it was checked.
     """
     if binding is None:
         return False

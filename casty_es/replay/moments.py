@@ -18,24 +18,12 @@ from casty_es.replay.state import state_at, state_so_far
 
 
 class Then(msgspec.Struct, frozen=True, array_like=True):
-    """A point in an entity's log: the last event up to a time, up to a position of its slot, or of a sequence.
+    """A point in an entity's log: the last event up to a time, up to a position of its slot, or of a sequence."""
 
-    Attributes
-    ----------
-    time : int | None
-        In microseconds since 1970.
-    position : int | None
-        Of the entity's slot.
-    sequence : int | None
-        Of the entity.
-    journal : int
-        When the journal was made that a position belongs to, to notice another one; 0 for any.
-    """
-
-    time: Stored | None = None
-    position: Number | None = None
-    sequence: Number | None = None
-    journal: Number = 0
+    time: Stored | None = None  # in microseconds since 1970
+    position: Number | None = None  # of the entity's slot
+    sequence: Number | None = None  # of the entity
+    journal: Number = 0  # when the journal was made that a position belongs to, to notice another one; 0 for any
 
 
 class Positions(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__):
@@ -55,14 +43,8 @@ async def read_positions(journal: EventJournal) -> Positions:
 async def answer_then(journal: EventJournal, name: EntityName, query: object, then: Then) -> Any:
     """Answer a query as its owner would have done then.
 
-    Raises
-    ------
-    InvalidTypeError
-        It is no query.
-    InvalidArgumentError
-        The point does not exist, or belongs to another journal.
-    ArchivedError, RedactedError, EntityQuarantinedError, JournalCorruptError
-        The state of then cannot be read; see :func:`state_at`.
+    Raises what :func:`state_at` does where the state of then cannot be read, ``InvalidTypeError`` for what is no
+    query, and ``InvalidArgumentError`` for a point that does not exist, or belongs to another journal.
     """
     if not isinstance(query, Query):
         raise InvalidTypeError(f"{type(query).__name__} is no query: it cannot be asked of the past. Nothing was done.")
@@ -75,11 +57,8 @@ async def state_then(
 ) -> tuple[Any, int]:
     """Return an entity's state at a point of its log, and the sequence that it is the state of.
 
-    Parameters
-    ----------
-    unreadable : list[Unreadable] | None
-        Is given the first event on the way that cannot be read; the state is then the one before it. Without it that
-        is an error.
+    The first event on the way that cannot be read goes to ``unreadable``, and the state is the one before it;
+    without that list it is an error.
     """
     if then.journal and then.journal != (await journal.open()).created_at:
         raise InvalidArgumentError("The cursor is of another journal. Nothing was read. Take one with d.cursor().")

@@ -34,21 +34,9 @@ async def entities_of(journal: EventJournal, kind: str, name: str) -> AsyncItera
 
 
 async def fitting_shards(journal: EventJournal, kind: str, name: str, slots: int) -> int | None:
-    """Find the number of shards that puts every entity of a structure where it is.
+    """Find the number of shards that puts every entity of a structure where it is; ``None`` if none does.
 
     Few entities fit several numbers: the one that handles have by themselves comes first, then the smallest.
-
-    Parameters
-    ----------
-    kind, name : str
-        The structure. It has entities.
-    slots : int
-        The journal's number of slots.
-
-    Returns
-    -------
-    int | None
-        The number, or ``None`` if none explains where the entities are.
     """
     if kind not in CATALOG or not _named(name):
         return None

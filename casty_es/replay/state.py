@@ -45,20 +45,8 @@ async def state_so_far(
 ) -> tuple[Any, int]:
     """Return the state after the event of this sequence, or before the first event that cannot be read.
 
-    Parameters
-    ----------
-    unreadable : list[Unreadable]
-        Is given the record that cannot be read.
-
-    Returns
-    -------
-    tuple[Any, int]
-        The state, and the sequence that it is the state of.
-
-    Raises
-    ------
-    ArchivedError, RedactedError, EntityQuarantinedError, JournalCorruptError
-        As :func:`state_at` does for anything else than an event.
+    With it comes the sequence that it is the state of; the record that cannot be read goes to ``unreadable``.
+    Anything else raises as :func:`state_at` does.
     """
     return await _state_twice(journal, entity, kind, sequence, unreadable)
 
@@ -105,14 +93,9 @@ async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any],
     """Return a state at or before a sequence from which the events can be folded on, and the sequence that it is of.
 
     It is the newest snapshot that the entity's log speaks of and that the installed code can read. A snapshot is
-    derived from events: while they are all there, one that is no good costs time and nothing else.
-
-    Raises
-    ------
-    EntityQuarantinedError
-        No snapshot can be read, and the events before were cut.
-    JournalCorruptError
-        The log speaks of no snapshot, and the events before were cut.
+    derived from events: while they are all there, one that is no good costs time and nothing else. Once they were
+    cut it is an ``EntityQuarantinedError`` that none can be read, and a ``JournalCorruptError`` that the log speaks
+    of none.
     """
     rows = await journal.entity_rows([entity])
     unread: EntityQuarantinedError | None = None

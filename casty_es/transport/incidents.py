@@ -45,10 +45,7 @@ class _Budget:
 class Incidents:
     """Counts by kind, and lines in the log.
 
-    Parameters
-    ----------
-    now : Callable[[], float]
-        A clock in seconds that never goes back.
+    ``now`` is a clock in seconds that never goes back.
 
     Examples
     --------

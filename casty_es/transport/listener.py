@@ -23,19 +23,7 @@ logger: Final = log_of("casty_es.transport")
 
 
 class Reception:
-    """What a listener does with its connections, however they come in.
-
-    Parameters
-    ----------
-    service : Service
-        Who gets the requests.
-    identity : Identity
-        Who this process is.
-    secret : bytes | Keyring
-        The cluster's secret, or all that is valid.
-    limits : Limits
-        What a connection may do.
-    """
+    """What a listener does with its connections, however they come in: the service gets their requests."""
 
     def __init__(self, service: Service, identity: Identity, secret: bytes | Keyring, limits: Limits) -> None:
         self._service = service

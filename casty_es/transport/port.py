@@ -16,21 +16,12 @@ Reply: TypeAlias = Answer | Callable[[], Answer]
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The authenticated process at the other end of a connection.
+    """The authenticated process at the other end of a connection."""
 
-    Attributes
-    ----------
-    process : str
-        What it is called in the requests that it makes (``processes.py``).
-    principal : str
-        Who it has proven to be: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's secret.
-    grant : Grant | None
-        What it may do, if it has a token; ``None`` for whoever has the cluster's secret.
-    """
-
-    process: str
+    process: str  # what it is called in the requests that it makes (``processes.py``)
+    # Who it has proven to be: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's secret.
     principal: str
-    grant: Grant | None = None
+    grant: Grant | None = None  # what it may do, if it has a token; ``None`` for whoever has the cluster's secret
 
 
 class Link(Protocol):

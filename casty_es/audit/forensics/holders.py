@@ -49,13 +49,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def span(start: datetime, end: datetime) -> tuple[int, int]:
-    """Return two moments in microseconds since 1970.
-
-    Raises
-    ------
-    InvalidArgumentError
-        One has no zone, or the first is not before the last.
-    """
+    """Return two moments in microseconds since 1970; both need a zone, and the first is before the last."""
     first, last = to_microseconds(start), to_microseconds(end)
     if first >= last:
         raise InvalidArgumentError(f"{start} is not before {end}. Nothing was read.")

@@ -68,14 +68,8 @@ class Job(msgspec.Struct):
 class JobLine:
     """Counts what comes and goes, and keeps the jobs that matter.
 
-    Parameters
-    ----------
-    length : int
-        How many items stand in line at first, of which nothing is kept.
-    every : bool
-        Whether a job that was in line at first matters too, when it leaves.
-    unreadable : list[Unreadable] | None
-        Is given what cannot be read; without it that is an error.
+    Of the ``length`` items that stand in line at first nothing is kept; with ``every`` they matter when they leave.
+    What cannot be read goes to ``unreadable``; without that list it is an error.
     """
 
     def __init__(self, length: int = 0, *, every: bool = False, unreadable: list[Unreadable] | None = None) -> None:
@@ -177,10 +171,8 @@ class JobLine:
 async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
     """Return how many items stood in line at a sequence.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The values were redacted, or cannot be read, and the first events cut: nobody can count any more.
+    Raises ``EntityQuarantinedError`` where nobody can count any more: the values were redacted, or cannot be read,
+    and the first events cut.
     """
     try:
         state: Any = await state_at(journal, entity, queue.QUEUE, sequence)

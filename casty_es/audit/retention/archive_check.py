@@ -49,14 +49,9 @@ async def check_archive(journal: SqlJournal, file: Path) -> list[str]:
 async def refuse_changed_archive(journal: SqlJournal, file: Path, entities: Collection[int]) -> None:
     """Refuse an archive in which events of some entities are not those that were cut.
 
-    An event whose salt a redaction has destroyed can be told by nobody, and is let pass if its hash is in its place.
-
-    Raises
-    ------
-    InvalidValueError
-        The file cannot be read, or is no archive.
-    JournalCorruptError
-        It holds something else. Nothing was changed.
+    An event whose salt a redaction has destroyed can be told by nobody, and is let pass if its hash is in its
+    place. ``InvalidValueError`` for a file that is no archive, ``JournalCorruptError`` for one that holds something
+    else.
     """
     name = closed(file).name
     groups = groupby(read_archive(file), key=lambda pair: pair[0])

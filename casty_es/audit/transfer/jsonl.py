@@ -28,13 +28,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class JsonLinesWriter:
-    """Writes ``NAME.part``, and gives it its name in the end.
-
-    Parameters
-    ----------
-    target : Path
-        The file; if it ends with ``.gz`` it is compressed.
-    """
+    """Writes ``NAME.part``, and gives it its name in the end. If that ends with ``.gz`` it is compressed."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -92,13 +86,7 @@ class JsonLinesWriter:
 
 
 def read_json_lines(file: Path) -> Iterator[tuple[int, Line]]:
-    """Yield the lines of a file with their numbers, from 1.
-
-    Raises
-    ------
-    InvalidValueError
-        The file cannot be read, or one of its lines; the number is in the message.
-    """
+    """Yield the lines of a file with their numbers, from 1; what refuses one names it by its number."""
     number = 0
     try:
         with _opened(file) as stream:

@@ -162,10 +162,8 @@ class ParquetWriter:
 def read_parquet(folder: Path) -> Iterator[tuple[int, Line]]:
     """Yield the rows of a folder as lines with numbers, in the order of an export.
 
-    Raises
-    ------
-    InvalidValueError
-        A file cannot be read, has other columns, or a row of it does not belong there.
+    Raises ``InvalidValueError`` for a file that cannot be read or has other columns, and for a row that does not
+    belong there.
     """
     tables = {name: _Rows(folder, name) for name in _TABLES}
     yield from enumerate(_in_order(tables), 1)

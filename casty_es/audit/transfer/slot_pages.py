@@ -52,19 +52,10 @@ _UPKEEP: Final = UNSALTED - {"lease.acquired"}
 
 
 class SlotReader:
-    """Reads a slot.
+    """Reads a slot up to a position.
 
-    Parameters
-    ----------
-    position : int
-        The last position that is wanted.
-    wanted : Filter | None
-        Which events are wanted; then there are no seals, salts and snapshots.
-
-    Attributes
-    ----------
-    moved : bool
-        Whether the slot has to be read again.
+    Where only some events are wanted there are no seals, salts and snapshots. ``moved`` says whether the slot has
+    to be read again.
     """
 
     def __init__(self, journal: EventJournal, slot: int, position: int, wanted: Filter | None = None) -> None:

@@ -23,12 +23,9 @@ _BEHIND: Final = 3_600_000_000
 async def check_anchor(
     journal: EventJournal, meta: Meta, anchor: Anchor, slots: Collection[int]
 ) -> tuple[list[Finding], list[str]]:
-    """Look whether a journal still has the records that an anchor names; the chain between them is ``verify``'s.
+    """Return what is wrong with the records that an anchor names, and what to know of the anchor.
 
-    Returns
-    -------
-    tuple[list[Finding], list[str]]
-        What is wrong, and what to know of the anchor.
+    The chain between them is ``verify``'s.
     """
     damaged = damage_of(meta) is not None  # then it says nothing, and is a finding by itself
     if not damaged and anchor.slots != meta.slots:

@@ -25,13 +25,7 @@ _DECODE_SEALED: Final = msgspec.json.Decoder(Sealed).decode
 
 
 class ByHand:
-    """Looks at single records of a walk.
-
-    Attributes
-    ----------
-    sealed : dict[tuple[int, int], tuple[Sealed, int]]
-        The seals that the walk met, and their positions, by entity and sequence.
-    """
+    """Looks at single records of a walk."""
 
     def __init__(self, journal: EventJournal, walk: Walk, entities: Entities, findings: list[Finding]) -> None:
         self._journal = journal
@@ -43,6 +37,7 @@ class ByHand:
         self._cut_hash = b""
         self._nobody: set[int] = set()  # entities of seals that the directory does not have
         self._lost = False  # whether records are missing, so that sequences may have gaps
+        # The seals that the walk met, and their positions, by entity and sequence.
         self.sealed: dict[tuple[int, int], tuple[Sealed, int]] = {}
 
     async def begin(self) -> None:

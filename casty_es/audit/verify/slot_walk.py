@@ -36,13 +36,7 @@ class Job(msgspec.Struct):
 
 
 async def verify_slot(journal: EventJournal, job: Job, walked: Walked) -> SlotResult:
-    """Verify a slot.
-
-    Parameters
-    ----------
-    walked : Callable[[int], None]
-        Is told how many records were looked at since it was told last.
-    """
+    """Verify a slot; ``walked`` is told how many records were looked at since it was told last."""
     slot = job.slot
     result = SlotResult(slot)
     entities = Entities(journal, slot, resumed_at=job.start.position)

@@ -43,12 +43,9 @@ _DEFAULT: Final = "default"
 
 
 async def check_surroundings(journal: SqlJournal) -> tuple[list[Finding], list[str]]:
-    """Compare what stands around the records with what the migrations make.
+    """Return what around the records is gone, was changed or added, and what to know of it.
 
-    Returns
-    -------
-    tuple[list[Finding], list[str]]
-        What is gone, was changed or added, and what to know of it.
+    It is compared with what the migrations make.
     """
     if journal.file is not None:
         wrong, notes = await _sqlite(journal)
