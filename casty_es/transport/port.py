@@ -30,17 +30,14 @@ class Link(Protocol):
     @property
     def node_id(self) -> str:
         """The node at the other end, as it named itself."""
-        ...
 
     @property
     def closed(self) -> bool:
         """Whether the connection is gone; a new one has to be dialled."""
-        ...
 
     @property
     def version(self) -> int:
         """The version of the protocol that both ends speak."""
-        ...
 
     def request(self, request: Request, *, credit: bool = True) -> asyncio.Future[Answer]:
         """Ask the node something. Requests leave in order, many to a frame; answers come in any order.
@@ -66,11 +63,9 @@ class Link(Protocol):
         PeerRefusedError
             The request is longer than a frame may be. It was not sent.
         """
-        ...
 
     async def close(self) -> None:
         """Close the connection; what is open on it gets a ``PeerLostError``."""
-        ...
 
 
 class Dialer(Protocol):
@@ -94,23 +89,18 @@ class Dialer(Protocol):
         PeerRefusedError
             Whoever answers has another secret, system or protocol version; both versions are named.
         """
-        ...
 
     def open_link(self, address: str, node_id: str | None = None) -> Link | None:
         """Return the living link to an address and the node there, or ``None``, without waiting."""
-        ...
 
     def met(self, node_id: str) -> bool:
         """Return whether there was a link to a node."""
-        ...
 
     async def close(self) -> None:
         """Close every link."""
-        ...
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's links, without a word."""
-        ...
 
 
 class Service(Protocol):
@@ -118,18 +108,15 @@ class Service(Protocol):
 
     def needs_credit(self, request: Request) -> bool:
         """Return whether a request counts against the number that its connection may have open."""
-        ...
 
     def weight(self, request: Request) -> int:
         """Return how many bytes the answer to a request may have about, or what it takes to make it."""
-        ...
 
     def serve(self, request: Request, answer: Callable[[Reply], None], caller: Caller) -> None:
         """Take a request in at once, without waiting; ``answer`` is called once, now or later.
 
         An exception raised here closes the connection: the request was not what it should be.
         """
-        ...
 
 
 class Listener(Protocol):
@@ -138,29 +125,22 @@ class Listener(Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """The host and port it listens at."""
-        ...
 
     @property
     def incidents(self) -> Mapping[str, int]:
         """How often somebody tried what he may not, by kind (``incidents.py``)."""
-        ...
 
     def serves(self, process_id: str) -> bool:
         """Return whether a process has an authenticated connection here, by its UUID in hexadecimal."""
-        ...
 
     def heard_from(self, node_id: str) -> bool:
         """Return whether a node has an authenticated connection here."""
-        ...
 
     def review(self) -> None:
         """End the connections of those who have proven themselves by what is not valid any more."""
-        ...
 
     async def close(self) -> None:
         """Stop listening, close every connection."""
-        ...
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's port and connections, without a word."""
-        ...
