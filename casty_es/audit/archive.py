@@ -44,19 +44,18 @@ class ArchiveWriter:
             raise _unwritable(file, error) from error
         # Without a name and a time in it, the same rows give the same bytes.
         self._zip = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0, compresslevel=6)
-        self._write(JournalLine(FORMAT, meta.slots, meta.incarnation, meta.created_at))
+        self.line(JournalLine(FORMAT, meta.slots, meta.incarnation, meta.created_at))
 
     def entity(self, row: DirectoryRow) -> None:
         """Begin an entity. Its salt stays in the database, where redaction can destroy it."""
-        self._write(EntityLine.of(row._replace(salt=None)))
-
-    def event(self, line: EventLine) -> None:
-        """Add an event of the entity that was begun last."""
-        self._write(line)
+        self.line(EntityLine.of(row._replace(salt=None)))
 
     def line(self, line: Line) -> None:
-        """Add a line as it is."""
-        self._write(line)
+        """Add a line as it is, such as an event of the entity that was begun last."""
+        try:
+            self._zip.write(encode_line(line))
+        except OSError as error:
+            raise _unwritable(self.file, error) from error
 
     def finish(self, *, replace: bool = False) -> str:
         """Bring it to the disk under its name; return the SHA-256 of the file, hexadecimal."""
@@ -80,12 +79,6 @@ class ArchiveWriter:
         with contextlib.suppress(OSError):  # the disk may be full, and then it cannot be written to the end
             self._raw.close()
         self._part.unlink(missing_ok=True)
-
-    def _write(self, line: Line) -> None:
-        try:
-            self._zip.write(encode_line(line))
-        except OSError as error:
-            raise _unwritable(self.file, error) from error
 
 
 def _give_mode_of(file: Path, new: Path) -> None:

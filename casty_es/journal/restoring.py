@@ -14,7 +14,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import asyncpg
 import msgspec
@@ -127,18 +127,10 @@ class _Note(msgspec.Struct, forbid_unknown_fields=True):
     hash_algorithm: str
 
 
-class _Database(Protocol):
-    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]: ...
-
-    async def write(self, steps: Sequence[_Step], rows: Restored | None = None) -> None: ...
-
-    async def close(self) -> None: ...
-
-
 class Restoring:
     """A database that is being filled."""
 
-    def __init__(self, url: str, database: _Database) -> None:
+    def __init__(self, url: str, database: _Sqlite | _Postgres) -> None:
         self._url = url
         self._database = database
         self._statements = SQLITE if is_sqlite(url) else POSTGRES
@@ -225,7 +217,7 @@ class Restoring:
 async def restoring(url: str) -> AsyncIterator[Restoring]:
     """Connect to a database that is to be filled, with tables of just this revision."""
     await asyncio.to_thread(schema.check, url)
-    database: _Database = await _Sqlite.opened(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
+    database = await _Sqlite.opened(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
     try:
         yield Restoring(url, database)
     finally:

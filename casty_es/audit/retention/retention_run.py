@@ -238,7 +238,7 @@ class _Run:
                     self._journal, cut.entity.id, after=cut.first - 1, until=cut.through
                 ):
                     refuse_damaged(event, "this cut")
-                    writer.event(event_line(cast("EventRow", msgspec.structs.astuple(event))))
+                    writer.line(event_line(cast("EventRow", msgspec.structs.astuple(event))))
                     written.update(event.hash)
                     runs.add(event, before)
                     await folded.add(event)
