@@ -67,7 +67,7 @@ class Withdraw(Harmless[int | None], frozen=True, gc=False):
 ClaimCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | NoteUnheard | Query | Destroy
 
 
-# Events: each structure has its own, derived from these.
+# Events: a lock has these, a semaphore its own that are derived from them.
 
 
 class Requested(requests_.Made, frozen=True, gc=False):
