@@ -42,36 +42,38 @@ _ANSWERS_SECONDS: Final = 1.5
 
 def change(where: Where, work: Callable[[Distributed], Awaitable[T]]) -> T:
     """Do something that may write. An SQLite file is made when there is none."""
-
-    async def main() -> T:
-        async with reached(where, create=True) as d:
-            return await work(d)
-
-    return asyncio.run(main())
+    return asyncio.run(_done(where, work, create=True))
 
 
 def read(where: Where, work: Callable[[Distributed], Awaitable[T]]) -> T:
     """Do something that only reads. No file is made."""
+    return asyncio.run(_done(where, work, create=False))
 
-    async def main() -> T:
-        async with reached(where, create=False) as d:
-            return await work(d)
 
-    return asyncio.run(main())
+async def _done(where: Where, work: Callable[[Distributed], Awaitable[T]], *, create: bool) -> T:
+    async with reached(where, create=create) as d:
+        return await work(d)
 
 
 def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
     """Look into the journal itself, without a system above it."""
 
     async def main() -> T:
-        journal = SqlJournal(url)
-        await journal.open()
-        try:
+        async with journal_at(url) as journal:
             return await work(journal)
-        finally:
-            await journal.close()
 
     return asyncio.run(main())
+
+
+@contextlib.asynccontextmanager
+async def journal_at(url: str) -> AsyncIterator[SqlJournal]:
+    """Yield a journal, open, beside whatever else has it open."""
+    journal = SqlJournal(url)
+    await journal.open()
+    try:
+        yield journal
+    finally:
+        await journal.close()
 
 
 def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Annotated, Final, TypeAlias
 
 import typer
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FORMS: Final = "14:03 (today), 2026-11-17, '2026-11-17 12:00', 2026-11-17T12:00:00.5+01:00 or ...Z"
 
@@ -41,28 +39,6 @@ def parse_time(text: str, *, now: datetime | None = None) -> datetime:
         return _checked(datetime.fromisoformat(moment))
     except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text[:80]!r} is not a time. Nothing was read. Write it as {_FORMS}.") from None
-
-
-def microseconds(moment: datetime) -> int:
-    """Return a moment as the journal has it: in microseconds since 1970.
-
-    Examples
-    --------
-    >>> microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
-    1000005
-    """
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def from_microseconds(moment: int) -> datetime:
-    """Return the moment, in UTC, that the journal has as microseconds since 1970.
-
-    Examples
-    --------
-    >>> from_microseconds(1000005).isoformat()
-    '1970-01-01T00:00:01.000005+00:00'
-    """
-    return _EPOCH + timedelta(microseconds=moment)
 
 
 def _checked(moment: datetime) -> datetime:

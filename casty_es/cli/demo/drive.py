@@ -16,10 +16,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from casty_es.cli.demo.load import Order, mark_killed
+from casty_es.cli.reaching import journal_at
 from casty_es.errors import CastyError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import EventJournal, SlotRow
-from casty_es.journal.sql import SqlJournal
 from casty_es.printing import visible
 
 NODES: Final = 3
@@ -214,24 +214,22 @@ class Child:
 
 async def drive(plan: Plan, screen: Screen) -> Drive:
     """Do it; ``DemoError`` if a node ends before its time."""
-    journal = SqlJournal(plan.url)
-    await journal.open()
     children: list[Child] = []
-    try:
-        with screen.phase(f"Starting {NODES} nodes", None):
-            for number in range(NODES):
-                callers = list(range(number, plan.callers, NODES))
-                node_id = f"node-{number + 1}-{plan.run}"
-                order = Order(plan.url, plan.prefix, str(plan.folder), node_id, callers, NODES)
-                children.append(await Child.start(order, plan.folder))
-            await asyncio.gather(*(child.ready() for child in children))
-        for child in children:
-            screen.say(f"{child.order.node_id} listens at {child.address} (process {child.pid})")
-        return await _Driven(plan, screen, journal, children).run()
-    finally:
-        for child in children:
-            await child.kill()
-        await journal.close()
+    async with journal_at(plan.url) as journal:
+        try:
+            with screen.phase(f"Starting {NODES} nodes", None):
+                for number in range(NODES):
+                    callers = list(range(number, plan.callers, NODES))
+                    node_id = f"node-{number + 1}-{plan.run}"
+                    order = Order(plan.url, plan.prefix, str(plan.folder), node_id, callers, NODES)
+                    children.append(await Child.start(order, plan.folder))
+                await asyncio.gather(*(child.ready() for child in children))
+            for child in children:
+                screen.say(f"{child.order.node_id} listens at {child.address} (process {child.pid})")
+            return await _Driven(plan, screen, journal, children).run()
+        finally:
+            for child in children:
+                await child.kill()
 
 
 class _Driven:
