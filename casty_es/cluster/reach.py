@@ -40,8 +40,8 @@ class Reach:
         self._heard_from = heard_from
         self._node_id = node_id
         self._come_seconds = max(_COME_SECONDS, poll_seconds + _TRY_SECONDS)
-        self.address: str | None = None
-        self.unreached: dict[str, str] = {}
+        self.address: str | None = None  # where others reach this node, as it says
+        self.unreached: dict[str, str] = {}  # the living nodes that this one could not reach, and why
         self._since: dict[NodeEntry, float] = {}  # the others that live, and since when they are seen
         self._reached: set[NodeEntry] = set()
         self._come: set[NodeEntry] = set()  # from whom was heard, or of whom it was told that nothing was

@@ -40,9 +40,8 @@ class Claims(NamedTuple):
     """A structure on which one can hold something or wait, and how a request of it is withdrawn."""
 
     ref: RegionRef
-    withdraw: Callable[
-        [str, bool], Command[int | None]
-    ]  # the request, and whether a grant that it had meanwhile is kept
+    # Of the request, and of whether a grant that it had meanwhile is kept.
+    withdraw: Callable[[str, bool], Command[int | None]]
 
 
 class Keeper(Protocol):
@@ -50,7 +49,6 @@ class Keeper(Protocol):
 
     def lose(self) -> None:
         """Learn, once, that the request is over, was given back for the keeper, or is renewed no more."""
-        ...
 
 
 class _Held:

@@ -17,11 +17,11 @@ from casty_es.access import Grant, check_secrets, check_token_name
 from casty_es.errors import CastyError, ConfigurationError, InvalidArgumentError, JournalUnavailableError
 from casty_es.journal.damaged import in_calendar
 from casty_es.journal.sql import SqlJournal
+from casty_es.journal.sql_inspector import DENIED
 from casty_es.printing import log_of
 
 _LOG: Final = log_of("casty_es.access")
 
-_DENIED: Final = "42501"  # Postgres' insufficient_privilege
 _SECRET_BYTES: Final = 32
 _DIGEST_BYTES: Final = 32
 _NEXT: Final = "cluster-next"
@@ -114,7 +114,7 @@ class AccessTables:
         try:
             return await self._journal.query(statement)
         except JournalUnavailableError as error:
-            if getattr(error.__cause__, "sqlstate", None) != _DENIED:
+            if getattr(error.__cause__, "sqlstate", None) != DENIED:
                 raise
             raise ConfigurationError(
                 f"This role may not read {what}. Nothing was done. Grant it what `casty-es db grants` prints, or give "

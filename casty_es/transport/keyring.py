@@ -28,7 +28,7 @@ class Keyring:
     """
 
     def __init__(self, secrets: tuple[bytes, ...], now: Callable[[], int] | None = None) -> None:
-        self.grants: Mapping[str, Grant] = {}
+        self.grants: Mapping[str, Grant] = {}  # by id
         self.reread: Callable[[], Awaitable[None]] | None = None
         self._now = now or runtime.wall_clock
         self.secrets = secrets
