@@ -14,7 +14,7 @@ from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.journal.port import EntityName, EventJournal, Stored
 from casty_es.replay.history import sequence_at_position, sequence_at_time
 from casty_es.replay.reading import Unreadable
-from casty_es.replay.state import state_at, state_so_far
+from casty_es.replay.state import state_so_far
 
 
 class Then(msgspec.Struct, frozen=True, array_like=True):
@@ -68,10 +68,7 @@ async def state_then(
         if then.sequence:
             raise InvalidArgumentError(f"The {name.kind} {name.name!r} has no events. Nothing was read.")
         return kind.initial, 0
-    sequence = await sequence_then(journal, stored.id, then)
-    if unreadable is not None:
-        return await state_so_far(journal, stored.id, kind, sequence, unreadable)
-    return await state_at(journal, stored.id, kind, sequence), sequence
+    return await state_so_far(journal, stored.id, kind, await sequence_then(journal, stored.id, then), unreadable)
 
 
 async def sequence_then(journal: EventJournal, entity: int, then: Then) -> int:

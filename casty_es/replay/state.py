@@ -36,28 +36,22 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
     JournalCorruptError
         An event is missing.
     """
-    state, _ = await _state_twice(journal, entity, kind, sequence, None)
+    state, _ = await state_so_far(journal, entity, kind, sequence)
     return state
 
 
 async def state_so_far(
-    journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int, unreadable: list[Unreadable]
-) -> tuple[Any, int]:
-    """Return the state after the event of this sequence, or before the first event that cannot be read.
-
-    With it comes the sequence that it is the state of; the record that cannot be read goes to ``unreadable``.
-    Anything else raises as :func:`state_at` does.
-    """
-    return await _state_twice(journal, entity, kind, sequence, unreadable)
-
-
-async def _state_twice(
     journal: EventJournal,
     entity: int,
     kind: Kind[Any, Any, Any],
     sequence: int,
-    unreadable: list[Unreadable] | None,
+    unreadable: list[Unreadable] | None = None,
 ) -> tuple[Any, int]:
+    """Return the state after the event of this sequence, or before the first event that cannot be read.
+
+    With it comes the sequence that it is the state of. The record that cannot be read goes to ``unreadable``; without
+    that list it is an error. Anything else raises as :func:`state_at` does.
+    """
     try:
         return await _state_at(journal, entity, kind, sequence, unreadable)
     except (ArchivedError, RedactedError, JournalCorruptError):

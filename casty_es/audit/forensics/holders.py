@@ -19,7 +19,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
-from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far, to_microseconds
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_so_far, to_microseconds
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -175,11 +175,7 @@ async def _tracker(
     journal: EventJournal, entity: int, kind: str, sequence: int, unreadable: list[Unreadable] | None
 ) -> tuple[Any, Tracker]:
     """Return the state at a sequence, and who holds and waits then; what cannot be read on the way is passed over."""
-    reached = sequence
-    if unreadable is None:
-        state = await state_at(journal, entity, CATALOG[kind], sequence)
-    else:
-        state, reached = await state_so_far(journal, entity, CATALOG[kind], sequence, unreadable)
+    state, reached = await state_so_far(journal, entity, CATALOG[kind], sequence, unreadable)
     claims = await _claims(journal, entity, kind, state, reached, unreadable)
     tracker = Tracker({claim.request: claim for claim in claims}, unreadable)
     if reached < sequence:
