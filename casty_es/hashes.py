@@ -62,6 +62,31 @@ def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
     return _hash(kind, name, str(shard)) % slots
 
 
+def slots_of(kind: str, name: str, shards: int, slots: int) -> set[int]:
+    """Return the slots of the database in which a structure's entities can lie.
+
+    Parameters
+    ----------
+    kind, name : str
+        The structure.
+    shards : int
+        Its number of shards. Where there are many more of them than slots, they are looked at until no slot is left.
+    slots : int
+        The database's number of slots.
+
+    Examples
+    --------
+    >>> sorted(slots_of("map", "users", 2, 256)), len(slots_of("map", "users", 2_000_000_000, 256))
+    ([172, 219], 256)
+    """
+    found: set[int] = set()
+    for shard in range(shards):
+        found.add(slot_of(kind, name, shard, slots))
+        if len(found) == slots:
+            break
+    return found
+
+
 def keyed_command_id(kind: str, name: str, key: str, idempotency_key: str) -> bytes:
     """Return the id of the command that a caller named. The answer never changes: it is part of the data format.
 
