@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from typing import Final
 
 from casty_es.domain.catalog import CATALOG
@@ -61,8 +60,7 @@ class Known:
         salt = (row.salt or b"").ljust(_BLOCK, b"\0")
         self.row = row
         self.sequence = sequence  # the sequence of its last event
-        # Events up to this sequence are not checked by the fast loop: they were redacted, or stand behind a
-        # cut.
+        # The fast loop does not check events up to this sequence: they were redacted, or stand behind a cut.
         self.by_hand = row.salted_from
         self.inner = salt.translate(_INNER)  # the entity's salt as the two blocks that HMAC begins with
         self.outer = salt.translate(_OUTER)
@@ -175,11 +173,6 @@ class Entities:
                 self._alive += bytes(more)
             self._sequences[number] = known.sequence
             self._alive[number] = known.alive
-
-
-def payload_digest(known: Known, payload: str) -> bytes:
-    """Return what ``chain.digest`` gives, in a third of its time."""
-    return sha256(known.outer + sha256(known.inner + payload.encode()).digest()).digest()
 
 
 @lru_cache(maxsize=64)
