@@ -22,9 +22,8 @@ class Batch:
         for slot, mine in sorted(self.by_slot().items(), key=_by_number):
             rows += self._chain(slot, mine, now)
         predecessors = [(slot.number, slot.head.position, slot.head.hash) for slot in self.heads]
-        # What is written. It names one predecessor for each slot that it writes, so all of it is written or
-        # nothing is: two appends that follow the same record cannot both be (``docs/explanation/safety.md``,
-        # H1).
+        # It names one predecessor for each slot that it writes, so all of it is written or nothing is: two appends
+        # that follow the same record cannot both be (``docs/explanation/safety.md``, H1).
         self.append = Append(predecessors, rows, salts=self._salts)
         self._note_directory()
 

@@ -41,8 +41,7 @@ class Pending(msgspec.Struct, eq=False):
     metadata: str | None = None  # what the caller said of itself with ``audit_context``, as JSON text
     looks: bool = False  # whether it has to look into the journal before it is decided
     found: bool = False  # whether it looked, and found that its request was made: it is answered from the state
-    # Whether it looked, and retention had cut what it would have found: only a state that knows its request can
-    # tell.
+    # Whether it looked and retention had cut what it would have found: only a state that knows its request tells.
     cut: bool = False
     joined: tuple[Pending, ...] = ()  # other attempts at it that came while its outcome was open, and are told the same
     stage: Stage = Stage.ARRIVED

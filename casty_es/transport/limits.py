@@ -33,8 +33,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     part_bytes: int = 1_048_576
     max_answer_bytes: int = 268_435_456  # the longest answer that is put together from parts
     credits: int = 1_024  # how many requests with credit one connection may have open at a listener
-    # How many requests without credit one connection may have open at a listener; further ones are told to try
-    # again later.
+    # How many requests without credit a connection may have open at a listener; further ones are told to come again.
     max_open: int = 20_000
     # How many requests may wait at a dialer to be sent; further ones get an ``OverloadedError``.
     max_waiting: int = 100_000

@@ -87,8 +87,7 @@ class JobLine:
         line = cls(length, every=True, unreadable=unreadable)
         first, _ = await journal.bounds(entity)
         lowest = max(first, sequence - _MOST_EVENTS_BACK + 1)
-        # Back in time an enqueued item leaves at the end, and one given back at the front, where those stand that were
-        # taken since.
+        # Back in time an enqueued item leaves at the end, and one given back at the front, among those taken since.
         front, back, taken = 0, length, 0
         while front < back and sequence >= lowest:
             low = max(lowest, sequence - _PAGE_EVENTS + 1)

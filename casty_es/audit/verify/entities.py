@@ -70,8 +70,7 @@ class Known:
         self.retired: list[RetiredSalt] | None = None
         self.folding: Fold | None = None  # its state, as long as there are snapshots to compare it with
         self.alive = alive  # what its last event says of whether it exists
-        # Whether the number of its events before the next one is not known: an earlier walk met some that were
-        # cut since.
+        # Whether nobody knows how many events it had before the next one: an earlier walk met some, cut since.
         self.unsure = False
 
 

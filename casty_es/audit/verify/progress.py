@@ -42,8 +42,7 @@ class Progress:
         self.done: dict[int, SlotResult] = {}  # the slots that an interrupted verification had done
         # Where the slots of a complete one ended that had nothing wrong: only what came since is looked at.
         self.starts: dict[int, Head] = {}
-        # Whether SQLite's file is, to the last byte, the one in which a complete verification found nothing
-        # wrong.
+        # Whether SQLite's file is, to the last byte, the one that a complete verification found in order.
         self.same_file = False
         self._file_now = b""
         self._walked = False
