@@ -97,6 +97,8 @@ async def _groups(
 
 async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:
     """Return a seal that was recorded while the walk was under way."""
+    if sequence < 1:  # and a database may not hold the number before it
+        return None
     for event in await journal.history(entity, after=sequence - 1, limit=1):
         if event.sequence == sequence and event.type == "entity.sealed":
             try:
