@@ -117,9 +117,11 @@ def _keyed(log: Log, operations: Sequence[Operation]) -> tuple[list[str], list[O
 
 def _joined(mine: list[Operation], asker: str | None) -> Operation:
     """Return one operation in place of several with one id; that of the owner whom the journal names."""
-    best = min(mine, key=lambda one: (one.reply is None, one.error not in _UNTOLD, one.returned or 0))
+    owners = [getattr(one.command, "owner", None) for one in mine]
+    asked = [one for one, owner in zip(mine, owners, strict=True) if owner == asker] if asker in owners else mine
+    best = min(mine, key=lambda one: (one.reply is None, one not in asked, one.error not in _UNTOLD, one.returned or 0))
     best.called = min(one.called for one in mine)
-    best.command = next((one.command for one in mine if asker == getattr(one.command, "owner", "")), best.command)
+    best.command = asked[0].command if asked is not mine else best.command
     return best
 
 
