@@ -9,8 +9,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-__all__ = ["KEYED_VERSION", "keyed_command_id", "shard_of", "slot_of", "slots_of"]
-
 KEYED_VERSION: Final = 8
 """The version of a UUID (RFC 9562) that is made of an idempotency key; every other command's id is of version 7."""
 

@@ -13,8 +13,6 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Processes", "Slots", "parse_slots", "progress_bar", "walked"]
-
 T = TypeVar("T")
 
 Slots = Annotated[str | None, typer.Option("--slots", help="Only these slots: 7, or 0-63, or 0-3,7.")]

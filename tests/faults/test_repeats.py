@@ -14,10 +14,10 @@ from casty_es.domain import barrier, counter, lock, semaphore
 from casty_es.domain.decider import Destroy
 from casty_es.domain.requests import Expire
 from casty_es.errors import ConfigurationError, JournalError, NotDoneError
+from casty_es.hashes import slot_of
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
-from casty_es.names import slot_of
 from casty_es.processes import called
 from casty_es.runtime import SystemRuntime
 from casty_es.verdicts import DECIDED

@@ -13,8 +13,6 @@ from casty_es.errors import InvalidArgumentError
 from casty_es.hashes import slots_of
 from casty_es.journal.port import EventJournal, Meta
 
-__all__ = ["check_replay"]
-
 
 async def check_replay(
     journal: str | EventJournal,

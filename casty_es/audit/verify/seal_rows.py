@@ -15,8 +15,6 @@ from casty_es.domain.upkeep import Sealed
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, SealRow
 
-__all__ = ["check_seals"]
-
 _SEALED: Final = msgspec.json.Decoder(Sealed).decode
 
 
