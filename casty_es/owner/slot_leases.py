@@ -228,8 +228,10 @@ class SlotLeases:
         async with self._taking:
             numbers = [slot.number for slot in slots if not slot.epoch]
             if numbers and self._session is not None and not self._session.lost.done():
-                await self._journal.forget_slots(numbers, self._node_id)
-                await self._session.release(numbers)
+                try:
+                    await self._journal.forget_slots(numbers, self._node_id)
+                finally:
+                    await self._session.release(numbers)
 
     async def close(self) -> None:
         """Give everything back."""

@@ -10,7 +10,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from casty_es import Distributed
+from casty_es import ClusteredActorSystem, Distributed, Settings
+from casty_es.journal.port import SlotRow
+from casty_es.journal.sql import SqlJournal
 
 from .nodes import PATIENT, best, client, named_for, node, nodes, owners, settled, slot, structures
 
@@ -189,3 +191,31 @@ async def test_everything_moves_with_its_slot(journal_url: str, rows: Rows) -> N
         await lock.acquire()
         assert (lock.token or 0) > token
         assert await d.queue[int]("q").dequeue() is None
+
+
+async def test_a_slot_that_somebody_else_wrote_to_is_given_back(journal_url: str) -> None:
+    """Given a lease record that was on its way for long, when it overtakes the owner, then who is named may take it.
+
+    Nobody asks the owner: the slot is written down for the other node, and belongs there.
+    """
+    rarely = Settings(membership_seconds=3_600.0)
+    async with AsyncExitStack() as stack:
+        systems = [ClusteredActorSystem(journal=SqlJournal(journal_url), settings=rarely) for _ in range(2)]
+        for system in systems:
+            await stack.enter_async_context(system)
+        here, there = (system._node for system in systems)
+        assert here is not None
+        assert there is not None
+        name = named_for(systems[1], systems)
+        number, counter = slot("counter", name), Distributed(systems[0]).counter(name, timeout=20.0)
+        await here.owner.locate(here.owner.slots[number])
+        assert await counter.increment() == 1
+        # when the record comes, and the row beside it
+        heads = await there.owner.comparing.compare({number: set()})
+        append = there.owner.leases._lease_records(heads, here.clock.now())
+        await systems[1].journal.append(append)
+        row = SlotRow(number, there.identity.node_id, there.membership.address, append.events[0][1], here.clock.now())
+        await systems[1].journal.save_slots([row])
+        # then it goes on
+        assert await counter.increment() == 2
+        assert (await owners(systems[0]))[number] == there.identity.node_id
