@@ -16,7 +16,7 @@ from casty_es.cluster.outcome import CommandOutcome, CommandStatus
 from casty_es.cluster.topology import Topology
 from casty_es.config import Settings
 from casty_es.domain.decider import Query
-from casty_es.errors import PeerError, PeerLostError, Sent, UsageError
+from casty_es.errors import CastyError, JournalRegressedError, PeerError, PeerLostError, Sent, UsageError
 from casty_es.format.codec import decode_error, decode_reply, encode_command
 from casty_es.gateway import CommandContext, RegionRef, ShardEnvelope, StructureFactory, region_ref
 from casty_es.gateway.asking import Gateway
@@ -196,11 +196,24 @@ class ClusterClient:
         ------
         PeerError
             No node can be asked.
+        JournalRegressedError
+            It is not in the log of its slot, which lacks what this client, or a node, was told.
         """
         check_question(command_id, sent)
         request = wire.FindOutcome(sent.kind, sent.slot, sent.after, sent.term, command_id.bytes)
-        answer = await self._running()[1].ask(request, wire.Outcome)
-        return CommandOutcome(CommandStatus(answer.status), decode_reply(answer.body))
+        gateway, directory = self._running()
+        answer = await directory.ask(request, wire.Outcome)
+        outcome = CommandOutcome(CommandStatus(answer.status), decode_reply(answer.body))
+        if outcome.status is not CommandStatus.NOT_EXECUTED:
+            return outcome
+        try:  # whoever denied it may not know what this client was told
+            denied = await gateway.routes.vouched(sent.slot)
+        except JournalRegressedError:
+            raise
+        except CastyError as error:
+            _LOG.info("What became of %s stays open, because its slot's owner cannot be asked: %s", command_id, error)
+            denied = False
+        return outcome if denied else CommandOutcome(CommandStatus.UNKNOWN)
 
     async def read_history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
         """Ask a node for an entity's next events."""

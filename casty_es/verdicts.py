@@ -110,6 +110,14 @@ def not_written(what: str, cause: object) -> JournalUnavailableError:
     )
 
 
+def not_searched(error: Exception) -> JournalUnavailableError:
+    """Return what a repeat is told for which the journal could not be searched: that says nothing of what was before.
+
+    A ``ConfigurationError`` is what an owner *decides*, too, so that of a database, such as of a standby, is hidden.
+    """
+    return JournalUnavailableError(f"The journal could not be searched: {error!r}. Nothing was done.")
+
+
 def not_taken_in(bound: int) -> OverloadedError:
     """Return what a caller is told whose command was refused at the door of its owner."""
     return OverloadedError(

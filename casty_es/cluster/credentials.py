@@ -58,9 +58,12 @@ class Credentials:
 
     async def refresh(self) -> None:
         """Read once more, with all who ask meanwhile. What cannot be read stays as it was."""
+        await asyncio.shield(self._again())
+
+    def _again(self) -> asyncio.Task[None]:
         if self._next is None:
             self._next = self._readings.begin(self._once(), name="casty-credentials")
-        await asyncio.shield(self._next)
+        return self._next
 
     async def close(self) -> None:
         """Stop reading."""
@@ -70,7 +73,8 @@ class Credentials:
 
     async def _turn(self) -> None:
         await asyncio.sleep(self._seconds)
-        await self.refresh()
+        self._again()  # not waited for: a journal that does not answer keeps nobody in whose time is over
+        self._judge()
 
     async def _once(self) -> None:
         await asyncio.sleep(max(0.0, self._began + _BETWEEN_SECONDS - self._clock.time()))
@@ -81,9 +85,12 @@ class Credentials:
                 await self._look()
             except CastyError as error:
                 _LOG.warning("Who may talk to this node could not be read again: %s", error)
-            if self._clock.time() - self._read > _BLIND_SECONDS:
-                self._keyring.grants = {}
-            self._changed()
+            self._judge()
+
+    def _judge(self) -> None:
+        if self._clock.time() - self._read > _BLIND_SECONDS:
+            self._keyring.grants = {}
+        self._changed()
 
     async def _look(self) -> None:
         if not self._fixed:

@@ -79,17 +79,27 @@ class Outcomes:
         """Return what became of a command, making sure that it is known if that can be done.
 
         Without ``ask_others`` no other node is asked that holds the slot. ``permit`` looks at what the command
-        was for before anything of it is told, and refuses by raising.
+        was for before anything of it is told, and refuses by raising. What is absent from a log that has lost
+        records is a ``JournalRegressedError``.
         """
         outcome = await find_outcome(self._journal, command_id, sent, permit)
         if outcome.status is not CommandStatus.UNKNOWN:
-            return outcome
+            return await self._remembering(sent.slot, outcome)
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._settle(command_id, sent, ask_others=ask_others)
         except (CastyError, TimeoutError) as error:
             _LOG.info("Slot %d could not be settled, so what became of %s stays open: %r", sent.slot, command_id, error)
-        return await find_outcome(self._journal, command_id, sent, permit)
+        return await self._remembering(sent.slot, await find_outcome(self._journal, command_id, sent, permit))
+
+    async def _remembering(self, slot: int, outcome: CommandOutcome) -> CommandOutcome:
+        """Return what the log of a slot says, unless it denies a command and lacks what is remembered of it."""
+        comparing = self._owner.comparing
+        heads = await comparing.compare(await comparing.recollect([slot]))
+        if outcome.status is CommandStatus.NOT_EXECUTED:
+            comparing.refuse(slot)
+        comparing.seen(slot, heads[slot])
+        return outcome
 
     async def _settle(self, command_id: UUID, sent: Sent, *, ask_others: bool) -> None:
         """See to it that a lease record stands behind everything that was sent under the command's term."""

@@ -32,13 +32,18 @@ class Past:
         return await self._whole(name, lambda: answer_then(self._journal, name, query, then))
 
     async def _whole(self, name: EntityName, read: Callable[[], Awaitable[T]]) -> T:
-        kind, structure, key = name
-        [shards] = await self._journal.structures([(kind, structure)])
-        if shards is None:  # nobody has written it
-            return await read()
-        slot = slot_of(kind, structure, shard_of(kind, structure, key, shards), self._slots)
-        marks = await self._comparing.recollect([slot])
+        [shards] = await self._journal.structures([name[:2]])
+        # That nobody has written it is known only if no slot lacks anything: its record may be lost as well.
+        slots = range(self._slots) if shards is None else [_slot(name, shards, self._slots)]
+        marks = await self._comparing.recollect(slots)
         found = await read()
-        await self._comparing.compare(marks)
-        self._comparing.refuse(slot)
+        heads = await self._comparing.compare(marks)
+        for slot in slots:
+            self._comparing.refuse(slot)
+            self._comparing.seen(slot, heads[slot])
         return found
+
+
+def _slot(name: EntityName, shards: int, slots: int) -> int:
+    kind, structure, key = name
+    return slot_of(kind, structure, shard_of(kind, structure, key, shards), slots)

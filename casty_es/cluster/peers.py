@@ -2,7 +2,7 @@
 
 1. Everybody is asked at once, and waited for only a moment: a frozen node must not keep the others from its slots. What
    it remembers it says itself when it goes on, with whatever it asks for.
-2. A node whose last answer is still awaited is not waited for again.
+2. A node that did not answer in time is not waited for again until it has answered.
 3. A node that is listed no more is asked for some time, and as long as it is connected: when the database fails over,
    the list goes with the sessions that say who lives, and whoever comes back first finds himself alone there.
 4. What was told is remembered here, too: it outlives whoever told it.
@@ -38,7 +38,8 @@ class Peers:
         self._node_id = node_id
         self._loop = asyncio.get_running_loop()
         self._known: dict[str, tuple[NodeEntry, float]] = {}  # until when they are asked although they are not listed
-        self._asking: dict[str, asyncio.Task[Marks]] = {}
+        self._asking: set[asyncio.Task[Marks]] = set()
+        self._silent: set[str] = set()  # the nodes that did not answer in time
 
     def listed(self, topology: Topology) -> None:
         """Note who is listed now."""
@@ -54,15 +55,17 @@ class Peers:
 
     async def recall(self, slots: Collection[int]) -> Marks:
         """Return what the others remember of these slots, as far as they answer at once."""
-        tasks = []
+        asking: dict[asyncio.Task[Marks], str] = {}
         for node, until in self._known.values():
-            if node.node_id not in self._asking and self._asked(node, until):
+            if node.node_id not in self._silent and self._asked(node, until):
                 task = asyncio.create_task(self._ask(node, slots), name="casty-recall")
-                self._asking[node.node_id] = task
-                tasks.append(task)
+                task.add_done_callback(self._asking.discard)
+                asking[task] = node.node_id
         marks: Marks = {}
-        if tasks:
-            done, _ = await asyncio.wait(tasks, timeout=_PATIENCE_SECONDS)
+        if asking:
+            self._asking.update(asking)
+            done, late = await asyncio.wait(asking, timeout=_PATIENCE_SECONDS)
+            self._silent.update(asking[task] for task in late)
             for task in done:
                 for slot, told in task.result().items():
                     marks.setdefault(slot, set()).update(told)
@@ -82,17 +85,17 @@ class Peers:
             _LOG.info("Node %s cannot be asked what it remembers: %s", node.node_id, error)
             return {}
         finally:
-            del self._asking[node.node_id]
+            self._silent.discard(node.node_id)
         if not isinstance(answer, Recalled):
             return {}
         for slot, told in answer.marks.items():
             for mark in told:
-                self._remembered.note(slot, mark)
+                self._remembered.put_by(slot, mark)
         return {slot: set(told) for slot, told in answer.marks.items()}
 
     async def close(self) -> None:
         """Give up what was not answered."""
-        tasks = list(self._asking.values())
+        tasks = list(self._asking)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -250,7 +250,7 @@ def fate(command: BarrierCommand, event: BarrierEvent | Upkeep) -> object:
         case Tripped(generation=generation):
             return generation
         case Withdrawn(request=request) | Expired(request=request):
-            return _lost(event) if isinstance(command, Arrive) and command.request == request else None
+            return _lost(event) if isinstance(command, Arrive | Withdraw) and command.request == request else None
         case Destroyed():
             return _lost(event)
         case Arrived() | Unheard() | Upkeep():

@@ -106,7 +106,7 @@ class Gateway:
             envelope = msg_factory(context)
         owner = self.owner
         here = None if owner is None else owner.in_memory(name)
-        if owner is None or here is None:
+        if owner is None or here is None or envelope.behind is not None:
             journey = self._journey(name, ref.shards, envelope, command_id, deadline, metadata)
             return await self._told(context, journey, AT_ONCE)
         # The short way: no search, nothing to wait for but the reply.
@@ -152,7 +152,11 @@ class Gateway:
 
     async def _told(self, context: CommandContext, journey: Journey, step: Step, pending: Pending | None = None) -> Any:
         """Carry a command to its reply, and note for its caller what that stands on."""
-        reply = await self._go_on(journey, step, pending)
+        try:
+            reply = await self._go_on(journey, step, pending)
+        except CastyError:
+            context.sent = journey.sent
+            raise
         context.incarnation = journey.incarnation
         return reply
 

@@ -167,6 +167,8 @@ class Journey:
         self.slot = -1
         self.after: int | None = None
         self.sent_under = 0  # the highest term
+        if envelope.behind is not None:  # what is looked for stands behind where the other command was sent
+            _, self.slot, self.after, self.sent_under = envelope.behind
         self.term = 0  # the newest attempt's
         self._under_way = False  # the newest attempt has neither been answered nor come to an end
         self._unowned = False  # it reads the journal without an owner
@@ -328,16 +330,18 @@ class Journey:
     def _unknown(self, error: OutcomeUnknownError) -> Done | Late:
         if self._query:
             return _late(verdicts.out_of_time(self._evidence(error)), error)
-        error.sent = error.sent or self._sent()
+        error.sent = error.sent or self.sent
         return Done(error=error)
 
     def _evidence(self, came_back: object = None) -> Evidence:
         """Return what is known of the command by now."""
         last = self._why if came_back is None else came_back
         said = "" if last is None else str(last)
-        return Evidence(type(self.command).__name__, self.command_id, self._doubt, not self._query, self._sent(), said)
+        return Evidence(type(self.command).__name__, self.command_id, self._doubt, not self._query, self.sent, said)
 
-    def _sent(self) -> Sent | None:
+    @property
+    def sent(self) -> Sent | None:
+        """Where it was sent, for asking later."""
         return None if self.after is None else Sent(self.name.kind, self.slot, self.after, self.sent_under)
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command, Query, R_co
-from casty_es.errors import ConfigurationError
+from casty_es.errors import ConfigurationError, Sent
 from casty_es.journal.port import EntityName
 from casty_es.replay import HistoryPage, Positions, Then
 
@@ -67,11 +67,14 @@ class CommandContext(msgspec.Struct, gc=False):
     incarnation : int
         The journal's incarnation under which the reply to a request was given, as soon as it is there: how often a loss
         of records had been accepted, plus one. What this process has heard of it may be newer, or older.
+    sent : Sent | None
+        Where it went, as soon as it has ended without a reply; ``None`` if it was never sent.
     """
 
     command_id: bytes
     deadline: float
     incarnation: int = 1
+    sent: Sent | None = None
 
     @property
     def request(self) -> str:
@@ -120,6 +123,8 @@ class ShardEnvelope(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
         The caller's own name for the operation: under the same one it happens once, for as long as the journal is kept.
     undo : Undo | None
         What becomes of it when its caller is cancelled; without one, whatever has become of it by then stands.
+    behind : Sent | None
+        Where the request went that it withdraws, when the state alone may not know what became of that.
     """
 
     entity_id: str
@@ -127,6 +132,7 @@ class ShardEnvelope(msgspec.Struct, Generic[R_co], frozen=True, gc=False):
     local: bool = False
     idempotency_key: str | None = None
     undo: Undo | None = None
+    behind: Sent | None = None
 
 
 @runtime_checkable

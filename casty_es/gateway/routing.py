@@ -170,6 +170,22 @@ class Routes:
         """Return why the last search for an entity's slot found nobody, if somebody said."""
         return self._untaken.get(self._slot_of(name, self._shards.get(name[:2], shards)))
 
+    async def vouched(self, slot: int) -> bool:
+        """Return whether the owner of a slot has all that this process remembers of it.
+
+        Raises
+        ------
+        JournalRegressedError
+            The slot has lost some of it.
+        CastyError
+            Nobody can be asked.
+        """
+        mark = self.remembered.of(slot)
+        if mark is None:
+            return True
+        route = await self._find(slot)
+        return route is not None and mark.place <= (route.incarnation, route.position)
+
     def correct(self, name: EntityName, route: Route | None, error: CastyError) -> None:
         """Forget a route that led nowhere; a refusal may say where to go instead, and how many shards there are."""
         if isinstance(error, NotOwnerError) and error.shards:

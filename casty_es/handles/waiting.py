@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
+from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command
 from casty_es.errors import CastyError, NotDoneError, OutcomeUnknownError, StillInLineError
 from casty_es.gateway import CommandContext, ShardEnvelope, Undo
@@ -106,11 +107,12 @@ class WaitingHandle(EntityHandle, ABC):
     async def _stepped_out(self, asking: _Asking) -> int | None:
         """Withdraw a request whose time is up; return what it was granted meanwhile."""
         withdraw, request = self._claims.withdraw, asking.request
+        behind = None if CATALOG[self._region_ref.kind].fate is None else asking.context.sent
         give_back = Undo(lambda _: withdraw(request, False), even_unsent=True, persists=True)
 
         def envelope(context: CommandContext) -> ShardEnvelope[int | None]:
             asking.context = context
-            return ShardEnvelope(self._name, withdraw(request, True), undo=give_back)
+            return ShardEnvelope(self._name, withdraw(request, True), undo=give_back, behind=behind)
 
         try:
             return await self._gateway.entity_ask(self._region_ref, envelope, timeout=UNDO_SECONDS)

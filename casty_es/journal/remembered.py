@@ -2,7 +2,9 @@
 
 A log only grows. One that ends before what anybody remembers of it, or has another record there, has lost records, and
 whoever remembers is the only one who can tell. So each process, owner, gateway or client, keeps the highest mark per
-slot, and carries it wherever the slot is asked about.
+slot, and carries it wherever the slot is asked about. What others remember is kept beside that until the log was seen
+to have both: theirs may be of a log that lost records and has grown since, where a higher place says nothing of a lower
+one.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from casty_es.bounds import Hash, Incarnation, Position
 
 # Enough of a record's hash to tell two records apart. An accident makes them differ; nobody has to be kept from it.
 _HASH_BYTES: Final = 8
+
+# Of marks that wait to be compared; the next compare takes all of them.
+_MOST_BESIDE: Final = 8
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -60,6 +65,7 @@ class Remembered:
 
     def __init__(self) -> None:
         self._marks: dict[int, Mark] = {}
+        self._beside: dict[int, set[Mark]] = {}
         self._own: Sequence[Callable[[], Mark | None]] = ()
 
     def follow(self, own: Sequence[Callable[[], Mark | None]]) -> None:
@@ -77,13 +83,34 @@ class Remembered:
     def of(self, slot: int) -> Mark | None:
         """Return the highest mark of a slot, ``None`` if the process knows nothing of it."""
         told, own = self._marks.get(slot), self._wrote(slot)
+        if slot in self._beside:
+            return max(self.all(slot), key=lambda mark: mark.place)
         if told is None or (own is not None and own.place >= told.place):
             return own
         return told
 
     def all(self, slot: int) -> set[Mark]:
-        """Return all marks of a slot: the highest that was told, and what the process wrote itself."""
-        return {mark for mark in (self._marks.get(slot), self._wrote(slot)) if mark is not None}
+        """Return all marks of a slot: the highest that was told, what the process wrote itself, and others'."""
+        known = {mark for mark in (self._marks.get(slot), self._wrote(slot)) if mark is not None}
+        return known | self._beside.get(slot, set())
+
+    def put_by(self, slot: int, mark: Mark) -> None:
+        """Remember a mark of somebody else beside what is known, until the log was compared with both."""
+        if not mark.position or mark in self.all(slot):
+            return
+        beside = self._beside.setdefault(slot, set())
+        if len(beside) < _MOST_BESIDE:
+            beside.add(mark)
+        else:
+            self.note(slot, mark)
+
+    def compared(self, slot: int, marks: set[Mark]) -> None:
+        """Note that a slot's log has all of these marks, so that the highest speaks for the others."""
+        for mark in marks:
+            self.note(slot, mark)
+        left = self._beside.pop(slot, set()) - marks
+        if left:
+            self._beside[slot] = left
 
     def note(self, slot: int, mark: Mark | None) -> None:
         """Remember a mark, unless a higher one is known. A position of 0 says nothing."""

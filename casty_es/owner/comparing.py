@@ -48,15 +48,16 @@ class Comparing:
     def carry(self, slot: int, mark: Mark) -> None:
         """Note what somebody who asks for a slot remembers of it, until ``drop``."""
         self._carried[slot].add(mark)
-        self.remembered.note(slot, mark)
 
     def carries(self, slot: int, mark: Mark) -> bool:
         """Return whether a mark that somebody carried was not compared yet."""
         return mark in self._carried[slot]
 
-    def drop(self, slot: int, marks: set[Mark]) -> None:
-        """Note that these marks were compared, or that nobody waits for it any more."""
-        self._carried[slot] -= marks
+    def drop(self, slot: int, mark: Mark) -> None:
+        """Note that nobody waits any more for a mark to be compared. What was not compared is remembered."""
+        if mark in self._carried[slot]:
+            self._carried[slot].discard(mark)
+            self.remembered.put_by(slot, mark)
 
     def own(self, slots: Collection[int]) -> Marks:
         """Return what this process remembers of some slots."""
@@ -93,7 +94,8 @@ class Comparing:
             else:
                 if self._closed.pop(slot, None) is not None:
                     _LOG.warning("Slot %d is open again: its log has all that is remembered of it", slot)
-                self.drop(slot, marks[slot])
+                self._carried[slot] -= marks[slot]
+                self.remembered.compared(slot, marks[slot])
         return heads
 
     async def vouch(self, slot: int, mark: Mark | None = None) -> None:
@@ -126,7 +128,7 @@ class Comparing:
         if slot not in self._closed:
             _LOG.error("%s", why)
         self._closed[slot] = why
-        self.remembered.note(slot, mark)
+        self.remembered.put_by(slot, mark)
         if (slot, mark) in self._written:
             return
         try:

@@ -2,10 +2,11 @@
 
 It is asked of the lease session, which every node has for as long as it lives, without a clock.
 
-1. The id of a process is never given again, so one that is gone is gone for good, and its name may live on.
+1. The id of a process is never given again, so what it asked for is over when it is gone. Its name may live on.
 2. On Postgres a living process may lose its session for a moment, and opens another at once. So it is gone only when it
    has none at two looks, with time to come back in between, and no connection to this process either: cut off from the
-   database it may still renew. On SQLite a lock file is free only when its process died.
+   database it may still renew. One that was cut off from all of them and comes back has lost what it held, and lives:
+   who was found gone is looked at again, once. On SQLite a lock file is free only when its process died.
 3. A client has no session, and of a request of an older version nobody knows who made it: of these nothing is said.
    Neither of anybody while the session cannot be asked. Then only leases count.
 4. Nothing is decided for an entity before it is known which of its requests have lost their process. So no grant and no
@@ -55,7 +56,7 @@ class Deaths:
         return process != self._own and process_of(process) is not None
 
     async def gone(self, processes: Iterable[str]) -> set[str]:
-        """Return which of these processes are gone for good."""
+        """Return which of these processes are gone, and with them what they asked for."""
         looks = {process: self._look(process) for process in processes}
         return {process for process, look in looks.items() if await asyncio.shield(look)}
 
@@ -69,15 +70,19 @@ class Deaths:
 
     def _looked(self, process: str, look: asyncio.Task[bool]) -> None:
         del self._looks[process]
-        if not look.cancelled() and look.exception() is None and look.result():
-            if len(self._dead) >= _REMEMBERED:
-                self._dead.clear()
-            self._dead.add(process)
+        if look.cancelled() or look.exception() is not None:
+            return
+        if not look.result():
+            self._dead.discard(process)
+            return
+        if len(self._dead) >= _REMEMBERED:
+            self._dead.clear()
+        self._dead.add(process)
 
     async def _is_gone(self, process: str) -> bool:
         node = process_of(process)
-        if node is None or process in self._dead:
-            return node is not None
+        if node is None:
+            return False
         own = process_of(self._own)
         try:
             session = await self._leases.session()
@@ -86,8 +91,10 @@ class Deaths:
             # Whoever has this node's name has its session; another process of that name cannot come back.
             if session.lasts or (own is not None and own.node_id == node.node_id):
                 return True
-            await asyncio.sleep(_COME_BACK_SECONDS)  # nobody tells when a session is opened
-            living = await (await self._leases.session()).living([node.id])
+            living: set[str] = set()
+            if process not in self._dead:
+                await asyncio.sleep(_COME_BACK_SECONDS)  # nobody tells when a session is opened
+                living = await (await self._leases.session()).living([node.id])
             return not living and not self._node.connected(node.id.replace("-", ""))
         except CastyError as error:
             _LOG.info("It cannot be found out whether process %s lives, so leases count: %s", process, error)

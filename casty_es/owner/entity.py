@@ -29,7 +29,7 @@ from casty_es.commands import has_warrant
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Event, Kind, Query, Warranted
 from casty_es.domain.upkeep import Redact, Seal
-from casty_es.errors import EntityQuarantinedError, InvalidArgumentError, NotDoneError
+from casty_es.errors import ConfigurationError, EntityQuarantinedError, InvalidArgumentError, NotDoneError
 from casty_es.format.codec import concluded, encode_event
 from casty_es.journal.port import EntityName, StoredEntity
 from casty_es.owner.fingerprint import fingerprint
@@ -37,6 +37,7 @@ from casty_es.owner.pending import Pending
 from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.replay import with_binding
+from casty_es.verdicts import not_searched
 
 _LOG: Final = log_of("casty_es.activation")
 
@@ -93,10 +94,11 @@ class Cold(msgspec.Struct, eq=False):
             )
         )
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         """Tell an error to all of them."""
         for pending in self.pendings:
-            pending.fail(error)
+            unsearched = isinstance(error, ConfigurationError) and pending.repeat_after is not None
+            pending.fail(not_searched(error) if unsearched else error)
         self.pendings = []
 
 

@@ -50,7 +50,7 @@ class Locating:
                 self._tenure.lose([slot])
                 raise
             finally:
-                self._comparing.drop(slot.number, {mark})
+                self._comparing.drop(slot.number, mark)
         slot.point(None, None)
 
     async def _locate(self, slot: Slot) -> None:

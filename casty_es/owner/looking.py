@@ -17,15 +17,15 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from casty_es.background import Errands
-from casty_es.errors import CastyError, IdempotencyConflictError, JournalUnavailableError
+from casty_es.errors import CastyError, ConfigurationError, IdempotencyConflictError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.owner.entity import Entity
-from casty_es.owner.pending import Pending
+from casty_es.owner.pending import Behind, Pending, Stage
 from casty_es.owner.ports import Commands, Node
 from casty_es.owner.repeats import cut_away, look_before_acting, look_up_key
 from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
-from casty_es.verdicts import behind_another, left_the_line
+from casty_es.verdicts import behind_another, left_the_line, not_searched
 
 _LOG: Final = log_of("casty_es.repeats")
 
@@ -52,11 +52,13 @@ class Looks:
             self._errands.begin(self._look(entity, pending, look or partial(self._usual, entity)), name="casty-look")
 
     @staticmethod
-    def join(first: Pending, pending: Pending) -> None:
-        """Let a command share the outcome of an attempt that is open."""
+    def join(first: Pending, pending: Pending, enter: Callable[[], None]) -> None:
+        """Let a command share the outcome of an attempt that is open, or wait until it can be said whose the key is."""
         # Without a key the same id is the same command. Under a key the id is made of it (``keyed_command_id``).
         if first.idempotency_key is None or first.same_operation(pending):
             first.joined += (pending,)
+        elif first.stage is Stage.ARRIVED:  # it is looking: the key may be another one's, and this one's, too
+            first.joined += (Behind.of(enter),)
         elif pending.repeat_after is not None:  # it may have been done before, which only a look can tell
             pending.fail_alone(behind_another(first.idempotency_key))
         else:
@@ -87,7 +89,8 @@ class Looks:
         except Exception as error:  # noqa: BLE001 - it is the caller's to see
             if not isinstance(error, CastyError):
                 _LOG.exception("Looking for a command failed")
-                error = JournalUnavailableError(f"The journal could not be searched: {error!r}. Nothing was done.")
+            if not isinstance(error, CastyError) or isinstance(error, ConfigurationError):
+                error = not_searched(error)
             pending.fail(error)
         pending.looks = False
         self._advance(entity.name)

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import Any, Final
 
 from casty_es.background import looked_at
@@ -173,7 +174,7 @@ class Owner:
         )
         first = self._table.get(command_id)
         if first is not None:
-            self._looks.join(first, pending)
+            self._looks.join(first, pending, partial(self._enter, name, pending))
             return pending
         self._table[command_id] = pending  # before anything is awaited, so that no repeat can pass its first attempt
         if self._draining and slot in self._draining:
@@ -181,6 +182,15 @@ class Owner:
         else:
             self._submit(name, pending)
         return pending
+
+    def _enter(self, name: EntityName, pending: Pending) -> None:
+        """Take a command in that waited behind another operation under its key."""
+        first = self._table.get(pending.command_id)
+        if first is not None:
+            self._looks.join(first, pending, partial(self._enter, name, pending))
+        else:
+            self._table[pending.command_id] = pending
+            self.again(name, pending)
 
     def _refuse_at_the_door(self, *, relieving: bool) -> None:
         """Refuse a command, unless it relieves, or settles what is open, and there is room for as many again."""

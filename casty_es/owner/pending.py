@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -98,7 +99,18 @@ class Pending(msgspec.Struct, eq=False):
         if not self.future.done() or (self.joined and self.awaited):
             return False
         self._leave()
+        for repeat in self.joined:
+            repeat.passed()
         return True
+
+    def passed(self) -> None:
+        """Learn that the attempt that this one joined will not be done; nobody waits for either."""
+
+    @property
+    def behind(self) -> bool:
+        """Whether another operation has its key and is not decided, so that it has not begun itself."""
+        first = self.table.get(self.command_id, self)
+        return first is not self and self not in first.joined
 
     def _leave(self) -> None:
         # One that joined another attempt, or was refused before, must not take that attempt's place with it.
@@ -111,6 +123,8 @@ class Pending(msgspec.Struct, eq=False):
         One that was refused is not dropped: whoever sent it may have sent it again. Nor is one that joined another
         attempt at the same command, which may go on without it.
         """
+        if self.behind:
+            return self.future.cancelled()
         return self.stage is Stage.ARRIVED and self.repeat_after is None and not self.settled and self.abandoned()
 
     def time_out(self) -> None:
@@ -121,7 +135,8 @@ class Pending(msgspec.Struct, eq=False):
         if self.future.done():
             return
         what = type(self.command).__name__
-        first = self.table.get(self.command_id, self)  # the attempt that this one repeats, or itself
+        # The attempt that this one repeats, or itself.
+        first = self if self.behind else self.table.get(self.command_id, self)
         if first.stage is Stage.IN_LINE:
             self.fail_alone(still_in_line(what))
             return
@@ -129,6 +144,37 @@ class Pending(msgspec.Struct, eq=False):
         self.fail_alone(
             out_of_time(Evidence(what, self.command_id, in_doubt, changes=not isinstance(self.command, Query)))
         )
+
+
+class Behind(Pending, kw_only=True):
+    """No command, but the place of one behind another operation under its key, of which is not known whose the key is.
+
+    Attributes
+    ----------
+    enter : Callable[[], None]
+        Takes the command in once that operation has an outcome, or will have none.
+    """
+
+    enter: Callable[[], None]
+
+    @classmethod
+    def of(cls, enter: Callable[[], None]) -> Behind:
+        """Return one that nobody waits for."""
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        future.cancel()
+        return cls(Query(), b"", future, {}, enter=enter)
+
+    def resolve(self, reply: object) -> None:  # noqa: ARG002 - whatever it was, it is another one's
+        """Take the command in: the other operation was done."""
+        self.enter()
+
+    def fail(self, error: BaseException) -> None:  # noqa: ARG002 - as above
+        """Take the command in: the other operation was not done, or nobody knows."""
+        self.enter()
+
+    def passed(self) -> None:
+        """Take the command in: the other operation was given up."""
+        self.enter()
 
 
 class Marker(Pending):

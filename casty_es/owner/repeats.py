@@ -1,15 +1,14 @@
 """A repeat of a command looks into the journal before it acts: what happened once does not happen again.
 
 Looking reads the slot's records after the position that was known when the command was first sent; an earlier attempt
-can stand nowhere else. A request that is found is answered from the state: it holds what it was granted, or stands in
-line, or is lost. It never enters twice.
+can stand nowhere else. What it finds is its first result, with two exceptions. A claim (``domain/decider.py``) is
+answered from the state: it holds what it was granted, or stands in line, or is lost. It never enters twice. What became
+of an arrival is read from the log behind it, however many rounds ago it was.
 
 Where retention has cut events of the entity behind that position, what is absent proves nothing. A request that the
 state knows is answered from it; of anything else the outcome is unknown, and it is not done again.
 
-A command with an idempotency key looks by its key instead, in all that was ever recorded of its entity. What it finds
-is its first result, with two exceptions. A claim (``domain/decider.py``) is answered from the state: it has its own
-grant back while that is held. What became of an arrival is read from the log behind it, however many rounds ago it was.
+A command with an idempotency key looks by its key instead, in all that was ever recorded of its entity.
 """
 
 from __future__ import annotations
@@ -37,7 +36,11 @@ def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) 
 async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pending) -> bool:
     """Settle a repeat from the journal; tell whether that was possible. If not, it is safe to decide it."""
     after, pending.repeat_after = pending.repeat_after, None
-    recorded = await journal.find(entity.slot.number, after or 0, [pending.command_id])
+    ids = [pending.command_id, *_withdrawn(entity, pending)]
+    found = await journal.find(entity.slot.number, after or 0, ids)
+    recorded = [event for event in found if event.command_id == pending.command_id]
+    if found and not recorded:
+        return await _withdrawn_late(journal, entity, pending, found[0])
     if not recorded:
         # In this order: what is cut after the first look was there to be found, and seals come before the cut.
         if isinstance(pending.command, Query | Harmless) or await journal.last_cut(entity.id) <= (after or 0):
@@ -46,9 +49,36 @@ async def look_before_acting(journal: EventJournal, entity: Entity, pending: Pen
             raise cut_away(pending)
         pending.found = pending.cut = True  # if the state knows the request, it has the answer
         return False
+    return await _settle(journal, entity, pending, recorded)
+
+
+def _withdrawn(entity: Entity, pending: Pending) -> list[bytes]:
+    """Return the id of the request that a command withdraws, where the state does not know for long how one ended."""
+    command = pending.command
+    if entity.kind.fate is None or not isinstance(command, Harmless) or "request" not in command.__struct_fields__:
+        return []
+    request: str = command.request  # type: ignore[attr-defined]  # it has that field
+    return [UUID(request).bytes]
+
+
+async def _withdrawn_late(journal: EventJournal, entity: Entity, pending: Pending, asked: RecordedEvent) -> bool:
+    """Settle the withdrawal of a request that had what it waited for; tell whether it had."""
+    reply = await _fate(journal, entity, pending, asked)
+    if reply is WAITING or isinstance(reply, BaseException):
+        return False
+    pending.settle(reply)
+    return True
+
+
+async def _settle(journal: EventJournal, entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> bool:
+    """Settle a command from its events; tell whether they say it. If not, the state does when its turn comes."""
     reply = reply_from(entity, pending, recorded)
     if reply is WAITING:
-        pending.found = True  # it is answered from the state when its turn comes
+        reply = await _fate(journal, entity, pending, recorded[-1])
+    elif isinstance(pending.command, Claim) and reply is not None:
+        reply = WAITING  # it was granted then; whether it still is, the state knows
+    if reply is WAITING:
+        pending.found = True
         return False
     pending.settle(reply)
     return True
@@ -88,16 +118,7 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
             )
         )
         return True
-    reply = reply_from(entity, pending, recorded)
-    if reply is WAITING:
-        reply = await _fate(journal, entity, pending, recorded[-1])
-    elif isinstance(command, Claim) and reply is not None:
-        reply = WAITING  # it was granted then; whether it still is, the state knows
-    if reply is WAITING:
-        pending.found = True
-        return False
-    pending.settle(reply)
-    return True
+    return await _settle(journal, entity, pending, recorded)
 
 
 async def _fate(journal: EventJournal, entity: Entity, pending: Pending, arrived: RecordedEvent) -> object:

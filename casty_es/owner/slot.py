@@ -75,11 +75,12 @@ class Slot:
     def commit(self, head: Head) -> None:
         """Note that an append is committed which ends at ``head``."""
         self._doubts = 0
-        if head.epoch != self.epoch:
-            return  # lost while the append was on its way, and maybe taken again behind it
+        if head.epoch != self.head.epoch:
+            return  # lost while the append was on its way, and taken again behind it
         assert head.position > self.head.position, "what is decided stands behind what is committed"
-        self.head = head
-        self.recent.append((head.position, head.hash))
+        self.head = head  # also if it is lost by now: callers are told of it
+        if self.epoch:
+            self.recent.append((head.position, head.hash))
 
     def mark(self) -> Mark | None:
         """Return how far this node knows the slot to be committed, from what it wrote itself."""

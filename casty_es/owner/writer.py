@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 
 from casty_es.background import Loop, being_cancelled
 from casty_es.config import Settings
-from casty_es.domain.decider import WAITING
+from casty_es.domain.decider import WAITING, Claim
 from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
@@ -331,8 +331,8 @@ class Writer:
         pending = entry.pending
         if recorded is None:  # not decided again here: its gateway sends it again, under the new term
             self._refuse([entry])
-        elif (reply := reply_from(entry.entity, pending, recorded)) is WAITING:
-            pending.fail(entry.entity.slot.gone())
+        elif (reply := reply_from(entry.entity, pending, recorded)) is WAITING or isinstance(pending.command, Claim):
+            pending.fail(entry.entity.slot.gone())  # its owner knows whether what was granted is still held
         else:
             pending.settle(reply)
 

@@ -30,7 +30,7 @@ from casty_es.hashes import keyed_command_id
 from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.port import EntityName
 
-from .nodes import PATIENT, client, named_for, secret_of
+from .nodes import PATIENT, client, named_for, secret_of, until
 
 Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 Change: TypeAlias = Callable[[AccessTables], Awaitable[Any]]
@@ -344,6 +344,33 @@ async def test_nobody_says_himself_who_it_was(two: list[ClusteredActorSystem], j
         assert isinstance(decode_error(answer.error, answer.message), InvalidArgumentError)
     finally:
         await dialer.close()
+
+
+async def test_a_token_is_not_taken_while_the_journal_does_not_answer(
+    two: list[ClusteredActorSystem], journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a node whose question who was revoked is not answered, then it does not wait to hang up on holders."""
+    monkeypatch.setattr("casty_es.cluster.credentials._BLIND_SECONDS", 0.5)
+    token = await made(journal_url, "t", READ)
+
+    class Silent(AccessTables):
+        async def secrets(self) -> tuple[bytes, ...]:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    async with holder(token, two[0]) as connected:
+        await connected.topology()
+        link = connected._dialer.open_link("{}:{}".format(*two[0].self_node))  # type: ignore[union-attr]
+        assert link is not None
+        node = two[0]._node
+        assert node is not None
+        assert node.credentials is not None
+        monkeypatch.setattr(node.credentials, "_tables", Silent(SqlJournal(journal_url)))
+
+        async def hung_up() -> bool:
+            return link.closed
+
+        assert await until(hung_up)
 
 
 async def test_a_token_is_not_taken_while_the_journal_cannot_tell(

@@ -26,7 +26,7 @@ import msgspec
 
 from casty_es import errors
 from casty_es.domain.catalog import CATALOG
-from casty_es.domain.decider import WAITING, Command, Kind
+from casty_es.domain.decider import WAITING, Claim, Command, Kind
 from casty_es.format.chain import GENESIS
 from casty_es.format.codec import decode_event, decode_state, encode_event, encode_state, upkeep_reply
 from casty_es.hashes import KEYED_VERSION
@@ -302,7 +302,9 @@ def _check_error(life: Timeline, operation: Operation, records: list[RecordedEve
     if not records:
         return []
     events = tuple(decode_event(record.type, record.version, record.payload) for record in records)
-    waits = records[0].type != "command.concluded" and life.kind.reply(operation.command, events) is WAITING
+    waits = records[0].type != "command.concluded" and (
+        life.kind.reply(operation.command, events) is WAITING or _is_over(life, operation)
+    )
     if not waits or not issubclass(error, _NOT_GRANTED):
         return ["its caller was told that nothing happened, and the journal has it"]
     return []
@@ -334,6 +336,8 @@ def _check_order(life: Timeline, operations: list[Operation], recorded: dict[byt
             later = bisect.bisect_right(called, (operation.returned or 0, math.inf))
             high = lowest_after[later] - 1
             witness = _witness(life, operation, low, min(high, len(life.states) - 1))
+            if witness is None and _was_let_through(life, operation):
+                continue  # rounds ago, and no state tells of that any more
             if witness is None:
                 found.append(f"{operation}: no state between sequences {low} and {high} gives that reply")
                 continue
@@ -351,6 +355,17 @@ def _witness(life: Timeline, operation: Operation, low: int, high: int) -> int |
             if silent and operation.reply == _json(life.kind.answer(state, operation.command)):
                 return sequence
     return None
+
+
+def _was_let_through(life: Timeline, operation: Operation) -> bool:
+    """Return whether a withdrawal was told what its request had got."""
+    return life.kind.fate is not None and operation.reply in map(_json, life.settled[_request(operation)])
+
+
+def _is_over(life: Timeline, operation: Operation) -> bool:
+    """Return whether what a claim was granted is held no more."""
+    held = () if life.kind.claims is None else life.kind.claims(life.states[-1])
+    return isinstance(operation.command, Claim) and _request(operation) not in held
 
 
 def _request(operation: Operation) -> str:

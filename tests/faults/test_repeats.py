@@ -10,14 +10,17 @@ from uuid import UUID, uuid4
 import pytest
 
 from casty_es import ClusteredActorSystem
-from casty_es.domain import counter, lock, semaphore
-from casty_es.errors import NotDoneError
+from casty_es.domain import barrier, counter, lock, semaphore
+from casty_es.domain.decider import Destroy
+from casty_es.domain.requests import Expire
+from casty_es.errors import ConfigurationError, JournalError, NotDoneError
 from casty_es.hashes import slot_of
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
 from casty_es.processes import called
 from casty_es.runtime import SystemRuntime
+from casty_es.verdicts import DECIDED
 
 from .audit import audit, read_memory, read_sql, timelines
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 _HITS = EntityName("counter", "hits", "")
 _LOCK = EntityName("lock", "deploy", "")
 _PERMITS = EntityName("semaphore", "pool", "")
+_ROUNDS = EntityName("barrier", "rounds", "")
 _new_id = SystemRuntime().new_id
 
 
@@ -243,17 +247,79 @@ async def test_a_withdrawn_request_never_comes_back(journal: Journal, *, reopene
     assert await journal.types(_LOCK) == ["lock.granted", "lock.requested", "lock.withdrawn"]
 
 
-async def test_a_grant_that_was_released_is_not_granted_again(journal: Journal) -> None:
-    """A late repeat of a request that was granted and released takes no lock."""
-    id_ = _new_id()
+@pytest.mark.parametrize("end", ["released", "expired", "destroyed"])
+@pytest.mark.parametrize("reopened", [False, True], ids=["same owner", "next owner"])
+async def test_a_grant_that_is_over_is_not_told_again(journal: Journal, end: str, *, reopened: bool) -> None:
+    """A token is told for as long as its grant is held: by the time of a late repeat another one may have the lock."""
+    id_, next_ = _new_id(), _new_id()
     async with journal.owner() as owner:
-        # given a lock that was taken and given back
-        token = await ask(owner, _LOCK, acquire(id_), id_)
-        await ask(owner, _LOCK, lock.Release("me"), _new_id())
-        # when the request comes late once more, then it is told what it was told, and nobody holds the lock
-        assert await ask(owner, _LOCK, acquire(id_), id_, after=0) == token
-        assert await ask(owner, _LOCK, lock.GetHolder(), _new_id()) is None
-    assert await journal.types(_LOCK) == ["lock.granted", "lock.released"]
+        # given a lock that was taken, and is another one's since
+        await ask(owner, _LOCK, acquire(id_), id_)
+        number = slot_of(_LOCK.kind, _LOCK.name, 0, len(owner.slots))
+        if end == "expired":
+            expire = owner.own(owner.slots[number], Expire((str(UUID(bytes=id_)),)))
+            owner.again(_LOCK, expire)
+            await expire.future
+        else:
+            await ask(owner, _LOCK, lock.Release("me") if end == "released" else Destroy(), _new_id())
+        assert await ask(owner, _LOCK, acquire(next_, "next"), next_) is not None
+        if not reopened:
+            # when the request comes late once more, then it is over
+            with pytest.raises(NotDoneError):
+                await ask(owner, _LOCK, acquire(id_), id_, after=0)
+    if reopened:
+        async with journal.owner() as owner:
+            with pytest.raises(NotDoneError):
+                await ask(owner, _LOCK, acquire(id_), id_, after=0)
+            assert (await ask(owner, _LOCK, lock.GetHolder(), _new_id())).owner == "next"
+    assert await journal.types(_LOCK) == ["lock.granted", f"lock.{end}", "lock.granted"]
+
+
+@pytest.mark.parametrize("reopened", [False, True], ids=["same owner", "next owner"])
+async def test_an_arrival_is_answered_for_its_own_round(journal: Journal, *, reopened: bool) -> None:
+    """Rounds later, too: that it was let through is not denied, neither to its repeat nor to its withdrawal."""
+    id_ = _new_id()
+    request = str(UUID(bytes=id_))
+
+    async def told(owner: Owner) -> list[int | None]:
+        again = await ask(owner, _ROUNDS, barrier.Arrive("me", request, 2), id_, after=0)
+        return [again, await ask(owner, _ROUNDS, barrier.Withdraw(request), _new_id(), after=0)]
+
+    async with journal.owner() as owner:
+        # given an arrival that was let through, and rounds after it
+        first = (await submit(owner, _ROUNDS, barrier.Arrive("me", request, 2), id_)).future
+        for participant in ("you", "a", "b", "c"):
+            other = _new_id()
+            await submit(owner, _ROUNDS, barrier.Arrive(participant, str(UUID(bytes=other)), 2), other)
+        assert await first == 0
+        # when its answer was lost, then it is given again
+        if not reopened:
+            assert await told(owner) == [0, 0]
+    if reopened:
+        async with journal.owner() as owner:
+            assert await told(owner) == [0, 0]
+
+
+@pytest.mark.parametrize("cold", [False, True])
+async def test_a_repeat_that_could_not_look_is_not_denied(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, *, cold: bool
+) -> None:
+    """Given a database that is a standby for a while, when a repeat cannot look, then that denies nothing."""
+    id_ = _new_id()
+
+    async def standby(*_: object) -> list[Any]:
+        raise ConfigurationError("The database is a standby. Nothing was opened.")
+
+    async with journal.owner() as owner:
+        assert await ask(owner, _HITS, counter.Increment(5), id_) == 5
+        if cold:
+            owner.drop(owner.slots)
+        monkeypatch.setattr(owner.leases._journal, "entities" if cold else "find", standby)
+        with pytest.raises(JournalError) as caught:
+            await ask(owner, _HITS, counter.Increment(5), id_, after=0)
+        assert not isinstance(caught.value, DECIDED)
+        monkeypatch.undo()
+        assert await ask(owner, _HITS, counter.Increment(5), id_, after=0) == 5
 
 
 async def test_a_permit_is_taken_once(journal: Journal) -> None:

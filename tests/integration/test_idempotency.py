@@ -252,6 +252,24 @@ async def test_another_command_at_the_same_time_is_a_conflict(d: Distributed) ->
     assert done == [await counter.get()]
 
 
+async def test_a_conflict_at_the_same_time_keeps_nobody_from_his_result(reopen: Opened) -> None:
+    """Given a used key, when its operation is asked for again while another one looks, then only that is refused."""
+    async with reopen() as d:
+        assert await d.counter("c").increment(5, idempotency_key="k") == 5
+    for cold in (True, False):
+        async with reopen() as d:
+            counter = d.counter("c")
+            if not cold:
+                await counter.get()
+            amounts = (6, 5, 7, 5)
+            told = await asyncio.gather(
+                *(counter.increment(amount, idempotency_key="k") for amount in amounts), return_exceptions=True
+            )
+            kinds = [one if isinstance(one, int) else type(one) for one in told]
+            assert kinds == [IdempotencyConflictError, 5, IdempotencyConflictError, 5]
+            assert await counter.get() == 5
+
+
 async def test_what_had_nothing_to_do_is_remembered(reopen: Opened, journal_url: str, rows: Rows) -> None:
     """Given operations that had nothing to do under a key, when there would be now, then they still do nothing."""
 

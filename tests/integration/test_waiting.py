@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from casty_es import ConfigurationError, DestroyedError, Distributed, NotDoneError
+from casty_es import ClusteredActorSystem, ConfigurationError, DestroyedError, Distributed, NotDoneError
 
 Open: TypeAlias = Callable[..., AbstractAsyncContextManager[Distributed]]
 Log: TypeAlias = Callable[..., Awaitable[list[str]]]
@@ -346,3 +346,38 @@ async def test_a_cancelled_arrival_does_not_count(reopen: Open, journal_url: str
 
         assert await log(journal_url, "barrier", "b") == ["barrier.arrived", "barrier.withdrawn"]
         await asyncio.gather(d.barrier("b").arrive(3), d.barrier("b").arrive(3), d.barrier("b").arrive(3))
+
+
+class _Between:
+    """A gateway that lets something happen between what a handle asks and what it asks next."""
+
+    def __init__(self, system: ClusteredActorSystem, happens: Callable[[], Awaitable[object]]) -> None:
+        self._system = system
+        self._happens = happens
+        self._asked = 0
+        self.settings = system.settings
+
+    def region_ref(self, key: str, factory: Any, *, num_shards: int) -> Any:
+        return self._system.region_ref(key, factory, num_shards=num_shards)
+
+    async def entity_ask(self, ref: Any, msg_factory: Any, *, timeout: float) -> Any:  # noqa: ASYNC109 - as gateways do
+        self._asked += 1
+        if self._asked > 1:
+            await self._happens()
+        return await self._system.entity_ask(ref, msg_factory, timeout=timeout)
+
+
+async def test_an_arrival_that_is_let_through_while_its_time_is_up_is_not_denied() -> None:
+    """Given a withdrawal that comes rounds later, then its caller was let through, and is told so."""
+    async with ClusteredActorSystem() as system:
+        rounds = system.distributed().barrier("b")
+
+        async def goes_on() -> None:
+            await rounds.arrive(2)
+            await asyncio.gather(rounds.arrive(2), rounds.arrive(2))
+
+        late = Distributed(_Between(system, goes_on)).barrier("b", node_id="late", timeout=IMPATIENT)
+        await late.arrive(2)
+        # one that nobody joins is not
+        with pytest.raises(NotDoneError):
+            await system.distributed().barrier("b", timeout=IMPATIENT).arrive(2)

@@ -83,6 +83,24 @@ async def test_a_process_that_is_connected_is_not_gone(looker: Looker, looks: De
     assert await looks.gone([there]) == {there}
 
 
+async def test_a_process_that_comes_back_late_lives_again(
+    looker: Looker, looks: Deaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was cut off for long and counted as gone: what it asks for from then on is not."""
+    there = called("node", THERE.hex, "there")
+    assert await looks.gone([there]) == {there}
+    session = await looker.manager.open("there", str(THERE))
+    assert await looks.gone([there]) == set()
+    await session.close()
+    looker.connected.add(THERE.hex)
+    assert await looks.gone([there]) == set()
+    looker.connected.clear()
+    # and who is known to be gone is not waited for
+    assert await looks.gone([there]) == {there}
+    monkeypatch.setattr(deaths, "_COME_BACK_SECONDS", 3_600.0)
+    assert await looks.gone([there]) == {there}
+
+
 async def test_a_predecessor_of_this_name_is_gone_at_once(looks: Deaths, monkeypatch: pytest.MonkeyPatch) -> None:
     """It cannot come back while this process has the name."""
     monkeypatch.setattr(deaths, "_COME_BACK_SECONDS", 3_600.0)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 
@@ -15,7 +16,7 @@ from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.client import ClusterClient
 from casty_es.cluster.topology import Topology
-from casty_es.errors import JournalRegressedError, JournalUnavailableError
+from casty_es.errors import JournalRegressedError, JournalUnavailableError, Sent
 from casty_es.journal.port import LEASE_ACQUIRED
 from casty_es.journal.remembered import Mark
 from casty_es.journal.sql import SqlJournal
@@ -26,6 +27,8 @@ from tests.cluster.nodes import named_for, secret_of, slot
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from casty_es.journal.port import Append
 
     from .loss import Loss
 
@@ -97,6 +100,128 @@ async def test_who_is_listed_no_more_is_asked(journal_url: str) -> None:
         remembers.remembered.note(1, mark)
         asks.peers.listed(Topology())
         assert (await asks.peers.recall([1]))[1] == {mark}
+
+
+async def test_those_who_ask_at_once_are_all_told(journal_url: str) -> None:
+    """Given a node that is being asked of one slot, when another slot is asked about, then that is asked, too."""
+    async with node(journal_url) as told, node(journal_url) as first:
+        await asyncio.gather(told.wait_for(2), first.wait_for(2))
+        remembers, asks = told._node, first._node
+        assert remembers is not None
+        assert asks is not None
+        marks = [Mark.of(1, 5, bytes(32)), Mark.of(1, 7, bytes(32))]
+        for number, mark in enumerate(marks, 1):
+            remembers.remembered.note(number, mark)
+        answers = await asyncio.gather(*(asks.peers.recall([number]) for number in (1, 2)))
+        assert [answer.get(number) for number, answer in enumerate(answers, 1)] == [{mark} for mark in marks]
+
+
+async def test_what_was_told_after_the_slot_was_lost_is_remembered(journal_url: str, loss: Loss) -> None:
+    """Given an append that is committed while its slot is lost, when it is lost afterwards, then that is noticed."""
+    async with node(journal_url) as system:
+        assert system._node is not None
+        hits, owner = Distributed(system).counter("hits", timeout=20.0), system._node.owner
+        assert await hits.increment(3) == 3
+        await loss.keep()
+        # given an append that is on its way while the slot is lost
+        append = system.journal.append
+
+        async def slowly(batch: Append) -> None:
+            await append(batch)
+            owner.lose_all()
+
+        system.journal.append = slowly  # type: ignore[method-assign]
+        assert await hits.increment(2) == 5
+        system.journal.append = append  # type: ignore[method-assign]
+        # when what was acknowledged is gone, then it is not contradicted
+        await loss.strike()
+        await refused(system, "hits")
+
+
+async def test_what_was_read_of_the_past_is_remembered(journal_url: str, loss: Loss) -> None:
+    """Given a node that read a history, when the end of it is lost, then it does not read another one."""
+    async with node(journal_url) as system:
+        await Distributed(system).counter("hits").increment(3)
+        await loss.keep()
+        await Distributed(system).counter("hits").increment(2)
+    async with node(journal_url) as told:
+        hits = Distributed(told).counter("hits", timeout=20.0)
+        assert [event.payload["value"] async for event in hits.history()] == [3, 5]
+        await loss.strike()
+        with pytest.raises(JournalRegressedError):
+            await hits.history().__anext__()
+        await refused(told, "hits")
+
+
+async def test_a_structure_whose_record_is_lost_has_a_past(journal_url: str, loss: Loss) -> None:
+    """Given a node that wrote a structure, when not even its name is left, then its past is not said to be empty."""
+    if not is_sqlite(journal_url):
+        pytest.skip("its record is in another table, which goes back with the file")
+    await loss.keep()
+    async with node(journal_url) as told:
+        hits = Distributed(told).counter("hits", timeout=20.0)
+        assert await hits.increment(3) == 3
+        await loss.strike()
+        with pytest.raises(JournalRegressedError):
+            await hits.history().__anext__()
+        with pytest.raises(JournalRegressedError):
+            await Distributed(told).at(datetime.now(UTC)).counter("hits").get()
+
+
+@pytest.mark.parametrize("asked", ["node", "client"])
+async def test_a_command_in_lost_records_is_not_denied(journal_url: str, loss: Loss, asked: str) -> None:
+    """Given whoever was told more than there is, when the outcome of a command is asked, then nobody denies it."""
+    async with AsyncExitStack() as stack:
+        old = await stack.enter_async_context(node(journal_url))
+        host, port = old.self_node
+        secret = await secret_of(old)
+        client = await stack.enter_async_context(ClusterClient(contact_points=[(host, port)], secret=secret))
+        hits = Distributed(client if asked == "client" else old).counter("hits", timeout=20.0)
+        assert await hits.increment(3) == 3
+        await loss.keep()
+        # given a command that was executed, and somebody who was told so
+        assert await hits.increment(2) == 5
+        number = slot("counter", "hits")
+        executed = (await old.journal.records(number, after=2, limit=1))[0]
+        assert executed.command_id is not None
+        sent = Sent("counter", number, 2, old._node.owner.slots[number].term)  # type: ignore[union-attr]
+        await old.__aexit__(None, None, None)
+        await loss.strike()
+        # given a node that took the slot over a log that lacks it, and knew no better
+        fresh = ClusteredActorSystem(journal=SqlJournal(journal_url), settings=_SETTINGS, port=port)
+        await stack.enter_async_context(fresh)
+        await Distributed(fresh).counter("hits").increment()
+        # when whoever was told asks what became of it
+        if asked == "node":
+            await stack.enter_async_context(old)
+        with pytest.raises(JournalRegressedError):
+            await (client if asked == "client" else old).outcome(UUID(bytes=executed.command_id), sent=sent)
+
+
+@pytest.mark.parametrize("asked", ["another node", "somebody who asks"])
+async def test_a_higher_mark_does_not_speak_for_a_lower_one(journal_url: str, loss: Loss, asked: str) -> None:
+    """Given a node that was told, when others remember the log that grew instead, then both are compared."""
+    told, number = node(journal_url), slot("counter", "hits")
+    async with told:
+        await Distributed(told).counter("hits").increment(3)
+        await loss.keep()
+        await Distributed(told).counter("hits").increment(2)
+    await loss.strike()
+    async with node(journal_url) as fresh:
+        for _ in range(5):
+            await Distributed(fresh).counter("hits").increment()
+        assert fresh._node is not None
+        mark = fresh._node.remembered.of(number)
+        if asked == "another node":
+            async with told:
+                assert told._node is not None
+                await told._node.owner.comparing.compare(await told._node.owner.comparing.recollect([number]))
+                assert told._node.owner.comparing.closed(number)
+    if asked != "another node":
+        async with told:
+            assert told._node is not None
+            with pytest.raises(JournalRegressedError):
+                await told._node.owner.locate(told._node.owner.slots[number], mark)
 
 
 async def test_a_closed_slot_stays_closed_for_whoever_comes(journal_url: str, loss: Loss) -> None:
