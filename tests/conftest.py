@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -23,7 +22,7 @@ from hypothesis import settings
 from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
-from tests import short_leases  # noqa: F401 - imported for what it does
+from tests import forked, short_leases  # noqa: F401 - the latter is imported for what it does
 from tests.emptied import Databases
 
 if TYPE_CHECKING:
@@ -106,6 +105,13 @@ def bytecode() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def forks_end(bytecode: None) -> Iterator[None]:  # noqa: ARG001 - what is forked from may write bytecode until then
+    """Let the process from which others are forked end with the tests."""
+    yield
+    forked.end()
+
+
 @contextmanager
 def postgres_database(server: str, template: str = "template1") -> Iterator[str]:
     """Create a database of a fresh name, return its URL, and drop it whoever is still connected."""
@@ -153,20 +159,11 @@ def postgres_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[list[str]]:
+def warm() -> list[str]:
     """The words that stand for ``python -m casty_es`` and start at once; see ``warm.py``."""
-    if sys.platform != "linux":  # where sockets that keep messages apart are, and a fork is safe
-        yield [sys.executable, "-m", "casty_es"]
-        return
-    with tempfile.TemporaryDirectory(prefix="casty-warm-") as folder:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        program, address = str(Path(__file__).with_name("warm.py")), f"{folder}/socket"
-        with subprocess.Popen(
-            [sys.executable, program, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            yield [sys.executable, "-IS", program, address]
+    if not forked.CAN_FORK:
+        return [sys.executable, "-m", "casty_es"]
+    return [sys.executable, "-IS", str(Path(__file__).with_name("warm.py")), forked.address()]
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from casty_es.audit.transfer import copy_journal, export_journal, import_journal
 from casty_es.audit.verify import verify
 from casty_es.errors import ConfigurationError, SchemaError
 from tests.audit.verifying.tampering import Tamperer
+from tests.forked import started
 
 from . import child
 from .conftest import Exporting
@@ -20,8 +19,7 @@ from .conftest import Exporting
 
 async def killed(action: str, source: str, target: str, last: int) -> None:
     """Run a program until it has written so often, and kill it."""
-    command = [sys.executable, "-m", "tests.audit.transfer.child", action, source, target, str(last)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await started("tests.audit.transfer.child", action, source, target, str(last))
     assert process.stdout is not None
     assert await process.stdout.readline() == b"stopped\n"
     process.kill()
