@@ -123,6 +123,7 @@ def _load() -> None:
 
     import casty_es.connecting
     import casty_es.journal.migrating  # noqa: F401
+    from casty_es.cli import walking
     from casty_es.cli.app import loaded, run
     from casty_es.cli.contents import COMMANDS
 
@@ -131,6 +132,7 @@ def _load() -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         run(["--help"])
         run(["counter", "get"])
+    walking.CORES = 1  # more processes are interpreters that start; that they walk alike has tests of its own
     gc.freeze()  # otherwise the end of each process touches all of it, and copies every page
 
 

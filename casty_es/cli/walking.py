@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Annotated, TypeVar
 
@@ -13,9 +14,12 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Processes", "Slots", "parse_slots", "progress_bar", "walked"]
+__all__ = ["CORES", "Processes", "Slots", "parse_slots", "progress_bar", "walked"]
 
 T = TypeVar("T")
+
+CORES = os.cpu_count() or 1
+"""How many processes walk unless it is said."""
 
 Slots = Annotated[str | None, typer.Option("--slots", help="Only these slots: 7, or 0-63, or 0-3,7.")]
 Processes = Annotated[
