@@ -113,13 +113,13 @@ async def test_what_changed_meanwhile(tamperer: Tamperer, tmp_path: Path) -> Non
         await copy_journal(tamperer.url, url)
 
 
-async def test_another_journal_over_a_half_one(written_url: str, sqlite_journal_url: str, tmp_path: Path) -> None:
+async def test_another_journal_over_a_half_one(written_url: str, small_sqlite_url: str, tmp_path: Path) -> None:
     """Given half an import, when another journal is imported there, then it is refused."""
     url = f"sqlite:///{tmp_path}/copy.db"
     await killed("copy", written_url, url, 20)
-    async with connect(sqlite_journal_url) as d:
+    async with connect(small_sqlite_url) as d:
         await d.counter("other").increment()
-    await Tamperer(sqlite_journal_url).run("UPDATE casty_meta SET created_at = created_at + 1")
+    await Tamperer(small_sqlite_url).run("UPDATE casty_meta SET created_at = created_at + 1")
 
     with pytest.raises(ConfigurationError, match="a part of another journal"):
-        await copy_journal(sqlite_journal_url, url)
+        await copy_journal(small_sqlite_url, url)
