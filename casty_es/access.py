@@ -23,19 +23,6 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import ConfigurationError, InvalidArgumentError, InvalidTypeError
 from casty_es.names import check_text
 
-__all__ = [
-    "EVERYTHING",
-    "MIN_SECRET_BYTES",
-    "Grant",
-    "Pattern",
-    "Scopes",
-    "Token",
-    "check_secret",
-    "check_secrets",
-    "check_token_name",
-    "parse_token",
-]
-
 MIN_SECRET_BYTES: Final = 16
 """A secret below this can be found by trying, by whoever has seen one handshake."""
 
@@ -48,15 +35,7 @@ _ANY: Final = "*"
 
 
 def check_secret(secret: object) -> bytes:
-    """Return a cluster's secret, if it is one.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is not bytes.
-    InvalidArgumentError
-        It has fewer than 16 bytes.
-    """
+    """Return a cluster's secret, or refuse what is not bytes, or fewer than 16 of them."""
     if not isinstance(secret, bytes):
         hint = ""
         if isinstance(secret, str):
@@ -87,13 +66,7 @@ class Pattern(msgspec.Struct, frozen=True):
 
     @classmethod
     def parse(cls, text: str) -> Pattern:
-        """Read ``KIND/NAME``.
-
-        Raises
-        ------
-        InvalidArgumentError
-            There is no such kind, or no name.
-        """
+        """Read ``KIND/NAME``; refuse a kind that is not there, and no name."""
         kind, _, name = text.partition("/")
         if kind not in {_ANY, *CATALOG} or not name:
             raise InvalidArgumentError(
@@ -115,22 +88,13 @@ EVERYTHING: Final = Pattern(_ANY, _ANY)
 
 
 class Scopes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What a token allows.
+    """What a token allows."""
 
-    Attributes
-    ----------
-    read, write : tuple[Pattern, ...]
-        The structures that may be read, and those that may be changed, which implies reading them.
-    operate : bool
-        Whether the cluster itself may be looked at: hosts, processes and owners.
-    maintain : bool
-        Whether retention and redaction may be carried out on any structure.
-    """
-
+    # The structures that may be read, and those that may be changed, which implies reading them.
     read: tuple[Pattern, ...] = ()
     write: tuple[Pattern, ...] = ()
-    operate: bool = False
-    maintain: bool = False
+    operate: bool = False  # whether the cluster itself may be looked at: hosts, processes and owners
+    maintain: bool = False  # whether retention and redaction may be carried out on any structure
 
     def may_read(self, kind: str, name: str | None) -> bool:
         """Return whether a structure may be read."""
@@ -147,26 +111,14 @@ class Scopes(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fie
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """What is kept of a token: a row of ``casty_tokens``.
+    """What is kept of a token: a row of ``casty_tokens``."""
 
-    Attributes
-    ----------
-    id, name : str
-        What stands in the token's text, and what its holder is called in the journal.
-    scopes : Scopes
-        What it allows.
-    stored_key, server_key : bytes
-        Digests of 32 bytes, by which the holder's proof is checked and the node's is made.
-    created_at, ends_at, revoked_at : int, int | None, int | None
-        Microseconds since 1970.
-    """
-
-    id: str
+    id: str  # what stands in the token's text, and what its holder is called in the journal
     name: str
-    scopes: Scopes
-    stored_key: bytes
+    scopes: Scopes  # what it allows
+    stored_key: bytes  # digests of 32 bytes, by which the holder's proof is checked and the node's is made
     server_key: bytes
-    created_at: int
+    created_at: int  # microseconds since 1970
     ends_at: int | None = None
     revoked_at: int | None = None
 
@@ -218,12 +170,7 @@ class Token(msgspec.Struct, frozen=True):
 
 
 def parse_token(text: object) -> Token:
-    """Return the token that a text is.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidArgumentError
-        It is none. The message holds nothing of it.
+    """Return the token that a text is; what refuses one that is none says nothing of it.
 
     Examples
     --------
@@ -246,13 +193,7 @@ def parse_token(text: object) -> Token:
 
 
 def check_token_name(name: object) -> str:
-    """Return the name of a token: it is read in logs, so it is printable and has no colon or blank.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidArgumentError
-        It cannot be one.
-    """
+    """Return the name of a token: it is read in logs, so it is printable and has no colon or blank."""
     plain = check_text(name, "the token's name", MAX_TOKEN_NAME_BYTES)
     if not plain.isprintable() or ":" in plain or " " in plain:
         raise InvalidArgumentError(
@@ -262,13 +203,7 @@ def check_token_name(name: object) -> str:
 
 
 def check_secrets(secrets_: tuple[bytes, ...], where: str) -> tuple[bytes, ...]:
-    """Return secrets that were read from somewhere, if they can be used.
-
-    Raises
-    ------
-    ConfigurationError
-        One has fewer than 16 bytes.
-    """
+    """Return secrets that were read from somewhere; ``ConfigurationError`` for one of fewer than 16 bytes."""
     for secret in secrets_:
         if len(secret) < MIN_SECRET_BYTES:
             raise ConfigurationError(

@@ -5,8 +5,6 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
-__all__ = ["LOOPBACK", "REMEDY", "advertised", "is_loopback", "is_wildcard", "joined", "network_host", "split"]
-
 LOOPBACK: Final = "127.0.0.1"
 
 REMEDY: Final = (
@@ -70,13 +68,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def network_host(sockname: object) -> str | None:
-    """Return the address that one end of a connection has, if others may reach it there.
-
-    Parameters
-    ----------
-    sockname : object
-        What ``getsockname`` gave; a Unix socket's is no address of a network.
-    """
+    """Return the address that a ``getsockname`` gave, if others may reach it there: none of a Unix socket."""
     address = _parsed(str(sockname[0])) if isinstance(sockname, tuple) else None
     if address is None or address.is_loopback or address.is_unspecified or address.is_link_local:
         return None

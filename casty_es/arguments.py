@@ -19,17 +19,6 @@ from casty_es.journal.urls import database_url
 from casty_es.names import check_sequence, check_text
 from casty_es.printing import printed
 
-__all__ = [
-    "ADVERTISE_VARIABLE",
-    "HOST_VARIABLE",
-    "PORT_VARIABLE",
-    "Place",
-    "check_client",
-    "check_place",
-    "check_question",
-    "check_system",
-]
-
 _LARGEST_PORT: Final = 65_535
 _DIGITS: Final = len(str(_LARGEST_PORT))
 _LONGEST_HOST: Final = 253  # a name in the DNS
@@ -44,20 +33,11 @@ SESSIONS_PER_LEASE = 1.5
 
 
 class Place(NamedTuple):
-    """What was said of where a node listens.
+    """What was said of where a node listens."""
 
-    Attributes
-    ----------
-    host : str | None
-        The address or name to listen at; ``None`` where nothing was said of it.
-    port : int
-        The port; 0 for a free one.
-    advertise : str | tuple[str, int] | None
-        The host, or host and port, at which others reach the node; ``None`` when that is where it listens.
-    """
-
-    host: str | None
-    port: int
+    host: str | None  # the address or name to listen at; ``None`` where nothing was said of it
+    port: int  # the port; 0 for a free one
+    # The host, or host and port, at which others reach the node; ``None`` when that is where it listens.
     advertise: str | tuple[str, int] | None
 
 
@@ -70,15 +50,7 @@ def check_system(
     settings: object,
     runtime: object,
 ) -> None:
-    """Refuse what a node cannot be made with.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidArgumentError
-        One of them is not what it should be.
-    ConfigurationError
-        Two settings contradict each other.
-    """
+    """Refuse what a node cannot be made with, and settings that contradict each other."""
     if journal is not None and (isinstance(journal, type) or not isinstance(journal, EventJournal)):
         raise InvalidTypeError(
             f"journal must be an EventJournal such as SqlJournal(url), not {type(journal).__name__}. "
@@ -103,15 +75,7 @@ def check_system(
 def check_client(
     *, contact_points: object, secret: object, token: object, ssl: object, settings: object, runtime: object
 ) -> tuple[list[str], bytes | Token]:
-    """Return the addresses of the contact points and what to prove oneself by.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidArgumentError
-        One of them is not what it should be.
-    ConfigurationError
-        There is nothing to prove oneself by, or too much.
-    """
+    """Return the addresses of the contact points and what to prove oneself by, of which there must be one."""
     points = [_address(point) for point in contact_points] if isinstance(contact_points, Iterable) else []
     if not points:
         raise InvalidArgumentError(
@@ -131,13 +95,7 @@ def check_client(
 
 
 def check_question(command_id: object, sent: object, slots: int | None = None) -> None:
-    """Refuse to look for what cannot be a command.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidArgumentError
-        ``command_id`` and ``sent`` are not an ``OutcomeUnknownError``'s.
-    """
+    """Refuse to look for what cannot be a command, or went nowhere."""
     if not isinstance(command_id, UUID) or not isinstance(sent, Sent):
         raise InvalidTypeError(
             f"outcome takes the error's command_id and sent, not {type(command_id).__name__} and "
@@ -171,18 +129,7 @@ def _check_lease(settings: Settings) -> None:
 
 
 def check_place(host: object, port: object, advertise: object) -> Place:
-    """Return where a node is to listen and to be reached, from the environment what was not said.
-
-    Parameters
-    ----------
-    host, port, advertise : object
-        What a caller said; ``None`` for what the environment may say.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidArgumentError
-        They are not a name or address and a number of 16 bits.
-    """
+    """Return where a node is to listen and to be reached, from the environment what is ``None``."""
     host, host_name = _said(host, "host", HOST_VARIABLE)
     port, port_name = _said(port, "port", PORT_VARIABLE)
     if port_name == PORT_VARIABLE and str(port).isascii() and str(port).isdecimal() and len(str(port)) <= _DIGITS:

@@ -33,19 +33,11 @@ from casty_es.runtime import Runtime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer, Link, Listener
 
-__all__ = ["NoDialer", "NodeParts", "lease_manager"]
-
 _LOG: Final = log_of("casty_es.node")
 
 
 class NodeParts:
-    """The parts of a running node.
-
-    Attributes
-    ----------
-    failure : str | None
-        Why the node has stopped by itself.
-    """
+    """The parts of a running node."""
 
     def __init__(
         self,
@@ -59,7 +51,7 @@ class NodeParts:
         remembered: Remembered,
     ) -> None:
         node_id = identity.node_id
-        self.failure: str | None = None
+        self.failure: str | None = None  # why the node has stopped by itself
         self.remembered = remembered
         self.identity = identity
         self.slots = meta.slots
@@ -112,13 +104,7 @@ class NodeParts:
         await self.rebalancer.consider(topology)
 
     async def join(self) -> None:
-        """Join the other nodes, with a clock that may be written by.
-
-        Raises
-        ------
-        ClockAheadError
-            It is far ahead of the database's.
-        """
+        """Join the other nodes, with a clock that may be written by: ``ClockAheadError`` if not."""
         await self.clock.compare()
         self.clock.now()
         await self.membership.join()

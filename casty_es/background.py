@@ -15,8 +15,6 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
-__all__ = ["Errands", "Loop", "being_cancelled", "finished", "looked_at"]
-
 T = TypeVar("T")
 
 _LOG: Final = logging.getLogger("casty_es.background")
@@ -28,14 +26,8 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 class Loop:
     """A task that does the same again and again until it is stopped.
 
-    Parameters
-    ----------
-    turn : Callable[[], Awaitable[None]]
-        What is done again and again. It waits by itself until there is something to do.
-    name : str
-        The task's name, for the log.
-    ended : Callable[[str], None]
-        Told why, when the task ends without having been stopped.
+    A turn waits by itself until there is something to do. ``ended`` is told why, when the task ends without having
+    been stopped.
     """
 
     def __init__(self, turn: Callable[[], Awaitable[None]], *, name: str, ended: Callable[[str], None]) -> None:
@@ -85,10 +77,7 @@ class Loop:
 class Errands:
     """Tasks that are begun, held until they are done, and looked at then.
 
-    Parameters
-    ----------
-    ended : Callable[[str], None] | None
-        Told why, when a task ends before its work is done, although nobody gave it up here.
+    ``ended`` is told why, when one ends before its work is done, although nobody gave it up here.
     """
 
     def __init__(self, ended: Callable[[str], None] | None = None) -> None:

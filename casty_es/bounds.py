@@ -14,37 +14,6 @@ from msgspec import Meta
 from casty_es.config import LARGEST_SETTING, MAX_SLOTS
 from casty_es.names import MAX_COUNT, MAX_IDEMPOTENCY_KEY_BYTES, MAX_NAME_BYTES, MAX_SEQUENCE
 
-__all__ = [
-    "MAX_REASON_BYTES",
-    "POSITION_BITS",
-    "TAGS",
-    "Address",
-    "Amount",
-    "CommandId",
-    "Count",
-    "Digest",
-    "FileName",
-    "Hash",
-    "IdempotencyKey",
-    "Incarnation",
-    "Kind",
-    "Name",
-    "Number",
-    "Participant",
-    "Position",
-    "Reason",
-    "RequestId",
-    "Seconds",
-    "SettingBytes",
-    "SettingSeconds",
-    "Shards",
-    "ShardsOrNone",
-    "SlotNumber",
-    "SlotNumbers",
-    "Slots",
-    "Unsaid",
-]
-
 # A slot of 2**44 records is centuries old at full speed; a term is the journal's incarnation in front of such a number.
 POSITION_BITS: Final = 44
 MAX_REASON_BYTES: Final = 1_000

@@ -34,8 +34,6 @@ from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 
-__all__ = ["ClusterClient"]
-
 A = TypeVar("A", bound=wire.Answer)
 R = TypeVar("R")
 
@@ -226,13 +224,7 @@ class ClusterClient:
 
 
 class _NodesDirectory:
-    """What a client knows, from any node that answers.
-
-    Parameters
-    ----------
-    contact_points : list[str]
-        Addresses to begin with, and to come back to when no learned one answers.
-    """
+    """What a client knows, from any node that answers; the contact points when no learned one does."""
 
     def __init__(self, contact_points: list[str], dialer: Dialer) -> None:
         self._contact_points = contact_points
@@ -258,13 +250,7 @@ class _NodesDirectory:
         return Topology.of(answer.incarnation, answer.nodes, answer.owners)
 
     async def ask(self, request: wire.Request, expected: type[A]) -> A:
-        """Ask one node after the other until one answers.
-
-        Raises
-        ------
-        PeerError
-            None does.
-        """
+        """Ask one node after the other until one answers; ``PeerError`` if none does."""
         failed: PeerError | None = None
         # Those that are connected come first: a dead one costs time.
         addresses = list(dict.fromkeys([*self._learned, *self._contact_points]))

@@ -29,17 +29,6 @@ from casty_es.format.codec import encode_command
 from casty_es.format.values import MAX_VALUE_BYTES, check_canonical, check_readable
 from casty_es.names import check_text
 
-__all__ = [
-    "SENDABLE",
-    "Check",
-    "checks_of",
-    "decode_command",
-    "has_warrant",
-    "is_query",
-    "is_upkeep",
-    "warranted",
-]
-
 Check: TypeAlias = Callable[[Any, int], object]
 """Refuses a field's value that its bounds let pass, given the most bytes that a user's value may have."""
 
@@ -49,10 +38,7 @@ W = TypeVar("W", bound=Warranted)
 def checks_of(cls: type[msgspec.Struct]) -> tuple[tuple[str, Check], ...]:
     """Return the fields of a message that need a look besides their bounds, each with who looks.
 
-    Raises
-    ------
-    TypeError
-        A field has neither bounds nor anybody who looks at it.
+    A field with neither is a ``TypeError``.
     """
     hints = get_type_hints(cls, include_extras=True)
     checks = [(name, _check_of(f"{cls.__name__}.{name}", hints[name])) for name in cls.__struct_fields__]
@@ -128,19 +114,8 @@ def decode_command(
 ) -> Command:
     """Return the command that another process sent for a structure of this kind.
 
-    Parameters
-    ----------
-    command_id : bytes | None
-        The id that it was sent under, by which a request is called; a query has none.
-    max_value_bytes : int
-        The setting of that name.
-
-    Raises
-    ------
-    InvalidTypeError
-        The structure has no command of this name that may come from elsewhere.
-    InvalidArgumentError
-        The JSON does not have that command's shape, or a field holds what no handle would have sent.
+    A request is called by the id that it was sent under; a query has none. ``InvalidTypeError`` if the structure
+    has no such command that may come from elsewhere, ``InvalidArgumentError`` for what no handle would have sent.
     """
     taker = _TAKERS.get(kind, {}).get(name)
     if taker is None:
@@ -181,14 +156,8 @@ def _check_special(command: Any, name: str, command_id: bytes | None) -> None:
 def warranted(command: W, salt: bytes, entity: tuple[str, str, str], command_id: bytes) -> W:
     """Return a command with its warrant.
 
-    Parameters
-    ----------
-    salt : bytes
-        The entity's salt, out of the journal.
-    entity : tuple[str, str, str]
-        What the entity is called: its kind, name and key.
-    command_id : bytes
-        The id that the command is sent under; with another one the warrant is worth nothing.
+    It is made with the entity's salt, out of the journal, for its kind, name and key, and for the id that the
+    command is sent under: with another one it is worth nothing.
     """
     return msgspec.structs.replace(command, warrant=_warrant(command, salt, entity, command_id))
 

@@ -9,8 +9,6 @@ import msgspec
 from casty_es.errors import ConfigurationError
 from casty_es.printing import printed
 
-__all__ = ["Settings"]
-
 DEFAULT_SLOTS: Final = 256
 # 8,192 advisory locks fit the lock table of a default Postgres server; 16,384 did not.
 MAX_SLOTS: Final = 8192
@@ -99,13 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _number(settings: Settings, field: msgspec.structs.FieldInfo) -> float:
-    """Return a setting as a plain number.
-
-    Raises
-    ------
-    ConfigurationError
-        It is none, or out of range.
-    """
+    """Return a setting as a plain number; ``ConfigurationError`` if it is none, or out of range."""
     value = getattr(settings, field.name)
     whole = field.type is int
     number: float = 0

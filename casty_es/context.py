@@ -132,10 +132,7 @@ def _proven(principal: str) -> str:
 def checked(text: str | None) -> str | None:
     """Return what another process says of a command's caller, as this process would have written it.
 
-    Raises
-    ------
-    InvalidArgumentError
-        It is something else, too long, or not printable.
+    Anything else is an ``InvalidArgumentError``.
     """
     if text is None:
         return None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 
-__all__ = ["let_go", "let_go_of_transport"]
-
 
 def let_go(descriptor: int) -> None:
     """Let a descriptor lead nowhere, without a word to whoever is at its other end.

@@ -9,8 +9,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
-__all__ = ["KEYED_VERSION", "keyed_command_id", "shard_of", "slot_of"]
-
 KEYED_VERSION: Final = 8
 """The version of a UUID (RFC 9562) that is made of an idempotency key; every other command's id is of version 7."""
 
@@ -62,6 +60,31 @@ def slot_of(kind: str, name: str, shard: int, slots: int) -> int:
     21
     """
     return _hash(kind, name, str(shard)) % slots
+
+
+def slots_of(kind: str, name: str, shards: int, slots: int) -> set[int]:
+    """Return the slots of the database in which a structure's entities can lie.
+
+    Parameters
+    ----------
+    kind, name : str
+        The structure.
+    shards : int
+        Its number of shards. Where there are many more of them than slots, they are looked at until no slot is left.
+    slots : int
+        The database's number of slots.
+
+    Examples
+    --------
+    >>> sorted(slots_of("map", "users", 2, 256)), len(slots_of("map", "users", 2_000_000_000, 256))
+    ([172, 219], 256)
+    """
+    found: set[int] = set()
+    for shard in range(shards):
+        found.add(slot_of(kind, name, shard, slots))
+        if len(found) == slots:
+            break
+    return found
 
 
 def keyed_command_id(kind: str, name: str, key: str, idempotency_key: str) -> bytes:

@@ -28,8 +28,6 @@ from casty_es.transport import sockets
 from casty_es.transport.keyring import Keyring
 from casty_es.transport.websocket import WebSocketListener, listen
 
-__all__ = ["begin_to_listen"]
-
 _LOG: Final = log_of("casty_es.node")
 
 
@@ -38,24 +36,8 @@ async def begin_to_listen(
 ) -> WebSocketListener:
     """Open the port of a node, and what else leads to it; tell its parts where others reach it.
 
-    Parameters
-    ----------
-    place : Place
-        What was said of where that is.
-    ssl : SSLContext | None
-        The certificate, for TLS.
-
-    Returns
-    -------
-    WebSocketListener
-        The port, which is open.
-
-    Raises
-    ------
-    ConfigurationError
-        Nobody can listen there, or nobody could reach the node there.
-    JournalError
-        The journal's connection could not be opened, to see which address it has.
+    Raises ``ConfigurationError`` if nobody can listen there, or nobody could reach the node there, and
+    ``JournalError`` if the journal's connection could not be opened, to see which address it has.
     """
     own = await _own_host(node) if place.host is None or is_wildcard(place.host) else None
     listener = node.listener = await _listener(node, place.host or own or LOOPBACK, place.port, keyring, ssl)

@@ -39,8 +39,6 @@ from casty_es.transport.keyring import Keyring
 from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 
-__all__ = ["ClusteredActorSystem", "NodeAddress"]
-
 R = TypeVar("R")
 
 _SYSTEMS: weakref.WeakSet[ClusteredActorSystem] = weakref.WeakSet()
@@ -353,13 +351,7 @@ class ClusteredActorSystem:
         return await read_positions(self.journal)
 
     def _running(self) -> NodeParts:
-        """Return the running node, if the caller may use it.
-
-        Raises
-        ------
-        UsageError
-            The system is not started, closed, of another event loop, or was inherited through a fork.
-        """
+        """Return the running node, if the caller may use it; else ``UsageError`` with why not."""
         if self._node is None:
             raise UsageError(f"The system has {self._state}. Nothing was done. Use it inside `async with`.")
         if self._loop is not asyncio.get_running_loop():

@@ -6,8 +6,6 @@ import json
 import logging
 from typing import Final
 
-__all__ = ["log_of", "printed", "visible"]
-
 _LONGEST: Final = 80
 
 # What `str.isprintable` lets pass although it renders as nothing, or as a blank: fillers, joiners, variation selectors.
@@ -40,20 +38,10 @@ _ESCAPES: Final = _Escapes()
 def visible(text: str) -> str:
     r"""Return a text as one line in which everything can be seen, whoever chose it.
 
-    Whatever could act on a terminal, begin a line, turn its direction, or stand there unseen is written as JSON writes
-    it: control and bidirectional characters, line and paragraph separators, characters without a width, blanks other
-    than the space, lone surrogates, and what this Python's Unicode does not know. So JSON stays the same JSON.
-
-    Parameters
-    ----------
-    text : str
-        Any text.
-
-    Returns
-    -------
-    str
-        The same text, if all of it can be seen. A backslash stays one, so that where it matters which of two texts was
-        there, JSON says it and this does not.
+    Whatever could act on a terminal, begin a line, turn its direction, or stand there unseen is written as JSON
+    writes it: control and bidirectional characters, line and paragraph separators, characters without a width,
+    blanks other than the space, lone surrogates, and what this Python's Unicode does not know. So JSON stays the
+    same JSON. A backslash stays one: where it matters which of two texts was there, JSON says it and this does not.
 
     Examples
     --------
@@ -94,13 +82,7 @@ class _Visible:
 
 
 def log_of(name: str) -> logging.Logger:
-    """Return a logger whose messages are one line each, whatever the names and the errors in them hold.
-
-    Parameters
-    ----------
-    name : str
-        Where it stands among the loggers.
-    """
+    """Return a logger whose messages are one line each, whatever the names and the errors in them hold."""
     logger = logging.getLogger(name)
     logger.addFilter(_shown)
     return logger

@@ -13,20 +13,13 @@ from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, Final
 
-__all__ = ["append_to", "create", "create_anew", "make_folder", "replace"]
-
 _MODE: Final = 0o600
 _FOLDER_MODE: Final = 0o700
 _NO_DETOUR: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK  # a pipe without a reader would be waited for
 
 
 def create(file: Path) -> BinaryIO:
-    """Create a file and open it for writing.
-
-    Raises
-    ------
-    OSError
-        It cannot be made; one that is there, or a link, is a ``FileExistsError``.
+    """Create a file and open it for writing; one that is there, or a link, is a ``FileExistsError``.
 
     Examples
     --------
@@ -42,13 +35,7 @@ def create(file: Path) -> BinaryIO:
 
 
 def create_anew(file: Path) -> BinaryIO:
-    """Create a file in place of what an interrupted run left.
-
-    Raises
-    ------
-    OSError
-        It cannot be made, or what is there is not a file of this user's.
-    """
+    """Create a file in place of what an interrupted run left, if that is a file of this user's."""
     with contextlib.suppress(FileNotFoundError):
         _refuse_others(file, file.lstat())
         file.unlink()
@@ -58,10 +45,7 @@ def create_anew(file: Path) -> BinaryIO:
 def replace(file: Path, content: bytes) -> None:
     """Write a file so that it is whole whatever happens: as it was, or with this content, which is on the disk.
 
-    Raises
-    ------
-    OSError
-        It cannot be written, or beside it stands ``NAME.new`` that is not a file of this user's.
+    Raises ``OSError`` if it cannot be written, or beside it stands ``NAME.new`` that is not a file of this user's.
     """
     new = file.with_name(file.name + ".new")
     with create_anew(new) as stream:
@@ -72,13 +56,7 @@ def replace(file: Path, content: bytes) -> None:
 
 
 def append_to(file: Path) -> BinaryIO:
-    """Open a file of this user's to write behind what it has.
-
-    Raises
-    ------
-    OSError
-        It cannot be opened, or what is there is not a file of this user's.
-    """
+    """Open a file of this user's to write behind what it has, or ``OSError``."""
     _refuse_others(file, file.lstat())  # a link's error would speak of its levels
     descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | _NO_DETOUR)
     try:
@@ -90,13 +68,7 @@ def append_to(file: Path) -> BinaryIO:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, or take the one of this user's that is there.
-
-    Raises
-    ------
-    OSError
-        It cannot be made, or what is there is a link, or another user's.
-    """
+    """Make a folder, or take the one of this user's that is there; a link is an ``OSError``."""
     try:
         folder.mkdir(_FOLDER_MODE)
     except FileExistsError:

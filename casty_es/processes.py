@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 from uuid import UUID
 
-__all__ = ["NodeProcess", "called", "process_of"]
-
 
 class NodeProcess(NamedTuple):
     """A process that may hold leases: its id, and the name of its node."""

@@ -19,8 +19,6 @@ from uuid import UUID, uuid4
 
 import uuid_utils
 
-__all__ = ["Runtime", "SystemRuntime", "fresh_uuid", "spread", "steady", "unpredictable", "wall_clock"]
-
 T = TypeVar("T")
 
 _STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -56,19 +54,15 @@ class Runtime(Protocol):
 
     def now(self) -> int:
         """Return the wall clock in microseconds since 1970-01-01 UTC."""
-        ...
 
     def new_id(self) -> bytes:
         """Return a fresh UUIDv7 (RFC 9562) as its 16 bytes."""
-        ...
 
     def salt(self) -> bytes:
         """Return 16 unpredictable bytes."""
-        ...
 
     async def offload(self, function: Callable[..., T], *arguments: object) -> T:
         """Run a function that takes long in another thread."""
-        ...
 
 
 class SystemRuntime:

@@ -219,10 +219,7 @@ def load(names: str | None = None) -> None:
 def named() -> str:
     """Return the registered kinds from outside as :func:`load` takes them, for another process of this program.
 
-    Raises
-    ------
-    ConfigurationError
-        One stands where no other process can import it from.
+    Raises ``ConfigurationError`` if one stands where no other process can import it from.
     """
     specs = []
     for one in CATALOG.values():
@@ -259,13 +256,7 @@ def _check_kept(said: msgspec.Struct, what: str) -> bytes:
 
 
 def check_command(command: Command[Any], max_bytes: int) -> None:
-    """Refuse a command that cannot be sent as it is.
-
-    Raises
-    ------
-    InvalidValueError
-        It would not arrive equal, or has more than ``max_bytes`` bytes as JSON.
-    """
+    """Refuse a command that would not arrive equal, or has more than ``max_bytes`` bytes as JSON."""
     size = len(_check_kept(command, "A command"))
     if size > max_bytes:
         raise InvalidValueError(

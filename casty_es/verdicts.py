@@ -32,25 +32,6 @@ from casty_es.errors import (
     UsageError,
 )
 
-__all__ = [
-    "DECIDED",
-    "Evidence",
-    "behind_another",
-    "closed",
-    "closed_in_line",
-    "leaves_doubt",
-    "left_the_line",
-    "not_allowed",
-    "not_granted",
-    "not_taken_in",
-    "not_written",
-    "out_of_time",
-    "still_in_line",
-    "unsettled",
-    "withdrawal_lost",
-]
-
-
 DECIDED: Final = (
     NotDoneError,
     BoundsError,
@@ -64,30 +45,14 @@ alike. Whatever else comes back leaves a command in doubt that was so before."""
 
 
 class Evidence(NamedTuple):
-    """What is known of a command that has no reply.
+    """What is known of a command that has no reply."""
 
-    Attributes
-    ----------
-    what : str
-        The command's name.
-    command_id : bytes
-        The id under which its events are recorded, 16 bytes.
-    in_doubt : bool
-        Whether a sending of it left whose fate nobody has told: it may have happened, or may still happen.
-    changes : bool
-        Whether it can change anything; a query cannot.
-    sent : Sent | None
-        Where it was sent, for asking later.
-    came_back : str
-        What the last attempt ended with, if that is worth telling.
-    """
-
-    what: str
-    command_id: bytes
-    in_doubt: bool
-    changes: bool = True
-    sent: Sent | None = None
-    came_back: str = ""
+    what: str  # the command's name
+    command_id: bytes  # the id under which its events are recorded, 16 bytes
+    in_doubt: bool  # whether a sending of it left whose fate nobody has told: it may have happened, or may still happen
+    changes: bool = True  # whether it can change anything; a query cannot
+    sent: Sent | None = None  # where it was sent, for asking later
+    came_back: str = ""  # what the last attempt ended with, if that is worth telling
 
     @property
     def denies(self) -> bool:

@@ -23,8 +23,6 @@ from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.database_clock import database_clock
 from casty_es.journal.port import EventJournal
 
-__all__ = ["Anchor", "AnchoredSlot", "read_anchor", "take_anchor"]
-
 _FORMAT: Final = "casty_es anchor 1"
 _CHECKPOINTS: Final = 16
 
@@ -37,29 +35,16 @@ class AnchoredSlot(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Anchor(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the chains stood.
-
-    Attributes
-    ----------
-    taken_at : int
-        When, in microseconds since 1970, by the clock of whoever took it or the database's, whichever is behind.
-    slots : int
-        The journal's number of slots.
-    created_at, incarnation : int
-        When the journal was made, and how often an operator had accepted the loss of records, plus one.
-    chains : tuple[AnchoredSlot, ...]
-        The slots that had records; the others had none.
-    public_key, signature : str | None
-        Hexadecimal; ``None`` in an anchor that nobody signed.
-    """
+    """Where the chains stood."""
 
     format: str
+    # When, in microseconds since 1970, by the clock of whoever took it or the database's, whichever is behind.
     taken_at: int
-    slots: int
-    created_at: int
+    slots: int  # the journal's number of slots
+    created_at: int  # when the journal was made, and how often an operator had accepted the loss of records, plus one
     incarnation: int
-    chains: tuple[AnchoredSlot, ...]
-    public_key: str | None = None
+    chains: tuple[AnchoredSlot, ...]  # the slots that had records; the others had none
+    public_key: str | None = None  # hexadecimal; ``None`` in an anchor that nobody signed
     signature: str | None = None
 
     @property

@@ -23,8 +23,6 @@ from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, Meta
 from casty_es.private_files import create_anew
 
-__all__ = ["ArchiveWriter", "Changeable", "closed", "digest_of", "opened", "read_archive", "rewrite_archive"]
-
 FORMAT: Final = "casty_es archive 1"
 
 Changeable: TypeAlias = EventLine | EntityLine
@@ -35,13 +33,7 @@ _CHUNK: Final = 1024 * 1024
 
 
 class ArchiveWriter:
-    """Writes an archive that has its name only when it is whole.
-
-    Parameters
-    ----------
-    file : Path
-        Its name. A file that is there already is never overwritten.
-    """
+    """Writes an archive that has its name only when it is whole, and overwrites none that is there."""
 
     def __init__(self, file: Path, meta: Meta) -> None:
         self.file = file
@@ -52,19 +44,18 @@ class ArchiveWriter:
             raise _unwritable(file, error) from error
         # Without a name and a time in it, the same rows give the same bytes.
         self._zip = gzip.GzipFile(filename="", mode="wb", fileobj=self._raw, mtime=0, compresslevel=6)
-        self._write(JournalLine(FORMAT, meta.slots, meta.incarnation, meta.created_at))
+        self.line(JournalLine(FORMAT, meta.slots, meta.incarnation, meta.created_at))
 
     def entity(self, row: DirectoryRow) -> None:
         """Begin an entity. Its salt stays in the database, where redaction can destroy it."""
-        self._write(EntityLine.of(row._replace(salt=None)))
-
-    def event(self, line: EventLine) -> None:
-        """Add an event of the entity that was begun last."""
-        self._write(line)
+        self.line(EntityLine.of(row._replace(salt=None)))
 
     def line(self, line: Line) -> None:
-        """Add a line as it is."""
-        self._write(line)
+        """Add a line as it is, such as an event of the entity that was begun last."""
+        try:
+            self._zip.write(encode_line(line))
+        except OSError as error:
+            raise _unwritable(self.file, error) from error
 
     def finish(self, *, replace: bool = False) -> str:
         """Bring it to the disk under its name; return the SHA-256 of the file, hexadecimal."""
@@ -88,12 +79,6 @@ class ArchiveWriter:
         with contextlib.suppress(OSError):  # the disk may be full, and then it cannot be written to the end
             self._raw.close()
         self._part.unlink(missing_ok=True)
-
-    def _write(self, line: Line) -> None:
-        try:
-            self._zip.write(encode_line(line))
-        except OSError as error:
-            raise _unwritable(self.file, error) from error
 
 
 def _give_mode_of(file: Path, new: Path) -> None:
@@ -120,10 +105,7 @@ def digest_of(file: Path) -> str:
 def read_archive(file: Path) -> Iterator[tuple[DirectoryRow, EventRow]]:
     """Yield the events of an archive, each with its entity's row; the salts are not in it.
 
-    Raises
-    ------
-    InvalidValueError
-        The file cannot be read, or is no archive that this version can read.
+    Raises ``InvalidValueError`` for a file that cannot be read, or is no archive that this version can read.
     """
     entity: DirectoryRow | None = None
     for line in _lines(file):

@@ -19,27 +19,6 @@ from msgspec import Meta
 from casty_es.errors import InvalidValueError
 from casty_es.journal.port import DirectoryRow, EventRow, RetiredSalt, SealRow, StoredSnapshot, StructureRow
 
-__all__ = [
-    "DamagedLine",
-    "EndLine",
-    "EntityLine",
-    "EventLine",
-    "JournalLine",
-    "Line",
-    "SaltLine",
-    "SealLine",
-    "SlotLine",
-    "SnapshotLine",
-    "StructureLine",
-    "after_line",
-    "decode_line",
-    "encode_line",
-    "encode_lines",
-    "event_line",
-    "size_of",
-]
-
-
 # What a database could not hold is refused here, and so is text that is not hexadecimal.
 _Int: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 31) - 1)]
 _BigInt: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
@@ -52,18 +31,10 @@ class _Line(msgspec.Struct, frozen=True, gc=False, tag_field="row", forbid_unkno
 
 
 class JournalLine(_Line, frozen=True, tag="journal"):
-    """The first line: what the file is, and of which journal.
+    """The first line: what the file is, and of which journal."""
 
-    Attributes
-    ----------
-    format : str
-        What the file is, with the version of its format.
-    slots, incarnation, created_at : int
-        The journal's number of slots, its incarnation, and when it was made.
-    """
-
-    format: str
-    slots: Annotated[int, Meta(ge=1, le=8192)]
+    format: str  # what the file is, with the version of its format
+    slots: Annotated[int, Meta(ge=1, le=8192)]  # the journal's number of slots, its incarnation, and when it was made
     incarnation: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
     created_at: _BigInt
 
@@ -82,22 +53,12 @@ class StructureLine(_Line, frozen=True, tag="structure"):
 
 
 class SlotLine(_Line, frozen=True, tag="slot"):
-    """Where a slot begins: its last record, and a digest of all lines before this one that no chain protects.
-
-    Attributes
-    ----------
-    position : int
-        Of the slot's last record that is in the file.
-    hash : str
-        Its hash, hexadecimal.
-    digest : str
-        SHA-256, hexadecimal: see ``after_line``.
-    """
+    """Where a slot begins: its last record, and a digest of all lines before this one that no chain protects."""
 
     slot: _Int
-    position: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]
-    hash: _Hash
-    digest: _Hash
+    position: Annotated[int, Meta(ge=1, le=(1 << 63) - 1)]  # of the slot's last record that is in the file
+    hash: _Hash  # its hash, hexadecimal
+    digest: _Hash  # SHA-256, hexadecimal: see ``after_line``
 
 
 class EndLine(_Line, frozen=True, tag="end"):
@@ -108,24 +69,12 @@ class EndLine(_Line, frozen=True, tag="end"):
 
 
 class DamagedLine(_Line, frozen=True, tag="damaged"):
-    """A row that is none that any program writes, in its place: what it holds cannot be written down.
+    """A row that is none that any program writes, in its place: what it holds cannot be written down."""
 
-    Attributes
-    ----------
-    of : str
-        What kind of row it is, as ``row`` of the others says.
-    slot : int
-        Where it stands.
-    number : int
-        Its position, or its id, as far as it has one.
-    why : str
-        What is wrong with it.
-    """
-
-    of: str
-    slot: int
-    number: int
-    why: str
+    of: str  # what kind of row it is, as ``row`` of the others says
+    slot: int  # where it stands
+    number: int  # its position, or its id, as far as it has one
+    why: str  # what is wrong with it
 
 
 class EntityLine(_Line, frozen=True, tag="entity"):
@@ -297,12 +246,7 @@ def size_of(line: Line) -> int:
 
 
 def decode_line(text: bytes) -> Line:
-    """Return the line that stands in these bytes.
-
-    Raises
-    ------
-    InvalidValueError
-        It is none of the lines that are known, or one with other fields.
+    """Return the line that stands in these bytes; ``InvalidValueError`` if it is none, or has other fields.
 
     Examples
     --------

@@ -19,8 +19,6 @@ from casty_es.journal.port import DirectoryRow, EntityName, RecordedEvent, Retir
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import events
 
-__all__ = ["fits", "linked_events", "salt_at", "unexplained"]
-
 _PAGE: Final = 200  # with the records beside them three times as many, which may be large
 
 _REMEDY: Final = (
@@ -55,12 +53,8 @@ async def linked_events(
 ) -> AsyncIterator[tuple[RecordedEvent, bytes | None]]:
     """Yield an entity's events after a sequence, each with the hash of the record before it.
 
-    The hash is ``None`` where that record was cut in the middle of a run that is sealed as a whole.
-
-    Raises
-    ------
-    JournalCorruptError
-        An event is not the one that was written there, or is missing. The error names its slot and position.
+    The hash is ``None`` where that record was cut in the middle of a run that is sealed as a whole. An event that
+    is missing, or not the one that was written there, is a ``JournalCorruptError`` with its slot and position.
     """
     page: list[RecordedEvent] = []
     last: RecordedEvent | None = None

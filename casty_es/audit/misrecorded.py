@@ -20,8 +20,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sql_rows import shards_of
 from casty_es.replay import entities_of, fitting_shards
 
-__all__ = ["Misrecorded", "find_misrecorded", "record_fitting"]
-
 _UNRECORDED: Final = """
     SELECT DISTINCT e.kind, e.name FROM casty_entities e
     WHERE NOT EXISTS (SELECT 1 FROM casty_structures s WHERE s.kind = e.kind AND s.name = e.name)
@@ -36,35 +34,18 @@ _RECORDED: Final = f"""
 
 
 class Misrecorded(msgspec.Struct, frozen=True):
-    """A structure whose entities are not where its record says.
+    """A structure whose entities are not where its record says."""
 
-    Attributes
-    ----------
-    kind, name : str
-        The structure.
-    recorded : int | None
-        The recorded number of shards; ``None`` if the structure is not recorded.
-    fitting : int | None
-        The number that explains where all of its entities are; ``None`` if none does.
-    """
-
-    kind: str
+    kind: str  # the structure
     name: str
-    recorded: int | None
-    fitting: int | None
+    recorded: int | None  # the recorded number of shards; ``None`` if the structure is not recorded
+    fitting: int | None  # the number that explains where all of its entities are; ``None`` if none does
 
 
 async def find_misrecorded(journal: SqlJournal, slots: int) -> list[Misrecorded]:
     """Find structures that have entities and no record, or one that leads their entities elsewhere.
 
     Of each recorded structure the first and the last entity are looked at; ``verify`` looks at all of them.
-
-    Parameters
-    ----------
-    journal : SqlJournal
-        An open journal.
-    slots : int
-        Its number of slots.
     """
     found: list[tuple[str, str, int | None]] = [
         (text_of(kind), text_of(name), None) for kind, name in await journal.query(_UNRECORDED)
@@ -92,15 +73,9 @@ def _leads_elsewhere(row: Sequence[object], slots: int) -> bool:
 async def record_fitting(journal: SqlJournal, structure: Misrecorded) -> None:
     """Record the number of shards that explains where a structure's entities are, and change nothing else.
 
-    A node remembers what is recorded: where a record is to be changed, none may run.
-
-    Raises
-    ------
-    JournalCorruptError
-        No number explains it, an entity's row is not the one that its events were written for, or another number was
-        recorded meanwhile. Nothing was changed.
-    ConfigurationError
-        The role may not do it. Nothing was changed.
+    A node remembers what is recorded: where a record is to be changed, none may run. ``JournalCorruptError`` if no
+    number explains it, an entity's row is not the one that its events were written for, or another number was
+    recorded meanwhile; ``ConfigurationError`` if the role may not do it. Then nothing was changed.
     """
     kind, name, recorded, fitting = structure.kind, structure.name, structure.recorded, structure.fitting
     if fitting is None:

@@ -9,8 +9,6 @@ from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["chosen_slots", "opened"]
-
 
 @contextlib.asynccontextmanager
 async def opened(
@@ -36,10 +34,7 @@ def chosen_slots(
 ) -> list[int]:
     """Return the slots that were asked for, in order; all of them for ``None``.
 
-    Raises
-    ------
-    InvalidArgumentError
-        A slot that the journal does not have, or several processes for a journal that only this one can read.
+    Refuses a slot that the journal does not have, and several processes for one that only this process can read.
     """
     chosen = sorted(set(range(meta.slots) if slots is None else slots))
     if chosen and not 0 <= chosen[0] <= chosen[-1] < meta.slots:

@@ -10,8 +10,6 @@ from casty_es.domain.decider import Warranted
 from casty_es.gateway.port import CommandContext, EntityGateway, RegionRef, ShardEnvelope, StructureFactory
 from casty_es.journal.port import EntityName, EventJournal
 
-__all__ = ["ask_entity"]
-
 
 async def ask_entity(
     gateway: EntityGateway,
@@ -24,10 +22,7 @@ async def ask_entity(
 ) -> Any:
     """Have the owner of an entity that is in the journal decide a command, and return its reply.
 
-    Parameters
-    ----------
-    salt : bytes
-        The entity's, out of the journal: it shows the owner that maintenance asks.
+    The salt, out of the journal, shows the owner that maintenance asks.
     """
     [shards] = await journal.structures([(name.kind, name.name)])
     # A handle of the kind gives its options; what is asked for here needs none of them.

@@ -9,20 +9,12 @@ from typing import Any, Generic, TypeVar
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["ReadAhead"]
-
 K = TypeVar("K")
 P = TypeVar("P")
 
 
 class ReadAhead(Generic[K, P]):
-    """Pages, by what is asked for; one is asked for beforehand where the database is a process of its own.
-
-    Parameters
-    ----------
-    read : Callable[[K], Coroutine[Any, Any, P]]
-        Reads a page.
-    """
+    """Pages, by what is asked for; one is asked for beforehand where the database is a process of its own."""
 
     def __init__(self, journal: EventJournal, read: Callable[[K], Coroutine[Any, Any, P]]) -> None:
         self._read = read

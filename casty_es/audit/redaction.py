@@ -198,19 +198,11 @@ async def _refuse_changed(journal: SqlJournal, entity: int, archives: Sequence[P
 
 
 class _Log(msgspec.Struct):
-    """What an entity's log, with the archives that were given, says of its redactions and cuts.
-
-    Attributes
-    ----------
-    redactions : list[int]
-        The sequences of the redactions, in order.
-    left : tuple[str, ...]
-        The archives that hold events of it and were not given.
-    """
+    """What an entity's log, with the archives that were given, says of its redactions and cuts."""
 
     called: str
-    redactions: list[int]
-    left: tuple[str, ...]
+    redactions: list[int]  # the sequences of the redactions, in order
+    left: tuple[str, ...]  # the archives that hold events of it and were not given
 
     @classmethod
     async def read(cls, journal: SqlJournal, entity: int, archives: Sequence[Path]) -> _Log:
@@ -282,23 +274,13 @@ async def _finish(journal: SqlJournal, entity: int, archives: Sequence[Path], lo
 
 
 class _Forgetting:
-    """Replaces what an entity held up to its last redaction.
-
-    Parameters
-    ----------
-    through : int
-        The sequence of that redaction.
-    salts : dict[int, bytes]
-        The salts that are not destroyed yet, by the redaction that set each aside.
-    redactions : list[int]
-        All redactions that are known of.
-    """
+    """Replaces what an entity held up to its last redaction."""
 
     def __init__(self, entity: int, through: int, salts: dict[int, bytes], redactions: list[int]) -> None:
         self._entity = entity
-        self._through = through
-        self._salts = salts
-        self._redactions = sorted({*redactions, *salts})
+        self._through = through  # the sequence of that redaction
+        self._salts = salts  # the salts that are not destroyed yet, by the redaction that set each aside
+        self._redactions = sorted({*redactions, *salts})  # all redactions that are known of
 
     def line(self, line: Changeable) -> Changeable:
         """Return a line of an archive without the entity's values."""

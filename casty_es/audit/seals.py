@@ -22,19 +22,12 @@ from casty_es.errors import JournalCorruptError
 from casty_es.format.chain import digest
 from casty_es.journal.port import SealRow
 
-__all__ = ["decode_sealed", "packed", "rows_digest", "state_digest"]
-
 _decode: Final = msgspec.json.Decoder(Sealed).decode
 _ROW: Final = struct.Struct(">qqq32s32s")
 
 
 def rows_digest(rows: Iterable[SealRow]) -> str:
-    """Return the SHA-256 over the seal rows of one cut, hexadecimal.
-
-    Parameters
-    ----------
-    rows : Iterable[SealRow]
-        The rows that name one ``entity.sealed`` event, by position.
+    """Return the SHA-256 over the rows that name one ``entity.sealed`` event, by position, hexadecimal.
 
     Examples
     --------
@@ -48,13 +41,7 @@ def rows_digest(rows: Iterable[SealRow]) -> str:
 
 
 def decode_sealed(payload: str) -> Sealed:
-    """Return what an ``entity.sealed`` event says.
-
-    Raises
-    ------
-    JournalCorruptError
-        It does not say what the library writes. Nothing was done.
-    """
+    """Return what an ``entity.sealed`` event says; ``JournalCorruptError`` if the library writes no such thing."""
     try:
         return _decode(payload)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
@@ -71,12 +58,7 @@ def packed(row: SealRow) -> bytes:
 def state_digest(salt: bytes, state: str) -> str:
     """Return the digest of the snapshot behind which events are cut, hexadecimal.
 
-    Parameters
-    ----------
-    salt : bytes
-        The entity's salt, so that nobody can guess the state by trying.
-    state : str
-        The snapshot's text.
+    The entity's salt is in it, so that nobody can guess the state by trying.
 
     Examples
     --------

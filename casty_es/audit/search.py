@@ -18,7 +18,7 @@ from casty_es.audit.page_tokens import Place, last_until, place_in, timed
 from casty_es.audit.wanted import Wanted
 from casty_es.domain.catalog import KEYED
 from casty_es.errors import ArchivedError
-from casty_es.hashes import shard_of, slot_of
+from casty_es.hashes import shard_of, slot_of, slots_of
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, LEASE_ACQUIRED, EntityName, EventJournal, RecordedEvent
 from casty_es.replay import (
@@ -153,9 +153,10 @@ class _Looking:
             keyless = wanted.kind in KEYED and wanted.key is None
             if shards is None:  # nothing is there, or its record is gone or damaged: then it can be anywhere
                 among = set(range(slots))
+            elif keyless:
+                among = slots_of(wanted.kind, wanted.name, shards, slots)
             else:
-                numbers = range(shards) if keyless else [shard_of(*self._entity(), shards)]
-                among = {slot_of(wanted.kind, wanted.name, number, slots) for number in numbers}
+                among = {slot_of(wanted.kind, wanted.name, shard_of(*self._entity(), shards), slots)}
         else:
             among = set(range(slots))
         return sorted(among if wanted.slot is None else among & {wanted.slot})

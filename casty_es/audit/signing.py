@@ -9,8 +9,6 @@ from casty_es.errors import ConfigurationError, InvalidValueError
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-__all__ = ["new_key", "public_key_of", "public_key_pem", "read_public_key", "sign", "signed_by"]
-
 _MISSING = (
     "The package cryptography is not installed, and signatures need it. Nothing was done. Install it with "
     "`pip install 'casty-es[anchor]'`."
@@ -30,13 +28,7 @@ def new_key() -> bytes:
 
 
 def public_key_of(key: bytes) -> bytes:
-    """Return the public key of a private one, 32 bytes.
-
-    Raises
-    ------
-    InvalidValueError
-        It is no private Ed25519 key in PEM.
-    """
+    """Return the public key of a private Ed25519 key in PEM, 32 bytes."""
     return _private(key).public_key().public_bytes_raw()
 
 
@@ -50,13 +42,7 @@ def public_key_pem(public_key: bytes) -> str:
 
 
 def read_public_key(pem: bytes) -> bytes:
-    """Return a public key, 32 bytes, from its PEM.
-
-    Raises
-    ------
-    InvalidValueError
-        It is no public Ed25519 key in PEM.
-    """
+    """Return a public Ed25519 key, 32 bytes, from its PEM."""
     try:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - an extra
         from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415 - likewise

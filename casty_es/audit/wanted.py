@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Wanted"]
-
 
 class Wanted(msgspec.Struct, frozen=True):
     """Which events are looked for; what is ``None`` or empty does not matter.

@@ -19,8 +19,6 @@ from casty_es.errors import CastyError, JournalUnavailableError
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Walked", "Work"]
-
 J = TypeVar("J")
 R = TypeVar("R")
 
@@ -54,24 +52,14 @@ _ANSWERS: Final = msgspec.json.Decoder(_Answer)
 
 
 class Work(Generic[J, R]):
-    """What is done for each slot; the module that does it has one as its ``WORK``, where workers find it.
-
-    Parameters
-    ----------
-    module : str
-        That module of this library.
-    do : Callable[[EventJournal, J, Walked], Awaitable[R]]
-        Does one job.
-    job, result : type
-        What it is given and returns: msgspec can write both as JSON.
-    """
+    """What is done for each slot; the module that does it has one as its ``WORK``, where workers find it."""
 
     def __init__(
         self, module: str, do: Callable[[EventJournal, J, Walked], Awaitable[R]], job: type[J], result: type[R]
     ) -> None:
-        self._module = module
+        self._module = module  # of this library
         self._do = do
-        self._job = job
+        self._job = job  # what a job is, and what it gives: msgspec can write both as JSON
         self._result = result
 
     async def run(
@@ -84,15 +72,8 @@ class Work(Generic[J, R]):
     ) -> None:
         """Do jobs, and tell of each that is done.
 
-        Parameters
-        ----------
-        processes : int
-            How many processes at most; a journal in memory, or 1, is worked on in this one.
-
-        Raises
-        ------
-        JournalUnavailableError
-            A process could not read the database, or ended.
+        A journal in memory, or with 1 process at most, is worked on in this one. ``JournalUnavailableError`` if
+        a process could not read the database, or ended.
         """
         walked = walked or _tell_nobody
         if processes > 1 and isinstance(journal, SqlJournal):

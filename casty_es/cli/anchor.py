@@ -15,8 +15,6 @@ from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidValueError
 from casty_es.private_files import create
 
-__all__ = ["anchor"]
-
 
 def anchor(
     *,

@@ -25,8 +25,6 @@ from casty_es.config import STRUCTURES_VARIABLE
 from casty_es.errors import CastyError, InvalidArgumentError, InvalidTypeError
 from casty_es.printing import printed, visible
 
-__all__ = ["TRACEBACK_VARIABLE", "loaded", "run"]
-
 # Click's class. Newer versions of typer carry click within themselves, and show this one only as a base of their own.
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
 

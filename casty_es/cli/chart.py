@@ -9,42 +9,24 @@ import msgspec
 
 from casty_es.cli.table import short_time
 
-__all__ = ["Bar", "draw"]
-
 _FEWEST_COLUMNS: Final = 20
 
 
 class Bar(msgspec.Struct, frozen=True):
-    """A row: somebody waited from one time to another, and held from then on. Times are microseconds since 1970.
+    """A row: somebody waited from one time to another, and held from then on. Times are microseconds since 1970."""
 
-    Attributes
-    ----------
-    label, tail : str
-        What stands before the bar, and what behind it.
-    since : int | None
-        The beginning; ``None`` for one that lies before the chart and is not known.
-    granted : int | None
-        When waiting became holding; ``None`` for somebody who only waited.
-    until : int | None
-        The end; ``None`` if it lies behind the chart.
-    """
-
-    label: str
-    since: int | None
-    granted: int | None
-    until: int | None
+    label: str  # what stands before the bar, and what behind it
+    since: int | None  # the beginning; ``None`` for one that lies before the chart and is not known
+    granted: int | None  # when waiting became holding; ``None`` for somebody who only waited
+    until: int | None  # the end; ``None`` if it lies behind the chart
     tail: str
 
 
 def draw(bars: Sequence[Bar], start: int, end: int, *, width: int, ascii_only: bool) -> list[str]:
     """Return the lines of a chart from one time to another.
 
-    Parameters
-    ----------
-    width : int
-        How many characters a line has; more if the texts beside the bars leave no room.
-    ascii_only : bool
-        Draw with ``.`` and ``#`` instead of blocks.
+    A line has ``width`` characters, and more if the texts beside the bars leave no room; with ``ascii_only`` it is
+    drawn with ``.`` and ``#`` instead of blocks.
 
     Examples
     --------

@@ -18,8 +18,6 @@ from casty_es.domain.catalog import KEYED
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
-__all__ = ["check_replay_command"]
-
 
 def check_replay_command(
     *,

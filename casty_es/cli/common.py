@@ -15,27 +15,6 @@ from casty_es.journal.port import EntityName
 from casty_es.names import check_name, encode_key
 from casty_es.printing import visible
 
-__all__ = [
-    "COULD_NOT",
-    "DONE",
-    "FOUND",
-    "NEGATIVE_NUMBERS",
-    "USAGE",
-    "AsText",
-    "Json",
-    "KeyType",
-    "Name",
-    "NotThereError",
-    "Value",
-    "dumps",
-    "entity_name",
-    "no_kind",
-    "parse_key",
-    "parse_value",
-    "say",
-    "show",
-]
-
 # Otherwise the amount -5 would be taken for an option of that name.
 NEGATIVE_NUMBERS: Final = {"ignore_unknown_options": True}
 
@@ -89,15 +68,7 @@ def no_kind(kind: str) -> str:
 
 
 def say(*lines: str, err: bool = False) -> None:
-    """Print lines: all that a command ever says goes through here or through a table, which let nobody forge one.
-
-    Parameters
-    ----------
-    lines : str
-        What is printed as one line each, whatever is in it.
-    err : bool
-        Whether to print to the standard error.
-    """
+    """Print lines: all that a command ever says goes through here or through a table, which let nobody forge one."""
     for line in lines:
         typer.echo(visible(line), err=err)  # noqa: TID251 - the one place
 

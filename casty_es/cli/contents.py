@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["COMMANDS"]
-
 
 class _Entry(NamedTuple):
     """Where a command is, as ``module:function``, or as the module of a group of commands; and what it is for."""

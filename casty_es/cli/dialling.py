@@ -19,8 +19,6 @@ from casty_es.transport.port import Dialer
 from casty_es.transport.websocket import WebSocketDialer
 from casty_es.transport.wire import GetTopology, Topology
 
-__all__ = ["ask", "dialler"]
-
 # Long enough for a busy node; one that needs longer keeps its callers waiting, too.
 _ANSWER_SECONDS: Final = 2.0
 
@@ -29,12 +27,7 @@ _ANSWER_SECONDS: Final = 2.0
 async def dialler(where: Where, secret: bytes | None, file: Path | None) -> AsyncIterator[Dialer]:
     """Yield the way to nodes as the user said it; with the secret of the journal, if that was read.
 
-    Parameters
-    ----------
-    secret : bytes | None
-        The journal's.
-    file : Path | None
-        The journal's file, if it is one: beside it nodes may have sockets.
+    Beside the journal's file, if it is one, nodes may have sockets.
     """
     known = parse_token(where.token) if where.token is not None else where.secret or secret or b""
     dialer = WebSocketDialer(

@@ -39,8 +39,6 @@ from casty_es.leases.preflight import preflight
 from casty_es.leases.strangers import strangers_of, told_strangers
 from casty_es.replay import slots_ahead, told_ahead
 
-__all__ = ["doctor", "examined"]
-
 # Shorter ones could be guessed from one recorded handshake.
 _SECRET_BYTES: Final = 16
 _MICROSECONDS: Final = 1_000_000

@@ -13,8 +13,6 @@ from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.checks import Check
 
-__all__ = ["examined"]
-
 _ADVICE: Final = (
     "Let such a node say where others reach it, with advertise= or CASTY_ES_ADVERTISE, or open the way to its port. If "
     "nodes use TLS, or a secret or a name of their own, give this command the same."

@@ -8,8 +8,6 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.journal.sessions import close_quietly, connect, said, translated
 from casty_es.leases.checks import Check
 
-__all__ = ["examined"]
-
 _NAMED: Final = 5  # of the roles that may read
 
 # Whoever appends events is a program, which needs them. Who is a member of the owner may do everything as it is.

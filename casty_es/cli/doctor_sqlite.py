@@ -15,8 +15,6 @@ from casty_es.leases.checks import Check
 from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.filesystem import file_system_of, is_network, mounts
 
-__all__ = ["examined"]
-
 _MIB: Final = 1_048_576
 _READ_BY_OTHERS: Final = 0o004
 

@@ -14,8 +14,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 from casty_es.leases.checks import Check
 
-__all__ = ["examined", "repaired"]
-
 
 async def examined(journal: SqlJournal, slots: int) -> Check:
     """Whether every structure is recorded as its entities are placed."""

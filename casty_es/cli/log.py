@@ -12,15 +12,13 @@ from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.common import FOUND, Json, KeyType, NotThereError, dumps, entity_name, no_kind, parse_key, say
 from casty_es.cli.reaching import look
 from casty_es.cli.table import Table
-from casty_es.cli.times import microseconds, parse_time
+from casty_es.cli.times import parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG, KEYED
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import encode_key
-from casty_es.replay import HistoryEvent
-
-__all__ = ["log"]
+from casty_es.replay import HistoryEvent, to_microseconds
 
 _PAGE: int = 100
 
@@ -203,7 +201,7 @@ def _bound(text: str | None, option: str, one: EntityName | None) -> tuple[int |
     if text is None:
         return None, None
     if not text.isdecimal():
-        return None, microseconds(parse_time(text))
+        return None, to_microseconds(parse_time(text))
     if one is None:
         raise typer.BadParameter(f"{option} {text} is a sequence, and needs the KIND/NAME that it belongs to.")
     return int(text), None

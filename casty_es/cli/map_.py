@@ -58,7 +58,7 @@ def put(
 @app.command(context_settings=NEGATIVE_NUMBERS)
 @takes_where
 def get(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where: Where, json: Json = False) -> None:
-    """Print the value of a key as JSON; exit code 3 when the map has no such key."""
+    """Print the value of a key as JSON; exit code 1 when the map has no such key."""
     kind, parsed_key = parse_key(key, key_type)
 
     async def work(d: Distributed) -> tuple[Any, bool]:

@@ -35,8 +35,6 @@ from casty_es.journal.urls import shown
 from casty_es.node import ClusteredActorSystem
 from casty_es.printing import visible
 
-__all__ = ["node"]
-
 _LEAVE_ON: Final = (signal.SIGTERM, signal.SIGINT)
 
 _MICROSECONDS: Final = 1_000_000

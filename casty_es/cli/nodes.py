@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,39 +14,22 @@ import typer
 
 from casty_es.cli.common import Json, dumps, say
 from casty_es.cli.dialling import ask, dialler
-from casty_es.cli.reaching import living
+from casty_es.cli.reaching import journal_at, living
 from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.where import Where, takes_where
 from casty_es.journal.port import NodeRow, SlotRow
-from casty_es.journal.sql import SqlJournal
 from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
 from casty_es.transport.wire import Topology
 
-__all__ = ["nodes", "slots"]
-
 
 class Cluster(msgspec.Struct):
-    """What was found out.
+    """What was found out."""
 
-    Attributes
-    ----------
-    nodes : list[NodeRow]
-        Who is written down, or known to the node that was asked; the newest first.
-    slots : list[SlotRow]
-        Who is written down for each slot that anybody took.
-    alive : set[str]
-        Whose lease session lives.
-    answers : set[str]
-        Who answers at the address that is written down.
-    strangers : list[Stranger]
-        Who holds locks of slots and is no node, if the database was asked.
-    """
-
-    nodes: list[NodeRow]
-    slots: list[SlotRow]
-    alive: set[str]
-    answers: set[str]
-    strangers: list[Stranger] = []
+    nodes: list[NodeRow]  # who is written down, or known to the node that was asked; the newest first
+    slots: list[SlotRow]  # who is written down for each slot that anybody took
+    alive: set[str]  # whose lease session lives
+    answers: set[str]  # who answers at the address that is written down
+    strangers: list[Stranger] = []  # who holds locks of slots and is no node, if the database was asked
 
 
 @takes_where
@@ -142,10 +126,8 @@ async def _look(where: Where) -> Cluster:
         ]
         written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in topology.owners.values()]
         answered = await _dial_all(rows, where)
-        return Cluster(rows, sorted(written, key=_number), set(topology.nodes), set(answered))
-    journal = SqlJournal(where.url)
-    await journal.open()
-    try:
+        return Cluster(rows, sorted(written, key=attrgetter("slot")), set(topology.nodes), set(answered))
+    async with journal_at(where.url) as journal:
         rows, written = await journal.nodes(), await journal.slot_rows()
         answered = {}
         if rows:
@@ -155,16 +137,10 @@ async def _look(where: Where) -> Cluster:
             told = next(iter(answered.values()))
             written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in told.owners]
             alive = {node.node_id for node in told.nodes}
-            return Cluster(rows, sorted(written, key=_number), alive, set(answered), strangers)
+            return Cluster(rows, sorted(written, key=attrgetter("slot")), alive, set(answered), strangers)
         # Alive and unreachable from here, or gone: their lease sessions tell.
         alive = await living(journal, rows, where.session_url) if rows or written else set()
         return Cluster(rows, written, alive, set(), strangers)
-    finally:
-        await journal.close()
-
-
-def _number(row: SlotRow) -> int:
-    return row.slot
 
 
 async def _dial_all(

@@ -26,7 +26,7 @@ def enqueue(name: Name, value: Value, *, text: AsText = False, where: Where, jso
 @app.command()
 @takes_where
 def dequeue(name: Name, *, where: Where, json: Json = False) -> None:
-    """Take the front value of a queue and print it as JSON; exit code 3 when the queue is empty."""
+    """Take the front value of a queue and print it as JSON; exit code 1 when the queue is empty."""
 
     async def work(d: Distributed) -> tuple[int, Any]:
         queue = d.queue[Any](name)
@@ -39,7 +39,7 @@ def dequeue(name: Name, *, where: Where, json: Json = False) -> None:
 @app.command()
 @takes_where
 def peek(name: Name, *, where: Where, json: Json = False) -> None:
-    """Print the front value of a queue as JSON and leave it there; exit code 3 when the queue is empty."""
+    """Print the front value of a queue as JSON and leave it there; exit code 1 when the queue is empty."""
 
     async def work(d: Distributed) -> tuple[int, Any]:
         queue = d.queue[Any](name)

@@ -30,8 +30,6 @@ from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.node import ClusteredActorSystem
 
-__all__ = ["change", "inspect", "living", "look", "opened", "reached", "read"]
-
 T = TypeVar("T")
 
 COMMAND_PREFIX: Final = "command-"
@@ -44,45 +42,44 @@ _ANSWERS_SECONDS: Final = 1.5
 
 def change(where: Where, work: Callable[[Distributed], Awaitable[T]]) -> T:
     """Do something that may write. An SQLite file is made when there is none."""
-
-    async def main() -> T:
-        async with reached(where, create=True) as d:
-            return await work(d)
-
-    return asyncio.run(main())
+    return asyncio.run(_done(where, work, create=True))
 
 
 def read(where: Where, work: Callable[[Distributed], Awaitable[T]]) -> T:
     """Do something that only reads. No file is made."""
+    return asyncio.run(_done(where, work, create=False))
 
-    async def main() -> T:
-        async with reached(where, create=False) as d:
-            return await work(d)
 
-    return asyncio.run(main())
+async def _done(where: Where, work: Callable[[Distributed], Awaitable[T]], *, create: bool) -> T:
+    async with reached(where, create=create) as d:
+        return await work(d)
 
 
 def inspect(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> T:
     """Look into the journal itself, without a system above it."""
 
     async def main() -> T:
-        journal = SqlJournal(url)
-        await journal.open()
-        try:
+        async with journal_at(url) as journal:
             return await work(journal)
-        finally:
-            await journal.close()
 
     return asyncio.run(main())
 
 
-def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]:
-    """Look at the records of a journal, also where ``casty_meta`` is damaged.
+@contextlib.asynccontextmanager
+async def journal_at(url: str) -> AsyncIterator[SqlJournal]:
+    """Yield a journal, open, beside whatever else has it open."""
+    journal = SqlJournal(url)
+    await journal.open()
+    try:
+        yield journal
+    finally:
+        await journal.close()
 
-    Returns
-    -------
-    tuple[T, bool]
-        What was found, and whether it is damaged: then that was said on stderr, and the exit code is ``FOUND``.
+
+def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]:
+    """Look at the records of a journal; return what was found, and whether ``casty_meta`` is damaged.
+
+    That was said on stderr then, and the exit code is ``FOUND``.
     """
 
     async def main() -> tuple[T, bool]:

@@ -11,13 +11,10 @@ import typer
 
 from casty_es.audit.redaction import REDACTABLE, Redaction, finish_redactions, redact
 from casty_es.cli.common import Json, KeyType, dumps, entity_name, say
-from casty_es.cli.reaching import change, inspect
+from casty_es.cli.reaching import change, inspect, journal_at
 from casty_es.cli.where import Where, takes_where
 from casty_es.handles.distributed import Distributed
-from casty_es.journal.sql import SqlJournal
 from casty_es.printing import visible
-
-__all__ = ["redact_command"]
 
 _REMAINS = (
     "The bytes of the old values stay in freed space of the database until it is vacuumed (--vacuum), and in its log, "
@@ -66,19 +63,10 @@ def redact_command(
             typer.confirm(visible(f"Forget everything that {kind}/{name} {key or ''} ever held?"), abort=True)
 
         async def work(d: Distributed) -> Redaction:
-            journal = SqlJournal(where.url)
-            await journal.open()
-            try:
+            async with journal_at(where.url) as journal:
                 return await redact(
-                    d.gateway,
-                    journal,
-                    entity,
-                    reason=reason,
-                    archives=archives,
-                    without_archives=without_archives,
+                    d.gateway, journal, entity, reason=reason, archives=archives, without_archives=without_archives
                 )
-            finally:
-                await journal.close()
 
         done = [change(where, work)]
     if vacuum or vacuum_full:

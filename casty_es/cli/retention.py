@@ -18,7 +18,7 @@ from casty_es.audit.retention import (
     set_retention,
 )
 from casty_es.cli.common import FOUND, Json, Name, dumps, say, show
-from casty_es.cli.reaching import change, inspect
+from casty_es.cli.reaching import change, inspect, journal_at
 from casty_es.cli.table import Table
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.domain.catalog import CATALOG
@@ -84,14 +84,10 @@ def run(
         task = bar.add_task("cut", total=None)
 
         async def work(d: Distributed) -> Retained:
-            journal = SqlJournal(where.url)
-            await journal.open()
-            try:
+            async with journal_at(where.url) as journal:
                 return await run_retention(
                     d.gateway, journal, archive, pace=pace, progress=lambda events: bar.advance(task, events)
                 )
-            finally:
-                await journal.close()
 
         done = change(where, work)
     lines = [

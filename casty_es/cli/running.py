@@ -21,8 +21,6 @@ from casty_es.handles.lock import Lock
 from casty_es.handles.semaphore import Semaphore
 from casty_es.names import check_timeout
 
-__all__ = ["TOKEN_VARIABLE", "run_command", "run_while_held"]
-
 TOKEN_VARIABLE: Final = "CASTY_ES_TOKEN"  # noqa: S105 - a fencing token is a number, not a secret
 
 # What shells give for a command that is not there, that may not be run, or that a signal ended.
@@ -41,14 +39,7 @@ def run_command(
 ) -> None:
     """Acquire, run, release, and exit with the command's code.
 
-    Parameters
-    ----------
-    what : str
-        ``lock`` or ``semaphore``, for the output.
-    held : type[Lock] | int
-        ``Lock``, or a semaphore's permits.
-    timeout : float
-        How long to wait for the lock or a permit, in seconds.
+    ``what`` names it in the output; ``held`` is ``Lock``, or a semaphore's permits.
     """
     seconds = check_timeout(timeout)
 
@@ -64,13 +55,7 @@ def run_command(
 
 
 async def run_while_held(handle: Lock | Semaphore, command: list[str], *, output_to_stderr: bool = False) -> int:
-    """Run a command until it ends or the lease is lost; return its exit code.
-
-    Raises
-    ------
-    LeaseLostError
-        The lease ran out. The command was stopped.
-    """
+    """Run a command until it ends, and return its exit code; ``LeaseLostError`` stops it."""
     with _signals_caught() as caught:
         try:
             process = await asyncio.create_subprocess_exec(

@@ -11,14 +11,12 @@ from casty_es.cli.common import FOUND, Json, KeyType, Name, dumps, entity_name, 
 from casty_es.cli.reaching import look
 from casty_es.cli.spans import unreadable_rows
 from casty_es.cli.table import Table, iso_time, short_time
-from casty_es.cli.times import At, microseconds, parse_time
+from casty_es.cli.times import At, parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.domain.catalog import CATALOG
 from casty_es.format.codec import encode_state
 from casty_es.journal.sql import SqlJournal
-from casty_es.replay import Then, Unreadable, state_then, told_unreadable
-
-__all__ = ["show"]
+from casty_es.replay import Then, Unreadable, state_then, to_microseconds, told_unreadable
 
 _SHOWN_OF_MANY: Final = 20
 
@@ -40,7 +38,7 @@ def show(
     if at is not None and sequence is not None:
         raise typer.BadParameter("A moment or a sequence, not both. Nothing was read.")
     entity = entity_name(kind, name, key, key_type)
-    moment = None if at is None else microseconds(parse_time(at))
+    moment = None if at is None else to_microseconds(parse_time(at))
 
     unreadable: list[Unreadable] = []
 

@@ -14,19 +14,6 @@ from casty_es.cli.table import iso_time, short_time
 from casty_es.printing import visible
 from casty_es.replay import Unreadable, told_unreadable
 
-__all__ = [
-    "UNKNOWN",
-    "UNKNOWN_NOTE",
-    "caller_text",
-    "claim_row",
-    "duration",
-    "job_row",
-    "plain",
-    "tell_unreadable",
-    "time_text",
-    "unreadable_rows",
-]
-
 UNKNOWN: Final = "?"
 UNKNOWN_NOTE: Final = "?: the event was cut by retention, or lies further back than was looked."
 
@@ -79,10 +66,7 @@ def unreadable_rows(unreadable: Iterable[Unreadable]) -> list[dict[str, Any]]:
 def tell_unreadable(unreadable: Sequence[Unreadable], *, json: bool, lines: bool = False) -> None:
     """Say which records could not be read, and exit with that being found; do nothing if all could.
 
-    Parameters
-    ----------
-    lines : bool
-        With ``json``, whether the output is lines, so that each record is one more of them.
+    Where the JSON output is ``lines``, each record is one more of them.
     """
     for one, row in zip(dict.fromkeys(unreadable), unreadable_rows(unreadable), strict=True):
         if not json:

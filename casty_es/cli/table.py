@@ -10,8 +10,6 @@ from typing import Final
 from casty_es.journal.damaged import in_calendar
 from casty_es.printing import visible
 
-__all__ = ["Table", "iso_time", "short_time"]
-
 # Where the output is no terminal nobody's lines wrap, so a cell may be long.
 _WIDE: Final = 240
 
@@ -19,15 +17,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Table:
-    """A table that is printed at the end.
-
-    Parameters
-    ----------
-    title : str
-        What stands above it.
-    headings : Sequence[str]
-        What stands above the columns; numbers go to the right under one that ends in ``>``.
-    """
+    """A table that is printed at the end; numbers go to the right under a heading that ends in ``>``."""
 
     def __init__(self, title: str, headings: Sequence[str]) -> None:
         from rich.table import Table as RichTable  # noqa: PLC0415 - takes as long to load as a small command runs

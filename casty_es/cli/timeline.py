@@ -17,15 +17,13 @@ from casty_es.cli.common import FOUND, Json, Name, NotThereError, dumps, say
 from casty_es.cli.reaching import look
 from casty_es.cli.spans import UNKNOWN_NOTE, caller_text, claim_row, duration, job_row, plain, tell_unreadable
 from casty_es.cli.table import short_time
-from casty_es.cli.times import microseconds, parse_time
+from casty_es.cli.times import parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.cli.who import KINDS, Kind
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name
-from casty_es.replay import Unreadable
-
-__all__ = ["timeline_command"]
+from casty_es.replay import Unreadable, to_microseconds
 
 _ROWS: Final = 100
 _LONGEST_LABEL: Final = 24
@@ -75,7 +73,7 @@ def timeline_command(
 
     (rows, more), damaged = look(url, work)
     if not json:
-        _print(f"{kind}/{name}", rows, microseconds(first), microseconds(last), in_ascii=in_ascii)
+        _print(f"{kind}/{name}", rows, to_microseconds(first), to_microseconds(last), in_ascii=in_ascii)
         if more:
             say(f"There are more: give --limit, or another --from than {first.isoformat()}.")
     tell_unreadable(unreadable, json=json, lines=True)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, time
 from typing import Annotated, Final, TypeAlias
 
 import typer
-
-__all__ = ["At", "from_microseconds", "microseconds", "parse_time"]
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 _FORMS: Final = "14:03 (today), 2026-11-17, '2026-11-17 12:00', 2026-11-17T12:00:00.5+01:00 or ...Z"
 
@@ -21,17 +17,8 @@ At: TypeAlias = Annotated[
 def parse_time(text: str, *, now: datetime | None = None) -> datetime:
     """Return the moment that a user typed, with its zone.
 
-    Parameters
-    ----------
-    text : str
-        A time of today, a day (its first moment), or a day and a time, in ISO 8601. Without a zone it is local time.
-    now : datetime | None
-        What ``now`` and ``today`` mean; the clock's time when it is not given.
-
-    Raises
-    ------
-    typer.BadParameter
-        The text is none of these.
+    It is a time of today, a day (its first moment), or a day and a time, in ISO 8601; without a zone it is local
+    time. ``now`` is what ``now`` and ``today`` mean. Anything else is a ``typer.BadParameter``.
 
     Examples
     --------
@@ -54,36 +41,8 @@ def parse_time(text: str, *, now: datetime | None = None) -> datetime:
         raise typer.BadParameter(f"{text[:80]!r} is not a time. Nothing was read. Write it as {_FORMS}.") from None
 
 
-def microseconds(moment: datetime) -> int:
-    """Return a moment as the journal has it: in microseconds since 1970.
-
-    Examples
-    --------
-    >>> microseconds(datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC))
-    1000005
-    """
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def from_microseconds(moment: int) -> datetime:
-    """Return the moment, in UTC, that the journal has as microseconds since 1970.
-
-    Examples
-    --------
-    >>> from_microseconds(1000005).isoformat()
-    '1970-01-01T00:00:01.000005+00:00'
-    """
-    return _EPOCH + timedelta(microseconds=moment)
-
-
 def _checked(moment: datetime) -> datetime:
-    """Take a moment without a zone for local time.
-
-    Raises
-    ------
-    OverflowError
-        In UTC it lies in a year that no calendar of ours has.
-    """
+    """Take a moment without a zone for local time; ``OverflowError`` if in UTC no calendar has its year."""
     aware = moment if moment.tzinfo is not None else moment.astimezone()
     aware.astimezone(UTC)
     return aware

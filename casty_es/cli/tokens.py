@@ -11,16 +11,15 @@ from casty_es.access import EVERYTHING, Grant, Pattern, Scopes, Token, check_tok
 from casty_es.cli.common import Json, dumps, say, show
 from casty_es.cli.reaching import inspect
 from casty_es.cli.table import Table, iso_time, short_time
-from casty_es.cli.times import microseconds, parse_time
+from casty_es.cli.times import parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.access_tables import AccessTables
+from casty_es.replay import to_microseconds
 
 app = typer.Typer(help="Make, list and revoke tokens: what programs and people may do.", no_args_is_help=True)
 
 _WITHIN: Final = "Nodes follow within two seconds."
-
-Patterns = list[str]
 
 
 @app.command()
@@ -30,10 +29,10 @@ def create(
     read: Annotated[bool, typer.Option("--read", help="Read every structure.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Change and read every structure.")] = False,
     read_of: Annotated[
-        Patterns | None, typer.Option("--read-of", metavar="KIND/NAME", help="Read these: 'map/users', 'counter/p-*'.")
+        list[str] | None, typer.Option("--read-of", metavar="KIND/NAME", help="Read these: 'map/users', 'counter/p-*'.")
     ] = None,
     write_of: Annotated[
-        Patterns | None, typer.Option("--write-of", metavar="KIND/NAME", help="Change and read these.")
+        list[str] | None, typer.Option("--write-of", metavar="KIND/NAME", help="Change and read these.")
     ] = None,
     operate: Annotated[bool, typer.Option("--operate", help="See the hosts and processes of the nodes.")] = False,
     maintain: Annotated[bool, typer.Option("--maintain", help="Carry out retention and redaction.")] = False,
@@ -59,7 +58,8 @@ def create(
             "--operate or --maintain."
         )
     token, now = Token.make(), _now()
-    grant = token.grant(check_token_name(name), scopes, created_at=now, ends_at=None if ends is None else _end(ends))
+    ends_at = None if ends is None else to_microseconds(parse_time(ends))
+    grant = token.grant(check_token_name(name), scopes, created_at=now, ends_at=ends_at)
     if grant.over(now):
         raise typer.BadParameter(f"{ends!r} is over already. Nothing was made. Give --ends a time to come.")
     inspect(url, lambda journal: AccessTables(journal).add(grant))
@@ -122,10 +122,6 @@ def _state(grant: Grant, now: int) -> str:
     if grant.revoked_at is not None:
         return f"revoked {short_time(grant.revoked_at)}"
     return "valid" if grant.over(now) is None else "has ended"
-
-
-def _end(text: str) -> int:
-    return microseconds(parse_time(text))
 
 
 def _now() -> int:

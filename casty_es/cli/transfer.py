@@ -11,12 +11,11 @@ import typer
 
 from casty_es.audit.transfer import Filter, TransferReport, copy_journal, export_journal, import_journal
 from casty_es.cli.common import FOUND, Json, say, show
-from casty_es.cli.times import microseconds, parse_time
+from casty_es.cli.times import parse_time
 from casty_es.cli.walking import progress_bar
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.urls import shown
-
-__all__ = ["copy", "export", "import_command"]
+from casty_es.replay import to_microseconds
 
 _Migrate = Annotated[
     bool,
@@ -78,7 +77,7 @@ def copy(
 
 
 def _moment(text: str | None) -> int | None:
-    return None if text is None else microseconds(parse_time(text))
+    return None if text is None else to_microseconds(parse_time(text))
 
 
 def _show(report: TransferReport, where: dict[str, Any], text: str, *, json: bool) -> None:

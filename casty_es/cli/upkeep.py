@@ -11,8 +11,6 @@ from casty_es.cli.reaching import inspect
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.urls import shown
 
-__all__ = ["accept_loss"]
-
 _MEANING = (
     "Accepting a loss means: records that the database had acknowledged and has lost stay lost, and what callers were "
     "told about them is no longer true. Slots that were closed over it open again where the log ends now. The journal "

@@ -22,8 +22,6 @@ from casty_es.errors import InvalidValueError
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import shown
 
-__all__ = ["verify_command"]
-
 _SHOWN: Final = 20  # of each kind of finding: who reads more of one kind learns nothing new
 
 

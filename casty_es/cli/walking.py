@@ -14,8 +14,6 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["CORES", "Processes", "Slots", "parse_slots", "progress_bar", "walked"]
-
 T = TypeVar("T")
 
 CORES = os.cpu_count() or 1

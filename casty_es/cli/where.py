@@ -19,26 +19,6 @@ from casty_es.client import ClusterClient
 from casty_es.errors import ConfigurationError
 from casty_es.journal.schema import URL_VARIABLE
 
-__all__ = [
-    "DEFAULT_URL",
-    "Host",
-    "Port",
-    "Secret",
-    "SecretFile",
-    "SessionUrl",
-    "System",
-    "TlsAuthority",
-    "TlsCertificate",
-    "TlsKey",
-    "TlsRequire",
-    "Url",
-    "Where",
-    "given_secret",
-    "given_tls",
-    "split_address",
-    "takes_where",
-]
-
 DEFAULT_URL: Final = "sqlite:///casty.db"
 
 _LARGEST_PORT: Final = 65_535
@@ -134,36 +114,17 @@ _Token = Annotated[
 
 
 class Where(msgspec.Struct, frozen=True):
-    """What a user said of where the structures are.
+    """What a user said of where the structures are."""
 
-    Attributes
-    ----------
-    url : str
-        The journal; not used when a node was named.
-    node : tuple[str, int] | None
-        The node that was named, and with it no database.
-    secret : bytes | None
-        The cluster's secret; the journal's when it was not given.
-    system : str
-        The system's name.
-    session_url : str | None
-        Where the leases are, when that is not the journal's URL.
-    tls : SSLContext | None
-        How nodes are dialled, when they use TLS.
-    node_tls : tuple[SSLContext, SSLContext] | None
-        How this command listens and dials when it has to be a node itself.
-    token : str | None
-        A token in place of the secret, for the node that was named.
-    """
-
-    url: str = DEFAULT_URL
-    node: tuple[str, int] | None = None
-    secret: bytes | None = None
+    url: str = DEFAULT_URL  # the journal; not used when a node was named
+    node: tuple[str, int] | None = None  # the node that was named, and with it no database
+    secret: bytes | None = None  # the cluster's secret; the journal's when it was not given
     system: str = "casty"
-    session_url: str | None = None
-    tls: SSLContext | None = None
+    session_url: str | None = None  # where the leases are, when that is not the journal's URL
+    tls: SSLContext | None = None  # how nodes are dialled, when they use TLS
+    # How this command listens and dials when it has to be a node itself.
     node_tls: tuple[SSLContext, SSLContext] | None = None
-    token: str | None = None
+    token: str | None = None  # a token in place of the secret, for the node that was named
 
     def client(self, contact: tuple[str, int], secret: bytes | None = None) -> ClusterClient:
         """Return a client that dials as the user said; with the secret of the journal, if that was read."""

@@ -31,8 +31,6 @@ from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import Unreadable
 
-__all__ = ["KINDS", "Kind", "who"]
-
 KINDS: Final = (*CLAIM_KINDS, "queue")
 _ROWS: Final = 100
 _LONGEST_VALUE: Final = 40

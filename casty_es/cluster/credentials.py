@@ -18,8 +18,6 @@ from casty_es.journal.access_tables import AccessTables
 from casty_es.printing import log_of
 from casty_es.transport.keyring import Keyring
 
-__all__ = ["Credentials"]
-
 _LOG: Final = log_of("casty_es.access")
 
 _BETWEEN_SECONDS: Final = 0.25
@@ -30,20 +28,8 @@ _DENIED_SECONDS: Final = 60.0  # a role that may not read the tokens is not aske
 class Credentials:
     """What a node reads of who may talk to it.
 
-    Parameters
-    ----------
-    tables : AccessTables
-        Where that stands.
-    keyring : Keyring
-        What is kept up to date.
-    fixed : bool
-        Whether the secret was given to the node, and is not the journal's.
-    seconds : float
-        How often to read.
-    changed : Callable[[], None]
-        Told after every turn.
-    ended : Callable[[str], None]
-        Told why, when it stops without having been closed.
+    A secret that is ``fixed`` was given to the node, and is not the journal's. ``changed`` is told after every
+    turn, ``ended`` why it stops without having been closed.
     """
 
     def __init__(

@@ -22,35 +22,19 @@ from casty_es.printing import printed
 from casty_es.transport.wire import Ask, FindOutcome, FindShards, Locate, ReadHistory, ReadPast, Recall, Request
 from casty_es.verdicts import Evidence, out_of_time
 
-__all__ = ["Incoming"]
-
 # A name and a key have at most some hundred bytes, so what is remembered has at most some megabytes.
 _REMEMBERED: Final = 4_096
 
 
 class Incoming:
-    """The door.
-
-    Parameters
-    ----------
-    slots : int
-        The journal's number of slots.
-    max_value_bytes : int
-        The setting of that name.
-    """
+    """The door."""
 
     def __init__(self, slots: int, max_value_bytes: int) -> None:
         self._slots = slots
         self._max_value_bytes = max_value_bytes
 
     def check(self, request: Request) -> None:
-        """Refuse a request that no handle, gateway or node of this version would have made.
-
-        Raises
-        ------
-        CastyError
-            It is one.
-        """
+        """Refuse a request that no handle, gateway or node of this version would have made."""
         match request:
             case Ask():
                 self._check_slot(request.slot)
@@ -78,13 +62,7 @@ class Incoming:
                 pass  # nothing is in it
 
     def command(self, request: Ask | ReadPast) -> Command:
-        """Return the command of a request that was checked.
-
-        Raises
-        ------
-        InvalidTypeError, InvalidArgumentError
-            There is none that may come from elsewhere.
-        """
+        """Return the command of a request that was checked; refuse one that may not come from elsewhere."""
         command_id = request.command_id if isinstance(request, Ask) else None
         return decode_command(
             request.kind, request.command, request.body, command_id, max_value_bytes=self._max_value_bytes
@@ -97,13 +75,7 @@ class Incoming:
 
 @lru_cache(maxsize=_REMEMBERED)  # most of what is asked for was asked for before
 def entity_name(kind: str, name: str, key: str | None) -> EntityName:
-    """Return what an entity is called, if there can be one that is called so; without a key, its structure.
-
-    Raises
-    ------
-    InvalidArgumentError
-        There is no such kind, or the name or the key cannot be one.
-    """
+    """Return what an entity is called, or its structure without a key; refuse what none can be called."""
     _check_kind(kind)
     check_name(name)
     if key is not None:

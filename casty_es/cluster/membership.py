@@ -26,8 +26,6 @@ from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.transport.wire import NodeEntry, SlotEntry
 
-__all__ = ["Membership"]
-
 _LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 1.0
@@ -36,25 +34,9 @@ _PATIENCE_SECONDS: Final = 1.0
 class Membership:
     """The cluster as this node sees it, and its own place in it.
 
-    Parameters
-    ----------
-    node_id : str
-        This node's name.
-    poll_seconds : float
-        How long a node that joined or left may go unnoticed, in seconds.
-    looked : Callable[[], None]
-        Told that it is time to look at who is alive, whether or not the journal can be asked.
-    listed : Callable[[Topology], None]
-        Told what each reading of the list gave.
-    changed : Callable[[Topology], Awaitable[None]]
-        Awaited after each look at who is alive.
-    ended : Callable[[str], None]
-        Told why, when the node stops looking without having left.
-
-    Attributes
-    ----------
-    address : str | None
-        Where others can dial this node, known before it joins.
+    ``looked`` is told that it is time to look at who is alive, whether or not the journal can be asked; ``listed``
+    what each reading of the list gave; ``ended`` why the node stops looking without having left. ``changed`` is
+    awaited after each look at who is alive.
     """
 
     def __init__(
@@ -75,8 +57,8 @@ class Membership:
         self._leases = owner.leases
         self._runtime = runtime
         self._node_id = node_id
-        self.address: str | None = None
-        self._seconds = poll_seconds
+        self.address: str | None = None  # where others can dial this node, known before it joins
+        self._seconds = poll_seconds  # how long a node that joined or left may go unnoticed
         self._looked = looked
         self._listed = listed
         self._changed = changed
@@ -103,13 +85,7 @@ class Membership:
         self._polling = Loop(self._poll, name="casty-membership", ended=self._ended)
 
     async def refresh(self) -> Topology:
-        """Return the topology as of now.
-
-        Raises
-        ------
-        JournalError
-            The journal cannot be asked.
-        """
+        """Return the topology as of now; ``JournalError`` if the journal cannot be asked."""
         if self._left:  # opening another session would leave one behind
             return self.topology
         if self._reading is None or self._reading.done():

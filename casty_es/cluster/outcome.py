@@ -31,8 +31,6 @@ from casty_es.replay import read_events
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import FindOutcome
 
-__all__ = ["CommandOutcome", "CommandStatus", "Outcomes", "Permit", "find_outcome"]
-
 _LOG: Final = log_of("casty_es.outcome")
 
 # A slot is taken in milliseconds; what takes longer is a database or a peer that does not answer.
@@ -67,15 +65,7 @@ class CommandOutcome(msgspec.Struct, frozen=True):
 
 
 class Outcomes:
-    """Finds out what became of commands, for this node's own callers and for others.
-
-    Parameters
-    ----------
-    owner : Owner
-        The node's slots.
-    membership : Membership
-        The node's view of the cluster.
-    """
+    """Finds out what became of commands, for this node's own callers and for others."""
 
     def __init__(self, journal: EventJournal, owner: Owner, membership: Membership, dialer: Dialer) -> None:
         self._journal = journal
@@ -88,23 +78,8 @@ class Outcomes:
     ) -> CommandOutcome:
         """Return what became of a command, making sure that it is known if that can be done.
 
-        Parameters
-        ----------
-        command_id : UUID
-            The command.
-        sent : Sent
-            Where it went.
-        ask_others : bool
-            Whether another node may be asked that holds the slot.
-        permit : Callable[[EntityName], None] | None
-            Looks at what the command was for, before anything of it is told.
-
-        Raises
-        ------
-        JournalError
-            The journal cannot be read.
-        CastyError
-            What ``permit`` raises.
+        Without ``ask_others`` no other node is asked that holds the slot. ``permit`` looks at what the command
+        was for before anything of it is told, and refuses by raising.
         """
         outcome = await find_outcome(self._journal, command_id, sent, permit)
         if outcome.status is not CommandStatus.UNKNOWN:
@@ -135,21 +110,8 @@ async def find_outcome(
 ) -> CommandOutcome:
     """Look a command up in the log of the slot that it was sent to.
 
-    Parameters
-    ----------
-    command_id : UUID
-        The command.
-    sent : Sent
-        Where it went; ``OutcomeUnknownError.sent`` has it.
-    permit : Callable[[EntityName], None] | None
-        Looks at what the command was for, before anything of it is told.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The command was one of another kind of structure.
-    JournalError
-        The journal cannot be read.
+    ``permit`` looks at what the command was for before anything of it is told. ``InvalidArgumentError`` if it was
+    one of another kind of structure.
     """
     # The head first: what is absent behind it, when it belongs to a later term, stays absent.
     term = await _term(journal, sent.slot)

@@ -10,21 +10,11 @@ from casty_es.journal.port import EntityName, EventJournal
 from casty_es.owner.comparing import Comparing
 from casty_es.replay import HistoryPage, Then, answer_then, history_page
 
-__all__ = ["Past"]
-
 T = TypeVar("T")
 
 
 class Past:
-    """The past, from the journal.
-
-    Parameters
-    ----------
-    comparing : Comparing
-        Tells whether a slot's log has what is remembered of it.
-    slots : int
-        The journal's number of slots.
-    """
+    """The past, from the journal."""
 
     def __init__(self, journal: EventJournal, comparing: Comparing, slots: int) -> None:
         self._journal = journal
@@ -32,25 +22,13 @@ class Past:
         self._slots = slots
 
     async def history(self, name: EntityName, *, after: int, after_time: int | None, limit: int) -> HistoryPage:
-        """Return an entity's next events; see ``history_page``.
-
-        Raises
-        ------
-        JournalRegressedError
-            The slot has lost records.
-        """
+        """Return an entity's next events; see ``history_page``. Refuses a slot with a loss."""
         return await self._whole(
             name, lambda: history_page(self._journal, name, after=after, after_time=after_time, limit=limit)
         )
 
     async def answer(self, name: EntityName, query: object, then: Then) -> Any:
-        """Answer a query as an owner would have done then; see ``answer_then``.
-
-        Raises
-        ------
-        JournalRegressedError
-            The slot has lost records.
-        """
+        """Answer a query as an owner would have done then; see ``answer_then``. Refuses a slot with a loss."""
         return await self._whole(name, lambda: answer_then(self._journal, name, query, then))
 
     async def _whole(self, name: EntityName, read: Callable[[], Awaitable[T]]) -> T:

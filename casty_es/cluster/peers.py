@@ -23,8 +23,6 @@ from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry, Recall, Recalled
 
-__all__ = ["Peers"]
-
 _LOG: Final = log_of("casty_es.membership")
 
 _PATIENCE_SECONDS: Final = 0.3
@@ -32,15 +30,7 @@ _UNLISTED_SECONDS: Final = 60.0
 
 
 class Peers:
-    """The other nodes, as those who remember.
-
-    Parameters
-    ----------
-    remembered : Remembered
-        Takes in what the others tell.
-    node_id : str
-        This node.
-    """
+    """The other nodes, as those who remember."""
 
     def __init__(self, dialer: Dialer, remembered: Remembered, *, node_id: str) -> None:
         self._dialer = dialer

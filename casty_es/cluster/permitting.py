@@ -29,8 +29,6 @@ from casty_es.transport.wire import (
     Topology,
 )
 
-__all__ = ["check_outcome", "refusal", "without_details"]
-
 
 def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
     """Return the error for what a token does not allow, ``None`` for what it does."""
@@ -55,12 +53,9 @@ def refusal(grant: Grant, request: Request) -> NotAllowedError | None:
 
 
 def check_outcome(grant: Grant, name: EntityName) -> None:
-    """Refuse to tell a token's holder what became of a command: who guesses a key knows the command's id.
+    """Refuse to tell a token's holder, who may not read the structure, what became of a command.
 
-    Raises
-    ------
-    NotAllowedError
-        The token may not read the structure.
+    Who guesses a key knows the command's id.
     """
     if not grant.scopes.maintain and not grant.scopes.may_read(name.kind, name.name):
         raise _error(grant, "asking for an outcome", name.kind, None)

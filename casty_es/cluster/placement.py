@@ -10,18 +10,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from hashlib import blake2b
 
-__all__ = ["ranking"]
-
 
 def ranking(slot: int, nodes: Iterable[str]) -> list[str]:
-    """Return the nodes in the order in which they should own a slot, the best first.
-
-    Parameters
-    ----------
-    slot : int
-        The slot's number.
-    nodes : Iterable[str]
-        The names of the living nodes, in any order.
+    """Return the nodes in the order in which they should own a slot, the best first, however they are given.
 
     Examples
     --------

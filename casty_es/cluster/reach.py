@@ -21,8 +21,6 @@ from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import NodeEntry
 
-__all__ = ["Reach"]
-
 _LOG: Final = log_of("casty_es.membership")
 
 # Longer than one silent attempt; with the second until a node is seen, less than the five within which it is said.
@@ -34,21 +32,7 @@ _COME_SECONDS: Final = 3.5
 class Reach:
     """Which nodes this one reaches, and which reach it.
 
-    Parameters
-    ----------
-    heard_from : Callable[[str], bool]
-        Tells whether a node has a connection to this one.
-    node_id : str
-        This node.
-    poll_seconds : float
-        How often nodes look who is there, in seconds.
-
-    Attributes
-    ----------
-    address : str | None
-        Where others reach this node, as it says.
-    unreached : dict[str, str]
-        The living nodes that this one could not reach, and why.
+    ``heard_from`` tells whether a node has a connection to this one.
     """
 
     def __init__(self, dialer: Dialer, heard_from: Callable[[str], bool], *, node_id: str, poll_seconds: float) -> None:
@@ -56,8 +40,8 @@ class Reach:
         self._heard_from = heard_from
         self._node_id = node_id
         self._come_seconds = max(_COME_SECONDS, poll_seconds + _TRY_SECONDS)
-        self.address: str | None = None
-        self.unreached: dict[str, str] = {}
+        self.address: str | None = None  # where others reach this node, as it says
+        self.unreached: dict[str, str] = {}  # the living nodes that this one could not reach, and why
         self._since: dict[NodeEntry, float] = {}  # the others that live, and since when they are seen
         self._reached: set[NodeEntry] = set()
         self._come: set[NodeEntry] = set()  # from whom was heard, or of whom it was told that nothing was

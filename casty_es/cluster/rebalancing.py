@@ -14,8 +14,6 @@ from casty_es.printing import log_of
 from casty_es.transport.port import Dialer
 from casty_es.transport.wire import Locate, NodeEntry
 
-__all__ = ["Rebalancer"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # So many slots stand still together, for as long as an append and a release take.
@@ -23,15 +21,7 @@ _SLOTS_AT_ONCE: Final = 32
 
 
 class Rebalancer:
-    """Hands slots over to nodes that are better placed, once those have been seen twice and reached.
-
-    Parameters
-    ----------
-    reaches : Callable[[NodeEntry], bool]
-        Tells whether this node has reached another one.
-    node_id : str
-        This node.
-    """
+    """Hands slots over to nodes that are better placed, once those have been seen twice and reached."""
 
     def __init__(self, owner: Owner, dialer: Dialer, reaches: Callable[[NodeEntry], bool], *, node_id: str) -> None:
         self._owner = owner

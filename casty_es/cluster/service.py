@@ -52,8 +52,6 @@ from casty_es.transport.wire import (
     Topology,
 )
 
-__all__ = ["NodeService"]
-
 _LOG: Final = log_of("casty_es.service")
 
 # What a gateway may have open without credit (``journey.py``): it may stand in line, or takes somebody out of one.
@@ -76,21 +74,7 @@ _Later: TypeAlias = Locate | FindShards | GetTopology | FindOutcome | ReadHistor
 
 
 class NodeService:
-    """The node behind its listener.
-
-    Parameters
-    ----------
-    owner : Owner
-        The node's slots.
-    membership : Membership
-        The node's view of the cluster.
-    outcomes : Outcomes
-        Finds out what became of commands.
-    past : Past
-        What the node reads of the past.
-    reach : Reach
-        Which nodes it reaches.
-    """
+    """The node behind its listener."""
 
     def __init__(
         self,

@@ -9,25 +9,13 @@ import msgspec
 from casty_es.cluster.placement import ranking
 from casty_es.transport.wire import NodeEntry, SlotEntry
 
-__all__ = ["Topology"]
-
 
 class Topology(msgspec.Struct, frozen=True):
-    """Living nodes by name, and owners by slot.
+    """Living nodes by name, and owners by slot."""
 
-    Attributes
-    ----------
-    incarnation : int
-        The journal's incarnation, which prefixes fencing tokens.
-    nodes : dict[str, NodeEntry]
-        Every living node.
-    owners : dict[int, SlotEntry]
-        Whoever is written down for a slot, living or not.
-    """
-
-    incarnation: int = 1
-    nodes: dict[str, NodeEntry] = {}
-    owners: dict[int, SlotEntry] = {}
+    incarnation: int = 1  # the journal's incarnation, which prefixes fencing tokens
+    nodes: dict[str, NodeEntry] = {}  # every living node
+    owners: dict[int, SlotEntry] = {}  # whoever is written down for a slot, living or not
 
     @staticmethod
     def of(incarnation: int, nodes: Iterable[NodeEntry], owners: Iterable[SlotEntry]) -> Topology:

@@ -21,8 +21,6 @@ from casty_es.domain.set import SET
 from casty_es.domain.upkeep import Redacted
 from casty_es.errors import ConfigurationError, InvalidTypeError
 
-__all__ = ["BUILT_IN", "CATALOG", "KEYED", "AnyKind", "each_kind", "kind_of", "register"]
-
 AnyKind: TypeAlias = Kind[Any, Any, Any]
 
 BUILT_IN: Final[tuple[AnyKind, ...]] = (COUNTER, MAP, SET, QUEUE, LOCK, SEMAPHORE, BARRIER)
@@ -80,13 +78,7 @@ def each_kind(take: Callable[[AnyKind], None]) -> Callable[[AnyKind], None]:
 
 
 def kind_of(name: str) -> AnyKind:
-    """Return the kind of this name.
-
-    Raises
-    ------
-    ConfigurationError
-        This process does not know it.
-    """
+    """Return the kind of this name; ``ConfigurationError`` if this process does not know it."""
     try:
         return CATALOG[name]
     except KeyError:

@@ -67,7 +67,7 @@ class Withdraw(Harmless[int | None], frozen=True, gc=False):
 ClaimCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | NoteUnheard | Query | Destroy
 
 
-# Events: each structure has its own, derived from these.
+# Events: a lock has these, a semaphore its own that are derived from them.
 
 
 class Requested(requests_.Made, frozen=True, gc=False):
@@ -139,16 +139,9 @@ E = TypeVar("E", bound=ClaimEvent)
 
 
 class Rules(msgspec.Struct, Generic[E], frozen=True):
-    """How a structure decides, in its own events and words.
+    """How a structure decides, in its own events and words."""
 
-    Attributes
-    ----------
-    requested, granted, released, withdrawn, expired, unheard, destroyed : Callable
-        Make its events; a request's number of permits stands before its process.
-    not_granted, gone : str
-        What a caller is told who gets nothing, and who waits for what is destroyed.
-    """
-
+    # Make its events; a request's number of permits stands before its process.
     requested: Callable[[str, str, int, str], E]
     granted: Callable[[str, str, int, int, str], E]
     released: Callable[[str, str, int], E]
@@ -156,7 +149,7 @@ class Rules(msgspec.Struct, Generic[E], frozen=True):
     expired: Callable[[str, str, str], E]
     unheard: Callable[[str, int], E]
     destroyed: Callable[[], E]
-    not_granted: str
+    not_granted: str  # this and the next: what is told to who gets nothing, and to who waits for what is destroyed
     gone: str
 
     def decide(self, state: State, command: ClaimCommand) -> tuple[E, ...]:

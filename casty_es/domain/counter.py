@@ -115,13 +115,7 @@ def answer(state: State, command: CounterCommand) -> int | bool:
 
 
 def check_step(amount: int) -> int:
-    """Return an amount that does not lead out of the bounds wherever the counter is.
-
-    Raises
-    ------
-    BoundsError
-        It does.
-    """
+    """Return an amount, unless it leads out of the bounds wherever the counter is."""
     if _LONGEST_STEP_DOWN <= amount <= _LONGEST_STEP:
         return amount
     raise BoundsError(

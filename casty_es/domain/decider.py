@@ -30,29 +30,6 @@ import msgspec
 from casty_es.bounds import Digest, Name, RequestId, Unsaid
 from casty_es.errors import ConfigurationError
 
-__all__ = [
-    "WAITING",
-    "Claim",
-    "Command",
-    "Concluded",
-    "Destroy",
-    "Effects",
-    "Event",
-    "Harmless",
-    "Internal",
-    "Kind",
-    "Lift",
-    "Query",
-    "Request",
-    "Story",
-    "TakenValue",
-    "Upkeep",
-    "Value",
-    "Waiting",
-    "Warranted",
-    "taken_by",
-]
-
 Value: TypeAlias = msgspec.Raw
 """A user's value as canonical JSON bytes. The domain compares values and moves them; it never looks inside."""
 
@@ -69,15 +46,10 @@ else:  # a default is for type checkers: a Command is one whose caller is told a
 
 
 class Command(msgspec.Struct, Generic[R_co], frozen=True, gc=False, forbid_unknown_fields=True):
-    """What a caller asks for, and in brackets what it is told: who asks for a ``Command[int]`` gets an ``int``.
+    """What a caller asks for, and in brackets what it is told: who asks for a ``Command[int]`` gets an ``int``."""
 
-    Attributes
-    ----------
-    relieves : bool
-        Whether it ends or keeps what was taken before. An owner with too much to do still has room for these: refused,
-        they would leave something held or in line by nobody.
-    """
-
+    # Whether it ends or keeps what was taken before. An owner with too much to do still has room for these:
+    # refused, they would leave something held or in line by nobody.
     relieves: ClassVar[bool] = False
 
     def essence(self) -> Command:
@@ -127,15 +99,10 @@ class Internal(Command[bool], frozen=True, gc=False):
 
 
 class Warranted(Command[R_co], frozen=True, gc=False, kw_only=True, omit_defaults=True):
-    """A command that only maintenance may give. From another process it is taken with a warrant only.
+    """A command that only maintenance may give. From another process it is taken with a warrant only."""
 
-    Attributes
-    ----------
-    warrant : str | None
-        What nobody can make who cannot read the journal (``commands.warrant``). Within the owner's own process there
-        need not be one.
-    """
-
+    # What nobody can make who cannot read the journal (``commands.warrant``). Within the owner's own process there
+    # need not be one.
     warrant: Digest | None = None
 
     def essence(self) -> Command:
@@ -143,17 +110,11 @@ class Warranted(Command[R_co], frozen=True, gc=False, kw_only=True, omit_default
 
 
 class Event(msgspec.Struct, frozen=True, gc=False):
-    """What happened.
+    """What happened."""
 
-    Attributes
-    ----------
-    stored_as : str | None
-        The name that it is stored under, where that is not made of its kind's and its class's names.
-    alive : bool | None
-        Whether the entity exists once this happened, where that can be told without the state before; else ``None``.
-    """
-
+    # The name that it is stored under, where that is not made of its kind's and its class's names.
     stored_as: ClassVar[str | None] = None
+    # Whether the entity exists once this happened, where that can be told without the state before; else ``None``.
     alive: ClassVar[bool | None] = None
 
 
@@ -165,20 +126,12 @@ class Upkeep(Event, frozen=True, gc=False):
 
 
 class Concluded(Upkeep, frozen=True, gc=False):
-    """A command with an idempotency key had nothing to do, and its caller was told so.
-
-    Attributes
-    ----------
-    tag : str
-        What kind of reply it is (``codec.encode_reply``).
-    reply : Value
-        The reply as JSON.
-    """
+    """A command with an idempotency key had nothing to do, and its caller was told so."""
 
     stored_as: ClassVar[str] = "command.concluded"
 
-    tag: str
-    reply: Value
+    tag: str  # what kind of reply it is (``codec.encode_reply``)
+    reply: Value  # the reply as JSON
 
 
 class Waiting(enum.Enum):
@@ -191,46 +144,27 @@ WAITING: Final = Waiting.WAITING
 
 
 class Effects(msgspec.Struct, frozen=True):
-    """What an event means for those who hold or wait for something.
+    """What an event means for those who hold or wait for something."""
 
-    Attributes
-    ----------
-    began, ended : tuple[str, ...]
-        Requests whose lease starts, and whose lease is over.
-    settled : tuple[tuple[str, object], ...]
-        Requests that stood in line and now get this reply; an exception is raised to them.
-    """
-
-    began: tuple[str, ...] = ()
+    began: tuple[str, ...] = ()  # requests whose lease starts, and whose lease is over
     ended: tuple[str, ...] = ()
+    # Requests that stood in line and now get this reply; an exception is raised to them.
     settled: tuple[tuple[str, object], ...] = ()
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True):
-    """What the events of a structure tell of a request, from which forensics has who held and waited, and when.
+    """What the events of a structure tell of a request, from which forensics has who held and waited, and when."""
 
-    Attributes
-    ----------
-    asked, granted : type[Event], type[Event] | None
-        It was asked for, and stands in the state's ``line``; it was granted, with a ``token``, and is among the state's
-        ``holders``. Where nothing is granted one only waits.
-    ends, ends_all : tuple[type[Event], ...]
-        The request that the event names is over, in the way that the event is called; every request is.
-    who : str
-        The field of ``asked`` that says who asked.
-    round : str | None
-        The field of ``asked`` and of the state that says which round it is.
-    told : dict[str, str]
-        What else is told of a moment: each name, and the field of the state.
-    """
-
+    # It was asked for, and stands in the state's ``line``; it was granted, with a ``token``, and is among the
+    # state's ``holders``. Where nothing is granted one only waits.
     asked: type[Event]
     granted: type[Event] | None = None
+    # The request that the event names is over, in the way that the event is called; every request is.
     ends: tuple[type[Event], ...]
     ends_all: tuple[type[Event], ...]
-    who: str = "owner"
-    round: str | None = None
-    told: dict[str, str] = {}
+    who: str = "owner"  # the field of ``asked`` that says who asked
+    round: str | None = None  # the field of ``asked`` and of the state that says which round it is
+    told: dict[str, str] = {}  # what else is told of a moment: each name, and the field of the state
 
     def round_in(self, said: Any) -> int | None:
         """Return the round of an event or a state, ``None`` where there are none."""

@@ -8,10 +8,25 @@ import msgspec
 from rpds import HashTrieMap
 
 from casty_es.domain import claims, requests
-from casty_es.domain.claims import Acquire, Release, State, TryAcquire, Withdraw, initial
-from casty_es.domain.decider import Destroy, Kind, Query, Story, Upkeep
+from casty_es.domain.claims import (
+    Acquire,
+    ClaimEvent,
+    Destroyed,
+    Expired,
+    Granted,
+    Release,
+    Released,
+    Requested,
+    State,
+    TryAcquire,
+    Withdraw,
+    Withdrawn,
+    evolve,
+    initial,
+)
+from casty_es.domain.decider import Destroy, Kind, Query, Story
 from casty_es.domain.line import Line
-from casty_es.domain.requests import Expire, NoteUnheard, Renew, Standing
+from casty_es.domain.requests import Expire, NoteUnheard, Renew, Standing, Unheard
 
 # Commands
 
@@ -23,38 +38,9 @@ class GetHolder(Query["Holder | None"], frozen=True, gc=False):
 LockCommand: TypeAlias = Acquire | TryAcquire | Release | Withdraw | Renew | Expire | NoteUnheard | GetHolder | Destroy
 
 
-# Events
+# Events: those of claims.py, as they are
 
-
-class Requested(claims.Requested, frozen=True, gc=False):
-    pass
-
-
-class Granted(claims.Granted, frozen=True, gc=False):
-    pass
-
-
-class Released(claims.Released, frozen=True, gc=False):
-    pass
-
-
-class Withdrawn(claims.Withdrawn, frozen=True, gc=False):
-    pass
-
-
-class Expired(claims.Expired, frozen=True, gc=False):
-    pass
-
-
-class Unheard(requests.Unheard, frozen=True, gc=False):
-    pass
-
-
-class Destroyed(claims.Destroyed, frozen=True, gc=False):
-    pass
-
-
-LockEvent: TypeAlias = Requested | Granted | Released | Withdrawn | Expired | Unheard | Destroyed
+LockEvent: TypeAlias = ClaimEvent
 
 
 # State
@@ -89,10 +75,6 @@ RULES: Final = claims.Rules[LockEvent](
 
 def decide(state: State, command: LockCommand) -> tuple[LockEvent, ...]:
     return RULES.decide(state, command)
-
-
-def evolve(state: State, event: LockEvent | Upkeep) -> State:
-    return claims.evolve(state, event)
 
 
 def answer(state: State, command: LockCommand) -> object:

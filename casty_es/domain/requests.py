@@ -17,27 +17,6 @@ from rpds import HashTrieMap
 from casty_es.bounds import RequestId
 from casty_es.domain.decider import Command, Event, Harmless, Internal
 
-__all__ = [
-    "COLUMNS",
-    "DIED",
-    "NONE",
-    "QUARTERS",
-    "Expire",
-    "Made",
-    "NoteUnheard",
-    "Renew",
-    "Standing",
-    "Standings",
-    "Unheard",
-    "begun",
-    "noted",
-    "renewed",
-    "standing_of",
-    "stored",
-    "to_note",
-    "why_expired",
-]
-
 QUARTERS: Final = 4
 """A request whose lease has passed so many quarters without a renewal is over."""
 
@@ -49,18 +28,10 @@ DIED: Final = "died"
 
 
 class Standing(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a request.
+    """What is known of a request."""
 
-    Attributes
-    ----------
-    process : str
-        The process that made it; empty when nobody can tell, as in events of older versions.
-    unheard : int
-        How many quarters of its lease have passed without a renewal.
-    """
-
-    process: str = ""
-    unheard: int = 0
+    process: str = ""  # the process that made it; empty when nobody can tell, as in events of older versions
+    unheard: int = 0  # how many quarters of its lease have passed without a renewal
 
 
 Standings: TypeAlias = "HashTrieMap[str, Standing]"

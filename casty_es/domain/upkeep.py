@@ -13,8 +13,6 @@ from typing import ClassVar, Final
 from casty_es.bounds import Digest, FileName, Position, Reason
 from casty_es.domain.decider import Concluded, Event, Lift, Upkeep, Warranted
 
-__all__ = ["OF_EVERY_KIND", "REDACTED", "SEALED", "UPCASTERS", "Redact", "Redacted", "Seal", "Sealed"]
-
 SEALED: Final = "entity.sealed"
 REDACTED: Final = "entity.redacted"
 
@@ -23,32 +21,16 @@ UPCASTERS: Final[dict[str, tuple[Lift, ...]]] = {}
 
 
 class Sealed(Upkeep, frozen=True, gc=False):
-    """The events up to ``through`` were archived, and may be cut.
-
-    Attributes
-    ----------
-    through : int
-        The last sequence that is cut. A snapshot stands at it.
-    events : int
-        How many events are cut by this seal.
-    rows : str
-        SHA-256 over the rows of ``casty_seals`` that say where they stood, hexadecimal.
-    state : str
-        The digest of the snapshot at ``through`` under the entity's salt, hexadecimal.
-    archive : str
-        The name of the archive file, without its folder.
-    archive_sha256 : str
-        SHA-256 of the archive file, hexadecimal.
-    """
+    """The events up to ``through`` were archived, and may be cut."""
 
     stored_as: ClassVar[str] = SEALED
 
-    through: int
-    events: int
-    rows: str
-    state: str
-    archive: str
-    archive_sha256: str
+    through: int  # the last sequence that is cut. A snapshot stands at it.
+    events: int  # how many events are cut by this seal
+    rows: str  # SHA-256 over the rows of ``casty_seals`` that say where they stood, hexadecimal
+    state: str  # the digest of the snapshot at ``through`` under the entity's salt, hexadecimal
+    archive: str  # the name of the archive file, without its folder
+    archive_sha256: str  # SHA-256 of the archive file, hexadecimal
 
 
 OF_EVERY_KIND: Final[tuple[type[Upkeep], ...]] = (Concluded, Sealed)

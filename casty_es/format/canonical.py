@@ -31,17 +31,6 @@ from casty_es.printing import printed
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-__all__ = [
-    "MAX_DEPTH",
-    "field_names",
-    "from_json",
-    "is_model",
-    "must_sort_by_hand",
-    "sorted_by_hand",
-    "type_name",
-    "write_json",
-]
-
 # A fixed depth, not the interpreter's: what was stored under a short call stack must be readable under a long one.
 MAX_DEPTH = 200
 

@@ -18,8 +18,6 @@ import struct
 from hashlib import sha256
 from typing import Final
 
-__all__ = ["GENESIS", "RECORD", "UNSALTED", "digest", "link"]
-
 GENESIS: Final = bytes(32)
 
 UNSALTED: Final = frozenset({"lease.acquired", "entity.sealed", "entity.redacted"})

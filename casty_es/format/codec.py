@@ -92,13 +92,7 @@ _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, TypeError, ValueErro
 
 
 def encode_event(event: Event) -> tuple[str, int, str]:
-    """Return an event's stable name, the version of its payload, and the payload as JSON text.
-
-    Raises
-    ------
-    UsageError
-        No kind has such an event.
-    """
+    """Return an event's stable name, the version of its payload, and the payload as JSON text."""
     try:
         name, version = _NAMES[type(event)]
     except KeyError:
@@ -112,12 +106,8 @@ def encode_event(event: Event) -> tuple[str, int, str]:
 def decode_event(name: str, version: int, payload: str | bytes) -> Event:
     """Return the event that was stored under this name and version.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The name or version is not known to this code, or the payload does not fit it.
-    RedactedError
-        The payload was redacted.
+    Raises ``EntityQuarantinedError`` for what this code does not know or cannot read, ``RedactedError`` for a
+    payload that was redacted.
     """
     try:
         decoder = _DECODERS.get((name, version))
@@ -138,13 +128,7 @@ def encode_state(kind: AnyKind, state: object) -> str:
 
 
 def decode_state(kind: AnyKind, version: int, text: str | bytes) -> object:
-    """Return the state that a snapshot holds.
-
-    Raises
-    ------
-    EntityQuarantinedError
-        The snapshot has a version that this code does not read, or does not have the state's shape.
-    """
+    """Return the state that a snapshot holds; ``EntityQuarantinedError`` if this code cannot read it."""
     try:
         if version != kind.state_version:
             text = lift_state(kind, version, text)
@@ -165,11 +149,6 @@ def encode_command(command: Command) -> tuple[str, bytes]:
 def encode_reply(reply: object) -> bytes:
     """Return what a caller is told as a byte that says what it is, and JSON.
 
-    Raises
-    ------
-    InvalidTypeError
-        No caller is ever told something of this type.
-
     Examples
     --------
     >>> encode_reply(5), encode_reply(None), encode_reply(msgspec.Raw(b"null"))
@@ -182,13 +161,7 @@ def encode_reply(reply: object) -> bytes:
 
 
 def decode_reply(body: bytes) -> Any:
-    """Return the reply that :func:`encode_reply` wrote, equal to what it was.
-
-    Raises
-    ------
-    InvalidValueError
-        These bytes are no reply.
-    """
+    """Return the reply that :func:`encode_reply` wrote, equal to what it was, or ``InvalidValueError``."""
     try:
         if not body.isascii():
             body.decode()
@@ -204,13 +177,7 @@ def concluded(reply: object) -> Concluded:
 
 
 def upkeep_reply(event: Upkeep) -> Any:
-    """Return what the caller of a command was told whose event changed nothing.
-
-    Raises
-    ------
-    InvalidValueError
-        The event does not hold a reply that this code knows.
-    """
+    """Return what the caller of a command was told whose event changed nothing, or ``InvalidValueError``."""
     return decode_reply(event.tag.encode() + bytes(event.reply)) if isinstance(event, Concluded) else None
 
 

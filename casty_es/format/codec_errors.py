@@ -16,8 +16,6 @@ from casty_es import errors
 from casty_es.bounds import Address, Name, Number, ShardsOrNone, SlotNumber
 from casty_es.errors import CastyError, ConflictError, NotOwnerError, OutcomeUnknownError, PeerLostError
 
-__all__ = ["decode_error", "encode_error"]
-
 _CLASSES: Final[dict[str, type[CastyError]]] = {
     name: cls for name in errors.__all__ if issubclass(cls := getattr(errors, name), CastyError)
 }

@@ -8,8 +8,6 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["UNPROVEN", "redacted_digest", "redacted_text"]
-
 UNPROVEN: Final = bytes(32)
 """Stands in an archive for the digest of a value whose salt was destroyed before the archive was found."""
 

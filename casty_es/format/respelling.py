@@ -18,8 +18,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import inspect
 
-__all__ = ["in_days", "respelled"]
-
 _YEARS: Final = re.compile(r"([+-]?)P(\d+)Y(?:(\d+)D)?((?:T.+)?)", re.ASCII)
 _YEAR_DAYS: Final = 365
 _LONGEST_TEXT: Final = 64  # of a duration: as numbers they would be slow to read

@@ -25,8 +25,6 @@ from casty_es.format.canonical import MAX_DEPTH, field_names, is_model, sorted_b
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-__all__ = ["MAX_DIGITS", "difference"]
-
 # CPython and msgspec read integers of up to 4,300 digits.
 MAX_DIGITS = 4_000
 _INT_BOUND = 10**MAX_DIGITS

@@ -25,8 +25,6 @@ from casty_es.domain.catalog import AnyKind, each_kind
 from casty_es.domain.decider import Event, Lift
 from casty_es.errors import EntityQuarantinedError
 
-__all__ = ["CLASSES", "UPCASTERS", "VERSIONS", "lift_event", "lift_state", "readable", "state_readable"]
-
 CLASSES: Final[dict[str, type[Event]]] = {str(cls.stored_as): cls for cls in upkeep.OF_EVERY_KIND}
 """The class of each event, by its stable name."""
 
@@ -67,12 +65,8 @@ def state_readable(kind: AnyKind, version: int) -> bool:
 def lift_event(name: str, version: int, payload: str | bytes) -> bytes:
     """Return the payload of an older version as one of the version that this code writes.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The name or version is not known, or a function failed.
-    msgspec.MsgspecError
-        The payload is no JSON object.
+    Raises ``EntityQuarantinedError`` if the name or version is not known or a function failed,
+    ``msgspec.MsgspecError`` if the payload is no JSON object.
     """
     if name not in VERSIONS:
         raise EntityQuarantinedError(f"The event type {name!r} is not known to this code.")
@@ -86,12 +80,7 @@ def lift_event(name: str, version: int, payload: str | bytes) -> bytes:
 def lift_state(kind: AnyKind, version: int, text: str | bytes) -> bytes:
     """Return the text of a snapshot of an older version as one of the version that this code writes.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The version is not read by this code, or a function failed.
-    msgspec.MsgspecError
-        The text is no JSON object.
+    Raises what :func:`lift_event` does.
     """
     if not state_readable(kind, version):
         raise EntityQuarantinedError(

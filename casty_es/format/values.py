@@ -36,8 +36,6 @@ from casty_es.format.canonical import (
 from casty_es.format.respelling import respelled
 from casty_es.format.sameness import MAX_DIGITS, difference
 
-__all__ = ["MAX_VALUE_BYTES", "ValueCodec", "check_canonical", "check_readable", "value_codec"]
-
 V = TypeVar("V")
 
 MAX_VALUE_BYTES = 1_048_576
@@ -89,22 +87,10 @@ class ValueCodec(Generic[V]):
             ) from error
 
     def encode(self, value: V) -> bytes:
-        """Return the canonical bytes of a value.
+        """Return the canonical bytes of a value: JSON in UTF-8, without NUL, at most ``max_bytes`` long.
 
-        Parameters
-        ----------
-        value : V
-            A value of the declared type.
-
-        Returns
-        -------
-        bytes
-            JSON in UTF-8, without NUL, at most ``max_bytes`` long.
-
-        Raises
-        ------
-        InvalidValueError
-            It cannot be written, would not come back equal, or is too large. Nothing was stored.
+        Raises ``InvalidValueError`` if it cannot be written, would not come back equal, or is too large.
+        Nothing was stored.
 
         Examples
         --------
@@ -132,22 +118,7 @@ class ValueCodec(Generic[V]):
         return raw
 
     def decode(self, raw: bytes | msgspec.Raw) -> V:
-        """Return the value of canonical bytes.
-
-        Parameters
-        ----------
-        raw : bytes | msgspec.Raw
-            What :meth:`encode` returned.
-
-        Returns
-        -------
-        V
-            A new object, equal to the value that was encoded.
-
-        Raises
-        ------
-        InvalidValueError
-            The bytes are not a value of the declared type.
+        """Return a new object, equal to the value that was encoded; ``InvalidValueError`` if it is of another type.
 
         Examples
         --------
@@ -195,15 +166,7 @@ def _check_size(raw: bytes, max_bytes: int) -> None:
 def check_canonical(raw: bytes | msgspec.Raw, max_bytes: int) -> None:
     """Refuse bytes of another process that :meth:`ValueCodec.encode` writes for no value of any type.
 
-    Parameters
-    ----------
-    max_bytes : int
-        The most bytes that one value may take.
-
-    Raises
-    ------
-    InvalidValueError
-        They are no JSON, not canonical, too long or too deep, or hold a number that nobody can read.
+    They are no JSON, not canonical, too long or too deep, or hold a number that nobody can read.
 
     Examples
     --------
@@ -220,10 +183,7 @@ def check_canonical(raw: bytes | msgspec.Raw, max_bytes: int) -> None:
 def check_readable(raw: bytes | msgspec.Raw, max_bytes: int) -> Any:
     """Return what bytes of another process hold, if some type could read it.
 
-    Raises
-    ------
-    InvalidValueError
-        They are no JSON, too long or too deep, or hold a number that nobody can read.
+    Not if they are no JSON, too long or too deep, or hold a number that nobody can read.
 
     Examples
     --------

@@ -8,8 +8,6 @@ from casty_es.handles.renewals import Claims
 from casty_es.handles.waiting import WaitingHandle
 from casty_es.names import check_at_least_one, check_flag, check_name
 
-__all__ = ["Barrier"]
-
 
 class Barrier(WaitingHandle):
     """Client for a distributed barrier.

@@ -6,8 +6,6 @@ from casty_es.domain.counter import Decrement, Get, Increment, check_step
 from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
-__all__ = ["Counter"]
-
 
 class Counter(EntityHandle):
     """Client for a distributed counter: an exact integer within ±10**4000.

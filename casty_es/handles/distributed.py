@@ -21,8 +21,6 @@ from casty_es.handles.structure import Structure, check_registered
 from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
 
-__all__ = ["Distributed"]
-
 S = TypeVar("S")
 
 

@@ -20,20 +20,6 @@ from casty_es.journal.port import EntityName
 from casty_es.names import check_at_least_one, check_idempotency_key, check_name, check_timeout
 from casty_es.replay import HistoryEvent
 
-__all__ = [
-    "Accessor",
-    "EntityHandle",
-    "Handle",
-    "Opener",
-    "ValuesHandle",
-    "check_gateway",
-    "codec_for",
-    "decode_stored",
-    "open_handle",
-    "settings_of",
-]
-
-
 H = TypeVar("H", bound="Handle")
 R = TypeVar("R")
 V = TypeVar("V")
@@ -208,17 +194,7 @@ class ValuesHandle(EntityHandle, Generic[V]):
 
 
 class Opener(Generic[H]):
-    """Opens structures of declared types, by their names: what ``d.map[str, User]`` is.
-
-    Parameters
-    ----------
-    cls : type[Handle]
-        The class of the handles.
-    kind : str
-        The structure, as the catalog calls it.
-    types : object
-        What the handle is given besides.
-    """
+    """Opens structures of declared types, by their names: what ``d.map[str, User]`` is."""
 
     def __init__(self, cls: type[H], gateway: EntityGateway, kind: str, **types: object) -> None:
         self._cls = cls
@@ -265,13 +241,7 @@ class Accessor:
 
 
 def check_gateway(gateway: EntityGateway) -> EntityGateway:
-    """Return the gateway, if it can be one.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is something else.
-    """
+    """Return the gateway, if it can be one."""
     if isinstance(gateway, type) or not callable(getattr(gateway, "entity_ask", None)):  # quicker than the protocol
         raise InvalidTypeError(
             f"A gateway is a ClusteredActorSystem or a ClusterClient, not {type(gateway).__name__}. Nothing was made."
@@ -309,17 +279,8 @@ def codec_for(declared: Any, gateway: EntityGateway) -> ValueCodec[Any]:
 def decode_stored(codec: ValueCodec[V], raw: Raw, what: str, happened: str, command_id: UUID | None = None) -> V:
     """Return a stored value as its declared type.
 
-    Parameters
-    ----------
-    what : str
-        Where the value stands: the structure, and what of it.
-    happened : str
-        What became of the operation and of the value, as a sentence for whoever cannot read it.
-
-    Raises
-    ------
-    StoredValueError
-        The value is not of the declared type.
+    If it is none, the ``StoredValueError`` says where it stands (``what``), and what became of the operation and of
+    the value (``happened``, a sentence).
     """
     try:
         return codec.decode(raw)

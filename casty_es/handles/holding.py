@@ -30,8 +30,6 @@ from casty_es.handles.waiting import WaitingHandle
 from casty_es.names import check_idempotency_key
 from casty_es.printing import log_of
 
-__all__ = ["HoldingHandle", "fencing_token"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # A token is the journal's incarnation and the grant's sequence: 2**44 grants of one lock are centuries at full speed.

@@ -7,8 +7,6 @@ from casty_es.domain.decider import Claim
 from casty_es.domain.lock import GetHolder
 from casty_es.handles.holding import HoldingHandle
 
-__all__ = ["Lock"]
-
 
 class Lock(HoldingHandle):
     """Client for a distributed mutual-exclusion lock.

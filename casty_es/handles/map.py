@@ -20,8 +20,6 @@ from casty_es.names import check_flag, check_idempotency_key, encode_key
 from casty_es.printing import printed
 from casty_es.replay import HistoryEvent
 
-__all__ = ["Dict", "MapAccessor"]
-
 K = TypeVar("K")
 R = TypeVar("R")
 V = TypeVar("V")

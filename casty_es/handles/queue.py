@@ -15,8 +15,6 @@ from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import Accessor, Opener, ValuesHandle, decode_stored
 from casty_es.names import check_idempotency_key
 
-__all__ = ["Queue", "QueueAccessor"]
-
 V = TypeVar("V")
 
 _DEQUEUE: Final = Dequeue()

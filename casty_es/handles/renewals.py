@@ -29,8 +29,6 @@ from casty_es.gateway.asking import UNDO_SECONDS
 from casty_es.handles.handle import settings_of
 from casty_es.printing import log_of
 
-__all__ = ["Claims", "Keeper", "Renewals", "close_handles", "renewals_of"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 _RENEWALS_PER_LEASE: Final = 3
@@ -42,9 +40,8 @@ class Claims(NamedTuple):
     """A structure on which one can hold something or wait, and how a request of it is withdrawn."""
 
     ref: RegionRef
-    withdraw: Callable[
-        [str, bool], Command[int | None]
-    ]  # the request, and whether a grant that it had meanwhile is kept
+    # Of the request, and of whether a grant that it had meanwhile is kept.
+    withdraw: Callable[[str, bool], Command[int | None]]
 
 
 class Keeper(Protocol):
@@ -52,7 +49,6 @@ class Keeper(Protocol):
 
     def lose(self) -> None:
         """Learn, once, that the request is over, was given back for the keeper, or is renewed no more."""
-        ...
 
 
 class _Held:
@@ -115,13 +111,7 @@ class Renewals:
             )
 
     def refuse_closing(self) -> None:
-        """Refuse to stand in a line while everybody is withdrawn.
-
-        Raises
-        ------
-        UsageError
-            The system is being closed.
-        """
+        """Refuse to stand in a line while everybody is withdrawn."""
         if self._closing:
             raise UsageError("The system is being closed. Nothing was asked for.")
 

@@ -8,8 +8,6 @@ from casty_es.errors import ConfigurationError
 from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.holding import HoldingHandle
 
-__all__ = ["Semaphore"]
-
 
 class Semaphore(HoldingHandle):
     """Client for a distributed counting semaphore.

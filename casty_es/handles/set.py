@@ -8,8 +8,6 @@ from typing import Any, ClassVar, TypeVar, overload
 from casty_es.domain.set import Add, Contains, Remove, Size
 from casty_es.handles.handle import Accessor, Opener, ValuesHandle
 
-__all__ = ["Set", "SetAccessor"]
-
 V = TypeVar("V")
 
 

@@ -12,8 +12,6 @@ from casty_es.gateway import EntityGateway, RegionRef
 from casty_es.handles.handle import EntityHandle, codec_for, decode_stored, settings_of
 from casty_es.structures import GetState, check_command
 
-__all__ = ["Structure", "check_registered"]
-
 R = TypeVar("R")
 S = TypeVar("S")
 
@@ -132,13 +130,7 @@ class Structure(EntityHandle, Generic[S]):
 
 
 def check_registered(kind: object) -> None:
-    """Refuse what is no kind, or none that this process knows.
-
-    Raises
-    ------
-    InvalidTypeError, ConfigurationError
-        It is such.
-    """
+    """Refuse what is no kind, or none that this process knows."""
     if not isinstance(kind, Kind):
         raise InvalidTypeError(f"d.structure takes a kind and a name, not {type(kind).__name__}. Nothing was made.")
     if CATALOG.get(kind.name) is not kind or not kind.foreign:

@@ -17,13 +17,11 @@ from casty_es.access import Grant, check_secrets, check_token_name
 from casty_es.errors import CastyError, ConfigurationError, InvalidArgumentError, JournalUnavailableError
 from casty_es.journal.damaged import in_calendar
 from casty_es.journal.sql import SqlJournal
+from casty_es.journal.sql_inspector import DENIED
 from casty_es.printing import log_of
-
-__all__ = ["AccessTables"]
 
 _LOG: Final = log_of("casty_es.access")
 
-_DENIED: Final = "42501"  # Postgres' insufficient_privilege
 _SECRET_BYTES: Final = 32
 _DIGEST_BYTES: Final = 32
 _NEXT: Final = "cluster-next"
@@ -34,13 +32,7 @@ _TOKENS: Final = f"SELECT {_COLUMNS} FROM casty_tokens ORDER BY created_at, id"
 
 
 class AccessTables:
-    """Reads and changes them.
-
-    Parameters
-    ----------
-    journal : SqlJournal
-        An open journal.
-    """
+    """Reads and changes them, in an open journal."""
 
     def __init__(self, journal: SqlJournal) -> None:
         self._journal = journal
@@ -49,10 +41,8 @@ class AccessTables:
     async def secrets(self) -> tuple[bytes, ...]:
         """Return the secrets that are valid, the newest first.
 
-        Raises
-        ------
-        ConfigurationError
-            There is none, it is none, this role may not read it, or it can be guessed.
+        Raises ``ConfigurationError`` if there is none, it is none, this role may not read it, or it can be
+        guessed.
         """
         rows = {name: _secret(name, value) for name, value in await self._read(_SECRETS, "the cluster's secret")}
         if "cluster" not in rows:
@@ -63,13 +53,7 @@ class AccessTables:
         return check_secrets(tuple(rows[name] for name in (_NEXT, "cluster") if name in rows), "casty_secrets")
 
     async def grants(self) -> list[Grant]:
-        """Return every token that was ever made, the oldest first. What is none of ours is left out, and logged.
-
-        Raises
-        ------
-        ConfigurationError
-            This role may not read them.
-        """
+        """Return every token that was ever made, the oldest first. What is none of ours is left out, and logged."""
         found = []
         for row in await self._read(_TOKENS, "the tokens"):
             try:
@@ -93,13 +77,7 @@ class AccessTables:
         await self._journal.maintain([(f"INSERT INTO casty_tokens ({_COLUMNS}) VALUES ({signs}, NULL)", fields)])
 
     async def revoke(self, which: str, now: int) -> list[Grant]:
-        """Revoke every valid token of a name, or the one of an id; return what was revoked.
-
-        Raises
-        ------
-        InvalidArgumentError
-            There is no such token, or none that is not revoked.
-        """
+        """Revoke every valid token of a name, or the one of an id; return what was revoked, which is at least one."""
         meant = [grant for grant in await self.grants() if which in (grant.id, grant.name)]
         valid = [grant for grant in meant if grant.revoked_at is None]
         if not valid:
@@ -121,13 +99,7 @@ class AccessTables:
         return _secret(_NEXT, (await self._journal.maintain([insert, select]))[1][0][0])
 
     async def end_rotation(self, *, keep_new: bool) -> None:
-        """Let one secret go: the old one, or the new one if that was not wanted after all.
-
-        Raises
-        ------
-        ConfigurationError
-            No rotation was begun.
-        """
+        """Let one secret of a rotation go: the old one, or the new one if that was not wanted after all."""
         s = self._sign
         new = f"SELECT value FROM casty_secrets WHERE name = {s}1"
         replace = f"UPDATE casty_secrets SET value = ({new}) WHERE name = 'cluster' AND EXISTS ({new})"
@@ -142,7 +114,7 @@ class AccessTables:
         try:
             return await self._journal.query(statement)
         except JournalUnavailableError as error:
-            if getattr(error.__cause__, "sqlstate", None) != _DENIED:
+            if getattr(error.__cause__, "sqlstate", None) != DENIED:
                 raise
             raise ConfigurationError(
                 f"This role may not read {what}. Nothing was done. Grant it what `casty-es db grants` prints, or give "

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-__all__ = ["BINDING_WITHIN", "POSTGRES", "SQLITE", "binding_of", "seals", "speaks_of"]
-
 _LARGEST: Final = 2**63 - 1
 
 BINDING_WITHIN: Final = 10_000

@@ -16,8 +16,6 @@ from typing import Final, TypeVar
 
 from casty_es import runtime
 
-__all__ = ["Circuit", "circuit_of", "pause_after"]
-
 # A server that only restarts is found soon; one that stays away for a minute is tried sixty times by each process.
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 1.0
@@ -41,10 +39,7 @@ def pause_after(failures: int) -> float:
 class Circuit:
     """The attempts to connect to one server.
 
-    Attributes
-    ----------
-    failed : int
-        How many attempts have failed, ever: whoever finds it changed has been told by one that failed meanwhile.
+    Whoever finds ``failed`` changed has been told by an attempt that failed meanwhile.
     """
 
     def __init__(self) -> None:
@@ -57,10 +52,7 @@ class Circuit:
     async def attempt(self, connect: Callable[[], Awaitable[T]]) -> T:
         """Connect, now or when it is time to try again.
 
-        Raises
-        ------
-        Exception
-            What ``connect`` raises, or what it raised for somebody else while this caller waited.
+        Raises what ``connect`` raises, or what it raised for somebody else while this caller waited.
         """
         if not self._in_a_row:
             return await self._try(connect)

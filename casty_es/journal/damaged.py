@@ -16,29 +16,6 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from casty_es.journal.port import DirectoryRow, Meta, RecordedEvent, RetiredSalt, SealRow, StoredSnapshot
 
-__all__ = [
-    "BEHIND_ALL",
-    "DamagedEntity",
-    "DamagedEvent",
-    "DamagedMeta",
-    "DamagedSalt",
-    "DamagedSeal",
-    "DamagedSnapshot",
-    "NotUtf8",
-    "clamped",
-    "damage_of",
-    "decoded_text",
-    "entity_of",
-    "event_of",
-    "in_calendar",
-    "lost_of",
-    "number_of",
-    "retired_salt_of",
-    "seal_of",
-    "snapshot_of",
-    "text_of",
-]
-
 T = TypeVar("T")
 
 BEHIND_ALL: Final = 2**63 - 1
@@ -60,18 +37,10 @@ class NotUtf8(str):
 
 
 class DamagedEvent(RecordedEvent, frozen=True):
-    """A record that is none; ``damage`` says why. Its fields are of their types, and need not mean anything.
+    """A record that is none; ``damage`` says why. Its fields are of their types, and need not mean anything."""
 
-    Attributes
-    ----------
-    damage : str
-        What is wrong with it, in words.
-    lost : tuple[str, ...]
-        What of it says nothing, as ``damage`` calls it: ``time``, ``payload``, ...
-    """
-
-    damage: str = ""
-    lost: tuple[str, ...] = ()
+    damage: str = ""  # what is wrong with it, in words
+    lost: tuple[str, ...] = ()  # what of it says nothing, as ``damage`` calls it: ``time``, ``payload``, …
 
 
 class DamagedMeta(Meta, frozen=True):

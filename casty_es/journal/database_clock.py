@@ -8,8 +8,6 @@ from casty_es import runtime
 from casty_es.journal.port import EventJournal
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["CLOCK_SECONDS", "database_clock"]
-
 CLOCK_SECONDS: Final = 5.0
 """How far two clocks may differ before it is worth a word: NTP keeps them closer."""
 
@@ -19,12 +17,8 @@ _CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigin
 async def database_clock(journal: EventJournal) -> int:
     """Return the database's clock in microseconds since 1970-01-01 UTC.
 
-    Only a server has one of its own. Whoever uses an SQLite file or a journal in memory is on one host, with one clock.
-
-    Raises
-    ------
-    JournalUnavailableError
-        The database cannot be asked.
+    Only a server has one of its own. Whoever uses an SQLite file or a journal in memory is on one host, with one
+    clock. ``JournalUnavailableError`` if the server cannot be asked.
     """
     if isinstance(journal, SqlJournal) and journal.file is None:
         [(clock,)] = await journal.query(_CLOCK)

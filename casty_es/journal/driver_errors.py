@@ -11,8 +11,6 @@ from typing import TypeVar
 
 import asyncpg
 
-__all__ = ["driver_error", "said", "without_values"]
-
 _Error = TypeVar("_Error", bound=BaseException)
 
 

@@ -22,30 +22,18 @@ from casty_es.journal.tables import POSTGRES_TRIGGERS, SQLITE_TRIGGERS, metadata
 from casty_es.journal.view_sql import POSTGRES_FUNCTION
 from casty_es.journal.views import FUNCTION, VIEWS, statements
 
-__all__ = ["SQLITE_OBJECTS", "Thing", "on_postgres", "on_sqlite", "plain", "view_queries"]
-
-
 _SQLITE: Final = sqlite.dialect()
 _POSTGRES: Final = postgresql.dialect()  # type: ignore[no-untyped-call]  # it has no annotations
 
 
 class Thing(NamedTuple):
-    """An object of a database.
+    """An object of a database."""
 
-    Attributes
-    ----------
-    kind : str
-        ``table``, ``column``, ``constraint``, ``index``, ``trigger``, ``view``, ``function``, and on Postgres also
-        ``rule``, ``policy`` and ``inheritance``, of which the migrations make none.
-    name : str
-        Its name; a column's is that of the column.
-    of : str
-        The table or view that it belongs to, or its own name.
-    """
-
+    # ``table``, ``column``, ``constraint``, ``index``, ``trigger``, ``view``, ``function``, and on Postgres also
+    # ``rule``, ``policy`` and ``inheritance``, of which the migrations make none.
     kind: str
     name: str
-    of: str
+    of: str  # the table or view that it belongs to, or its own name
 
     @property
     def text(self) -> str:

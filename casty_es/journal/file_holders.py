@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-__all__ = ["Reader", "readers", "strangers", "told_by_system"]
-
 _PROC: Final = Path("/proc")
 _LOCKS: Final = _PROC / "locks"
 _MOUNTS: Final = Path("ns", "mnt")
@@ -23,18 +21,10 @@ _LONGEST_NAME: Final = 120
 
 
 class Reader(NamedTuple):
-    """A process that reads.
+    """A process that reads."""
 
-    Attributes
-    ----------
-    pid : int
-        The process; 0 or less for one of another container.
-    command : str
-        How it was started; empty where that is hidden.
-    """
-
-    pid: int
-    command: str
+    pid: int  # the process; 0 or less for one of another container
+    command: str  # how it was started; empty where that is hidden
 
 
 def told_by_system() -> bool:

@@ -13,8 +13,6 @@ from casty_es.errors import InvalidArgumentError
 from casty_es.journal.postgres_url import PostgresUrl
 from casty_es.journal.urls import postgres_parts
 
-__all__ = ["Connection", "dial"]
-
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _APPLICATION: Final = "casty_es"
@@ -31,21 +29,10 @@ _NEXT: Final = (
 
 
 async def dial(url: str, settings: dict[str, str]) -> Connection:
-    """Open a connection.
+    """Open a connection; of several hosts only a primary is taken.
 
-    Parameters
-    ----------
-    url : str
-        A Postgres URL. Of several hosts only a primary is taken.
-    settings : dict[str, str]
-        Settings of the session; they win over those of the URL.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The URL cannot be used, or the server does not know a setting in it.
-    Exception
-        What the driver raises.
+    The settings win over those of the URL. Raises what the driver raises, and ``InvalidArgumentError`` for a URL
+    that cannot be used.
     """
     parts = postgres_parts(url)
     try:

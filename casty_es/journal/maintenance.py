@@ -15,8 +15,6 @@ from casty_es.journal.damaged import damage_of, event_of, seal_of
 from casty_es.journal.port import RecordedEvent, SealRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Maintenance", "Value"]
-
 Value = tuple[int, str, str | None]
 """An event's sequence, and what takes the place of its payload and of its metadata."""
 
@@ -50,13 +48,7 @@ _CUT: Final = """
 
 
 class Maintenance:
-    """The steps.
-
-    Parameters
-    ----------
-    journal : SqlJournal
-        An open journal. Its role must be allowed to change ``casty_events``; the program's own need not be.
-    """
+    """The steps. The role of the journal must be allowed to change ``casty_events``; the program's own need not be."""
 
     def __init__(self, journal: SqlJournal) -> None:
         self._journal = journal
@@ -106,10 +98,7 @@ class Maintenance:
     async def seal(self, slot: int, rows: Sequence[SealRow], *, sealed_by: int | None = None) -> None:
         """Write down where events that are about to be cut stand.
 
-        Parameters
-        ----------
-        sealed_by : int | None
-            The sequence of a seal that all older rows of the entity name from now on.
+        All older rows of the entity name the seal of the sequence ``sealed_by`` from now on.
         """
         steps: list[tuple[str, tuple[Any, ...]]] = []
         s = self._sign
@@ -162,13 +151,7 @@ class Maintenance:
         await self._do((delete, (entity, through)))
 
     async def rehearse(self) -> None:
-        """Do to an entity that cannot exist what changes events: a role that may not do it is refused now.
-
-        Raises
-        ------
-        ConfigurationError
-            The role may not change events.
-        """
+        """Do to an entity that cannot exist what changes events: a role that may not do it is refused now."""
         await self.replace_values(_NOBODY, [(0, "", None)])
         await self.cut(_NOBODY, 0, limit=1)
         await self.drop_snapshots(_NOBODY, 0)

@@ -37,8 +37,6 @@ from casty_es.journal.port import (
 )
 from casty_es.journal.remembered import ClosedSlot
 
-__all__ = ["InMemoryJournal"]
-
 
 class InMemoryJournal(EventJournal):
     """A volatile ``EventJournal``.

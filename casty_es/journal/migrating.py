@@ -31,8 +31,6 @@ from casty_es.journal.schema import (
 )
 from casty_es.journal.urls import database_url, shown
 
-__all__ = ["alembic_config", "downgrade", "head", "sql", "upgrade"]
-
 # alembic.context and alembic.op are globals: two migrations in two threads would write to each other's database.
 _one_at_a_time: Final = threading.Lock()
 

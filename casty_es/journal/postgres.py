@@ -35,8 +35,6 @@ from casty_es.journal.sessions import ANSWER_SECONDS, Connection, Session, close
 from casty_es.journal.statements import POSTGRES, POSTGRES_APPEND, POSTGRES_APPEND_ONE, POSTGRES_APPEND_WITH_DIRECTORY
 from casty_es.journal.urls import shown
 
-__all__ = ["PostgresBackend"]
-
 T = TypeVar("T")
 
 # In the two-number key space, under a table that no lease uses.

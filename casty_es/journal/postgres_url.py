@@ -19,8 +19,6 @@ import msgspec
 
 from casty_es.errors import InvalidArgumentError
 
-__all__ = ["PostgresUrl", "read_postgres_url"]
-
 _SECRET: Final = {"password", "sslpassword"}
 _SHOWN: Final = {
     *("host", "port", "user", "dbname", "database", "sslmode", "ssl", "channel_binding", "connect_timeout"),
@@ -95,36 +93,19 @@ _ADVICE: Final = (
 
 
 class PostgresUrl(msgspec.Struct, frozen=True):
-    """A URL that was read. What is printed of it has no password.
+    """A URL that was read. What is printed of it has no password."""
 
-    Attributes
-    ----------
-    shown : str
-        The part behind the scheme without what is secret.
-    places : tuple[tuple[str | None, int | None], ...]
-        Hosts and ports in the order in which they are tried; ``None`` is the driver's default.
-    tls : dict[str, str]
-        libpq's parameters about TLS.
-    passed_on : dict[str, str]
-        Arguments that the driver takes by libpq's names.
-    settings : dict[str, str]
-        Settings of the server's.
-    socket_options : tuple[tuple[int, int, int], ...]
-        Level, name and value.
-    connect_seconds : float | None
-        How long to wait for each place.
-    """
-
-    shown: str
+    shown: str  # the part behind the scheme without what is secret
+    # Hosts and ports in the order in which they are tried; ``None`` is the driver's default.
     places: tuple[tuple[str | None, int | None], ...]
     user: str | None = None
     password: str | None = None
     database: str | None = None
-    tls: dict[str, str] = {}
-    passed_on: dict[str, str] = {}
-    settings: dict[str, str] = {}
-    socket_options: tuple[tuple[int, int, int], ...] = ()
-    connect_seconds: float | None = None
+    tls: dict[str, str] = {}  # libpq's parameters about TLS
+    passed_on: dict[str, str] = {}  # arguments that the driver takes by libpq's names
+    settings: dict[str, str] = {}  # settings of the server's
+    socket_options: tuple[tuple[int, int, int], ...] = ()  # level, name and value
+    connect_seconds: float | None = None  # how long to wait for each place
 
     def __repr__(self) -> str:
         return f"PostgresUrl({self.shown!r})"
@@ -133,10 +114,8 @@ class PostgresUrl(msgspec.Struct, frozen=True):
 def read_postgres_url(rest: str) -> PostgresUrl:
     """Read what stands behind ``postgresql://``.
 
-    Raises
-    ------
-    InvalidArgumentError
-        It can be read in more than one way, or asks for what the driver cannot do. No piece of the URL is in it.
+    Refuses what can be read in more than one way, or asks for what the driver cannot do. No piece of the URL is in
+    the error.
 
     Examples
     --------

@@ -18,8 +18,6 @@ import asyncpg
 
 from casty_es.printing import log_of
 
-__all__ = ["Warned"]
-
 _LOG: Final = log_of("casty_es.journal")
 
 _WAIT_FOR_STANDBY: Final = "SyncRepWaitForLSN"
@@ -33,10 +31,7 @@ _NUMBER: Final = re.compile(r"\d+")
 class Warned:
     """Hears the warnings of the connection that appends.
 
-    Attributes
-    ----------
-    doubt : str | None
-        The warning that leaves the outcome of the append that runs open.
+    ``doubt`` is the one that leaves the outcome of the append that runs open.
     """
 
     def __init__(self) -> None:

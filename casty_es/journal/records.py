@@ -9,32 +9,6 @@ import msgspec
 from casty_es.format.chain import GENESIS, UNSALTED, digest, link
 from casty_es.format.redacted import redacted_digest
 
-__all__ = [
-    "EMPTY_SLOT",
-    "ENTITY_NUMBER_BITS",
-    "LEASE_ACQUIRED",
-    "Append",
-    "Binding",
-    "DirectoryRow",
-    "EntityName",
-    "EntityRow",
-    "EventRow",
-    "Head",
-    "Meta",
-    "NodeRow",
-    "RecordedEvent",
-    "RetiredSalt",
-    "SaltRow",
-    "SealRow",
-    "SlotRow",
-    "Stored",
-    "StoredEntity",
-    "StoredSnapshot",
-    "StructureRow",
-    "TailEvent",
-    "record_hash",
-]
-
 LEASE_ACQUIRED: Final = "lease.acquired"
 """The type of the record that grants a slot's lease. It belongs to no entity; its position is the epoch."""
 
@@ -188,12 +162,7 @@ class RecordedEvent(msgspec.Struct, frozen=True):
 def record_hash(previous: bytes, record: RecordedEvent, salt: bytes, name: EntityName | None = None) -> bytes:
     """Return the hash that a record must have behind ``previous``, also after its payload was redacted.
 
-    Parameters
-    ----------
-    salt : bytes
-        The salt that the record's entity had when it was written.
-    name : EntityName | None
-        What the entity is called; only its first event needs it.
+    The salt is the one that its entity had when it was written; the name is needed by an entity's first event only.
     """
     salt = b"" if record.type in UNSALTED else salt
     metadata = record.metadata
@@ -236,25 +205,12 @@ class SlotRow(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct):
-    """One append: everything in it is written, or nothing.
+    """One append: everything in it is written, or nothing."""
 
-    Attributes
-    ----------
-    predecessors : list[tuple[int, int, bytes]]
-        Per slot that is written: the slot, and the position and hash of the record that the first new one follows.
-        Position 0 with ``GENESIS`` says that the slot is empty.
-    events : list[EventRow]
-        In the order of slot and position.
-    entities : list[EntityRow]
-        Entities whose first event is among the events.
-    alive : list[tuple[int, bool]]
-        Older entities that came to life or were destroyed.
-    salts : list[SaltRow]
-        Entities that are redacted: their old salt is set aside until their payloads are gone.
-    """
-
+    # Per slot that is written: the slot, and the position and hash of the record that the first new one follows.
+    # Position 0 with ``GENESIS`` says that the slot is empty.
     predecessors: list[tuple[int, int, bytes]]
-    events: list[EventRow]
-    entities: list[EntityRow] = []
-    alive: list[tuple[int, bool]] = []
-    salts: list[SaltRow] = []
+    events: list[EventRow]  # in the order of slot and position
+    entities: list[EntityRow] = []  # entities whose first event is among the events
+    alive: list[tuple[int, bool]] = []  # older entities that came to life or were destroyed
+    salts: list[SaltRow] = []  # entities that are redacted: their old salt is set aside until their payloads are gone

@@ -14,8 +14,6 @@ from casty_es.journal.expected_surroundings import on_postgres, on_sqlite
 from casty_es.journal.revisions import VERSION_TABLE
 from casty_es.journal.urls import is_sqlite, shown
 
-__all__ = ["POSTGRES_PARTS", "Part", "sqlite_parts", "told"]
-
 Part = Sequence[Any]
 """The kind and the name of something in a database, and whether it is a table that may hold rows."""
 

@@ -14,28 +14,17 @@ import msgspec
 
 from casty_es.bounds import Hash, Incarnation, Position
 
-__all__ = ["ClosedSlot", "Mark", "Remembered"]
-
 # Enough of a record's hash to tell two records apart. An accident makes them differ; nobody has to be kept from it.
 _HASH_BYTES: Final = 8
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A place in a slot's log that was committed.
+    """A place in a slot's log that was committed."""
 
-    Attributes
-    ----------
-    incarnation : int
-        The journal's incarnation then: what was told under an earlier one than the present one has been given up.
-    position : int
-        The position, 1 or more.
-    hash : bytes
-        The first 8 bytes of the hash of the record there; empty when that is not known.
-    """
-
+    # The journal's incarnation then: what was told under an earlier one than the present one has been given up.
     incarnation: Incarnation
-    position: Position
-    hash: Hash = b""
+    position: Position  # the position, 1 or more
+    hash: Hash = b""  # the first 8 bytes of the hash of the record there; empty when that is not known
 
     @staticmethod
     def of(incarnation: int, position: int, hash_: bytes) -> Mark:
@@ -45,10 +34,8 @@ class Mark(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def reached(self, position: int, found: bytes | None) -> bool:
         """Return whether a log that ends at a position has it.
 
-        Parameters
-        ----------
-        found : bytes | None
-            The hash of the record that stands at the mark, ``None`` if none does: whoever asks knows of cuts.
+        ``found`` is the hash of the record that stands at the mark, ``None`` if none does: whoever asks knows
+        of cuts.
         """
         return self.position <= position and (found is None or found.startswith(self.hash))
 

@@ -14,7 +14,7 @@ import contextlib
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 import asyncpg
 import msgspec
@@ -39,8 +39,6 @@ from casty_es.journal.sqlite_file import Place
 from casty_es.journal.sqlite_thread import rolled_back
 from casty_es.journal.statements import POSTGRES, SQLITE, for_sqlite
 from casty_es.journal.urls import is_sqlite, shown, sqlite_file
-
-__all__ = ["Restored", "Restoring", "restoring"]
 
 _NOTE: Final = "import"
 _EVENT: Final = RecordedEvent.__struct_fields__
@@ -89,18 +87,10 @@ _SNAPSHOTS: Final = _Table("casty_snapshots", ("entity", *StoredSnapshot.__struc
 
 
 class Restored(msgspec.Struct):
-    """Rows to be written.
+    """Rows to be written."""
 
-    Attributes
-    ----------
-    slot : int
-        The slot of the events.
-    head : Head
-        The slot's last record, behind which the events are.
-    """
-
-    slot: int = 0
-    head: Head = EMPTY_SLOT
+    slot: int = 0  # the slot of the events
+    head: Head = EMPTY_SLOT  # the slot's last record, behind which the events are
     structures: list[StructureRow] = []
     entities: list[DirectoryRow] = []
     salts: list[RetiredSalt] = []
@@ -137,18 +127,10 @@ class _Note(msgspec.Struct, forbid_unknown_fields=True):
     hash_algorithm: str
 
 
-class _Database(Protocol):
-    async def fetch(self, statement: str, *parameters: Any) -> Sequence[Sequence[Any]]: ...
-
-    async def write(self, steps: Sequence[_Step], rows: Restored | None = None) -> None: ...
-
-    async def close(self) -> None: ...
-
-
 class Restoring:
     """A database that is being filled."""
 
-    def __init__(self, url: str, database: _Database) -> None:
+    def __init__(self, url: str, database: _Sqlite | _Postgres) -> None:
         self._url = url
         self._database = database
         self._statements = SQLITE if is_sqlite(url) else POSTGRES
@@ -157,10 +139,7 @@ class Restoring:
     async def begin(self, meta: Meta) -> bool:
         """Put the database aside for the rows of a journal; tell whether it was already, by an interrupted run.
 
-        Raises
-        ------
-        ConfigurationError
-            It has another number of slots, has records, or holds half of another journal.
+        Refuses one with another number of slots, with records, or with half of another journal.
         """
         notes = await self._database.fetch(_READ_NOTE)
         if notes:
@@ -215,12 +194,8 @@ class Restoring:
     async def write(self, rows: Restored) -> None:
         """Write rows, all or none.
 
-        Raises
-        ------
-        ConflictError
-            The slot's last record is another one: a program uses the database.
-        InvalidValueError
-            The database cannot hold one of the rows.
+        Raises ``ConflictError`` if the slot's last record is another one, because a program uses the database,
+        and ``InvalidValueError`` if it cannot hold one of the rows.
         """
         await self._database.write(rows.upserts(), rows)
 
@@ -240,17 +215,9 @@ class Restoring:
 
 @contextlib.asynccontextmanager
 async def restoring(url: str) -> AsyncIterator[Restoring]:
-    """Connect to a migrated database that is to be filled.
-
-    Raises
-    ------
-    JournalUnavailableError
-        It cannot be reached.
-    SchemaError
-        It has no tables, or older or newer ones.
-    """
+    """Connect to a database that is to be filled, with tables of just this revision."""
     await asyncio.to_thread(schema.check, url)
-    database: _Database = await _Sqlite.opened(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
+    database = await _Sqlite.opened(sqlite_file(url)) if is_sqlite(url) else _Postgres(await connect(url))
     try:
         yield Restoring(url, database)
     finally:

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from alembic.runtime.migration import MigrationContext
 
-__all__ = ["MARK", "OLD_IDS", "PREFIX", "VERSION_TABLE", "is_ours", "present_id", "refuse_elsewhere"]
-
 MARK: Final = "casty_es"
 """The option by which the journal's own ``env.py`` is known to its revisions."""
 

@@ -56,11 +56,7 @@ async def connect(url: str, **settings: str) -> Connection:
     """Open a connection that belongs to no pool, with these startup parameters besides the common ones.
 
     While the server is away this waits for the next attempt of all who want to connect; see ``circuit.py``.
-
-    Raises
-    ------
-    JournalUnavailableError
-        The server cannot be reached, or refuses the user or the database.
+    ``JournalUnavailableError`` if it cannot be reached, or refuses the user or the database.
     """
     return await circuit_of(url).attempt(lambda: _dial(url, settings))
 
@@ -85,17 +81,9 @@ async def close_quietly(connection: Connection) -> None:
 
 
 class Session:
-    """A connection that is opened anew when it is gone, for one task at a time.
+    """A connection that is opened anew when it is gone, for one task at a time: the one that holds ``free``.
 
-    Parameters
-    ----------
-    made : Callable[[Connection], Awaitable[None]]
-        Awaited with each new connection before it is used.
-
-    Attributes
-    ----------
-    free : asyncio.Lock
-        Held by whoever uses the connection.
+    ``made`` is awaited with each new connection before it is used.
     """
 
     def __init__(self, url: str, made: Callable[[Connection], Awaitable[None]]) -> None:
@@ -121,18 +109,9 @@ class Session:
     async def ready(self, seen: int) -> Connection:
         """Return the connection, which is opened if there is none.
 
-        Parameters
-        ----------
-        seen : int
-            ``failures`` when the caller came. If an attempt has failed since then, that is the answer: those who waited
-            for each other do not make an attempt each.
-
-        Raises
-        ------
-        JournalUnavailableError
-            The server cannot be reached, or the session was closed meanwhile.
-        ConfigurationError
-            ``made`` refuses the server.
+        ``seen`` is what ``failures`` was when the caller came. If an attempt has failed since then, that is the
+        answer: those who waited for each other do not make an attempt each. ``ConfigurationError`` if ``made``
+        refuses the server.
         """
         connection = self._connection
         if connection is not None and not connection.is_closed():

@@ -43,11 +43,10 @@ from casty_es.journal.sql_rows import (
     shards_of,
     slot_of,
 )
-from casty_es.journal.sqlite import OpenFiles, SqliteBackend
+from casty_es.journal.sqlite import SqliteBackend
+from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 from casty_es.names import check_flag
-
-__all__ = ["SqlJournal"]
 
 # In a forked child: what belongs to the parent is kept, because letting it be collected would close it.
 _INHERITED: Final[list[Backend]] = []

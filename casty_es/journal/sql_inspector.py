@@ -31,8 +31,6 @@ from casty_es.journal.port import (
 )
 from casty_es.journal.sql_rows import incarnation_of, structure_of
 
-__all__ = ["DENIED", "SqlInspector"]
-
 DENIED: Final = "42501"
 """Postgres' insufficient_privilege."""
 

@@ -10,20 +10,6 @@ from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, number_of
 from casty_es.journal.port import Head, Meta, NodeRow, SlotRow, StructureRow
 from casty_es.journal.remembered import ClosedSlot, Mark
 
-__all__ = [
-    "closed_of",
-    "heads_of",
-    "incarnation_of",
-    "meta_of",
-    "meta_to_read_by",
-    "no_entity_id",
-    "node_of",
-    "secret_of",
-    "shards_of",
-    "slot_of",
-    "structure_of",
-]
-
 _MOST_SLOTS: Final = 8_192
 _RESTORE: Final = "Restore that row, or the database, from a backup."
 _EMPTY: Final = "The journal's table casty_meta is empty."
@@ -37,12 +23,7 @@ _MOST_SHARDS: Final = 2**31 - 1
 def meta_of(rows: Sequence[Sequence[Any]]) -> Meta:
     """Return what the migration wrote down.
 
-    Raises
-    ------
-    SchemaError
-        It is not there.
-    JournalCorruptError
-        It is nothing that a migration writes.
+    Raises ``SchemaError`` if it is not there, ``JournalCorruptError`` if no migration writes it.
     """
     if not rows:
         raise SchemaError(f"{_EMPTY} Nothing was opened. {_EMPTY_REMEDY}")
@@ -55,12 +36,8 @@ def meta_of(rows: Sequence[Sequence[Any]]) -> Meta:
 def meta_to_read_by(rows: Sequence[Sequence[Any]], last_slot: Any, *, every_slot: bool) -> Meta:
     """Return what the migration wrote down, or as much of it as readers need to go through all records.
 
-    Parameters
-    ----------
-    last_slot : Any
-        The last slot that has a record, as the database says.
-    every_slot : bool
-        Whether a smaller number of slots is damage, and not that record.
+    ``last_slot`` is the last one with a record, as the database says. With ``every_slot`` a smaller number of slots
+    is damage, and not that record.
     """
     among = min(number_of(last_slot) + 1, _MOST_SLOTS)
     if not rows:
@@ -77,13 +54,7 @@ def meta_to_read_by(rows: Sequence[Sequence[Any]], last_slot: Any, *, every_slot
 
 
 def incarnation_of(value: Any) -> int:
-    """Return the journal's incarnation.
-
-    Raises
-    ------
-    JournalCorruptError
-        It is no number from 1 on: fencing tokens that are made with it could go back.
-    """
+    """Return the journal's incarnation, a number from 1 on: by less, fencing tokens could go back."""
     if not _is_incarnation(value):
         raise _damaged_meta(_wrong_incarnation(value))
     return int(value)
@@ -170,13 +141,7 @@ def closed_of(row: Sequence[Any]) -> ClosedSlot:
 
 
 def secret_of(rows: Sequence[Sequence[Any]]) -> bytes:
-    """Return the cluster's secret.
-
-    Raises
-    ------
-    ConfigurationError
-        There is none.
-    """
+    """Return the cluster's secret; ``ConfigurationError`` if there is none."""
     if not rows:
         raise ConfigurationError(
             "The journal has no cluster secret: casty_secrets has no row named 'cluster'. Nothing was started. "

@@ -37,8 +37,6 @@ from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import log_of, printed
 
-__all__ = ["OpenFiles", "SqliteBackend"]
-
 _LOG: Final = log_of("casty_es.journal")
 
 _BUSY_TIMEOUT_SECONDS: Final = 5.0
@@ -100,13 +98,7 @@ class SqliteBackend:
         await self._reader.run(self._connect, self._reader)
 
     async def open_files(self) -> OpenFiles:
-        """Return the files that are open, after looking whether they are those at the path.
-
-        Raises
-        ------
-        JournalMovedError
-            They are not.
-        """
+        """Return the files that are open; ``JournalMovedError`` if they are not those at the path."""
         return await asyncio.to_thread(self._open_files)
 
     async def close(self) -> None:

@@ -26,8 +26,6 @@ from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavai
 from casty_es.leases.filesystem import is_mount_point, mounts
 from casty_es.leases.lock_files import lock_mode, locked, notes
 
-__all__ = ["FileId", "OpenFiles", "Place", "alone_with", "at", "is_at", "refuse_parted"]
-
 # The header of a rollback journal; one without it rolls nothing back (sqlite.org/fileformat2.html, section 3).
 _ROLLBACK: Final = bytes.fromhex("d9d505f920a163d7")
 # A file that SQLite makes has a rollback journal while it is switched to a write-ahead log. It has one page then.
@@ -62,13 +60,7 @@ class OpenFiles(NamedTuple):
 
 
 class Place:
-    """The path of a journal, and which files were seen there.
-
-    Attributes
-    ----------
-    moved : str | None
-        Why this journal is not used any more.
-    """
+    """The path of a journal, and which files were seen there; ``moved`` is why the journal is not used any more."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -89,10 +81,8 @@ class Place:
     def connected(self, connect: Callable[[], sqlite3.Connection]) -> tuple[sqlite3.Connection, OpenFiles]:
         """Connect; return the connection and the files that it has open.
 
-        Raises
-        ------
-        JournalMovedError
-            This journal had another file open before, or the file is being replaced again and again.
+        Raises ``JournalMovedError`` if this journal had another file open before, or the file is being replaced
+        again and again.
         """
         for _ in range(_ATTEMPTS):
             if self.moved is not None:
@@ -121,12 +111,8 @@ class Place:
     def check(self, files: OpenFiles, undone: str) -> int:
         """Return the log's size in bytes, after looking whether a connection's files are those at the path.
 
-        Raises
-        ------
-        JournalMovedError
-            They are not. ``undone`` is what its text says of the work at hand.
-        JournalUnavailableError
-            It cannot be found out.
+        Raises ``JournalMovedError`` if they are not, whose text says ``undone`` of the work at hand, and
+        ``JournalUnavailableError`` if it cannot be found out.
         """
         if self.moved is None:
             database, log, index = self._paths
@@ -180,12 +166,8 @@ def _files_at(paths: tuple[str, str, str]) -> OpenFiles:
 def refuse_parted(file: Path) -> None:
     """Refuse to open a file that others would see with another log or other locks, or write already somewhere else.
 
-    Raises
-    ------
-    ConfigurationError
-        It has several names, or is mounted without its folder.
-    JournalMovedError
-        A rollback journal, a log or a living node beside it belongs to another file.
+    Raises ``ConfigurationError`` if it has several names, or is mounted without its folder, and
+    ``JournalMovedError`` if a rollback journal, a log or a living node beside it belongs to another file.
     """
     try:
         found = file.stat()

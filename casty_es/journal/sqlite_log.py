@@ -20,8 +20,6 @@ from casty_es.journal.file_holders import readers, told_by_system
 from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.printing import log_of
 
-__all__ = ["CHECKPOINT_PAGES", "LIMIT_BYTES", "LogKeeper"]
-
 _LOG: Final = log_of("casty_es.journal")
 
 # A batch over many slots touches many pages, the same ones again in the next batch. Moving them into the database every

@@ -12,31 +12,19 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.journal.sqlite_file import OpenFiles
 from casty_es.printing import log_of
 
-__all__ = ["Connection", "closed_meanwhile", "rolled_back"]
-
 T = TypeVar("T")
 
 _LOG: Final = log_of("casty_es.journal")
 
 
 class Connection:
-    """A connection and the one thread that uses it.
-
-    Attributes
-    ----------
-    sqlite : sqlite3.Connection | None
-        The connection, while there is one.
-    files : OpenFiles | None
-        The files that it has open.
-    closed : bool
-        Whether it is used up: what was asked of it is finished, and nothing more is begun.
-    """
+    """A connection and the one thread that uses it."""
 
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self.sqlite: sqlite3.Connection | None = None
-        self.files: OpenFiles | None = None
-        self.closed = False
+        self.sqlite: sqlite3.Connection | None = None  # while there is one
+        self.files: OpenFiles | None = None  # those that it has open
+        self.closed = False  # whether it is used up: what was asked of it is finished, and nothing more is begun
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         """Run in the thread. The loop's own ``run_in_executor`` chains two futures, which a lone caller would feel."""

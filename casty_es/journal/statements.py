@@ -18,16 +18,6 @@ from casty_es.journal import binding_sql
 from casty_es.journal.port import RecordedEvent
 from casty_es.journal.schema import MAX_SLOTS
 
-__all__ = [
-    "POSTGRES",
-    "SQLITE",
-    "Statements",
-    "for_sqlite",
-    "sqlite_append",
-    "sqlite_insert_entities",
-    "sqlite_rows_beside",
-]
-
 _COLUMNS: Final = RecordedEvent.__struct_fields__
 _EVENT: Final = ", ".join(f"e.{column}" for column in _COLUMNS)
 _EVENTS: Final = f"SELECT {_EVENT} FROM casty_events e"

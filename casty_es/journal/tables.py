@@ -27,22 +27,6 @@ from sqlalchemy import (
     text,
 )
 
-__all__ = [
-    "closed_slots",
-    "entities",
-    "events",
-    "meta",
-    "metadata",
-    "nodes",
-    "retired_salts",
-    "seals",
-    "secrets",
-    "slots",
-    "snapshots",
-    "structures",
-    "tokens",
-]
-
 metadata = MetaData()
 
 # STRICT knows neither BIGINT nor BOOLEAN. Its INTEGER has 64 bits.

@@ -8,8 +8,6 @@ from typing import Final
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.journal.postgres_url import PostgresUrl, read_postgres_url
 
-__all__ = ["database_url", "is_sqlite", "postgres_dsn", "postgres_parts", "shown", "sqlite_file"]
-
 _SQLITE: Final = "sqlite+aiosqlite"
 _POSTGRES: Final = "postgresql+asyncpg"
 _SCHEMES: Final = {

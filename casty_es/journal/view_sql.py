@@ -15,8 +15,6 @@ from __future__ import annotations
 
 from typing import Final, Protocol
 
-__all__ = ["POSTGRES_FUNCTION", "Dialect", "Postgres", "Sqlite"]
-
 _LAST_TIME: Final = 253_402_300_799_999_999  # the end of the year 9999, in microseconds
 _EPOCH: Final = "to_timestamp(0)"
 

@@ -20,8 +20,6 @@ from casty_es.domain.catalog import BUILT_IN, AnyKind
 from casty_es.journal.tables import metadata
 from casty_es.journal.view_sql import POSTGRES_FUNCTION, Dialect, Postgres, Sqlite
 
-__all__ = ["FUNCTION", "VIEWS", "statements"]
-
 FUNCTION: Final = "casty_member(text, text, text)"
 """The one function that the views call on Postgres, as GRANT and DROP name it."""
 
@@ -44,12 +42,7 @@ _KEY: Final = """
 
 
 def statements(dialect_name: str) -> tuple[str, ...]:
-    """Return the statements that create the views in a database, in order.
-
-    Parameters
-    ----------
-    dialect_name : str
-        ``sqlite`` or ``postgresql``.
+    """Return the statements that create the views in a database, in order, for ``sqlite`` or ``postgresql``.
 
     Examples
     --------

@@ -10,24 +10,6 @@ import msgspec
 from casty_es.errors import ConfigurationError
 from casty_es.leases.lease_connection import OLDEST_VERSION, lease_settings
 
-__all__ = [
-    "Check",
-    "Facts",
-    "clock",
-    "connections",
-    "durability",
-    "encoding",
-    "isolation",
-    "lock_table",
-    "pooler",
-    "primary",
-    "refuse",
-    "same_database",
-    "session_settings",
-    "timeouts",
-    "version",
-]
-
 # The lock table is shared by everybody on the server; a quarter of it leaves room for their work.
 _LOCK_SHARE: Final = 4
 # The journal's two, the lease session, and one to spare.
@@ -40,58 +22,26 @@ _DIRECT: Final = "Set session_url to a URL that reaches Postgres itself; the jou
 
 
 class Check(msgspec.Struct, frozen=True):
-    """One thing that was looked at.
+    """One thing that was looked at."""
 
-    Attributes
-    ----------
-    name : str
-        What it is about, in a word or two.
-    ok : bool
-        Whether it is well.
-    found : str
-        What was found.
-    advice : str
-        What to do if it is not well.
-    required : bool
-        Whether a node refuses to start over it.
-    """
-
-    name: str
-    ok: bool
+    name: str  # what was looked at, in a word or two
+    ok: bool  # whether it is well
     found: str
-    advice: str = ""
-    required: bool = True
+    advice: str = ""  # what to do if it is not well
+    required: bool = True  # whether a node refuses to start over it
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """What a connection was told.
+    """What a connection was told."""
 
-    Attributes
-    ----------
-    row : Any
-        The answer to one query, by name.
-    settings : dict[str, str]
-        Settings of its session, in the server's units.
-    version : int
-        The server's major version.
-    skew : float
-        How far the server's clock is ahead of ours, in seconds.
-    """
-
-    row: Any
-    settings: dict[str, str]
-    version: int
-    skew: float
+    row: Any  # the answer to one query, by name
+    settings: dict[str, str]  # settings of its session, in the server's units
+    version: int  # the server's major version
+    skew: float  # how far the server's clock is ahead of ours, in seconds
 
 
 def refuse(checks: Sequence[Check]) -> None:
-    """Refuse to start over the first required check that is not well.
-
-    Raises
-    ------
-    ConfigurationError
-        There is one.
-    """
+    """Refuse to start over the first required check that is not well."""
     for check in checks:
         if check.required and not check.ok:
             raise ConfigurationError(

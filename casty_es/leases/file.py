@@ -35,8 +35,6 @@ from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote
 from casty_es.printing import log_of
 
-__all__ = ["FileLeaseManager"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # A look at a lock holds it for some microseconds, and a process that was killed dies a moment later.
@@ -186,16 +184,9 @@ class FileLeaseSession:
 
 
 class FileLeaseManager:
-    """Locks ``<journal>.casty-node-<name>.lock``.
+    """Locks ``<journal>.casty-node-<name>.lock``, beside the file of an open journal.
 
-    Parameters
-    ----------
-    journal_file : Path
-        The SQLite file.
-    journal : SqlJournal
-        The journal in it, opened.
-    allow_network_filesystem : bool
-        Trust the locks of a network file system.
+    The locks of a network file system are trusted only if that is allowed.
     """
 
     def __init__(self, journal_file: Path, journal: SqlJournal, *, allow_network_filesystem: bool = False) -> None:

@@ -8,8 +8,6 @@ from typing import Final
 
 from casty_es.errors import ConfigurationError
 
-__all__ = ["file_system_of", "is_mount_point", "is_network", "mounts", "refuse_network"]
-
 _MOUNTS: Final = Path("/proc/self/mountinfo")
 
 # Their locks and their shared memory end at the host, at best.
@@ -44,13 +42,7 @@ def is_network(file_system: str) -> bool:
 
 
 def refuse_network(file: Path) -> None:
-    """Refuse a file on a network file system.
-
-    Raises
-    ------
-    ConfigurationError
-        It is on one.
-    """
+    """Refuse a file on a network file system."""
     mountinfo = mounts()
     if mountinfo is None:  # not Linux: there is nothing to read it from
         return

@@ -21,16 +21,6 @@ from casty_es.errors import ConfigurationError, JournalUnavailableError
 from casty_es.journal.sessions import Connection, connect, said, translated
 from casty_es.journal.urls import shown
 
-__all__ = [
-    "OLDEST_VERSION",
-    "SESSION_SECONDS_FLOOR",
-    "connect_for_leases",
-    "failed_lease",
-    "lease_settings",
-    "node_key",
-    "unanswered",
-]
-
 OLDEST_VERSION: Final = 14
 """``idle_session_timeout`` came with it."""
 
@@ -65,12 +55,7 @@ def node_key(name: str) -> int:
 async def connect_for_leases(url: str, session_seconds: float) -> Connection:
     """Open a connection with a lease session's settings.
 
-    Raises
-    ------
-    ConfigurationError
-        A connection pooler is in between, or the server is too old for the settings.
-    JournalUnavailableError
-        The server cannot be reached.
+    Raises ``ConfigurationError`` if a connection pooler is in between, or the server is too old for the settings.
     """
     try:
         connection = await connect(url, **lease_settings(session_seconds))

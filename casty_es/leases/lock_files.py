@@ -21,26 +21,17 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["LockNote", "lock_file", "lock_mode", "locked", "note", "notes", "remove", "socket_file", "sockets_beside"]
-
 _MAX_BYTES: Final = 4_096
 _MAY: Final = 0o666
 _OWNER: Final = 0o600
 
 
 class LockNote(msgspec.Struct, frozen=True):
-    """What a node writes into its lock file.
+    """What a node writes into its lock file."""
 
-    Attributes
-    ----------
-    node_id, pid : str, int
-        The node, and its process.
-    files : tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
-        Device and inode of the database, of its log and of the log's index, as the node has them open.
-    """
-
-    node_id: str
+    node_id: str  # the node, and its process
     pid: int
+    # Device and inode of the database, of its log and of the log's index, as the node has them open.
     files: tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 

@@ -14,8 +14,6 @@ from weakref import WeakKeyDictionary
 from casty_es.errors import JournalUnavailableError, NodeInUseError
 from casty_es.journal.port import EventJournal
 
-__all__ = ["ProcessLeaseManager"]
-
 
 class _Held:
     """Who is there, and who holds which slot."""
@@ -79,13 +77,7 @@ class ProcessLeaseSession:
 
 
 class ProcessLeaseManager:
-    """Gives out leases within a process.
-
-    Parameters
-    ----------
-    journal : EventJournal
-        The journal whose slots they are: managers of one journal object know of each other.
-    """
+    """Gives out leases within a process: the managers of one journal object know of each other."""
 
     def __init__(self, journal: EventJournal) -> None:
         self._journal = journal

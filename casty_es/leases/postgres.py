@@ -17,6 +17,7 @@ from typing import Any, Final
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
 from casty_es.journal.sessions import Connection, translated
 from casty_es.journal.urls import shown
+from casty_es.leases.checks import refuse
 from casty_es.leases.lease_connection import (
     SESSION_SECONDS_FLOOR,
     connect_for_leases,
@@ -25,9 +26,7 @@ from casty_es.leases.lease_connection import (
     unanswered,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
-from casty_es.leases.preflight import preflight, refuse
-
-__all__ = ["PostgresLeaseManager"]
+from casty_es.leases.preflight import preflight
 
 _CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
 # One that is locked again when it is asked for again is held twice, and released with its session all the same.
@@ -50,27 +49,10 @@ _CLASSES: Final = range(-(2**31), 2**31)
 class PostgresLeaseManager:
     """Opens lease sessions.
 
-    Parameters
-    ----------
-    url : str
-        The database; it must reach the server itself, not a pooler in transaction mode.
-    slots : int
-        How many slots the journal has.
-    journal_url : str | None
-        Where the journal is reached, if that is another way, such as through a pooler.
-    unsafe_durability : bool
-        Accept a server that may lose what it acknowledged.
-    lock_class : int | None
-        The first half of every lock's key, 32 bits, the same for all nodes; the oid of ``casty_events`` by default.
-    session_seconds : float
-        After how many silent seconds Postgres ends a session, at least 2.
-    heartbeat_seconds : float
-        The time between two heartbeats, in seconds; at most a sixth of ``session_seconds`` is used.
-
-    Raises
-    ------
-    ConfigurationError
-        ``session_seconds`` is below 2, or ``lock_class`` has more than 32 bits.
+    ``url`` must reach the server itself, not a pooler in transaction mode; ``journal_url`` is where the journal is
+    reached, if that is another way. ``lock_class`` is the first half of every lock's key, the same for all nodes:
+    by default the oid of ``casty_events``. After ``session_seconds`` of silence Postgres ends a session; between
+    two heartbeats lies a sixth of it at most.
     """
 
     def __init__(

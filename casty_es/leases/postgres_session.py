@@ -24,8 +24,6 @@ from casty_es.journal.sessions import Connection, close_quietly, said
 from casty_es.leases.lease_connection import node_key
 from casty_es.leases.strangers import NODES, STRANGERS, keys_of, strangers_in
 
-__all__ = ["HEARTBEAT", "PostgresLeaseSession"]
-
 HEARTBEAT: Final = "SELECT pg_backend_pid(), pg_postmaster_start_time(), pg_is_in_recovery()"
 
 _LOCK: Final = "SELECT w.slot, pg_try_advisory_lock($1::int, w.slot) FROM unnest($2::int[]) AS w (slot)"
@@ -45,20 +43,9 @@ T = TypeVar("T")
 
 
 class PostgresLeaseSession:
-    """A node's presence and slots, as locks of one connection.
+    """A node's presence and slots, as locks of one connection, which has that of the presence already.
 
-    Parameters
-    ----------
-    connection : Connection
-        The connection, which has the lock of the node's presence.
-    identity : tuple
-        What the heartbeat answered when it got it.
-    lock_class : int
-        The first half of every key.
-    answer_seconds : float
-        How long an answer may take, in seconds.
-    heartbeat_seconds : float
-        The time between two heartbeats, in seconds.
+    ``identity`` is what the heartbeat answered when it got it, ``lock_class`` the first half of every key.
     """
 
     lasts = False  # a living process may lose it, and opens another

@@ -27,15 +27,12 @@ from casty_es.leases.checks import (
     lock_table,
     pooler,
     primary,
-    refuse,
     same_database,
     session_settings,
     timeouts,
     version,
 )
 from casty_es.leases.lease_connection import connect_for_leases
-
-__all__ = ["Check", "preflight", "refuse"]
 
 _FACTS: Final = """
     SELECT pg_is_in_recovery() AS standby, pg_postmaster_start_time() AS started, clock_timestamp() AS clock,
@@ -83,32 +80,11 @@ async def preflight(
     session_seconds: float = 6.0,
     unsafe_durability: bool = False,
 ) -> list[Check]:
-    """Look whether leases and the journal can be trusted to a server.
+    """Look whether leases and the journal can be trusted to a server; return what was found.
 
-    Parameters
-    ----------
-    url : str
-        The journal.
-    session_url : str | None
-        Where lease sessions are opened, if that is another URL.
-    slots : int
-        How many slots the journal has.
-    lock_class : int | None
-        The first half of every lock's key; the oid of ``casty_events`` by default.
-    session_seconds : float
-        After how many silent seconds Postgres shall end a lease session.
-    unsafe_durability : bool
-        Do not require settings under which commits survive a crash.
-
-    Returns
-    -------
-    list[Check]
-        What was found.
-
-    Raises
-    ------
-    JournalUnavailableError
-        The server cannot be reached, or went away meanwhile.
+    ``session_url`` is where lease sessions are opened, if that is another way; ``lock_class`` the first half of
+    every lock's key, the oid of ``casty_events`` by default. With ``unsafe_durability`` no settings are required
+    under which commits survive a crash.
     """
     session_url = url if session_url is None else session_url
     opened: list[Connection] = []

@@ -12,8 +12,6 @@ from typing import Any, Final, NamedTuple
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.lease_connection import node_key
 
-__all__ = ["NODES", "STRANGERS", "Stranger", "keys_of", "strangers_in", "strangers_of", "told_strangers"]
-
 NODES: Final = "SELECT node_id FROM casty_nodes"
 
 STRANGERS: Final = """
@@ -33,25 +31,13 @@ _NAMED: Final = 3
 
 
 class Stranger(NamedTuple):
-    """A session that is no node and holds locks of slots.
+    """A session that is no node and holds locks of slots."""
 
-    Attributes
-    ----------
-    pid : int
-        Of the server's process.
-    role, application : str
-        Who it says that it is.
-    address : str
-        Where it comes from, in words.
-    slots : tuple[int, ...]
-        What it holds.
-    """
-
-    pid: int
-    role: str
+    pid: int  # of the server's process
+    role: str  # who it says that it is
     application: str
-    address: str
-    slots: tuple[int, ...]
+    address: str  # where it comes from, in words
+    slots: tuple[int, ...]  # what it holds
 
     @property
     def told(self) -> str:

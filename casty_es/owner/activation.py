@@ -34,8 +34,6 @@ from casty_es.printing import log_of
 from casty_es.replay import place_of
 from casty_es.runtime import Runtime
 
-__all__ = ["Activator"]
-
 _LOG: Final = log_of("casty_es.activation")
 
 # Folding a page of this many events takes about five milliseconds, which the event loop can spare.
@@ -48,12 +46,7 @@ _MISPLACED: Final = "`casty-es doctor` tells what is recorded wrongly, and with 
 class Activator:
     """Reads entities from the journal.
 
-    Parameters
-    ----------
-    slots : list[Slot]
-        Every slot of the journal, by number.
-    comparing : Comparing
-        Tells whether a slot has what is remembered of it, before a query is answered from what nobody holds.
+    Before a query is answered from a slot that nobody holds, that is compared with what is remembered of it.
     """
 
     def __init__(

@@ -9,30 +9,21 @@ from casty_es.journal.port import Append, EventRow, Head, SaltRow
 from casty_es.owner.entity import Entity, Entry
 from casty_es.owner.slot import Slot
 
-__all__ = ["Batch", "lease_row"]
-
 
 class Batch:
-    """Entries on their way to the journal together, and the append that carries them.
-
-    Attributes
-    ----------
-    append : Append
-        What is written. It names one predecessor for each slot that it writes, so all of it is written or nothing is:
-        two appends that follow the same record cannot both be (``docs/explanation/safety.md``, H1).
-    heads : dict[Slot, Head]
-        Per slot that is written the head after the append.
-    """
+    """Entries on their way to the journal together, and the append that carries them."""
 
     def __init__(self, entries: list[Entry], now: int) -> None:
         self.entries = entries
-        self.heads: dict[Slot, Head] = {}
+        self.heads: dict[Slot, Head] = {}  # per slot that is written the head after the append
         self._salts: list[SaltRow] = []
         rows: list[EventRow] = []
         # Sorted, so that two appends that wait for each other's rows in the database do so in the same order.
         for slot, mine in sorted(self.by_slot().items(), key=_by_number):
             rows += self._chain(slot, mine, now)
         predecessors = [(slot.number, slot.head.position, slot.head.hash) for slot in self.heads]
+        # It names one predecessor for each slot that it writes, so all of it is written or nothing is: two appends
+        # that follow the same record cannot both be (``docs/explanation/safety.md``, H1).
         self.append = Append(predecessors, rows, salts=self._salts)
         self._note_directory()
 
@@ -95,13 +86,9 @@ class Batch:
 def lease_row(slot: int, head: Head, payload: str, recorded_at: int, type_: str) -> EventRow:
     """Return the record that makes its writer the owner of a slot whose head is ``head``. Its position is the epoch.
 
-    It takes the position that an old owner's append would need, so what was still on its way can no longer be written.
-    Times of a slot never go back, whatever the clocks of the hosts that own it in turn say.
-
-    Raises
-    ------
-    JournalCorruptError
-        The head is none that a record can follow.
+    It takes the position that an old owner's append would need, so what was still on its way can no longer be
+    written. Times of a slot never go back, whatever the clocks of the hosts that own it in turn say. A head that no
+    record can follow is a ``JournalCorruptError``.
     """
     if head.position >= BEHIND_ALL or len(head.hash) != len(GENESIS):
         raise JournalCorruptError(

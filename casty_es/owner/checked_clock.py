@@ -19,8 +19,6 @@ from casty_es.journal.port import EventJournal
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
-__all__ = ["CheckedClock"]
-
 T = TypeVar("T")
 
 _LOG: Final = log_of("casty_es.clock")
@@ -29,17 +27,7 @@ _MICROSECONDS: Final = 1_000_000
 
 
 class CheckedClock:
-    """A runtime whose clock is compared with the database's.
-
-    Parameters
-    ----------
-    runtime : Runtime
-        Whose clock, randomness and ids are given.
-    journal : EventJournal
-        The journal that is written. One in memory has no other clock to compare with.
-    max_ahead_seconds : float
-        How far the clock may be ahead, in seconds.
-    """
+    """A runtime whose clock is compared with the database's; a journal in memory has no other to compare with."""
 
     def __init__(self, runtime: Runtime, journal: EventJournal, max_ahead_seconds: float) -> None:
         self._runtime = runtime
@@ -50,13 +38,7 @@ class CheckedClock:
         self.salt = runtime.salt
 
     async def compare(self) -> None:
-        """Ask the database for its clock.
-
-        Raises
-        ------
-        JournalUnavailableError
-            It cannot be asked.
-        """
+        """Ask the database for its clock."""
         if self._journal.volatile:
             return
         asked = _steady()  # what it answers is as old as this at most
@@ -70,13 +52,7 @@ class CheckedClock:
             )
 
     def now(self) -> int:
-        """Return this host's clock in microseconds since 1970-01-01 UTC.
-
-        Raises
-        ------
-        ClockAheadError
-            It is far ahead of the database's.
-        """
+        """Return this host's clock in microseconds since 1970-01-01 UTC, or ``ClockAheadError`` if it is far ahead."""
         now = self._runtime.now()
         if self._offset is not None and (ahead := now - self._offset - _steady()) > self._most:
             raise ClockAheadError(

@@ -20,8 +20,6 @@ from casty_es.journal.remembered import ClosedSlot, Mark, Remembered
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
-__all__ = ["Comparing", "Marks"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 Marks: TypeAlias = dict[int, set[Mark]]
@@ -30,19 +28,8 @@ Marks: TypeAlias = dict[int, set[Mark]]
 class Comparing:
     """What one node knows of the loss of records.
 
-    Parameters
-    ----------
-    node_id : str
-        The node's name, which stands beside a slot that it closes.
-    remembered : Remembered
-        What this process was told.
-    incarnation : int
-        The journal's incarnation as last seen: how often a loss of records has been accepted, plus one.
-
-    Attributes
-    ----------
-    peers : Callable[[Collection[int]], Awaitable[Marks]]
-        Asks the other living nodes what they remember of some slots.
+    ``node_id`` stands beside a slot that it closes. ``incarnation`` is the journal's as last seen: how often a loss
+    has been accepted, plus one. ``peers`` asks the other living nodes what they remember of some slots.
     """
 
     def __init__(
@@ -84,22 +71,9 @@ class Comparing:
         return marks
 
     async def compare(self, marks: Mapping[int, set[Mark]]) -> dict[int, Head]:
-        """Look at the logs of some slots, and close those that do not reach what is remembered of them.
+        """Return the heads of some slots, and close those that do not reach what is remembered of them.
 
-        Parameters
-        ----------
-        marks : Mapping[int, set[Mark]]
-            What is remembered of each slot, collected before.
-
-        Returns
-        -------
-        dict[int, Head]
-            The head of each slot.
-
-        Raises
-        ------
-        JournalError
-            The journal cannot be read.
+        That was collected before. ``JournalError`` if the journal cannot be read.
         """
         heads = await self._journal.heads(list(marks))
         self.incarnation, closed = await self._journal.closed_slots()
@@ -125,12 +99,7 @@ class Comparing:
     async def vouch(self, slot: int, mark: Mark | None = None) -> None:
         """Compare a slot with what whoever asks for it remembers, and with what this process does.
 
-        Raises
-        ------
-        JournalRegressedError
-            Its log lacks some of it.
-        JournalError
-            The journal cannot be read.
+        Raises ``JournalRegressedError`` if its log lacks some of it, ``JournalError`` if it cannot be read.
         """
         marks = self.own([slot])
         if mark is not None:
@@ -181,13 +150,7 @@ class Comparing:
         return JournalRegressedError(self._closed[slot])
 
     def refuse(self, slot: int) -> None:
-        """Refuse to work on a slot that has lost records.
-
-        Raises
-        ------
-        JournalRegressedError
-            It has.
-        """
+        """Refuse to work on a slot that has lost records."""
         if slot in self._closed:
             raise self.error(slot)
 

@@ -31,8 +31,6 @@ from casty_es.owner.waiters import Waiters
 from casty_es.printing import log_of
 from casty_es.processes import process_of
 
-__all__ = ["Deaths", "Mourning"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # Opening a session takes some ten milliseconds; a busy machine, or a server that has just come back, takes longer.
@@ -43,13 +41,7 @@ _REMEMBERED: Final = 10_000
 
 
 class Deaths:
-    """Tells which processes are gone.
-
-    Parameters
-    ----------
-    own : str
-        What this process is called.
-    """
+    """Tells which processes are gone. This one is called ``own``."""
 
     def __init__(self, leases: SlotLeases, node: Node, own: str) -> None:
         self._leases = leases

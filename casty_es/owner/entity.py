@@ -38,8 +38,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.replay import with_binding
 
-__all__ = ["Cold", "Entities", "Entity", "Entry"]
-
 _LOG: Final = log_of("casty_es.activation")
 
 _SALT_BYTES: Final = 16
@@ -103,36 +101,20 @@ class Cold(msgspec.Struct, eq=False):
 
 
 class Entry(msgspec.Struct, eq=False):
-    """A command that was decided: its events, the state after them, and what its caller is told after the commit.
-
-    Attributes
-    ----------
-    epoch : int
-        The epoch that it was decided under, and is written under or not at all.
-    salt, new_salt : bytes
-        The entity's when it was decided, and from here on, if this redacts it.
-    encoded : list[tuple[str, int, str]]
-        Name, version and JSON of each event.
-    size : int
-        The characters of that JSON.
-    metadata : str | None
-        That of the first event.
-    hash : bytes
-        That of the last event, once it has one.
-    """
+    """A command that was decided: its events, the state after them, and what its caller is told after the commit."""
 
     entity: Entity
     pending: Pending
-    epoch: int
-    salt: bytes
+    epoch: int  # the epoch that it was decided under, and is written under or not at all
+    salt: bytes  # the entity's when it was decided, and from here on, if this redacts it
     state: Any
     reply: Any
     events: tuple[Event, ...] = ()
-    encoded: list[tuple[str, int, str]] = []
-    size: int = 0
-    metadata: str | None = None
+    encoded: list[tuple[str, int, str]] = []  # name, version and JSON of each event
+    size: int = 0  # the characters of that JSON
+    metadata: str | None = None  # that of the first event
     new_salt: bytes = b""
-    hash: bytes = b""
+    hash: bytes = b""  # that of the last event, once it has one
 
 
 @dataclass(slots=True, eq=False)
@@ -172,13 +154,9 @@ class Entity:
     def decide(self, pending: Pending) -> Entry | None:
         """Decide a command on the speculative state; return the entry to commit, or ``None`` when nothing happens.
 
-        A command with an idempotency key that has nothing to do leaves an event all the same, which holds its reply.
-        Not one that stands in line: its request is recorded, and the reply is not known yet.
-
-        Raises
-        ------
-        CastyError
-            The command is refused. Nothing changed.
+        A command with an idempotency key that has nothing to do leaves an event all the same, which holds its
+        reply. Not one that stands in line: its request is recorded, and the reply is not known yet. A command
+        that is refused raises its error, and nothing changed.
         """
         kind = self.kind
         command = pending.command

@@ -16,8 +16,6 @@ import msgspec
 from casty_es.domain.decider import Command
 from casty_es.format.codec import encode_command
 
-__all__ = ["fingerprint", "may_be_same"]
-
 _DIGEST_BYTES: Final = 16
 
 

@@ -16,8 +16,6 @@ from casty_es.owner.ports import Tenure
 from casty_es.owner.slot import Slot
 from casty_es.owner.slot_leases import SlotLeases
 
-__all__ = ["Locating"]
-
 _STRANGERS_SECONDS: Final = 1.0  # so many callers that wait for slots ask once
 
 
@@ -34,21 +32,10 @@ class Locating:
         self._looking = asyncio.Lock()
 
     async def locate(self, slot: Slot, mark: Mark | None = None) -> None:
-        """Hold a slot, taking it if nobody else does.
+        """Hold a slot, taking it if nobody else does; ``mark`` is what whoever asks remembers of it.
 
-        Parameters
-        ----------
-        mark : Mark | None
-            What whoever asks remembers of the slot.
-
-        Raises
-        ------
-        NotOwnerError
-            Another node holds it.
-        JournalRegressedError
-            It has lost records.
-        JournalError
-            The journal cannot be asked.
+        Raises ``NotOwnerError`` if another node holds it, ``JournalRegressedError`` if it has lost records, and
+        ``JournalError`` if the journal cannot be asked.
         """
         if mark is None or slot.wrote(mark):
             await self._locate(slot)

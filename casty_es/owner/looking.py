@@ -27,25 +27,18 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.verdicts import behind_another, left_the_line
 
-__all__ = ["Looks"]
-
 _LOG: Final = log_of("casty_es.repeats")
 
 _Look: TypeAlias = Callable[[Pending], Awaitable[None]]
 
 
 class Looks:
-    """The looks on their way, and what waits behind them.
-
-    Attributes
-    ----------
-    held : dict[EntityName, deque[Pending]]
-        By entity what waits for a look, its own or another one's. The owner asks it at every command.
-    """
+    """The looks on their way, and what waits behind them."""
 
     def __init__(self, journal: EventJournal, commands: Commands, node: Node) -> None:
         self._journal = journal
         self._commands = commands
+        # By entity what waits for a look, its own or another one's. The owner asks it at every command.
         self.held: dict[EntityName, deque[Pending]] = {}
         self._slots: dict[EntityName, Slot] = {}
         self._errands = Errands(node.ended)

@@ -47,33 +47,14 @@ from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, closed, not_taken_in
 
-__all__ = ["Owner"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 
 class Owner:
     """Everything that one node does for the slots it owns. Made inside a running event loop.
 
-    Parameters
-    ----------
-    journal : EventJournal
-        An open journal.
-    meta : Meta
-        What ``journal.open`` gave.
-    remembered : Remembered
-        What this process was told, which may be more than what it writes from now on.
-    node : Node
-        What this owner runs in.
-    node_id : str
-        Its name.
-    process : str
-        What this process is called in its requests (``processes.py``); the lease records carry its id.
-
-    Attributes
-    ----------
-    closing : bool
-        Whether no slot is taken any more.
+    ``remembered`` is what this process was told, which may be more than what it writes from now on. ``process`` is
+    what it is called in its requests (``processes.py``); the lease records carry its id.
     """
 
     def __init__(
@@ -92,7 +73,7 @@ class Owner:
         self._runtime = runtime
         self._process = process
         self._settings = settings
-        self.closing = False
+        self.closing = False  # whether no slot is taken any more
         self.slots = slots = [Slot(number, node_id) for number in range(meta.slots)]
         remembered.follow([slot.mark for slot in slots])
         self._entities = Entities()

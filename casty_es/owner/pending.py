@@ -13,8 +13,6 @@ from casty_es.domain.decider import Command, Query
 from casty_es.owner.slot import Slot
 from casty_es.verdicts import Evidence, out_of_time, still_in_line
 
-__all__ = ["Marker", "Pending", "Stage"]
-
 
 class Stage(enum.IntEnum):
     """How far a command came."""
@@ -25,57 +23,27 @@ class Stage(enum.IntEnum):
 
 
 class Pending(msgspec.Struct, eq=False):
-    """One command and the future of its caller.
-
-    Attributes
-    ----------
-    command : Command
-        What is asked.
-    command_id : bytes
-        The id under which its events are recorded, 16 bytes.
-    future : asyncio.Future
-        Gets the reply, or the error.
-    table : dict[bytes, Pending]
-        The pending table, by command id: a repeat of the command joins it there while its outcome is open.
-    shards : int
-        The number of shards that the caller's handle has; 0 for one who knows that it is recorded.
-    local : bool
-        Whether a query may be answered without a proof that this owner is still the owner.
-    repeat_after : int | None
-        For a repeat: the position of the slot after which the first attempt may stand in the journal.
-    slot : Slot | None
-        The slot that it is addressed to; without one, a query that anybody who can read the journal may answer.
-    term : int
-        The term that it is addressed to, the only one under which it is decided.
-    idempotency_key : str | None
-        The caller's own name for the operation.
-    metadata : str | None
-        What the caller said of itself with ``audit_context``, as JSON text.
-    looks : bool
-        Whether it has to look into the journal before it is decided.
-    found : bool
-        Whether it looked, and found that its request was made: it is answered from the state.
-    cut : bool
-        Whether it looked, and retention had cut what it would have found: only a state that knows its request can tell.
-    joined : tuple[Pending, ...]
-        Other attempts at it that came while its outcome was open, and are told the same.
-    """
+    """One command and the future of its caller."""
 
     command: Command
-    command_id: bytes
-    future: asyncio.Future[Any]
+    command_id: bytes  # the id under which its events are recorded, 16 bytes
+    future: asyncio.Future[Any]  # gets the reply, or the error
+    # The pending table, by command id: a repeat of the command joins it there while its outcome is open.
     table: dict[bytes, Pending]
-    shards: int = 0
-    local: bool = False
+    shards: int = 0  # the number of shards that the caller's handle has; 0 for one who knows that it is recorded
+    local: bool = False  # whether a query may be answered without a proof that this owner is still the owner
+    # For a repeat: the position of the slot after which the first attempt may stand in the journal.
     repeat_after: int | None = None
+    # The slot that it is addressed to; without one, a query that anybody who can read the journal may answer.
     slot: Slot | None = None
-    term: int = 0
-    idempotency_key: str | None = None
-    metadata: str | None = None
-    looks: bool = False
-    found: bool = False
+    term: int = 0  # the term that it is addressed to, the only one under which it is decided
+    idempotency_key: str | None = None  # the caller's own name for the operation
+    metadata: str | None = None  # what the caller said of itself with ``audit_context``, as JSON text
+    looks: bool = False  # whether it has to look into the journal before it is decided
+    found: bool = False  # whether it looked, and found that its request was made: it is answered from the state
+    # Whether it looked and retention had cut what it would have found: only a state that knows its request tells.
     cut: bool = False
-    joined: tuple[Pending, ...] = ()
+    joined: tuple[Pending, ...] = ()  # other attempts at it that came while its outcome was open, and are told the same
     stage: Stage = Stage.ARRIVED
 
     def resolve(self, reply: object) -> None:

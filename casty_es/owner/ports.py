@@ -23,27 +23,21 @@ if TYPE_CHECKING:
     from casty_es.owner.pending import Pending
     from casty_es.owner.slot import Slot
 
-__all__ = ["Commands", "Node", "Tenure"]
-
 
 class Commands(Protocol):
     """Where commands are decided, in order of arrival."""
 
     def again(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that certainly did not happen yet, from the beginning; or refuse it, if its term is over."""
-        ...
 
     def turn(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that has looked into the journal, or that waited for one that did."""
-        ...
 
     def activated(self, entity: Entity, pendings: list[Pending]) -> None:
         """Take an entity that is in memory now, and the commands that waited for it."""
-        ...
 
     def own(self, slot: Slot, command: Command) -> Pending:
         """Make a command of the owner's own, for the term that it holds the slot under and for no other."""
-        ...
 
 
 class Tenure(Protocol):
@@ -52,19 +46,15 @@ class Tenure(Protocol):
     @property
     def closing(self) -> bool:
         """Whether no slot is taken any more."""
-        ...
 
     def lose(self, slots: Collection[Slot]) -> None:
         """Stop owning slots at once: whatever was not on its way to the journal is refused."""
-        ...
 
     def lose_all(self) -> None:
         """Stop owning every slot, because the lease session is over, and believe nothing that was read under it."""
-        ...
 
     def drop(self, slots: Collection[Slot]) -> None:
         """Throw away what was decided for slots that are still owned; what was not on its way is decided again."""
-        ...
 
 
 class Node(Protocol):
@@ -72,8 +62,6 @@ class Node(Protocol):
 
     def ended(self, why: str) -> None:
         """Stop where everybody sees it: a part without which nothing works has ended, although nobody closed it."""
-        ...
 
     def connected(self, process_id: str) -> bool:
         """Return whether a process has an open connection to this one, by its UUID in hexadecimal."""
-        ...

@@ -19,8 +19,6 @@ from casty_es.owner.slot import Slot
 from casty_es.owner.slot_leases import SlotLeases
 from casty_es.printing import log_of
 
-__all__ = ["Prover"]
-
 _LOG: Final = log_of("casty_es.proofs")
 
 
@@ -36,10 +34,7 @@ class _Claim(NamedTuple):
 class Prover:
     """Holds replies back until they are proven.
 
-    Parameters
-    ----------
-    leases : SlotLeases
-        Knows whether this process may have stood still for so long that its slots went elsewhere.
+    The leases know whether this process may have stood still for so long that its slots went elsewhere.
     """
 
     def __init__(

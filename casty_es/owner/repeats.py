@@ -25,8 +25,6 @@ from casty_es.owner.fingerprint import may_be_same
 from casty_es.owner.pending import Pending
 from casty_es.replay import events, read_event, read_events
 
-__all__ = ["cut_away", "look_before_acting", "look_up_key", "reply_from"]
-
 
 def reply_from(entity: Entity, pending: Pending, recorded: list[RecordedEvent]) -> object:
     """Return the reply to a command whose events are recorded."""

@@ -17,8 +17,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.replay import fitting_shards
 
-__all__ = ["Shards"]
-
 _LOG: Final = log_of("casty_es.activation")
 
 # They are a query away, so what is remembered of them may be forgotten.
@@ -26,13 +24,7 @@ _REMEMBERED: Final = 100_000
 
 
 class Shards:
-    """The recorded numbers of shards.
-
-    Parameters
-    ----------
-    slots : list[Slot]
-        Every slot of the journal, by number.
-    """
+    """The recorded numbers of shards."""
 
     def __init__(self, journal: EventJournal, slots: list[Slot]) -> None:
         self._journal = journal

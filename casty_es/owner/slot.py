@@ -23,8 +23,6 @@ from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, Head
 from casty_es.journal.remembered import Mark
 from casty_es.printing import log_of
 
-__all__ = ["Slot", "left_alone", "pause_after_doubts", "split_term", "term_of"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # A proof that is on its way while more appends than this finish is simply asked again.
@@ -38,31 +36,16 @@ _LONGEST_PAUSE_SECONDS: Final = 30.0
 
 @dataclass(slots=True, eq=False)
 class Slot:
-    """One slot.
-
-    Attributes
-    ----------
-    number : int
-        Its number in the journal.
-    node_id : str
-        The node of this process, which its refusals name.
-    epoch : int
-        The position of the lease record under which this node holds the slot; 0 while it does not.
-    term : int
-        What commands are addressed to: the epoch behind the journal's incarnation, because a database that lost records
-        may give the same positions again; 0 while the slot is not held.
-    incarnation : int
-        The journal's incarnation when this node took it last.
-    head : Head
-        The last record that this node wrote.
-    """
+    """One slot."""
 
     number: int
-    node_id: str = ""
-    epoch: int = 0
+    node_id: str = ""  # the node of this process, which its refusals name
+    epoch: int = 0  # the position of the lease record under which this node holds the slot; 0 while it does not
+    # What commands are addressed to: the epoch behind the journal's incarnation, because a database that lost
+    # records may give the same positions again; 0 while the slot is not held.
     term: int = 0
-    incarnation: int = 0
-    head: Head = EMPTY_SLOT
+    incarnation: int = 0  # the journal's incarnation when this node took it last
+    head: Head = EMPTY_SLOT  # the last record that this node wrote
     recent: deque[tuple[int, bytes]] = field(default_factory=lambda: deque(maxlen=_REMEMBERED_HEADS))
     _entity_number: int = 0
     _doubts: int = 0

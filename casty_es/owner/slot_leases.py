@@ -39,8 +39,6 @@ from casty_es.printing import log_of
 from casty_es.processes import process_of
 from casty_es.runtime import Runtime
 
-__all__ = ["SlotLeases"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # Each attempt that fails means that somebody else wrote meanwhile, so somebody went on; this bounds what a bug costs.
@@ -48,23 +46,7 @@ _ATTEMPTS: Final = 50
 
 
 class SlotLeases:
-    """What this process may write.
-
-    Parameters
-    ----------
-    comparing : Comparing
-        Closes the slots whose log lacks what is remembered of it.
-    node_id : str
-        The node's name, which the lease records carry beside the id of its process.
-    process : str
-        What the process is called (``processes.py``).
-
-    Attributes
-    ----------
-    stands : Callable[[], bool]
-        Tells whether the lease session is known to have lasted until now, so nobody can have taken the slots. It is the
-        session's own, as each append asks it.
-    """
+    """What this process may write."""
 
     def __init__(
         self,
@@ -81,9 +63,9 @@ class SlotLeases:
         self._journal = journal
         self._manager = manager
         self._runtime = runtime
-        self._node_id = node_id
+        self._node_id = node_id  # which the lease records carry beside the id of the process
         named = process_of(process)
-        self._process = node_id if named is None else named.id
+        self._process = node_id if named is None else named.id  # as in its name (``processes.py``)
         self._tenure = tenure
         self._session: LeaseSession | None = None
         self._opening = asyncio.Lock()
@@ -92,19 +74,16 @@ class SlotLeases:
         self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
         self._batching: asyncio.Task[None] | None = None
         self._errands = Errands(node.ended)
-        self.comparing = comparing
+        self.comparing = comparing  # closes the slots whose log lacks what is remembered of it
         self.address: str | None = None
+        # Tells whether the lease session is known to have lasted until now, so nobody can have taken the slots.
+        # It is the session's own, as each append asks it.
         self.stands: Callable[[], bool] = _no_session
 
     async def session(self) -> LeaseSession:
         """Return the node's lease session, opening one if there is none.
 
-        Raises
-        ------
-        NodeInUseError
-            A living process has the node's name.
-        JournalUnavailableError
-            The database cannot be reached.
+        Raises ``NodeInUseError`` if a living process has the node's name, and ``JournalUnavailableError``.
         """
         async with self._opening:
             if self._closed:
@@ -155,14 +134,9 @@ class SlotLeases:
     async def take(self, slots: Collection[Slot]) -> None:
         """Own these slots, as far as nobody else holds them: those that could not be taken keep the epoch 0.
 
-        Raises
-        ------
-        JournalRegressedError
-            A slot's log lacks what is remembered of it.
-        LeaseLostError
-            The slots were taken away again and again.
-        JournalError
-            The journal could not be read or written.
+        Raises ``JournalRegressedError`` if a slot's log lacks what is remembered of it, ``LeaseLostError`` if
+        the slots were taken away again and again, and ``JournalError`` if the journal could not be read or
+        written.
         """
         async with self._taking:
             wanted = {slot.number: slot for slot in slots if not slot.epoch}

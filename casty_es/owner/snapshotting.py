@@ -25,8 +25,6 @@ from casty_es.printing import log_of
 from casty_es.replay import base_at, binding_said, speaks_for
 from casty_es.runtime import Runtime
 
-__all__ = ["Snapshotter", "Unpacking", "snapshot_due", "snapshot_worth_writing"]
-
 _LOG: Final = log_of("casty_es.snapshots")
 _LOG_OF_READING: Final = log_of("casty_es.activation")
 
@@ -40,17 +38,9 @@ _REMEMBERED: Final = 10_000
 def snapshot_due(*, tail_events: int, tail_bytes: int, last_bytes: int, threshold: int) -> bool:
     """Return whether replaying the tail would cost more than a snapshot saves.
 
-    The tail must be long, and as long in bytes as the last snapshot was: a large state that changes little is
-    written the more rarely the larger it is, so the bytes written in snapshots stay within twice those of the events.
-
-    Parameters
-    ----------
-    tail_events, tail_bytes : int
-        Events since the last snapshot, and the bytes of their payloads.
-    last_bytes : int
-        The bytes of the last snapshot, or of the last one that was thought not worth writing.
-    threshold : int
-        The number of events below which no snapshot is written.
+    The tail must have ``threshold`` events, and be as long in bytes as the last snapshot was, or the last that was
+    thought not worth writing: a large state that changes little is written the more rarely the larger it is, so the
+    bytes written in snapshots stay within twice those of the events.
 
     Examples
     --------
@@ -137,15 +127,8 @@ class Unpacking:
     async def unpack(self, entity: Entity, stored: StoredEntity) -> StoredSnapshot | None:
         """Set an entity's state, and its sequence, to the newest that can be believed before its events are folded.
 
-        Returns
-        -------
-        StoredSnapshot | None
-            A newer one, which is to be compared with what folding gives.
-
-        Raises
-        ------
-        EntityQuarantinedError, JournalCorruptError
-            There is none, and the events before were cut.
+        Returns a newer snapshot, which is to be compared with what folding gives. If there is none to be
+        believed and the events before were cut, the entity is quarantined, or the journal corrupt.
         """
         snapshot = stored.snapshot
         if snapshot is None:

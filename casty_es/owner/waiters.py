@@ -29,8 +29,6 @@ from casty_es.owner.slot import Slot
 from casty_es.printing import log_of
 from casty_es.verdicts import left_the_line
 
-__all__ = ["Waiters"]
-
 _LOG: Final = log_of("casty_es.leases")
 
 # An expiry that the journal refused is tried again after this long.
@@ -47,21 +45,13 @@ _SHORTEST_RING_SECONDS: Final = 0.05
 
 
 class _Lease(msgspec.Struct, eq=False):
-    """The lease of one request.
-
-    Attributes
-    ----------
-    ends_at : float
-        When it is over, if nobody renews it.
-    noted : int
-        How many quarters of it are written down as passed without a renewal.
-    """
+    """The lease of one request."""
 
     name: EntityName
     slot: Slot
     process: str
-    ends_at: float
-    noted: int
+    ends_at: float  # when it is over, if nobody renews it
+    noted: int  # how many quarters of it are written down as passed without a renewal
 
     def next_at(self, quarter_seconds: float) -> float:
         """When there is something to do: the end, or something to write down before."""
@@ -69,13 +59,7 @@ class _Lease(msgspec.Struct, eq=False):
 
 
 class Waiters:
-    """The live side of locks, semaphores and barriers.
-
-    Parameters
-    ----------
-    lease_seconds : float
-        How long a request lives without being renewed, in seconds.
-    """
+    """The live side of locks, semaphores and barriers: a request lives for a lease without being renewed."""
 
     def __init__(self, lease_seconds: float, commands: Commands) -> None:
         self._lease_seconds = lease_seconds

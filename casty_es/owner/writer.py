@@ -50,8 +50,6 @@ from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 from casty_es.verdicts import Evidence, not_written, unsettled
 
-__all__ = ["Writer"]
-
 T = TypeVar("T")
 
 _LOG: Final = log_of("casty_es.writer")
@@ -66,18 +64,9 @@ _CLOSING_SECONDS: Final = 2.0
 class Writer:
     """The node's one writer.
 
-    Parameters
-    ----------
-    leases : SlotLeases
-        Fences slots whose last append is in doubt.
-    waiters : Waiters
-        Told what each committed event means for those who wait.
-    prover : Prover
-        Takes the replies that need a proof of their own.
-    snapshotter : Snapshotter
-        Told of each entity whose tail has become long.
-    settings : Settings
-        How much one append carries, and from how long a tail on a snapshot is thought of.
+    Slots whose last append is in doubt are fenced by the leases. The waiters are told what each committed event
+    means for them, the prover takes the replies that need a proof of their own, and the snapshotter hears of each
+    entity whose tail has become long.
     """
 
     def __init__(

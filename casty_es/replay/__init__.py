@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casty_es.replay.ahead import SlotAhead, refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
+from casty_es.replay.ahead import refuse_ahead, refuse_ahead_of_here, slots_ahead, told_ahead
 from casty_es.replay.binding import binding_said, is_bound, speaks_for, with_binding
 from casty_es.replay.history import (
     PAGE_BYTES,
@@ -18,14 +18,11 @@ from casty_es.replay.moments import Positions, Then, answer_then, read_positions
 from casty_es.replay.pages import HistoryPage, LeaseHolders, history_page
 from casty_es.replay.placing import entities_of, fitting_shards
 from casty_es.replay.reading import (
-    Reading,
     Unreadable,
     caller_in,
     place_of,
-    placed,
     read_event,
     read_events,
-    reading_of,
     refuse_damaged,
     told_unreadable,
     unfoldable,
@@ -39,8 +36,6 @@ __all__ = [
     "HistoryPage",
     "LeaseHolders",
     "Positions",
-    "Reading",
-    "SlotAhead",
     "Then",
     "Unreadable",
     "answer_then",
@@ -55,11 +50,9 @@ __all__ = [
     "history_page",
     "is_bound",
     "place_of",
-    "placed",
     "read_event",
     "read_events",
     "read_positions",
-    "reading_of",
     "refuse_ahead",
     "refuse_ahead_of_here",
     "refuse_damaged",

@@ -17,8 +17,6 @@ from casty_es.errors import TimesAheadError
 from casty_es.journal.database_clock import CLOCK_SECONDS, database_clock
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = ["SlotAhead", "refuse_ahead", "refuse_ahead_of_here", "slots_ahead", "told_ahead"]
-
 _SECOND: Final = 1_000_000
 _SHOWN: Final = 5
 _TOLERANCE: Final = round(CLOCK_SECONDS * _SECOND)
@@ -26,22 +24,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SlotAhead(msgspec.Struct, frozen=True):
-    """A slot whose last records have times that have not come yet.
+    """A slot whose last records have times that have not come yet."""
 
-    Attributes
-    ----------
-    slot, position : int
-        The slot, and the first record with such a time.
-    seconds : float
-        How far the last record's time is ahead of the database's clock.
-    told_until : int
-        Up to this moment, in microseconds since 1970, the slot's times say what had happened; 0 if not even the first
-        of its records does.
-    """
-
-    slot: int
+    slot: int  # the slot, and the first record with such a time
     position: int
-    seconds: float
+    seconds: float  # how far the last record's time is ahead of the database's clock
+    # Up to this moment, in microseconds since 1970, the slot's times say what had happened; 0 if not even the first
+    # of its records does.
     told_until: int
 
     @property
@@ -59,10 +48,7 @@ def told_ahead(ahead: Sequence[SlotAhead]) -> str:
 async def slots_ahead(journal: EventJournal, slots: Iterable[int]) -> list[SlotAhead]:
     """Find the slots whose newest times have not come yet by the database's clock.
 
-    Parameters
-    ----------
-    slots : Iterable[int]
-        Which slots to look at. Where none is ahead, they cost one query together.
+    Where none is ahead, all of them cost one query together.
     """
     now = await database_clock(journal)
     heads = await journal.heads(list(slots))
@@ -91,17 +77,8 @@ async def _ahead(journal: EventJournal, slot: int, last: int, newest: int, now: 
 async def refuse_ahead(journal: EventJournal, left_out: RecordedEvent, moment: int) -> None:
     """Refuse to tell what was at a moment, if a record was left out whose time does not say when it was written.
 
-    Parameters
-    ----------
-    left_out : RecordedEvent
-        The first record whose time is after the moment.
-    moment : int
-        In microseconds since 1970.
-
-    Raises
-    ------
-    TimesAheadError
-        The record's time has not come yet, and it may have been written before the moment.
+    ``left_out`` is the first record behind the moment, which is in microseconds since 1970. ``TimesAheadError`` if
+    its time has not come yet, so that it may have been written before.
     """
     if left_out.recorded_at <= await database_clock(journal) + _TOLERANCE:
         return
@@ -111,13 +88,7 @@ async def refuse_ahead(journal: EventJournal, left_out: RecordedEvent, moment: i
 
 
 def refuse_ahead_of_here(left_out: RecordedEvent, moment: int) -> None:
-    """Refuse the same where only this record is at hand, and no journal: by this host's clock, and rather too often.
-
-    Raises
-    ------
-    TimesAheadError
-        The record's time has not come yet.
-    """
+    """Refuse the same where only this record is at hand, and no journal: by this host's clock, and rather too often."""
     seconds = (left_out.recorded_at - time.time_ns() // 1_000) / _SECOND
     if seconds > CLOCK_SECONDS:
         raise _refusal(SlotAhead(left_out.slot, left_out.position, seconds, 0), moment)

@@ -25,8 +25,6 @@ from casty_es.format.codec import encode_state
 from casty_es.journal.binding_sql import speaks_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, Binding, DirectoryRow, EventJournal, StoredSnapshot
 
-__all__ = ["binding_said", "is_bound", "speaks_for", "with_binding"]
-
 
 class _Bound(msgspec.Struct, frozen=True):
     """What an event says of a snapshot: hexadecimal the hash of its last event, and the digest of its state."""
@@ -79,10 +77,7 @@ def speaks_for(
 ) -> bool:
     """Return whether what the log says of a snapshot is that it holds this state.
 
-    Parameters
-    ----------
-    event_hash : bytes | None
-        The hash of the event at its sequence, where that was checked.
+    ``event_hash`` is that of the event at its sequence, where it was checked.
     """
     if binding is None:
         return False

@@ -13,8 +13,6 @@ from casty_es.domain.decider import Kind
 from casty_es.format.codec import decode_event, encode_state
 from casty_es.journal.port import TailEvent
 
-__all__ = ["NEVER", "Fold", "Passed", "fold"]
-
 NEVER: Final = 1 << 63
 """A sequence, or a position, that nothing has."""
 
@@ -22,25 +20,8 @@ NEVER: Final = 1 << 63
 class Fold:
     """An entity's events, as far as they are folded, and its snapshots that are to come.
 
-    Parameters
-    ----------
-    due : Iterable[int]
-        The sequences of its snapshots.
-    sequence : int
-        Where to begin.
-    state : object
-        The state there; the kind's first one if none is given.
-
-    Attributes
-    ----------
-    state, sequence
-        The state, and the sequence that it is of.
-    next : int
-        The sequence of the next snapshot, ``NEVER`` behind the last one.
-    error : Exception | None
-        Why the last event could not be folded.
-    broken : bool
-        The rest cannot be folded.
+    ``due`` are the sequences of those, and ``next`` is the next of them. ``error`` is why the last event could not
+    be folded; if the fold is ``broken``, nor can the rest.
     """
 
     __slots__ = ("_due", "broken", "error", "evolve", "kind", "next", "sequence", "state")

@@ -21,18 +21,6 @@ from casty_es.names import decode_key
 from casty_es.replay.ahead import refuse_ahead
 from casty_es.replay.reading import reading_of
 
-__all__ = [
-    "PAGE_BYTES",
-    "HistoryEvent",
-    "archived",
-    "events",
-    "history_event",
-    "sequence_at_position",
-    "sequence_at_time",
-    "sequence_stamped",
-    "to_microseconds",
-]
-
 _PAGE_EVENTS: Final = 1_000
 PAGE_BYTES: Final = 4_194_304
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -95,12 +83,7 @@ class HistoryEvent(msgspec.Struct, frozen=True):
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Return a moment as the journal has it: in microseconds since 1970.
-
-    Raises
-    ------
-    InvalidArgumentError
-        It has no time zone, so nobody can say which moment it is.
+    """Return a moment as the journal has it: in microseconds since 1970. One without a zone is refused.
 
     Examples
     --------
@@ -161,17 +144,7 @@ def _called(name: EntityName | None, record: RecordedEvent) -> tuple[str, str, s
 async def events(
     journal: EventJournal, entity: int, *, after: int = 0, until: int | None = None, limit: int | None = None
 ) -> AsyncIterator[RecordedEvent]:
-    """Yield an entity's events after a sequence, page by page.
-
-    Parameters
-    ----------
-    after : int
-        The sequence to begin behind.
-    until : int | None
-        The last sequence to give.
-    limit : int | None
-        How many events at most.
-    """
+    """Yield an entity's events after a sequence, page by page: at most until another one, at most so many."""
     left = limit
     while left is None or left > 0:
         limit = _PAGE_EVENTS if left is None else min(left, _PAGE_EVENTS)
@@ -189,12 +162,8 @@ async def events(
 async def sequence_at_time(journal: EventJournal, entity: int, moment: int) -> int:
     """Return the sequence of an entity's last event at or before a time in microseconds, 0 if there is none.
 
-    Raises
-    ------
-    ArchivedError
-        The events of that time were cut.
-    TimesAheadError
-        The next event has a time that has not come yet, and may have been written before that moment.
+    Raises ``ArchivedError`` if the events of that time were cut, and ``TimesAheadError`` if the next event has a
+    time that has not come yet, and may have been written before.
     """
     sequence = await sequence_stamped(journal, entity, moment)
     for left_out in await journal.history(entity, after=sequence, limit=1):
@@ -205,12 +174,8 @@ async def sequence_at_time(journal: EventJournal, entity: int, moment: int) -> i
 async def sequence_stamped(journal: EventJournal, entity: int, moment: int) -> int:
     """Return the sequence of an entity's last event whose time is at or before one in microseconds, 0 for none.
 
-    Taken by its word: see :func:`sequence_at_time` for whoever asks what there was at that time.
-
-    Raises
-    ------
-    ArchivedError
-        The events of that time were cut.
+    Taken by its word: see :func:`sequence_at_time` for whoever asks what there was at that time. ``ArchivedError``
+    if the events of that time were cut.
     """
     return await _last(journal, entity, lambda event: event.recorded_at <= moment)
 
@@ -218,10 +183,7 @@ async def sequence_stamped(journal: EventJournal, entity: int, moment: int) -> i
 async def sequence_at_position(journal: EventJournal, entity: int, position: int) -> int:
     """Return the sequence of an entity's last event at or before a position of its slot, 0 if there is none.
 
-    Raises
-    ------
-    ArchivedError
-        The events of that position were cut.
+    Raises ``ArchivedError`` if the events of that position were cut.
     """
     return await _last(journal, entity, lambda event: event.position <= position)
 

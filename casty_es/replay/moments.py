@@ -14,30 +14,16 @@ from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.journal.port import EntityName, EventJournal, Stored
 from casty_es.replay.history import sequence_at_position, sequence_at_time
 from casty_es.replay.reading import Unreadable
-from casty_es.replay.state import state_at, state_so_far
-
-__all__ = ["Positions", "Then", "answer_then", "read_positions", "sequence_then", "state_then"]
+from casty_es.replay.state import state_so_far
 
 
 class Then(msgspec.Struct, frozen=True, array_like=True):
-    """A point in an entity's log: the last event up to a time, up to a position of its slot, or of a sequence.
+    """A point in an entity's log: the last event up to a time, up to a position of its slot, or of a sequence."""
 
-    Attributes
-    ----------
-    time : int | None
-        In microseconds since 1970.
-    position : int | None
-        Of the entity's slot.
-    sequence : int | None
-        Of the entity.
-    journal : int
-        When the journal was made that a position belongs to, to notice another one; 0 for any.
-    """
-
-    time: Stored | None = None
-    position: Number | None = None
-    sequence: Number | None = None
-    journal: Number = 0
+    time: Stored | None = None  # in microseconds since 1970
+    position: Number | None = None  # of the entity's slot
+    sequence: Number | None = None  # of the entity
+    journal: Number = 0  # when the journal was made that a position belongs to, to notice another one; 0 for any
 
 
 class Positions(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__):
@@ -57,14 +43,8 @@ async def read_positions(journal: EventJournal) -> Positions:
 async def answer_then(journal: EventJournal, name: EntityName, query: object, then: Then) -> Any:
     """Answer a query as its owner would have done then.
 
-    Raises
-    ------
-    InvalidTypeError
-        It is no query.
-    InvalidArgumentError
-        The point does not exist, or belongs to another journal.
-    ArchivedError, RedactedError, EntityQuarantinedError, JournalCorruptError
-        The state of then cannot be read; see :func:`state_at`.
+    Raises what :func:`state_at` does where the state of then cannot be read, ``InvalidTypeError`` for what is no
+    query, and ``InvalidArgumentError`` for a point that does not exist, or belongs to another journal.
     """
     if not isinstance(query, Query):
         raise InvalidTypeError(f"{type(query).__name__} is no query: it cannot be asked of the past. Nothing was done.")
@@ -77,11 +57,8 @@ async def state_then(
 ) -> tuple[Any, int]:
     """Return an entity's state at a point of its log, and the sequence that it is the state of.
 
-    Parameters
-    ----------
-    unreadable : list[Unreadable] | None
-        Is given the first event on the way that cannot be read; the state is then the one before it. Without it that
-        is an error.
+    The first event on the way that cannot be read goes to ``unreadable``, and the state is the one before it;
+    without that list it is an error.
     """
     if then.journal and then.journal != (await journal.open()).created_at:
         raise InvalidArgumentError("The cursor is of another journal. Nothing was read. Take one with d.cursor().")
@@ -91,10 +68,7 @@ async def state_then(
         if then.sequence:
             raise InvalidArgumentError(f"The {name.kind} {name.name!r} has no events. Nothing was read.")
         return kind.initial, 0
-    sequence = await sequence_then(journal, stored.id, then)
-    if unreadable is not None:
-        return await state_so_far(journal, stored.id, kind, sequence, unreadable)
-    return await state_at(journal, stored.id, kind, sequence), sequence
+    return await state_so_far(journal, stored.id, kind, await sequence_then(journal, stored.id, then), unreadable)
 
 
 async def sequence_then(journal: EventJournal, entity: int, then: Then) -> int:

@@ -12,8 +12,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EntityName, EventJournal, RecordedEvent
 from casty_es.replay.history import archived, sequence_stamped
 
-__all__ = ["HistoryPage", "LeaseHolders", "history_page"]
-
 _PAGE_EVENTS: Final = 200
 _LAST_POSITION: Final = 2**63 - 1
 _PAGE_BYTES: Final = 1_048_576  # of payloads; the last event goes beyond it, by as much as a value may be long
@@ -35,13 +33,7 @@ class _Lease(msgspec.Struct):
 
 
 class LeaseHolders:
-    """Which node wrote under which epoch, from the lease records; each is read once.
-
-    Parameters
-    ----------
-    journal : EventJournal
-        The journal.
-    """
+    """Which node wrote under which epoch, from the lease records; each is read once."""
 
     _MOST: Final = 4_096
 
@@ -69,21 +61,10 @@ class LeaseHolders:
 async def history_page(
     journal: EventJournal, name: EntityName, *, after: int, after_time: int | None, limit: int
 ) -> HistoryPage:
-    """Return an entity's next events.
+    """Return an entity's next events, behind a sequence or behind the last event of a time in microseconds.
 
-    Parameters
-    ----------
-    after : int
-        The sequence to begin behind; 0 for the first event that is kept.
-    after_time : int | None
-        A time in microseconds since 1970, to begin behind its last event.
-    limit : int
-        How many at most; there may be fewer in a page although more follow.
-
-    Raises
-    ------
-    ArchivedError
-        The events at the place asked for were cut.
+    There may be fewer than ``limit`` although more follow. ``ArchivedError`` if the events at the place asked for
+    were cut.
     """
     [stored] = await journal.entities([name])
     if stored is None or limit <= 0:

@@ -13,8 +13,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.names import MAX_NAME_BYTES, check_name
 
-__all__ = ["entities_of", "fitting_shards"]
-
 # A structure with more shards than this, or than fit its few entities, is not found.
 _MOST_SHARDS: Final = 100_000
 
@@ -36,21 +34,9 @@ async def entities_of(journal: EventJournal, kind: str, name: str) -> AsyncItera
 
 
 async def fitting_shards(journal: EventJournal, kind: str, name: str, slots: int) -> int | None:
-    """Find the number of shards that puts every entity of a structure where it is.
+    """Find the number of shards that puts every entity of a structure where it is; ``None`` if none does.
 
     Few entities fit several numbers: the one that handles have by themselves comes first, then the smallest.
-
-    Parameters
-    ----------
-    kind, name : str
-        The structure. It has entities.
-    slots : int
-        The journal's number of slots.
-
-    Returns
-    -------
-    int | None
-        The number, or ``None`` if none explains where the entities are.
     """
     if kind not in CATALOG or not _named(name):
         return None

@@ -19,21 +19,6 @@ from casty_es.format.redacted import redacted_digest
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, RecordedEvent
 
-__all__ = [
-    "Reading",
-    "Unreadable",
-    "caller_in",
-    "place_of",
-    "placed",
-    "read_event",
-    "read_events",
-    "reading_of",
-    "refuse_damaged",
-    "told_unreadable",
-    "unfoldable",
-    "unreadable_content",
-]
-
 # What decoding raises, whatever stands there.
 _ERRORS: Final = (msgspec.MsgspecError, RecursionError, TypeError, ValueError)
 
@@ -69,24 +54,12 @@ class Unreadable(msgspec.Struct, frozen=True):
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What a record says, as far as it can be read.
+    """What a record says, as far as it can be read."""
 
-    Attributes
-    ----------
-    payload : Any
-        As JSON; ``None`` if it was redacted or cannot be read.
-    redacted : bool
-        The payload was replaced by its digest.
-    caller : Recorded
-        What the caller said of itself; nothing if that was redacted or cannot be read.
-    unreadable : str | None
-        What of the record cannot be read, and why; ``None`` if all can.
-    """
-
-    payload: Any
-    redacted: bool
-    caller: Recorded
-    unreadable: str | None = None
+    payload: Any  # as JSON; ``None`` if it was redacted or cannot be read
+    redacted: bool  # the payload was replaced by its digest
+    caller: Recorded  # what the caller said of itself; nothing if that was redacted or cannot be read
+    unreadable: str | None = None  # what of the record cannot be read, and why; ``None`` if all can
 
 
 def reading_of(record: RecordedEvent) -> Reading:
@@ -143,17 +116,9 @@ def unreadable_content(type_: str, version: int, payload: str, metadata: str | N
 
 
 def refuse_damaged(record: RecordedEvent, what: str) -> None:
-    """Refuse to write a record anew, or elsewhere, that is none: what it held would be lost.
+    """Refuse to write a record anew, or elsewhere, that no program writes: what it held would be lost.
 
-    Parameters
-    ----------
-    what : str
-        What is not done, for the message.
-
-    Raises
-    ------
-    JournalCorruptError
-        It is none that any program writes.
+    ``what`` is not done, for the message of the ``JournalCorruptError``.
     """
     damage = damage_of(record)
     if damage is not None:
@@ -178,12 +143,8 @@ def _short(error: BaseException) -> str:
 def read_event(record: RecordedEvent) -> Event:
     """Return the event of a record.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The installed code cannot read it; slot, position and sequence are named.
-    RedactedError
-        Its payload was redacted.
+    Raises ``EntityQuarantinedError``, which names slot, position and sequence, if the installed code cannot read
+    it, and ``RedactedError``.
     """
     damage = damage_of(record)
     if damage is not None:

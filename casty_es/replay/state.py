@@ -16,8 +16,6 @@ from casty_es.replay.binding import is_bound
 from casty_es.replay.fold import Fold, fold
 from casty_es.replay.reading import Unreadable, unfoldable
 
-__all__ = ["base_at", "committed_state", "state_at", "state_so_far"]
-
 _LOG: Final = log_of("casty_es.replay")
 
 _PAGE_EVENTS: Final = 1_000
@@ -38,40 +36,22 @@ async def state_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any]
     JournalCorruptError
         An event is missing.
     """
-    state, _ = await _state_twice(journal, entity, kind, sequence, None)
+    state, _ = await state_so_far(journal, entity, kind, sequence)
     return state
 
 
 async def state_so_far(
-    journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int, unreadable: list[Unreadable]
-) -> tuple[Any, int]:
-    """Return the state after the event of this sequence, or before the first event that cannot be read.
-
-    Parameters
-    ----------
-    unreadable : list[Unreadable]
-        Is given the record that cannot be read.
-
-    Returns
-    -------
-    tuple[Any, int]
-        The state, and the sequence that it is the state of.
-
-    Raises
-    ------
-    ArchivedError, RedactedError, EntityQuarantinedError, JournalCorruptError
-        As :func:`state_at` does for anything else than an event.
-    """
-    return await _state_twice(journal, entity, kind, sequence, unreadable)
-
-
-async def _state_twice(
     journal: EventJournal,
     entity: int,
     kind: Kind[Any, Any, Any],
     sequence: int,
-    unreadable: list[Unreadable] | None,
+    unreadable: list[Unreadable] | None = None,
 ) -> tuple[Any, int]:
+    """Return the state after the event of this sequence, or before the first event that cannot be read.
+
+    With it comes the sequence that it is the state of. The record that cannot be read goes to ``unreadable``; without
+    that list it is an error. Anything else raises as :func:`state_at` does.
+    """
     try:
         return await _state_at(journal, entity, kind, sequence, unreadable)
     except (ArchivedError, RedactedError, JournalCorruptError):
@@ -107,14 +87,9 @@ async def base_at(journal: EventJournal, entity: int, kind: Kind[Any, Any, Any],
     """Return a state at or before a sequence from which the events can be folded on, and the sequence that it is of.
 
     It is the newest snapshot that the entity's log speaks of and that the installed code can read. A snapshot is
-    derived from events: while they are all there, one that is no good costs time and nothing else.
-
-    Raises
-    ------
-    EntityQuarantinedError
-        No snapshot can be read, and the events before were cut.
-    JournalCorruptError
-        The log speaks of no snapshot, and the events before were cut.
+    derived from events: while they are all there, one that is no good costs time and nothing else. Once they were
+    cut it is an ``EntityQuarantinedError`` that none can be read, and a ``JournalCorruptError`` that the log speaks
+    of none.
     """
     rows = await journal.entity_rows([entity])
     unread: EntityQuarantinedError | None = None

@@ -25,8 +25,6 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.pulse import Pulse, Verdict
 from casty_es.transport.sealing import MAC_BYTES
 
-__all__ = ["MAX_UNAUTHENTICATED_BYTES", "POLICY_VIOLATION", "Channel", "client_protocol", "server_protocol"]
-
 # The request for a WebSocket and four handshake messages are a tenth of it.
 MAX_UNAUTHENTICATED_BYTES: Final = 16_384
 # How much the transport buffers before senders keep the rest to themselves: two frames, so that the network is busy.
@@ -78,25 +76,7 @@ class Greeter(Receiver, Protocol):
 
 
 class Channel(asyncio.Protocol):
-    """The I/O of one connection.
-
-    Attributes
-    ----------
-    authenticated : bool
-        Whether the greeter is done; until then little is read, and nothing but whole binary messages.
-    securing : bool
-        Whether the transport is not the last one: TLS comes first, and ``secured`` ends it.
-    writing : bool
-        Whether the transport takes more.
-    peer : str
-        The address of the other end, for messages.
-    place : str
-        Where the other end is, without its port: its address, or its network of IPv6.
-    heard : bool
-        Whether a byte has come.
-    incidents : Incidents | None
-        Who is told when the other end does what it may not.
-    """
+    """The I/O of one connection."""
 
     def __init__(self, protocol: ClientProtocol | ServerProtocol, limits: Limits) -> None:
         self._loop = asyncio.get_running_loop()
@@ -113,13 +93,14 @@ class Channel(asyncio.Protocol):
         self._reading = True
         self._pulse: Pulse | None = None
         self._written = 0
+        # Whether the greeter is done; until then little is read, and nothing but whole binary messages.
         self.authenticated = False
-        self.securing = False
-        self.writing = False
-        self.peer = "unknown"
-        self.place = ""
-        self.heard = False
-        self.incidents: Incidents | None = None
+        self.securing = False  # whether the transport is not the last one: TLS comes first, and ``secured`` ends it
+        self.writing = False  # whether the transport takes more
+        self.peer = "unknown"  # the address of the other end, for messages
+        self.place = ""  # where the other end is, without its port: its address, or its network of IPv6
+        self.heard = False  # whether a byte has come
+        self.incidents: Incidents | None = None  # who is told when the other end does what it may not
         self.gone: asyncio.Future[None] = self._loop.create_future()
 
     def greet(self, greeter: Greeter) -> None:

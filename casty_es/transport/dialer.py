@@ -18,8 +18,6 @@ from casty_es.transport.keyring import Keyring, keyring
 from casty_es.transport.limits import Limits
 from casty_es.transport.link import SocketLink
 
-__all__ = ["BaseDialer"]
-
 logger: Final = log_of("casty_es.transport")
 
 # A link that lasts less than this counts as a failed attempt: somebody accepts and hangs up.
@@ -44,17 +42,7 @@ class _Failures:
 
 
 class BaseDialer(ABC):
-    """A ``Dialer``, whatever the connections are made of.
-
-    Parameters
-    ----------
-    identity : Identity
-        Who this process is.
-    secret : bytes | Token | Keyring
-        What this process proves itself by: the cluster's secret, a token, or all secrets that are valid.
-    limits : Limits
-        How long to try, how long to wait, what a link may hold.
-    """
+    """A ``Dialer``, whatever the connections are made of."""
 
     def __init__(self, identity: Identity, secret: bytes | Token | Keyring, limits: Limits | None = None) -> None:
         self._identity = identity

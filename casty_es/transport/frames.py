@@ -19,18 +19,6 @@ import msgspec
 from casty_es.bounds import TAGS
 from casty_es.transport.wire import Answer, Request
 
-__all__ = [
-    "CREDIT",
-    "FRAME_OVERHEAD",
-    "Part",
-    "Unreadable",
-    "encode",
-    "join",
-    "read_answers",
-    "read_requests",
-    "read_whole",
-]
-
 # The lowest bit of a request's number.
 CREDIT: Final = 1
 # The MAC and the array's header in front of the messages.
@@ -72,10 +60,8 @@ class Unreadable(NamedTuple):
 def read_requests(content: Frame) -> Sequence[tuple[int, Request | Unreadable]]:
     """Return the requests of a frame.
 
-    Raises
-    ------
-    msgspec.MsgspecError
-        It is not an array of numbered messages, or announces more than a sender of ours would put into one frame.
+    Raises ``msgspec.MsgspecError`` if it is not an array of numbered messages, or announces more than a sender of
+    ours would put into one frame.
     """
     if len(content) and content[0] == _ARRAY_32_TAG and int.from_bytes(content[1:5]) > MAX_MESSAGES:
         raise msgspec.ValidationError(f"more than {MAX_MESSAGES} requests in one frame")
@@ -83,13 +69,7 @@ def read_requests(content: Frame) -> Sequence[tuple[int, Request | Unreadable]]:
 
 
 def read_answers(content: Frame) -> Sequence[tuple[int, Answer | Part | Unreadable]]:
-    """Return the answers of a frame.
-
-    Raises
-    ------
-    msgspec.MsgspecError
-        It is not an array of numbered messages.
-    """
+    """Return the answers of a frame; ``msgspec.MsgspecError`` if it is not an array of numbered messages."""
     return _read(content, _decode_answers, _decode_answer)
 
 

@@ -38,16 +38,6 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.sealing import Opener, Sealer
 from casty_es.transport.wire import OLDEST_VERSION, PROTOCOL_VERSION
 
-__all__ = [
-    "MAX_HANDSHAKE_BYTES",
-    "DialerHandshake",
-    "Greeting",
-    "ListenerHandshake",
-    "NotKnownError",
-    "RefusingError",
-    "Session",
-]
-
 MAX_HANDSHAKE_BYTES: Final = 1_024
 
 HELLO, WELCOME, PROOF, CHALLENGE, REFUSAL = 1, 2, 3, 6, 5
@@ -101,13 +91,7 @@ class Session(msgspec.Struct, frozen=True, gc=False):
 
 
 class RefusingError(PeerRefusedError):
-    """The peer is refused, and is to be told so.
-
-    Attributes
-    ----------
-    refusal : bytes
-        What to send to it before closing.
-    """
+    """The peer is refused, and is to be told so: ``refusal`` is what to send to it before closing."""
 
     def __init__(self, message: str, code: int, versions: tuple[int, int], system: str = "") -> None:
         super().__init__(message)
@@ -193,10 +177,7 @@ class DialerHandshake(_Handshake):
     def receive(self, data: bytes) -> tuple[bytes | None, Session | None]:
         """Take the listener's next message; return what to send now, and the session once it is ready.
 
-        Raises
-        ------
-        PeerRefusedError
-            One of the two refuses the other; this one, if it is a ``RefusingError``.
+        Raises ``PeerRefusedError`` if one refuses the other; if it is this one, as a ``RefusingError``.
         """
         if not self._proven:
             self._meet(data, CHALLENGE)
@@ -249,13 +230,8 @@ class ListenerHandshake(_Handshake):
     def receive(self, data: bytes) -> tuple[bytes, Session | None]:
         """Take the dialer's next message; return the answer to it, and the session once the dialer is known.
 
-        Raises
-        ------
-        NotKnownError
-            The dialer's proof is wrong as far as is known here. The same message may be tried again after the journal
-            was asked for what is new.
-        PeerRefusedError
-            One of the two refuses the other; this one, if it is a ``RefusingError``.
+        Raises ``NotKnownError`` if the dialer's proof is wrong as far as is known here: the same message may be
+        tried again after the journal was asked for what is new. Otherwise as :meth:`DialerHandshake.receive`.
         """
         if not self._said:
             self._meet(data, HELLO)

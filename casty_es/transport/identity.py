@@ -12,27 +12,14 @@ from casty_es.errors import ConfigurationError
 from casty_es.names import MAX_NODE_NAME_BYTES
 from casty_es.processes import called
 
-__all__ = ["Identity"]
-
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """What a process is called.
+    """What a process is called."""
 
-    Parameters
-    ----------
-    system : str
-        The cluster's name; only processes of one system talk to each other.
-    node_id : str
-        The node's name, or the client's.
-    role : Literal["node", "client"]
-        Whether it may hold slots.
-    process_id : str
-        A random UUID in hexadecimal: a restarted process is another one.
-    """
-
-    system: str
-    node_id: str
-    role: Literal["node", "client"] = "node"
+    system: str  # the cluster's name; only processes of one system talk to each other
+    node_id: str  # the node's name, or the client's
+    role: Literal["node", "client"] = "node"  # whether it may hold slots
+    # A random UUID in hexadecimal: a restarted process is another one.
     process_id: str = msgspec.field(default_factory=lambda: runtime.fresh_uuid().hex)
 
     @property

@@ -14,8 +14,6 @@ from typing import Final
 from casty_es import runtime
 from casty_es.printing import log_of
 
-__all__ = ["Incident", "Incidents"]
-
 logger: Final = log_of("casty_es.transport")
 
 _LINES: Final = 10
@@ -47,10 +45,7 @@ class _Budget:
 class Incidents:
     """Counts by kind, and lines in the log.
 
-    Parameters
-    ----------
-    now : Callable[[], float]
-        A clock in seconds that never goes back.
+    ``now`` is a clock in seconds that never goes back.
 
     Examples
     --------

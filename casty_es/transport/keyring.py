@@ -13,8 +13,6 @@ from casty_es import runtime
 from casty_es.access import MIN_SECRET_BYTES, Grant, Token
 from casty_es.errors import ConfigurationError
 
-__all__ = ["MAX_SECRETS", "Credential", "Keyring", "keyring"]
-
 MAX_SECRETS: Final = 2
 
 Credential = bytes | Grant
@@ -24,23 +22,13 @@ Credential = bytes | Grant
 class Keyring:
     """The secrets and grants that are valid now.
 
-    Parameters
-    ----------
-    secrets : tuple[bytes, ...]
-        The cluster's secret; while it is replaced, the new one and the old one.
-    now : Callable[[], int]
-        The clock by which tokens end, in microseconds since 1970.
-
-    Attributes
-    ----------
-    grants : Mapping[str, Grant]
-        The tokens, by id.
-    reread : Callable[[], Awaitable[None]] | None
-        Looks whether there is something new; called when a proof is wrong.
+    While the cluster's secret is replaced it has the new one and the old one. ``now`` is the clock by which tokens
+    end, in microseconds since 1970; ``reread`` looks whether there is something new, and is called when a proof is
+    wrong.
     """
 
     def __init__(self, secrets: tuple[bytes, ...], now: Callable[[], int] | None = None) -> None:
-        self.grants: Mapping[str, Grant] = {}
+        self.grants: Mapping[str, Grant] = {}  # by id
         self.reread: Callable[[], Awaitable[None]] | None = None
         self._now = now or runtime.wall_clock
         self.secrets = secrets
@@ -49,10 +37,7 @@ class Keyring:
     def replace(self, secrets: tuple[bytes, ...]) -> None:
         """Let these secrets be valid, and no other.
 
-        Raises
-        ------
-        ConfigurationError
-            There is none, there are too many, or one is too short. Those that were valid stay so.
+        If there are none, too many, or one is too short, those that were valid stay so.
         """
         if not 1 <= len(secrets) <= MAX_SECRETS or min(map(len, secrets)) < MIN_SECRET_BYTES:
             raise ConfigurationError(

@@ -15,8 +15,6 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.sealing import ForgedFrameError
 from casty_es.transport.wire import Answer, Request
 
-__all__ = ["SocketLink"]
-
 
 class SocketLink:
     """A ``Link`` over a channel.

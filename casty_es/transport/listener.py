@@ -19,25 +19,11 @@ from casty_es.transport.limits import Limits
 from casty_es.transport.port import Service
 from casty_es.transport.served import ServedConnection
 
-__all__ = ["Reception"]
-
 logger: Final = log_of("casty_es.transport")
 
 
 class Reception:
-    """What a listener does with its connections, however they come in.
-
-    Parameters
-    ----------
-    service : Service
-        Who gets the requests.
-    identity : Identity
-        Who this process is.
-    secret : bytes | Keyring
-        The cluster's secret, or all that is valid.
-    limits : Limits
-        What a connection may do.
-    """
+    """What a listener does with its connections, however they come in: the service gets their requests."""
 
     def __init__(self, service: Service, identity: Identity, secret: bytes | Keyring, limits: Limits) -> None:
         self._service = service

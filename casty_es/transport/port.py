@@ -11,28 +11,17 @@ import msgspec
 from casty_es.access import Grant
 from casty_es.transport.wire import Answer, Request
 
-__all__ = ["Caller", "Dialer", "Link", "Listener", "Reply", "Service"]
-
 Reply: TypeAlias = Answer | Callable[[], Answer]
 """What a request is answered with. A function makes the answer as late as there is room for it: once."""
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The authenticated process at the other end of a connection.
+    """The authenticated process at the other end of a connection."""
 
-    Attributes
-    ----------
-    process : str
-        What it is called in the requests that it makes (``processes.py``).
-    principal : str
-        Who it has proven to be: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's secret.
-    grant : Grant | None
-        What it may do, if it has a token; ``None`` for whoever has the cluster's secret.
-    """
-
-    process: str
+    process: str  # what it is called in the requests that it makes (``processes.py``)
+    # Who it has proven to be: ``token:NAME``, ``node:NAME``, or ``secret`` for a client with the cluster's secret.
     principal: str
-    grant: Grant | None = None
+    grant: Grant | None = None  # what it may do, if it has a token; ``None`` for whoever has the cluster's secret
 
 
 class Link(Protocol):
@@ -41,17 +30,14 @@ class Link(Protocol):
     @property
     def node_id(self) -> str:
         """The node at the other end, as it named itself."""
-        ...
 
     @property
     def closed(self) -> bool:
         """Whether the connection is gone; a new one has to be dialled."""
-        ...
 
     @property
     def version(self) -> int:
         """The version of the protocol that both ends speak."""
-        ...
 
     def request(self, request: Request, *, credit: bool = True) -> asyncio.Future[Answer]:
         """Ask the node something. Requests leave in order, many to a frame; answers come in any order.
@@ -77,11 +63,9 @@ class Link(Protocol):
         PeerRefusedError
             The request is longer than a frame may be. It was not sent.
         """
-        ...
 
     async def close(self) -> None:
         """Close the connection; what is open on it gets a ``PeerLostError``."""
-        ...
 
 
 class Dialer(Protocol):
@@ -105,23 +89,18 @@ class Dialer(Protocol):
         PeerRefusedError
             Whoever answers has another secret, system or protocol version; both versions are named.
         """
-        ...
 
     def open_link(self, address: str, node_id: str | None = None) -> Link | None:
         """Return the living link to an address and the node there, or ``None``, without waiting."""
-        ...
 
     def met(self, node_id: str) -> bool:
         """Return whether there was a link to a node."""
-        ...
 
     async def close(self) -> None:
         """Close every link."""
-        ...
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's links, without a word."""
-        ...
 
 
 class Service(Protocol):
@@ -129,18 +108,15 @@ class Service(Protocol):
 
     def needs_credit(self, request: Request) -> bool:
         """Return whether a request counts against the number that its connection may have open."""
-        ...
 
     def weight(self, request: Request) -> int:
         """Return how many bytes the answer to a request may have about, or what it takes to make it."""
-        ...
 
     def serve(self, request: Request, answer: Callable[[Reply], None], caller: Caller) -> None:
         """Take a request in at once, without waiting; ``answer`` is called once, now or later.
 
         An exception raised here closes the connection: the request was not what it should be.
         """
-        ...
 
 
 class Listener(Protocol):
@@ -149,29 +125,22 @@ class Listener(Protocol):
     @property
     def address(self) -> tuple[str, int]:
         """The host and port it listens at."""
-        ...
 
     @property
     def incidents(self) -> Mapping[str, int]:
         """How often somebody tried what he may not, by kind (``incidents.py``)."""
-        ...
 
     def serves(self, process_id: str) -> bool:
         """Return whether a process has an authenticated connection here, by its UUID in hexadecimal."""
-        ...
 
     def heard_from(self, node_id: str) -> bool:
         """Return whether a node has an authenticated connection here."""
-        ...
 
     def review(self) -> None:
         """End the connections of those who have proven themselves by what is not valid any more."""
-        ...
 
     async def close(self) -> None:
         """Stop listening, close every connection."""
-        ...
 
     def abandon_after_fork(self) -> None:
         """In a forked child: let go of the parent's port and connections, without a word."""
-        ...

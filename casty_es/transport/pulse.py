@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-__all__ = ["Pulse", "Verdict"]
-
 
 class Verdict(Enum):
     """What is to be done after a look."""
@@ -18,12 +16,8 @@ class Verdict(Enum):
 class Pulse:
     """Counts the time since the last sign of life, without the time in which this process stood still itself.
 
-    Parameters
-    ----------
-    ping_seconds, silence_seconds : float
-        After which silence to ask, and after which to give up.
-    now : float
-        The time, in seconds of whatever clock the later times are of.
+    After ``ping_seconds`` of silence it asks, after ``silence_seconds`` it gives up; ``now`` is in seconds of
+    whatever clock the later times are of.
     """
 
     def __init__(self, ping_seconds: float, silence_seconds: float, now: float) -> None:
@@ -41,14 +35,8 @@ class Pulse:
     def look(self, now: float, *, reading: bool, drained: int) -> Verdict:
         """Return what is to be done, one interval after the last look.
 
-        Parameters
-        ----------
-        now : float
-            The time.
-        reading : bool
-            Whether this side reads. While it does not, the peer is judged by whether it takes what it is sent.
-        drained : int
-            How many bytes the operating system has taken from this side so far.
+        While this side is not ``reading``, the peer is judged by whether it takes what it is sent: ``drained``
+        is how many bytes the operating system has taken from this side so far.
         """
         # A blocked event loop or a stopped process has not listened: that is not the peer's silence.
         self._heard = min(now, self._heard + max(0.0, now - self._due))

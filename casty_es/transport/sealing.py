@@ -10,8 +10,6 @@ from hashlib import blake2b
 from hmac import compare_digest
 from typing import Final
 
-__all__ = ["MAC_BYTES", "ForgedFrameError", "Opener", "Sealer"]
-
 MAC_BYTES: Final = 16
 _COUNT: Final = struct.Struct(">Q").pack
 
@@ -51,13 +49,7 @@ class Opener(_Chain):
     __slots__ = ()
 
     def open(self, frame: bytes | bytearray) -> memoryview:
-        """Check a frame's code and give its content.
-
-        Raises
-        ------
-        ForgedFrameError
-            The code does not fit. Nothing of the frame may be looked at.
-        """
+        """Check a frame's code and give its content; of one that is forged nothing may be looked at."""
         view = memoryview(frame)
         content = view[MAC_BYTES:]
         if not compare_digest(self._mac(content), view[:MAC_BYTES]):

@@ -21,8 +21,6 @@ from casty_es.transport.port import Caller, Reply, Service
 from casty_es.transport.sealing import ForgedFrameError
 from casty_es.transport.wire import Answer, Ask, Failed, Request
 
-__all__ = ["ServedConnection"]
-
 logger: Final = log_of("casty_es.transport")
 
 # A part's number, tag, length and flag, with their headers.

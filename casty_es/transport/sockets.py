@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from casty_es.transport.channel import Channel
 
-__all__ = ["AVAILABLE", "connect", "serve", "unlink"]
-
 AVAILABLE: Final = hasattr(socket, "AF_UNIX")
 
 # What a socket's address holds, with the NUL behind it: 104 bytes on BSD and macOS, 108 on Linux.
@@ -23,26 +21,10 @@ _LONGEST_PATH: Final = 103
 
 
 async def serve(path: Path, mode: int, accept: Callable[[], asyncio.Protocol]) -> tuple[asyncio.Server, int]:
-    """Listen at a path, in place of a socket that a dead process left there.
+    """Listen at a path that nobody else uses, in place of a socket that a dead process left there.
 
-    Parameters
-    ----------
-    path : Path
-        Where; nobody else may use it meanwhile.
-    mode : int
-        Who may connect, as a file's mode.
-    accept : Callable[[], asyncio.Protocol]
-        Makes the protocol of a new connection.
-
-    Returns
-    -------
-    tuple[asyncio.Server, int]
-        The server, and the inode of its socket.
-
-    Raises
-    ------
-    OSError
-        There can be no socket: the path is too long for this system, or the file system holds none.
+    ``mode`` says who may connect, as a file's mode does. Returns the server, and the inode of its socket.
+    ``OSError`` if there can be no socket: the path is too long for this system, or the file system holds none.
     """
     loop = asyncio.get_running_loop()
     listening, inode = _bound(path, mode)

@@ -11,8 +11,6 @@ from casty_es.background import Errands
 from casty_es.transport.channel import Channel
 from casty_es.transport.limits import Limits
 
-__all__ = ["Doors"]
-
 
 class Doors:
     """Makes the protocol of each new connection, which becomes a channel's once TLS is there."""

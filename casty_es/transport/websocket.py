@@ -23,8 +23,6 @@ from casty_es.transport.listener import Reception
 from casty_es.transport.port import Service
 from casty_es.transport.tls import Doors
 
-__all__ = ["Identity", "Limits", "WebSocketDialer", "WebSocketListener", "listen"]
-
 
 class WebSocketListener:
     """A node's open port; ``listen`` makes it."""
@@ -60,13 +58,7 @@ class WebSocketListener:
         return self._reception.heard_from(node_id)
 
     async def serve_at(self, path: Path, mode: int) -> None:
-        """Listen at a path of the file system, too, without TLS: who may write there may connect.
-
-        Raises
-        ------
-        OSError
-            There can be no socket.
-        """
+        """Listen at a path of the file system, too, without TLS: who may write there may connect."""
         server, inode = await sockets.serve(path, mode, self._reception.accept)
         self._beside = server, path, inode
 
@@ -107,29 +99,9 @@ async def listen(
     ssl: SSLContext | None = None,
     limits: Limits | None = None,
 ) -> WebSocketListener:
-    """Open a port for other nodes and for clients.
+    """Open a port for other nodes and for clients; 0 takes a free one.
 
-    Parameters
-    ----------
-    host, port : str, int
-        Where to listen; port 0 takes a free one.
-    service : Service
-        Who gets the requests.
-    identity : Identity
-        Who this process is.
-    secret : bytes | Keyring
-        The cluster's secret, or all that is valid; who does not know it is not served.
-    ssl : SSLContext | None
-        The server's certificate, for TLS.
-    limits : Limits | None
-        What a connection may do.
-
-    Raises
-    ------
-    OSError
-        The port cannot be opened.
-    ConfigurationError
-        The secret has fewer than 16 bytes.
+    Who knows none of the secrets is not served. ``OSError`` if the port cannot be opened.
     """
     limits = _fitting(limits or Limits())
     reception = Reception(service, identity, secret, limits)
@@ -150,18 +122,7 @@ def _fitting(limits: Limits) -> Limits:
 class WebSocketDialer(BaseDialer):
     """Connects to nodes over TCP, or through the file system that it shares with them.
 
-    Parameters
-    ----------
-    identity : Identity
-        Who this process is.
-    secret : bytes | Token | Keyring
-        What this process proves itself by: the cluster's secret, a token, or all secrets that are valid.
-    ssl : SSLContext | None
-        Whom to trust, for TLS.
-    limits : Limits | None
-        How long to try, how long to wait, what a link may hold.
-    socket_of : Callable[[str], Path] | None
-        Where a node has its socket, if it has one; nodes that have none are dialled over TCP.
+    ``socket_of`` says where a node has its socket, if it has one.
     """
 
     def __init__(

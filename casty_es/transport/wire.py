@@ -35,32 +35,6 @@ from casty_es.journal.port import Stored
 from casty_es.journal.remembered import Mark
 from casty_es.replay import HistoryPage, Positions, Then
 
-__all__ = [
-    "OLDEST_VERSION",
-    "PROTOCOL_VERSION",
-    "Answer",
-    "Answered",
-    "Ask",
-    "Failed",
-    "FindOutcome",
-    "FindShards",
-    "GetTopology",
-    "Locate",
-    "Located",
-    "NodeEntry",
-    "Outcome",
-    "ReadHistory",
-    "ReadPast",
-    "ReadPositions",
-    "Recall",
-    "Recalled",
-    "Refused",
-    "Request",
-    "ShardsFound",
-    "SlotEntry",
-    "Topology",
-]
-
 PROTOCOL_VERSION: Final = 3
 """3 since whoever dials proves first; 2 since nodes ask each other what they remember."""
 

@@ -163,7 +163,7 @@ class Verifier:
                     self.find(f"entity {entity}: the snapshot behind its cut is not the one that was sealed")
         for id_, row in entities.items():
             by = getattr(self.said.get((id_, row.salted_from)), "type", None)
-            if 0 < self.first.get(id_, 0) <= row.salted_from and by != REDACTION:
+            if row.salted_from < 0 or (0 < self.first.get(id_, 0) <= row.salted_from and by != REDACTION):
                 self.find(f"entity {id_}: event {row.salted_from} did not redact it")
         journal = next(iter(self.rows["journal"].values()), ROWS["journal"](0, 0, 0))
         if not journal.slots or not set(self.slots) <= set(range(journal.slots)):

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from casty_es import Distributed, SqlJournal, audit_context
+from casty_es.audit.check_replay import check_replay
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.app import run
 from casty_es.replay import HistoryEvent
@@ -166,3 +167,11 @@ def test_unusable_options(sqlite_journal_url: str, arguments: list[str], capsys:
     """Given options that contradict each other or say nothing, when the command runs, then it says so."""
     assert run(["log", *arguments, "--url", sqlite_journal_url]) == 2
     assert capsys.readouterr().err
+
+
+@pytest.mark.timeout(60)
+async def test_a_structure_of_more_shards_than_can_be_counted(d: Distributed, journal: SqlJournal) -> None:
+    """Given as many shards as there can be, when its events are searched, then not every shard is counted."""
+    await d.map[str, int]("users", shards=2**31 - 1).put("alice", 1)
+    assert short(await found(journal, kind="map", name="users")) == [("map", "users", "alice")]
+    assert (await check_replay(journal.url, kind="map", name="users")).entities == 1

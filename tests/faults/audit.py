@@ -28,7 +28,8 @@ from casty_es import errors
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Command, Kind
 from casty_es.format.chain import GENESIS
-from casty_es.format.codec import decode_event, decode_state, encode_event, encode_state
+from casty_es.format.codec import decode_event, decode_state, encode_event, encode_state, upkeep_reply
+from casty_es.hashes import KEYED_VERSION
 from casty_es.journal.port import LEASE_ACQUIRED, EntityName, RecordedEvent, record_hash
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 
@@ -217,8 +218,12 @@ def check_callers(log: Log, operations: Sequence[Operation]) -> list[str]:
         for place, record in enumerate(life.records, start=1):
             by_command[record.command_id or b""].append(Found(name, place, record))
     found = [f"two operations have the id {operations[0].id.hex()}"] if _repeated(operations) else []
-    # Also a caller that died while it was cancelled, and what it had asked for undone.
-    unanswered = {str(UUID(bytes=operation.id)) for operation in operations if operation.reply is None}
+    # Also a caller that died while it was cancelled, and what it had asked for undone; and one of several under a key.
+    unanswered = {
+        str(UUID(bytes=operation.id))
+        for operation in operations
+        if operation.reply is None or operation.id[6] >> 4 == KEYED_VERSION
+    }
     for id_ in by_command.keys() - {operation.id for operation in operations}:
         first = by_command[id_][0].record
         if operations and not first.type.endswith((".expired", ".unheard")) and not _undoes(first, unanswered):
@@ -248,6 +253,8 @@ def _check_one(life: Timeline, operation: Operation, recorded: list[Found]) -> l
         if any(one.name != operation.name for one in recorded):
             return ["its events are in the log of another entity"]
         first = recorded[0].place
+        if records[0].type == "command.concluded":
+            return _check_concluded(life, operation, recorded)
         there = [(record.type, record.version, record.payload) for record in records]
         # Which process asked is not in the command as it is sent: the owner notes it, and says so in the first event.
         opening = decode_event(records[0].type, records[0].version, records[0].payload)
@@ -262,6 +269,20 @@ def _check_one(life: Timeline, operation: Operation, recorded: list[Found]) -> l
             found.append(f"its events give the reply {right}")
     if operation.error is not None:
         found += _check_error(life, operation, records)
+    return found
+
+
+def _check_concluded(life: Timeline, operation: Operation, recorded: list[Found]) -> list[str]:
+    """Check a command under a key that had no effect: what its caller is told, whenever it asks, is recorded."""
+    event = decode_event(recorded[0].record.type, recorded[0].record.version, recorded[0].record.payload)
+    state, told = life.states[recorded[0].place - 1], _json(upkeep_reply(event))
+    found = [] if len(recorded) == 1 else [f"{len(recorded)} events say that it had no effect"]
+    if life.kind.decide(state, operation.command) or _json(life.kind.answer(state, operation.command)) != told:
+        found.append(f"it is recorded that it had no effect and was told {told!r}, which is not so at that place")
+    if operation.reply is not None and operation.reply != told:
+        found.append(f"its event gives the reply {told!r}")
+    if operation.error is not None:
+        found += _check_error(life, operation, [one.record for one in recorded])
     return found
 
 
@@ -281,7 +302,8 @@ def _check_error(life: Timeline, operation: Operation, records: list[RecordedEve
     if not records:
         return []
     events = tuple(decode_event(record.type, record.version, record.payload) for record in records)
-    if life.kind.reply(operation.command, events) is not WAITING or not issubclass(error, _NOT_GRANTED):
+    waits = records[0].type != "command.concluded" and life.kind.reply(operation.command, events) is WAITING
+    if not waits or not issubclass(error, _NOT_GRANTED):
         return ["its caller was told that nothing happened, and the journal has it"]
     return []
 

@@ -12,10 +12,10 @@ import pytest
 from casty_es import ClusteredActorSystem
 from casty_es.domain import counter, lock, semaphore
 from casty_es.errors import NotDoneError
+from casty_es.hashes import slot_of
 from casty_es.journal.memory import InMemoryJournal
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
-from casty_es.names import slot_of
 from casty_es.processes import called
 from casty_es.runtime import SystemRuntime
 

@@ -21,8 +21,8 @@ from casty_es import (
 )
 from casty_es.domain.counter import Increment
 from casty_es.format.chain import digest, link
+from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import ENTITY_NUMBER_BITS, EntityName
-from casty_es.names import keyed_command_id
 from casty_es.owner.fingerprint import fingerprint
 
 if TYPE_CHECKING:

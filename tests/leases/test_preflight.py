@@ -16,10 +16,10 @@ import pytest_asyncio
 from casty_es.errors import ConfigurationError, JournalUnavailableError
 from casty_es.journal.migrating import upgrade
 from casty_es.leases import checks
-from casty_es.leases.checks import Check, Facts
+from casty_es.leases.checks import Check, Facts, refuse
 from casty_es.leases.lease_connection import lease_settings
 from casty_es.leases.postgres import PostgresLeaseManager
-from casty_es.leases.preflight import preflight, refuse
+from casty_es.leases.preflight import preflight
 from tests.leases.transaction_pooler import transaction_pooler
 
 Sql = Callable[..., list[tuple[Any, ...]]]

@@ -141,9 +141,9 @@ class Caller:
             return
         self.load.settled.append(Settled(error.command_id.bytes, outcome.status.value, asked))
 
-    def _key(self) -> str | None:
-        """Return an idempotency key, now and then, that another call has too."""
-        return f"key-{self.dice.randrange(4)}" if self.dice.random() < 0.15 else None
+    def _key(self, what: str = "key") -> str | None:
+        """Return an idempotency key, now and then, that another call of the same has too."""
+        return f"{what}-{self.dice.randrange(4)}" if self.dice.random() < 0.15 else None
 
     async def _counter(self, hits: Any) -> None:
         choice = self.dice.random()
@@ -159,18 +159,20 @@ class Caller:
     async def _map(self, users: Any) -> None:
         key, choice = f"k{self.dice.randrange(2)}", self.dice.random()
         if choice < 0.45:
-            await self.met(users.put(key, self.dice.randrange(100)))
+            once = self._key("put")
+            value = self.dice.randrange(100) if once is None else 7
+            await self.met(users.put(key, value, idempotency_key=once))
         elif choice < 0.6:
-            await self.met(users.delete(key))
+            await self.met(users.delete(key, idempotency_key=self._key("delete")))
         else:
             await self.met(users.get(key))
 
     async def _set(self, tags: Any) -> None:
         tag, choice = self.dice.randrange(3), self.dice.random()
         if choice < 0.4:
-            await self.met(tags.add(tag))
+            await self.met(tags.add(tag, idempotency_key=self._key(f"add-{tag}")))
         elif choice < 0.7:
-            await self.met(tags.remove(tag))
+            await self.met(tags.remove(tag, idempotency_key=self._key(f"remove-{tag}")))
         else:
             await self.met(tags.contains(tag))
 
@@ -178,9 +180,11 @@ class Caller:
         choice = self.dice.random()
         if choice < 0.5:
             self.load.items += 1
-            await self.met(jobs.enqueue(self.load.items))
+            once = self._key("in")
+            item = self.load.items if once is None else -int(once[-1])
+            await self.met(jobs.enqueue(item, idempotency_key=once))
         elif choice < 0.9:
-            await self.met(jobs.dequeue())
+            await self.met(jobs.dequeue(idempotency_key=self._key("out")))
         else:
             await self.met(jobs.size())
 
@@ -192,10 +196,11 @@ class Caller:
 
     async def _hold(self, handle: Any, held: Callable[[], bool]) -> None:
         ask = handle.acquire if self.dice.random() < 0.7 else handle.try_acquire
-        called = self.load.world.stamp()
-        await self.met(ask())
+        called, once = self.load.world.stamp(), self._key(ask.__name__)
+        await self.met(ask(idempotency_key=once))
         if held():
-            self.load.grants.append((handle.name, called, self.load.world.stamp(), handle.token))
+            if once is None:  # asked for again under its key, a grant is told again, later than one that came after it
+                self.load.grants.append((handle.name, called, self.load.world.stamp(), handle.token))
             await asyncio.sleep(self.dice.random() * _HELD_SECONDS)
         for _ in range(_RETURNS):
             if not held():

@@ -149,10 +149,14 @@ class Nemesis:
             return
         self.done[-1] += f": {host}"
         system = self.world.nodes.pop(host.name)
-        await self.world.loop.start(host, system.__aexit__(None, None, None))
-        await asyncio.sleep(seconds)
-        self.world.kill(host)
-        await self.restart(host.name)
+        closing = self.world.loop.start(host, system.__aexit__(None, None, None))
+        await asyncio.wait({closing, host.died}, return_when=asyncio.FIRST_COMPLETED)
+        if closing.done():
+            closing.result()
+            await asyncio.sleep(seconds)
+        if not host.dead:  # else whoever killed it meanwhile starts it again
+            self.world.kill(host)
+            await self.restart(host.name)
 
     async def _jump(self, _seconds: float) -> None:
         """Set a host's clock."""

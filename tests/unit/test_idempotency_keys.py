@@ -15,8 +15,9 @@ from casty_es.domain import counter, lock, map_entry
 from casty_es.domain.decider import Command, Event
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
 from casty_es.format.codec import concluded
+from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
-from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, check_idempotency_key, keyed_command_id
+from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, check_idempotency_key
 from casty_es.owner.entity import Entity
 from casty_es.owner.fingerprint import fingerprint, may_be_same
 from casty_es.owner.pending import Pending

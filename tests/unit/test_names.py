@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from casty_es.errors import InvalidArgumentError, InvalidTypeError
+from casty_es.hashes import shard_of, slot_of
 from casty_es.names import (
     MAX_KEY_DIGITS,
     MAX_NAME_BYTES,
@@ -21,8 +22,6 @@ from casty_es.names import (
     check_timeout,
     decode_key,
     encode_key,
-    shard_of,
-    slot_of,
 )
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=128)

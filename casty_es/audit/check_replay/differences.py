@@ -7,8 +7,6 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["DIFFERENCES_PER_SLOT", "Difference", "Problem", "ReplayReport", "SlotReplay", "first_difference"]
-
 DIFFERENCES_PER_SLOT: Final = 25
 """After so many the check of a slot ends: a change that breaks one log of a kind mostly breaks them all."""
 

@@ -10,10 +10,8 @@ from casty_es.audit.check_replay.slot_replay import WORK, Job
 from casty_es.audit.opening import chosen_slots, opened
 from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
-from casty_es.hashes import slot_of
+from casty_es.hashes import slots_of
 from casty_es.journal.port import EventJournal, Meta
-
-__all__ = ["check_replay"]
 
 
 async def check_replay(
@@ -87,7 +85,7 @@ async def _slots_of(journal: EventJournal, meta: Meta, kind: str, name: str, cho
     [shards] = await journal.structures([(kind, name)])
     if shards is None:
         return chosen  # it has no entities, unless its row is gone
-    mine = {slot_of(kind, name, shard, meta.slots) for shard in range(shards)}
+    mine = slots_of(kind, name, shards, meta.slots)
     return [slot for slot in chosen if slot in mine]
 
 

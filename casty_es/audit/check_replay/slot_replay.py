@@ -24,8 +24,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import DirectoryRow, EventJournal, TailEvent
 from casty_es.replay.fold import Fold, Passed, fold
 
-__all__ = ["WORK", "Job", "check_slot"]
-
 _PAGE_ENTITIES: Final = 500
 _PAGE_EVENTS: Final = 2_000
 _ATTEMPTS: Final = 20  # at catching up with an entity that is written to all the time
@@ -44,15 +42,7 @@ class Job(msgspec.Struct):
 
 
 async def check_slot(journal: EventJournal, job: Job, walked: Walked) -> SlotReplay:
-    """Fold a slot's entities.
-
-    Parameters
-    ----------
-    job : Job
-        Which.
-    walked : Callable[[int], None]
-        Is told how many events were folded since it was told last.
-    """
+    """Fold a slot's entities; ``walked`` is told how many events were folded since it was told last."""
     check = _Check(journal, SlotReplay(job.slot), walked)
     after = 0
     while not check.result.full and (page := await journal.slot_directory(job.slot, after=after, limit=_PAGE_ENTITIES)):
@@ -65,22 +55,14 @@ WORK: Final = Work(__name__, check_slot, Job, SlotReplay)
 
 
 class _Stream(Fold):
-    """An entity on its way.
-
-    Attributes
-    ----------
-    row : DirectoryRow
-        The entity.
-    differs : bool
-        A snapshot of it differed; that was told, and the later ones would say the same again.
-    """
+    """An entity on its way."""
 
     __slots__ = ("differs", "row")
 
     def __init__(self, row: DirectoryRow, kind: Kind[Any, Any, Any], due: Iterable[int]) -> None:
         super().__init__(kind, due, row.salted_from)
         self.row = row
-        self.differs = False
+        self.differs = False  # a snapshot of it differed; that was told, and the later ones would say the same again
 
 
 class _Check:

@@ -19,9 +19,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import EntityName, EventJournal
 from casty_es.names import check_name
-from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, state_so_far, to_microseconds
-
-__all__ = ["Moment", "find_entity", "span", "timeline", "who_held"]
+from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_so_far, to_microseconds
 
 
 class Moment(msgspec.Struct, frozen=True):
@@ -51,13 +49,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def span(start: datetime, end: datetime) -> tuple[int, int]:
-    """Return two moments in microseconds since 1970.
-
-    Raises
-    ------
-    InvalidArgumentError
-        One has no zone, or the first is not before the last.
-    """
+    """Return two moments in microseconds since 1970; both need a zone, and the first is before the last."""
     first, last = to_microseconds(start), to_microseconds(end)
     if first >= last:
         raise InvalidArgumentError(f"{start} is not before {end}. Nothing was read.")
@@ -183,11 +175,7 @@ async def _tracker(
     journal: EventJournal, entity: int, kind: str, sequence: int, unreadable: list[Unreadable] | None
 ) -> tuple[Any, Tracker]:
     """Return the state at a sequence, and who holds and waits then; what cannot be read on the way is passed over."""
-    reached = sequence
-    if unreadable is None:
-        state = await state_at(journal, entity, CATALOG[kind], sequence)
-    else:
-        state, reached = await state_so_far(journal, entity, CATALOG[kind], sequence, unreadable)
+    state, reached = await state_so_far(journal, entity, CATALOG[kind], sequence, unreadable)
     claims = await _claims(journal, entity, kind, state, reached, unreadable)
     tracker = Tracker({claim.request: claim for claim in claims}, unreadable)
     if reached < sequence:

@@ -15,8 +15,6 @@ from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable, events, state_at
 
-__all__ = ["COMING", "Job", "JobLine", "line_at", "text_of"]
-
 _ENQUEUED: Final = "queue.enqueued"
 _GIVEN_BACK: Final = "queue.given_back"
 _DEQUEUED: Final = "queue.dequeued"
@@ -70,14 +68,8 @@ class Job(msgspec.Struct):
 class JobLine:
     """Counts what comes and goes, and keeps the jobs that matter.
 
-    Parameters
-    ----------
-    length : int
-        How many items stand in line at first, of which nothing is kept.
-    every : bool
-        Whether a job that was in line at first matters too, when it leaves.
-    unreadable : list[Unreadable] | None
-        Is given what cannot be read; without it that is an error.
+    Of the ``length`` items that stand in line at first nothing is kept; with ``every`` they matter when they leave.
+    What cannot be read goes to ``unreadable``; without that list it is an error.
     """
 
     def __init__(self, length: int = 0, *, every: bool = False, unreadable: list[Unreadable] | None = None) -> None:
@@ -95,8 +87,7 @@ class JobLine:
         line = cls(length, every=True, unreadable=unreadable)
         first, _ = await journal.bounds(entity)
         lowest = max(first, sequence - _MOST_EVENTS_BACK + 1)
-        # Back in time an enqueued item leaves at the end, and one given back at the front, where those stand that were
-        # taken since.
+        # Back in time an enqueued item leaves at the end, and one given back at the front, among those taken since.
         front, back, taken = 0, length, 0
         while front < back and sequence >= lowest:
             low = max(lowest, sequence - _PAGE_EVENTS + 1)
@@ -179,10 +170,8 @@ class JobLine:
 async def line_at(journal: EventJournal, entity: int, sequence: int) -> int:
     """Return how many items stood in line at a sequence.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The values were redacted, or cannot be read, and the first events cut: nobody can count any more.
+    Raises ``EntityQuarantinedError`` where nobody can count any more: the values were redacted, or cannot be read,
+    and the first events cut.
     """
     try:
         state: Any = await state_at(journal, entity, queue.QUEUE, sequence)

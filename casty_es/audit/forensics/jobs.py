@@ -21,8 +21,6 @@ from casty_es.journal.port import EventJournal
 from casty_es.names import check_at_least_one
 from casty_es.replay import Unreadable, events, refuse_ahead, sequence_at_time, state_at, to_microseconds
 
-__all__ = ["Job", "find_job", "find_job_by_sequence", "queue_timeline"]
-
 _QUEUE: Final = ("queue",)
 
 

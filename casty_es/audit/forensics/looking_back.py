@@ -18,8 +18,6 @@ from casty_es.errors import JournalCorruptError
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.replay import Unreadable
 
-__all__ = ["MOST_EVENTS_BACK", "find_beginnings"]
-
 MOST_EVENTS_BACK: Final = 100_000
 """How far back of each request is looked. Whoever waits for long is overtaken by nobody, so it is seldom far."""
 
@@ -50,17 +48,8 @@ async def find_beginnings(
 ) -> None:
     """Fill in when each request was granted and asked for, and by whom; what was cut or lies too far back stays open.
 
-    Parameters
-    ----------
-    sequence : int
-        Where the claims were taken from the state.
-    unreadable : list[Unreadable] | None
-        Is given what cannot be read; without it that is an error.
-
-    Raises
-    ------
-    JournalCorruptError
-        An event is missing.
+    The claims were taken from the state at ``sequence``. What cannot be read goes to ``unreadable``; without that
+    list it is an error, as an event that is missing always is.
     """
     first, _ = await journal.bounds(entity)
     sought = {claim.request: _Sought(claim, sequence) for claim in waiters}

@@ -21,19 +21,6 @@ from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import RecordedEvent
 from casty_es.replay import Unreadable, caller_in, read_event
 
-__all__ = [
-    "CLAIM_KINDS",
-    "ENDINGS",
-    "ENDS_OF_ALL",
-    "OPENINGS",
-    "Caller",
-    "Claim",
-    "Tracker",
-    "caller_of",
-    "event_of",
-    "story_of",
-]
-
 CLAIM_KINDS: Final = tuple(kind.name for kind in BUILT_IN if kind.story is not None)
 """The structures that can be held or waited for."""
 
@@ -125,15 +112,8 @@ def story_of(kind: str) -> Story:
 def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Caller:
     """Return what an event's metadata says of its caller.
 
-    Parameters
-    ----------
-    unreadable : list[Unreadable] | None
-        Is given the record, if its metadata is nothing that the library writes. Without it that is an error.
-
-    Raises
-    ------
-    JournalCorruptError
-        The metadata is nothing that the library writes.
+    A record whose metadata is nothing that the library writes goes to ``unreadable``; without that list it is an
+    error.
     """
     if record.metadata is None:
         return Caller()
@@ -153,12 +133,7 @@ def caller_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None)
 def event_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) -> Event | None:
     """Return the event of a record; ``None`` for one that cannot be read, which the list is given.
 
-    Raises
-    ------
-    EntityQuarantinedError
-        The installed code cannot read it, and there is no list.
-    RedactedError
-        Its payload was redacted.
+    Without the list it is an ``EntityQuarantinedError``, or a ``RedactedError``.
     """
     try:
         return read_event(record)
@@ -174,16 +149,11 @@ def event_of(record: RecordedEvent, unreadable: list[Unreadable] | None = None) 
 class Tracker:
     """Follows requests through the events of their structure, in order.
 
-    Attributes
-    ----------
-    claims : dict[str, Claim]
-        The requests that wait or hold now, by their id.
-    unreadable : list[Unreadable] | None
-        Is given what cannot be read; without it that is an error.
+    What cannot be read goes to ``unreadable``; without that list it is an error.
     """
 
     def __init__(self, claims: dict[str, Claim], unreadable: list[Unreadable] | None = None) -> None:
-        self.claims = claims
+        self.claims = claims  # those that wait or hold now
         self._unreadable = unreadable
 
     def take(self, record: RecordedEvent) -> Iterator[Claim]:

@@ -21,8 +21,6 @@ from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow, EventRow, RecordedEvent, RetiredSalt, SealRow
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["check_archive", "refuse_changed_archive"]
-
 _Pair: TypeAlias = tuple[DirectoryRow, EventRow]
 
 _MOST: Final = 25
@@ -51,14 +49,9 @@ async def check_archive(journal: SqlJournal, file: Path) -> list[str]:
 async def refuse_changed_archive(journal: SqlJournal, file: Path, entities: Collection[int]) -> None:
     """Refuse an archive in which events of some entities are not those that were cut.
 
-    An event whose salt a redaction has destroyed can be told by nobody, and is let pass if its hash is in its place.
-
-    Raises
-    ------
-    InvalidValueError
-        The file cannot be read, or is no archive.
-    JournalCorruptError
-        It holds something else. Nothing was changed.
+    An event whose salt a redaction has destroyed can be told by nobody, and is let pass if its hash is in its
+    place. ``InvalidValueError`` for a file that is no archive, ``JournalCorruptError`` for one that holds something
+    else.
     """
     name = closed(file).name
     groups = groupby(read_archive(file), key=lambda pair: pair[0])

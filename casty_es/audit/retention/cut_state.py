@@ -23,8 +23,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.replay import read_event, unfoldable
 from casty_es.replay.fold import Fold
 
-__all__ = ["Folded", "wrong_snapshot"]
-
 
 class Folded:
     """Folds the events of a cut, and compares the snapshots that go with them."""
@@ -37,13 +35,7 @@ class Folded:
 
     @classmethod
     async def begin(cls, journal: SqlJournal, cut: Cut) -> Folded:
-        """Begin with the state before the first event that goes.
-
-        Raises
-        ------
-        JournalCorruptError
-            Events were cut before, and the snapshot in their place is not the one that was sealed.
-        """
+        """Begin with the state before the first event that goes: behind an earlier cut, with what was sealed."""
         entity, before = cut.entity, cut.first - 1
         state: Any = kind_of(entity.kind).initial
         if before > entity.salted_from:  # else a redaction left the first state of all

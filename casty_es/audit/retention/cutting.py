@@ -20,8 +20,6 @@ from casty_es.journal.port import DirectoryRow, RecordedEvent, SealRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import sequence_stamped
 
-__all__ = ["EVENTS_PER_SEAL", "Cut", "plan_cut", "sealed_rows"]
-
 EVENTS_PER_SEAL: Final = 10_000
 """How many events one seal covers at most: their rows are written in one transaction."""
 
@@ -29,26 +27,14 @@ _SECOND: Final = 1_000_000
 
 
 class Cut(msgspec.Struct):
-    """A cut to be made.
-
-    Attributes
-    ----------
-    first, through : int
-        The sequences of the first and the last event that go.
-    rows : list[SealRow]
-        Where they stand; they name no seal yet.
-    state : bytes
-        The digest of the state that the events up to the last one give.
-    limited : bool
-        Whether more events are to go than one seal covers.
-    """
+    """A cut to be made."""
 
     entity: DirectoryRow
-    first: int
+    first: int  # the sequences of the first and the last event that go
     through: int
-    rows: list[SealRow] = []
-    state: bytes = b""
-    limited: bool = False
+    rows: list[SealRow] = []  # where they stand; they name no seal yet
+    state: bytes = b""  # the digest of the state that the events up to the last one give
+    limited: bool = False  # whether more events are to go than one seal covers
 
     @property
     def events(self) -> int:
@@ -57,13 +43,7 @@ class Cut(msgspec.Struct):
 
 
 async def plan_cut(journal: SqlJournal, entity: DirectoryRow, keep: Keep, now: int) -> Cut | None:
-    """Return the cut that a policy asks for; ``None`` where there is nothing to cut.
-
-    Parameters
-    ----------
-    now : int
-        In microseconds since 1970.
-    """
+    """Return the cut that a policy asks for now, in microseconds since 1970; ``None`` where there is none."""
     first, last = await journal.bounds(entity.id)
     if keep == "all" or not first or first == last:
         return None

@@ -10,8 +10,6 @@ from casty_es.errors import InvalidArgumentError, InvalidTypeError, JournalCorru
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Keep", "keep_text", "parse_keep", "policies", "set_retention"]
-
 Keep: TypeAlias = "Literal['all'] | timedelta | int"
 """``"all"``, how old events may become, or how many events of each entity are kept."""
 

@@ -12,16 +12,11 @@ from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.port import DirectoryRow
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["proven_seal", "unfinished_cut"]
-
 
 async def unfinished_cut(journal: SqlJournal, entity: DirectoryRow) -> int:
     """Return the sequence through which a run that was interrupted had sealed events and not deleted them; 0 for none.
 
-    Raises
-    ------
-    JournalCorruptError
-        The seal, or the rows that name it, are not those that were written.
+    Raises ``JournalCorruptError`` if the seal, or the rows that name it, are not those that were written.
     """
     last_cut = await journal.last_cut(entity.id)
     oldest = await journal.history(entity.id, limit=1) if last_cut else []
@@ -37,13 +32,7 @@ async def unfinished_cut(journal: SqlJournal, entity: DirectoryRow) -> int:
 
 
 async def proven_seal(journal: SqlJournal, entity: DirectoryRow, sequence: int) -> Sealed:
-    """Return what a seal says.
-
-    Raises
-    ------
-    JournalCorruptError
-        The event is no seal, or not the one that was written.
-    """
+    """Return what a seal says; ``JournalCorruptError`` if it is none, or not the one that was written."""
     async for event, _ in linked_events(journal, entity.id, after=sequence - 1, until=sequence):
         if event.sequence == sequence and event.type == SEALED:
             return msgspec.json.decode(event.payload, type=Sealed)

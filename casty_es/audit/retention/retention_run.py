@@ -50,8 +50,6 @@ from casty_es.journal.port import DirectoryRow, EventRow, StoredSnapshot
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import entities_of, read_event, refuse_damaged, slots_ahead, state_at, told_ahead
 
-__all__ = ["Retained", "run_retention"]
-
 _PAGE: Final = 1_000
 _EVENTS_PER_ARCHIVE: Final = 50_000
 _DELETED_AT_A_TIME: Final = 500
@@ -240,7 +238,7 @@ class _Run:
                     self._journal, cut.entity.id, after=cut.first - 1, until=cut.through
                 ):
                     refuse_damaged(event, "this cut")
-                    writer.event(event_line(cast("EventRow", msgspec.structs.astuple(event))))
+                    writer.line(event_line(cast("EventRow", msgspec.structs.astuple(event))))
                     written.update(event.hash)
                     runs.add(event, before)
                     await folded.add(event)

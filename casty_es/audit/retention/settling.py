@@ -18,8 +18,6 @@ from casty_es.domain.upkeep import SEALED
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["settle_archives"]
-
 
 async def settle_archives(journal: SqlJournal, folder: Path) -> None:
     """Take out of each open archive what no seal says was cut, and give it its name; one that is left empty goes."""

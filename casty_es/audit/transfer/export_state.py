@@ -13,8 +13,6 @@ from casty_es.errors import ConfigurationError
 from casty_es.journal.port import Meta
 from casty_es.private_files import replace
 
-__all__ = ["Progress", "State", "Written", "sync_folder"]
-
 _FORMAT: Final = "casty_es export progress 1"
 
 
@@ -26,43 +24,24 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class State(msgspec.Struct):
-    """What the file says.
-
-    Attributes
-    ----------
-    written : Written
-        What is on the disk.
-    before : Written
-        What was when the present slot was begun: where to go back to if it has to be read again.
-    """
+    """What the file says."""
 
     cut: Cut
     output: str
-    written: Written = Written()
+    written: Written = Written()  # what is on the disk
+    # What was when the present slot was begun: where to go back to if it has to be read again.
     before: Written = Written()
     format: str = _FORMAT
 
 
 class Progress:
-    """The file.
-
-    Parameters
-    ----------
-    target : Path
-        What is exported to. Until it is complete it is called ``NAME.part``, and this file ``NAME.progress``.
-    """
+    """The file: ``NAME.progress`` beside the target, which is called ``NAME.part`` until it is complete."""
 
     def __init__(self, target: Path) -> None:
         self._file = target.with_name(target.name + ".progress")
 
     def load(self, meta: Meta, output: str, wanted: Filter | None) -> State | None:
-        """Read what an interrupted export left; ``None`` if there was none.
-
-        Raises
-        ------
-        ConfigurationError
-            It is of another journal, or of another export.
-        """
+        """Read what an interrupted export left; ``None`` if there was none. Refuses that of another one."""
         try:
             state = msgspec.json.decode(self._file.read_bytes(), type=State)
         except FileNotFoundError:

@@ -6,11 +6,11 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, TypeAlias
 
-from casty_es.audit.lines import Line
+from casty_es.audit.opening import opened
 from casty_es.audit.transfer.export_state import Progress, State, Written
 from casty_es.audit.transfer.jsonl import JsonLinesWriter
 from casty_es.audit.transfer.parquet import ParquetWriter
@@ -20,29 +20,11 @@ from casty_es.audit.transfer.source import MovedError, Source, take_cut
 from casty_es.background import looked_at
 from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalUnavailableError
 from casty_es.journal.port import EventJournal, Meta
-from casty_es.journal.sql import SqlJournal
-
-__all__ = ["export_journal", "opened_source"]
 
 _TRIES: Final = 8  # of one slot, while retention or redaction goes on in it
 
 
-class _Writer(Protocol):
-    @property
-    def due(self) -> bool: ...
-
-    @property
-    def there(self) -> int: ...
-
-    def open(self, size: int) -> None: ...
-
-    def add(self, lines: list[Line]) -> None: ...
-
-    def take(self) -> Any: ...
-
-    def write(self, chunk: Any) -> int: ...
-
-    def finish(self) -> None: ...
+_Writer: TypeAlias = JsonLinesWriter | ParquetWriter
 
 
 async def export_journal(
@@ -91,8 +73,8 @@ async def export_journal(
     """
     started = time.perf_counter()
     writer = _writer(target)
-    async with opened_source(journal) as (opened, meta):
-        export = _Export(opened, writer, Progress(target), progress)
+    async with opened(journal) as (source, meta):
+        export = _Export(source, writer, Progress(target), progress)
         try:
             report = await export.run(meta, target.suffix, wanted)
         except OSError as error:
@@ -102,19 +84,6 @@ async def export_journal(
             ) from error
     report.seconds = time.perf_counter() - started
     return report
-
-
-@contextlib.asynccontextmanager
-async def opened_source(journal: str | EventJournal) -> AsyncIterator[tuple[EventJournal, Meta]]:
-    """Yield the journal, open: one that was given by its URL is closed again."""
-    if not isinstance(journal, str):
-        yield journal, await journal.open()
-        return
-    opened = SqlJournal(journal, unsafe_durability=True)  # it is only read
-    try:
-        yield opened, await opened.open()
-    finally:
-        await opened.close()
 
 
 def _writer(target: Path) -> _Writer:
@@ -200,7 +169,7 @@ class _Export:
     async def _flush(self, state: State, place: Place) -> None:
         """Have what was taken so far written in a thread, while the next pages are read."""
         await self._settle()
-        chunk = self._writer.take()
+        chunk: Any = self._writer.take()  # what its own write takes
 
         def write() -> None:
             state.written = Written(self._writer.write(chunk), place)

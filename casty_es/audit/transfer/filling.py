@@ -32,8 +32,6 @@ from casty_es.journal.port import EMPTY_SLOT, ENTITY_NUMBER_BITS, EventRow, Head
 from casty_es.journal.restoring import Restored, Restoring
 from casty_es.names import MAX_IDEMPOTENCY_KEY_BYTES, MAX_NAME_BYTES
 
-__all__ = ["Filling", "first_line"]
-
 _EVENTS: Final = 5_000
 _OTHERS: Final = 2_000
 _BYTES: Final = 16 * 1024 * 1024
@@ -57,13 +55,7 @@ _RANK: Final[dict[type[Any], int]] = {
 
 
 def first_line(line: Line | None) -> Meta:
-    """Return the journal that a file is of.
-
-    Raises
-    ------
-    InvalidValueError
-        It is no export, or one of some events only.
-    """
+    """Return the journal that a file is of; ``InvalidValueError`` if it is no export, or one of some events only."""
     if not isinstance(line, JournalLine) or line.format not in {FORMAT, EVENTS_FORMAT}:
         raise InvalidValueError("This is not an export that this version can read. Nothing was written.")
     if line.format == EVENTS_FORMAT:
@@ -96,12 +88,8 @@ class Filling:
     async def take(self, number: int, line: Line) -> None:
         """Take the next line.
 
-        Raises
-        ------
-        InvalidValueError
-            It does not belong here. What was written before stays.
-        ConfigurationError
-            The database has something else.
+        Raises ``InvalidValueError`` if it does not belong here, ``ConfigurationError`` if the database has
+        something else. What was written before stays.
         """
         if isinstance(line, EventLine):
             if not self._events:
@@ -144,13 +132,7 @@ class Filling:
                 self._take_row(number, line)
 
     async def end(self) -> None:
-        """Make the database a journal, behind the last line.
-
-        Raises
-        ------
-        InvalidValueError
-            The last line never came.
-        """
+        """Make the database a journal, behind the last line; ``InvalidValueError`` if that never came."""
         if not self._ended:
             raise InvalidValueError(
                 "The export is not whole: its last line is missing. What was written is right, and not complete: "

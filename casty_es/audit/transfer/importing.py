@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from casty_es.audit.lines import Line, size_of
-from casty_es.audit.transfer.exporting import opened_source
+from casty_es.audit.opening import opened
 from casty_es.audit.transfer.filling import Filling, first_line
 from casty_es.audit.transfer.jsonl import read_json_lines
 from casty_es.audit.transfer.parquet import read_parquet
@@ -22,8 +22,6 @@ from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalCorr
 from casty_es.journal import migrating, schema
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.restoring import Restoring, restoring
-
-__all__ = ["copy_journal", "import_journal"]
 
 _LINES: Final = 2_000  # between two looks at the event loop
 _BYTES: Final = 16 * 1024 * 1024  # likewise; one line may be longer
@@ -157,13 +155,13 @@ async def copy_journal(
     0
     """
     started = time.perf_counter()
-    async with opened_source(source) as (opened, _):
-        cut = await take_cut(opened)
+    async with opened(source) as (journal, _):
+        cut = await take_cut(journal)
         meta = first_line(cut.journal)
         async with _target(url, meta, migrate=migrate) as (database, resumed):
             filling, number = Filling(database, meta), 0
             try:
-                async with contextlib.aclosing(Source(opened, cut).pages(Place())) as pages:
+                async with contextlib.aclosing(Source(journal, cut).pages(Place())) as pages:
                     async for page in pages:
                         for line in page.lines:
                             number += 1

@@ -18,8 +18,6 @@ from casty_es.audit.transfer.export_state import sync_folder
 from casty_es.errors import InvalidValueError
 from casty_es.private_files import append_to, create_anew
 
-__all__ = ["JsonLinesWriter", "read_json_lines"]
-
 _CHUNK: Final = 8 * 1024 * 1024  # bytes of text: what is written again, at most, after a crash
 _LEVEL: Final = 1  # higher ones take the time of a whole core for a fifth less
 _LONGEST: Final = 64 * 1024 * 1024  # bytes, of a snapshot: a state holds many values
@@ -30,13 +28,7 @@ _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
 class JsonLinesWriter:
-    """Writes ``NAME.part``, and gives it its name in the end.
-
-    Parameters
-    ----------
-    target : Path
-        The file; if it ends with ``.gz`` it is compressed.
-    """
+    """Writes ``NAME.part``, and gives it its name in the end. If that ends with ``.gz`` it is compressed."""
 
     def __init__(self, target: Path) -> None:
         self._target = target
@@ -94,13 +86,7 @@ class JsonLinesWriter:
 
 
 def read_json_lines(file: Path) -> Iterator[tuple[int, Line]]:
-    """Yield the lines of a file with their numbers, from 1.
-
-    Raises
-    ------
-    InvalidValueError
-        The file cannot be read, or one of its lines; the number is in the message.
-    """
+    """Yield the lines of a file with their numbers, from 1; what refuses one names it by its number."""
     number = 0
     try:
         with _opened(file) as stream:

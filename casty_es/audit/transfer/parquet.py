@@ -32,8 +32,6 @@ from casty_es.errors import ConfigurationError, InvalidValueError
 from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.private_files import create_anew, make_folder
 
-__all__ = ["ParquetWriter", "read_parquet"]
-
 _ROWS: Final = 50_000  # of a file: some 30 MiB in memory
 _BYTES: Final = 64 * 1024 * 1024
 _BATCH: Final = 2_000
@@ -164,10 +162,8 @@ class ParquetWriter:
 def read_parquet(folder: Path) -> Iterator[tuple[int, Line]]:
     """Yield the rows of a folder as lines with numbers, in the order of an export.
 
-    Raises
-    ------
-    InvalidValueError
-        A file cannot be read, has other columns, or a row of it does not belong there.
+    Raises ``InvalidValueError`` for a file that cannot be read or has other columns, and for a row that does not
+    belong there.
     """
     tables = {name: _Rows(folder, name) for name in _TABLES}
     yield from enumerate(_in_order(tables), 1)

@@ -8,8 +8,6 @@ import msgspec
 
 from casty_es.audit.lines import JournalLine, Line
 
-__all__ = ["EVENTS_FORMAT", "FORMAT", "Cut", "Filter", "Page", "Place", "Section"]
-
 FORMAT: Final = "casty_es export 1"
 """A whole journal, which can be imported."""
 
@@ -45,45 +43,23 @@ class Section:
 
 
 class Place(msgspec.Struct, frozen=True):
-    """How far an export has come.
+    """How far an export has come."""
 
-    Attributes
-    ----------
-    slot : int
-        The slot that comes next, or that it is in; -1 before the first line.
-    section : int
-        The part of the slot that it is in.
-    after : tuple[int, int]
-        The last row of that part: an id, a position, or an entity and sequence.
-    upkeep : str
-        What was cut and set aside when the slot was begun, as a digest: if it changes, the slot is read again.
-    retired : tuple[int, ...]
-        Entities of the slot whose old salt is in the file.
-    events : int
-        How many events to ask for next: it is here so that whoever goes on divides them into the same chunks.
-    slots : int
-        How many slots were begun.
-    digest : bytes
-        See ``after_line``.
-    records, entities, snapshots, seals : int
-        How many there were.
-    damaged : int
-        How many rows could not be written down.
-    """
-
-    slot: int = -1
-    section: int = Section.HEAD
-    after: tuple[int, int] = (0, 0)
+    slot: int = -1  # the slot that comes next, or that it is in; -1 before the first line
+    section: int = Section.HEAD  # the part of the slot that it is in
+    after: tuple[int, int] = (0, 0)  # the last row of that part: an id, a position, or an entity and sequence
+    # What was cut and set aside when the slot was begun, as a digest: if it changes, the slot is read again.
     upkeep: str = ""
-    retired: tuple[int, ...] = ()
+    retired: tuple[int, ...] = ()  # entities of the slot whose old salt is in the file
+    # How many events to ask for next: it is here so that whoever goes on divides them into the same chunks.
     events: int = 16
-    slots: int = 0
-    digest: bytes = bytes(32)
-    records: int = 0
+    slots: int = 0  # how many slots were begun
+    digest: bytes = bytes(32)  # see ``after_line``
+    records: int = 0  # how many there were
     entities: int = 0
     snapshots: int = 0
     seals: int = 0
-    damaged: int = 0
+    damaged: int = 0  # how many rows could not be written down
 
 
 class Cut(msgspec.Struct, frozen=True):

@@ -24,32 +24,18 @@ from casty_es.journal.port import (
     record_hash,
 )
 
-__all__ = ["SlotChain", "refused"]
-
 _ID: Final = 16
 
 
 class SlotChain:
-    """How far a slot is checked.
-
-    Attributes
-    ----------
-    head : Head
-        The last event that was checked.
-    entities : dict[int, DirectoryRow]
-        The entities of the next events.
-    retired : dict[int, list[RetiredSalt]]
-        Salts of earlier events, of those entities.
-    seals_until : int
-        Up to which position seals were added.
-    """
+    """How far a slot is checked."""
 
     def __init__(self, slot: int) -> None:
         self.slot = slot
-        self.head = EMPTY_SLOT
-        self.entities: dict[int, DirectoryRow] = {}
-        self.retired: dict[int, list[RetiredSalt]] = {}
-        self.seals_until = 0
+        self.head = EMPTY_SLOT  # the last event that was checked
+        self.entities: dict[int, DirectoryRow] = {}  # the entities of the next events
+        self.retired: dict[int, list[RetiredSalt]] = {}  # salts of earlier events, of those entities
+        self.seals_until = 0  # up to which position seals were added
         self._seals: deque[SealRow] = deque()
         self._position = 0
         self._hash: bytes = EMPTY_SLOT.hash
@@ -58,10 +44,7 @@ class SlotChain:
     def needs_seals(self, number: int, line: EventLine) -> bool:
         """Return whether more of what was cut has to be added before an event can be checked; jump over what was.
 
-        Raises
-        ------
-        InvalidValueError
-            The event does not stand in its order, or what was cut does not fit.
+        Raises ``InvalidValueError`` if the event does not stand in its order, or what was cut does not fit.
         """
         if line.slot != self.slot:
             raise refused(number, f"it is of slot {line.slot}, in the middle of slot {self.slot}")
@@ -76,13 +59,7 @@ class SlotChain:
         return False
 
     def add_seals(self, number: int, rows: list[SealRow]) -> None:
-        """Add what was cut behind ``seals_until``.
-
-        Raises
-        ------
-        InvalidValueError
-            There is none, so records are missing.
-        """
+        """Add what was cut behind ``seals_until``; ``InvalidValueError`` if nothing was: records are missing."""
         if not rows:
             raise refused(number, f"position {self._position + 1} is missing before it, and no seal says why")
         self._seals.extend(rows)
@@ -96,12 +73,9 @@ class SlotChain:
         self._sealed, self._position, self._hash = seal, seal.last, seal.hash
 
     def check(self, number: int, line: EventLine) -> EventRow:
-        """Return the row of an event that fits, and that needs no more seals; ``number`` is its line's.
+        """Return the row of an event that needs no more seals, if it follows from what came before.
 
-        Raises
-        ------
-        InvalidValueError
-            It does not follow from what came before.
+        ``number`` is its line's, for the ``InvalidValueError`` if it does not.
         """
         try:
             row = line.to_row()

@@ -40,12 +40,8 @@ from casty_es.journal.port import (
     EventRow,
     RecordedEvent,
     RetiredSalt,
-    SealRow,
-    StoredSnapshot,
 )
 from casty_es.replay import state_at
-
-__all__ = ["SlotReader"]
 
 _PAGE: Final = 2_000
 _PAGE_CHARACTERS: Final = 4 * 1024 * 1024
@@ -54,19 +50,10 @@ _UPKEEP: Final = UNSALTED - {"lease.acquired"}
 
 
 class SlotReader:
-    """Reads a slot.
+    """Reads a slot up to a position.
 
-    Parameters
-    ----------
-    position : int
-        The last position that is wanted.
-    wanted : Filter | None
-        Which events are wanted; then there are no seals, salts and snapshots.
-
-    Attributes
-    ----------
-    moved : bool
-        Whether the slot has to be read again.
+    Where only some events are wanted there are no seals, salts and snapshots. ``moved`` says whether the slot has
+    to be read again.
     """
 
     def __init__(self, journal: EventJournal, slot: int, position: int, wanted: Filter | None = None) -> None:
@@ -134,8 +121,9 @@ class SlotReader:
                 then = await self._then(row)
                 if then is None or not self._is_wanted(row):
                     continue
-                lines.append(_entity_line(then))
-                lines += [_salt_line(salt, self._slot) for salt in salts.get(row.id, ())]
+                lines.append(_checked(EntityLine.of(then), then, "entity", then.slot, then.id))
+                kept = salts.get(row.id, ())
+                lines += [_checked(SaltLine.of(salt), salt, "salt", self._slot, salt.entity) for salt in kept]
             place = msgspec.structs.replace(
                 place,
                 after=(rows[-1].id, 0),
@@ -188,7 +176,7 @@ class SlotReader:
 
     async def _seals(self, place: Place) -> AsyncGenerator[Page, None]:
         while rows := await self._journal.seals(self._slot, after=place.after[0], limit=_PAGE):
-            lines = [_seal_line(self._slot, row) for row in rows]
+            lines = [_checked(SealLine.of(self._slot, row), row, "seal", self._slot, row.last) for row in rows]
             damaged = _damaged(lines)
             place = msgspec.structs.replace(
                 place,
@@ -234,7 +222,7 @@ class SlotReader:
         while rows := await self._journal.slot_snapshots(self._slot, after=place.after, limit=1):
             await self._scan()
             lines = [
-                _snapshot_line(self._slot, entity, row)
+                _checked(SnapshotLine.of(entity, row), row, "snapshot", self._slot, entity)
                 for entity, row in rows
                 if entity not in self._later or row.sequence < self._later[entity]
             ]
@@ -265,23 +253,8 @@ def _event_line(row: RecordedEvent) -> Line:
     return event_line(cast("EventRow", msgspec.structs.astuple(row)))
 
 
-def _entity_line(row: DirectoryRow) -> Line:
-    return _checked(EntityLine.of(row), "entity", row.slot, row.id, damage_of(row))
-
-
-def _salt_line(row: RetiredSalt, slot: int) -> Line:
-    return _checked(SaltLine.of(row), "salt", slot, row.entity, damage_of(row))
-
-
-def _seal_line(slot: int, row: SealRow) -> Line:
-    return _checked(SealLine.of(slot, row), "seal", slot, row.last, damage_of(row))
-
-
-def _snapshot_line(slot: int, entity: int, row: StoredSnapshot) -> Line:
-    return _checked(SnapshotLine.of(entity, row), "snapshot", slot, entity, damage_of(row))
-
-
-def _checked(line: Line, of: str, slot: int, number: int, damage: str | None) -> Line:
+def _checked(line: Line, row: object, of: str, slot: int, number: int) -> Line:
+    damage = damage_of(row)
     if damage is None:
         try:
             decode_line(encode_line(line))

@@ -11,17 +11,9 @@ from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT, Cut, Filter, P
 from casty_es.audit.transfer.slot_pages import SlotReader
 from casty_es.journal.port import EventJournal, StructureRow
 
-__all__ = ["MovedError", "Source", "take_cut"]
-
 
 class MovedError(Exception):
-    """Something was cut or redacted in a slot while it was read, so that what was read does not fit together.
-
-    Parameters
-    ----------
-    slot : int
-        Where.
-    """
+    """Something was cut or redacted in a slot while it was read, so that what was read does not fit together."""
 
     def __init__(self, slot: int) -> None:
         super().__init__(slot)
@@ -40,13 +32,7 @@ async def take_cut(journal: EventJournal, wanted: Filter | None = None) -> Cut:
 
 
 class Source:
-    """Reads a journal.
-
-    Attributes
-    ----------
-    cut : Cut
-        How far each slot is read. ``extend`` moves it for a slot.
-    """
+    """Reads a journal, each slot as far as ``cut`` says; ``extend`` moves that."""
 
     def __init__(self, journal: EventJournal, cut: Cut) -> None:
         self._journal = journal
@@ -58,12 +44,9 @@ class Source:
         self.cut = msgspec.structs.replace(self.cut, heads={**self.cut.heads, slot: (head.position, head.hash.hex())})
 
     async def pages(self, start: Place) -> AsyncGenerator[Page, None]:
-        """Yield the pages behind a place. The pages of a slot may prove worthless when the slot ends.
+        """Yield the pages behind a place.
 
-        Raises
-        ------
-        MovedError
-            The slot has to be read again.
+        The pages of a slot may prove worthless when it ends: ``MovedError`` if it has to be read again.
         """
         place, wanted = start, self.cut.filter
         if place.slot < 0:

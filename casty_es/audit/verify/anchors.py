@@ -16,8 +16,6 @@ from casty_es.audit.verify.findings import Finding, Wrong
 from casty_es.journal.damaged import damage_of, lost_of
 from casty_es.journal.port import EventJournal, Meta
 
-__all__ = ["check_anchor"]
-
 _BEHIND: Final = 3_600_000_000
 """By how many microseconds a node's clock may be behind that of an anchor: nobody refuses one that is."""
 
@@ -25,12 +23,9 @@ _BEHIND: Final = 3_600_000_000
 async def check_anchor(
     journal: EventJournal, meta: Meta, anchor: Anchor, slots: Collection[int]
 ) -> tuple[list[Finding], list[str]]:
-    """Look whether a journal still has the records that an anchor names; the chain between them is ``verify``'s.
+    """Return what is wrong with the records that an anchor names, and what to know of the anchor.
 
-    Returns
-    -------
-    tuple[list[Finding], list[str]]
-        What is wrong, and what to know of the anchor.
+    The chain between them is ``verify``'s.
     """
     damaged = damage_of(meta) is not None  # then it says nothing, and is a finding by itself
     if not damaged and anchor.slots != meta.slots:

@@ -17,8 +17,6 @@ import msgspec
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, SealRow
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["Beside", "digests", "directory_pages", "seal_pages", "structures_digest"]
-
 _PAGE: Final = 1_000
 _MANY: Final = 5_000
 _SEALS: Final = """

@@ -20,20 +20,12 @@ from casty_es.journal.port import LEASE_ACQUIRED, EventJournal, EventRow, Record
 from casty_es.replay import unreadable_content
 from casty_es.replay.fold import NEVER, Fold
 
-__all__ = ["ByHand"]
-
 _SEALS: Final = 1_000
 _DECODE_SEALED: Final = msgspec.json.Decoder(Sealed).decode
 
 
 class ByHand:
-    """Looks at single records of a walk.
-
-    Attributes
-    ----------
-    sealed : dict[tuple[int, int], tuple[Sealed, int]]
-        The seals that the walk met, and their positions, by entity and sequence.
-    """
+    """Looks at single records of a walk."""
 
     def __init__(self, journal: EventJournal, walk: Walk, entities: Entities, findings: list[Finding]) -> None:
         self._journal = journal
@@ -45,6 +37,7 @@ class ByHand:
         self._cut_hash = b""
         self._nobody: set[int] = set()  # entities of seals that the directory does not have
         self._lost = False  # whether records are missing, so that sequences may have gaps
+        # The seals that the walk met, and their positions, by entity and sequence.
         self.sealed: dict[tuple[int, int], tuple[Sealed, int]] = {}
 
     async def begin(self) -> None:

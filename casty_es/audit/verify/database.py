@@ -16,8 +16,6 @@ from casty_es.journal.file_holders import strangers
 from casty_es.journal.port import ENTITY_NUMBER_BITS
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["check_database"]
-
 # Where no slot is walked, nobody would look.
 _STRAYS: Final = """
     SELECT 'records', slot FROM (SELECT slot FROM casty_events WHERE slot >= {slots} LIMIT 1) a

@@ -17,8 +17,6 @@ from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import events, state_at
 
-__all__ = ["check_directory"]
-
 _REDACTED: Final = "entity.redacted"
 
 

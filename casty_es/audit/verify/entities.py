@@ -9,7 +9,6 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from hashlib import sha256
 from typing import Final
 
 from casty_es.domain.catalog import CATALOG
@@ -21,8 +20,6 @@ from casty_es.format.upcasting import VERSIONS, readable
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, EventRow, RetiredSalt
 from casty_es.replay import state_at
 from casty_es.replay.fold import Fold
-
-__all__ = ["ALIVE", "ASK", "DEAD", "Entities", "Known", "Type", "payload_digest"]
 
 _BLOCK: Final = 64  # bytes that SHA-256 takes at a time
 _INNER: Final = bytes(byte ^ 0x36 for byte in range(256))  # the two pads of HMAC (RFC 2104)
@@ -43,29 +40,7 @@ Type = tuple[bytes, int, int]
 
 
 class Known:
-    """An entity, and what its next event must look like.
-
-    Attributes
-    ----------
-    sequence : int
-        The sequence of its last event.
-    retired : list[RetiredSalt] | None
-        Its older salts that are not destroyed yet; ``None`` until they were asked for.
-    by_hand : int
-        Events up to this sequence are not checked by the fast loop: they were redacted, or stand behind a cut.
-    inner, outer : bytes
-        The entity's salt as the two blocks that HMAC begins with.
-    called : bytes
-        Its kind, name and key, as its first event carries them.
-    types : dict[tuple[str, int], Type]
-        The events that its kind has.
-    folding : Fold | None
-        Its state, as long as there are snapshots to compare it with.
-    alive : int
-        What its last event says of whether it exists.
-    unsure : bool
-        Whether the number of its events before the next one is not known: an earlier walk met some that were cut since.
-    """
+    """An entity, and what its next event must look like."""
 
     __slots__ = (
         "alive",
@@ -84,26 +59,23 @@ class Known:
     def __init__(self, row: DirectoryRow, sequence: int, alive: int) -> None:
         salt = (row.salt or b"").ljust(_BLOCK, b"\0")
         self.row = row
-        self.sequence = sequence
+        self.sequence = sequence  # the sequence of its last event
+        # The fast loop does not check events up to this sequence: they were redacted, or stand behind a cut.
         self.by_hand = row.salted_from
-        self.inner = salt.translate(_INNER)
+        self.inner = salt.translate(_INNER)  # the entity's salt as the two blocks that HMAC begins with
         self.outer = salt.translate(_OUTER)
-        self.called = "\0".join(row.entity_name).encode()
-        self.types = _types(row.kind) if row.kind in CATALOG else {}
+        self.called = "\0".join(row.entity_name).encode()  # its kind, name and key, as its first event carries them
+        self.types = _types(row.kind) if row.kind in CATALOG else {}  # the events that its kind has
+        # Its older salts that are not destroyed yet; ``None`` until they were asked for.
         self.retired: list[RetiredSalt] | None = None
-        self.folding: Fold | None = None
-        self.alive = alive
+        self.folding: Fold | None = None  # its state, as long as there are snapshots to compare it with
+        self.alive = alive  # what its last event says of whether it exists
+        # Whether nobody knows how many events it had before the next one: an earlier walk met some, cut since.
         self.unsure = False
 
 
 class Entities:
-    """The entities of one slot.
-
-    Parameters
-    ----------
-    resumed_at : int
-        The position behind which the walk begins: what stands before it was walked through earlier.
-    """
+    """The entities of one slot; what stands before ``resumed_at`` was walked through earlier."""
 
     def __init__(self, journal: EventJournal, slot: int, *, resumed_at: int = 0) -> None:
         self._journal = journal
@@ -200,11 +172,6 @@ class Entities:
                 self._alive += bytes(more)
             self._sequences[number] = known.sequence
             self._alive[number] = known.alive
-
-
-def payload_digest(known: Known, payload: str) -> bytes:
-    """Return what ``chain.digest`` gives, in a third of its time."""
-    return sha256(known.outer + sha256(known.inner + payload.encode()).digest()).digest()
 
 
 @lru_cache(maxsize=64)

@@ -9,8 +9,6 @@ import msgspec
 
 from casty_es.audit.verify.looked_at import LookedAt
 
-__all__ = ["FINDINGS_PER_SLOT", "NOT_SHOWN", "Finding", "Report", "SlotResult", "Wrong"]
-
 FINDINGS_PER_SLOT: Final = 25
 """After so many the walk of a slot ends: where everything is wrong, the first of it is what matters."""
 

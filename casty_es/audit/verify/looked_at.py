@@ -11,8 +11,6 @@ import msgspec
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["LookedAt", "look_at"]
-
 _POSTGRES: Final = """
     SELECT 'PostgreSQL ' || current_setting('server_version') || coalesce(' at ' || host(inet_server_addr()) || ':'
             || inet_server_port(), ' at a local socket'), current_database()::text, current_user::text,

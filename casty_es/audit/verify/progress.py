@@ -20,8 +20,6 @@ from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
 from casty_es.journal.sql import SqlJournal
 from casty_es.private_files import replace
 
-__all__ = ["Progress"]
-
 _FORMAT: Final = "casty_es verify 1"
 
 
@@ -36,36 +34,22 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Progress:
-    """What is done, in a file or nowhere.
-
-    Attributes
-    ----------
-    done : dict[int, SlotResult]
-        The slots that an interrupted verification had done.
-    starts : dict[int, Head]
-        Where the slots of a complete one ended that had nothing wrong: only what came since is looked at.
-    same_file : bool
-        Whether SQLite's file is, to the last byte, the one in which a complete verification found nothing wrong.
-    """
+    """What is done, in a file or nowhere."""
 
     def __init__(self, file: Path | None, meta: Meta) -> None:
         self._file = file
         self._state = _State(_FORMAT, meta.slots, meta.created_at, complete=False, done={})
-        self.done: dict[int, SlotResult] = {}
+        self.done: dict[int, SlotResult] = {}  # the slots that an interrupted verification had done
+        # Where the slots of a complete one ended that had nothing wrong: only what came since is looked at.
         self.starts: dict[int, Head] = {}
+        # Whether SQLite's file is, to the last byte, the one that a complete verification found in order.
         self.same_file = False
         self._file_now = b""
         self._walked = False
         self._earlier: dict[int, SlotResult] = {}
 
     async def load(self, journal: EventJournal) -> None:
-        """Read the file, if it is there, and begin the next one.
-
-        Raises
-        ------
-        ConfigurationError
-            It is no such file, or one of another journal. Nothing was verified.
-        """
+        """Read the file, if it is there, and begin the next one; refuse one of another journal, or that is none."""
         if self._file is None:
             return
         state = self._read() if self._file.exists() else None

@@ -15,8 +15,6 @@ from casty_es.domain.upkeep import Sealed
 from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, SealRow
 
-__all__ = ["check_seals"]
-
 _SEALED: Final = msgspec.json.Decoder(Sealed).decode
 
 
@@ -99,6 +97,8 @@ async def _groups(
 
 async def _seal(journal: EventJournal, entity: int, sequence: int) -> tuple[Sealed, int] | None:
     """Return a seal that was recorded while the walk was under way."""
+    if sequence < 1:  # and a database may not hold the number before it
+        return None
     for event in await journal.history(entity, after=sequence - 1, limit=1):
         if event.sequence == sequence and event.type == "entity.sealed":
             try:

@@ -25,8 +25,6 @@ from casty_es.errors import JournalCorruptError, JournalUnavailableError
 from casty_es.journal.damaged import BEHIND_ALL, damage_of, event_of
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, EventRow, Head
 
-__all__ = ["WORK", "Job", "verify_slot"]
-
 _PAGE: Final = 5_000
 
 
@@ -38,13 +36,7 @@ class Job(msgspec.Struct):
 
 
 async def verify_slot(journal: EventJournal, job: Job, walked: Walked) -> SlotResult:
-    """Verify a slot.
-
-    Parameters
-    ----------
-    walked : Callable[[int], None]
-        Is told how many records were looked at since it was told last.
-    """
+    """Verify a slot; ``walked`` is told how many records were looked at since it was told last."""
     slot = job.slot
     result = SlotResult(slot)
     entities = Entities(journal, slot, resumed_at=job.start.position)

@@ -17,8 +17,6 @@ from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, StoredSnapshot
 from casty_es.replay import is_bound
 
-__all__ = ["as_of_now", "check_later_snapshots", "check_snapshots"]
-
 
 async def check_snapshots(journal: EventJournal, walk: Walk, result: SlotResult) -> None:
     """Compare the snapshots that the walk passed. One that is gone by now was thinned out, and is nobody's loss."""

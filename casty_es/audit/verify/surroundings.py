@@ -26,8 +26,6 @@ from casty_es.journal.schema import VERSION_TABLE
 from casty_es.journal.sessions import Connection
 from casty_es.journal.sql import SqlJournal
 
-__all__ = ["check_surroundings"]
-
 _SHOWN: Final = 300  # characters of a definition
 _META: Final = "SELECT id, maintenance FROM casty_meta ORDER BY id"
 _CREATED_AT: Final = "SELECT created_at FROM {schema}.casty_meta WHERE id = 1"
@@ -45,12 +43,9 @@ _DEFAULT: Final = "default"
 
 
 async def check_surroundings(journal: SqlJournal) -> tuple[list[Finding], list[str]]:
-    """Compare what stands around the records with what the migrations make.
+    """Return what around the records is gone, was changed or added, and what to know of it.
 
-    Returns
-    -------
-    tuple[list[Finding], list[str]]
-        What is gone, was changed or added, and what to know of it.
+    It is compared with what the migrations make.
     """
     if journal.file is not None:
         wrong, notes = await _sqlite(journal)

@@ -12,8 +12,6 @@ from typing import Final
 from casty_es.journal.grants import PRIVILEGES
 from casty_es.journal.sessions import Connection
 
-__all__ = ["check_grants"]
-
 Privilege = tuple[str, str | None]
 """What, and of which column; ``None`` is for all of them."""
 

@@ -17,8 +17,6 @@ from casty_es.errors import JournalUnavailableError
 from casty_es.journal.expected_surroundings import Thing, plain, view_queries
 from casty_es.journal.sessions import Connection, close_quietly, connect, said, translated
 
-__all__ = ["Path", "changed_views", "looking", "quoted", "schema_path", "settings", "there"]
-
 # Asked before names mean the catalog's own: each name and operator has its schema.
 _PATH: Final = """
     SELECT setting, source, pg_catalog.current_schemas(true) FROM pg_catalog.pg_settings
@@ -115,22 +113,12 @@ _VIEW: Final = "SELECT pg_get_viewdef(c.oid) FROM pg_class c WHERE c.oid = to_re
 
 
 class Path(NamedTuple):
-    """Where the names of the journal lead.
+    """Where the names of the journal lead."""
 
-    Attributes
-    ----------
-    setting, source : str
-        What ``search_path`` is, and who says so, in the words of ``pg_settings``.
-    schemas : list[str]
-        The schemas that it comes to, in order.
-    journals : list[str]
-        The schemas of this database that have a ``casty_events``.
-    """
-
-    setting: str
+    setting: str  # what ``search_path`` is, and who says so, in the words of ``pg_settings``
     source: str
-    schemas: list[str]
-    journals: list[str]
+    schemas: list[str]  # the schemas that it comes to, in order
+    journals: list[str]  # the schemas of this database that have a ``casty_events``
 
     @property
     def schema(self) -> str | None:
@@ -140,13 +128,7 @@ class Path(NamedTuple):
 
 @contextlib.asynccontextmanager
 async def looking(url: str) -> AsyncIterator[Connection]:
-    """Open a connection for a look, in a transaction that is taken back.
-
-    Raises
-    ------
-    JournalUnavailableError
-        The database cannot be asked.
-    """
+    """Open a connection for a look, in a transaction that is taken back."""
     connection = await connect(url)
     try:
         with translated(_unanswered):

@@ -23,8 +23,6 @@ from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.sql import SqlJournal
 from casty_es.replay import slots_ahead, told_ahead
 
-__all__ = ["verify"]
-
 
 async def verify(
     journal: str | EventJournal,

@@ -20,8 +20,6 @@ from casty_es.format.codec import decode_event
 from casty_es.journal.port import EventRow, Head
 from casty_es.replay.fold import NEVER, Fold
 
-__all__ = ["Due", "Walk"]
-
 # What a row does to the loop that has other types than its columns, or a text that is not UTF-8.
 _NO_ROW: Final = (TypeError, AttributeError, ValueError, struct.error)
 _LAST: Final = 253_402_300_799_999_999  # the last microsecond of the year 9999
@@ -45,32 +43,21 @@ class Due(NamedTuple):
 
 
 class Walk:
-    """How far a slot was walked.
-
-    Attributes
-    ----------
-    position, epoch, recorded_at
-        Of the last record.
-    hash : bytes | None
-        Its hash; ``None`` when the record is not there, so that the next one's cannot be checked.
-    seal_at : int
-        Where the next seal begins.
-    due : list[Due]
-        Snapshots that were passed, to be compared.
-    """
+    """How far a slot was walked."""
 
     __slots__ = ("due", "entities", "epoch", "hash", "position", "recorded_at", "records", "seal_at", "slot")
 
     def __init__(self, slot: int, head: Head, entities: Entities) -> None:
         self.slot = slot
         self.entities = entities
-        self.position = head.position
+        self.position = head.position  # of the last record
+        # Its hash; ``None`` when the record is not there, so that the next one's cannot be checked.
         self.hash: bytes | None = head.hash
         self.epoch = head.epoch
         self.recorded_at = head.recorded_at
-        self.seal_at = NEVER
+        self.seal_at = NEVER  # where the next seal begins
         self.records = 0
-        self.due: list[Due] = []
+        self.due: list[Due] = []  # snapshots that were passed, to be compared
 
     def go(self, rows: Sequence[EventRow], start: int) -> int:  # noqa: C901, PLR0912, PLR0915 - calls would cost more
         """Go over rows from an index on; return the index of the first that must be looked at by hand."""

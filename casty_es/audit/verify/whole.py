@@ -16,8 +16,6 @@ from typing import Final
 
 from casty_es.audit.verify.findings import Finding, Wrong
 
-__all__ = ["check_whole", "digest_of"]
-
 _CHECK: Final = "SELECT * FROM pragma_integrity_check('{table}')"
 _TABLES: Final = ("casty_events", "casty_entities", "casty_snapshots", "casty_seals", "casty_structures")
 

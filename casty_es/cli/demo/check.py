@@ -37,8 +37,6 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.names import decode_key, encode_key
 from casty_es.replay import events
 
-__all__ = ["Chains", "Found", "Look", "Row", "check_chains", "compare", "gap_seconds", "look", "often"]
-
 T = TypeVar("T")
 A = TypeVar("A")
 
@@ -47,31 +45,17 @@ _PAGE: Final = 1_000
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the structures hold.
-
-    Attributes
-    ----------
-    users : dict[str, Any]
-        The values of the map's keys, as ``get`` gives them.
-    tags : frozenset[str]
-        Those of the tags asked for that are in the set; ``tags_size`` counts all.
-    permits : int
-        How many permits could be held at once.
-    token : int
-        A token that was granted just now.
-    taken : list[str]
-        Every job that left the queue, as the journal has it. The queue is empty.
-    """
+    """What the structures hold."""
 
     page_views: int
-    users: dict[str, Any]
-    tags: frozenset[str]
+    users: dict[str, Any]  # the values of the map's keys, as ``get`` gives them
+    tags: frozenset[str]  # those of the tags asked for that are in the set; ``tags_size`` counts all
     tags_size: int
     balance: int
-    token: int
+    token: int  # a token that was granted just now
     uploads: int
-    permits: int
-    taken: list[str]
+    permits: int  # how many permits could be held at once
+    taken: list[str]  # every job that left the queue, as the journal has it. The queue is empty.
 
 
 class Chains(msgspec.Struct):
@@ -83,23 +67,14 @@ class Chains(msgspec.Struct):
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What was found, and how long that took.
-
-    Attributes
-    ----------
-    record : Record
-        The ledger, with the jobs that were taken off the queue in order to see them.
-    replay_seconds : float
-        From opening the journal until the counters, the set, the queue and the balance had answered.
-    seconds : float
-        Until everything had been read back, in seconds.
-    """
+    """What was found, and how long that took."""
 
     found: Found
-    record: Record
+    record: Record  # the ledger, with the jobs that were taken off the queue in order to see them
     chains: Chains
+    # From opening the journal until the counters, the set, the queue and the balance had answered.
     replay_seconds: float
-    seconds: float
+    seconds: float  # until everything had been read back, in seconds
 
 
 class Row(msgspec.Struct):
@@ -120,17 +95,7 @@ class Row(msgspec.Struct):
 
 
 async def look(url: str, folder: Path, prefix: str) -> Look:
-    """Open the journal, read everything back, and see that the killed process holds nothing any more.
-
-    Parameters
-    ----------
-    url : str
-        The journal.
-    folder : Path
-        Where the ledger is.
-    prefix : str
-        What the names of the demo's structures begin with.
-    """
+    """Open the journal, read everything back, and see that the killed process holds nothing any more."""
     started = time.perf_counter()
     record = read_ledger(folder)
     began = time.perf_counter()

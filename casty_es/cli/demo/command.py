@@ -21,8 +21,6 @@ from casty_es.cli.reaching import opened
 from casty_es.errors import ConfigurationError, InvalidArgumentError
 from casty_es.journal.urls import shown
 
-__all__ = ["demo"]
-
 _JOURNAL_FILE: Final = "casty.db"
 _RUN_BYTES: Final = 3  # told apart by eye, and no two at once have the same
 _SHOWN: Final = 20

@@ -16,13 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from casty_es.cli.demo.load import Order, mark_killed
+from casty_es.cli.reaching import journal_at
 from casty_es.errors import CastyError
 from casty_es.hashes import shard_of, slot_of
 from casty_es.journal.port import EventJournal, SlotRow
-from casty_es.journal.sql import SqlJournal
 from casty_es.printing import visible
-
-__all__ = ["NODES", "Child", "DemoError", "Drive", "Plan", "Screen", "drive"]
 
 NODES: Final = 3
 
@@ -43,28 +41,14 @@ class DemoError(CastyError):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What is to be done.
+    """What is to be done."""
 
-    Attributes
-    ----------
-    url : str
-        The journal, ready to be used.
-    folder : Path
-        Where the ledger and what the processes say go.
-    run : str
-        What tells this run from others, in the names of nodes.
-    prefix : str
-        What the names of structures begin with.
-    seconds : float
-        How long the load lasts, in seconds.
-    """
-
-    url: str
-    folder: Path
-    run: str
-    prefix: str
+    url: str  # the journal, ready to be used
+    folder: Path  # where the ledger and what the processes say go
+    run: str  # what tells this run from others, in the names of nodes
+    prefix: str  # what the names of structures begin with
     callers: int
-    seconds: float
+    seconds: float  # how long the load lasts, in seconds
 
 
 class NodeFigures(msgspec.Struct, frozen=True):
@@ -78,33 +62,17 @@ class NodeFigures(msgspec.Struct, frozen=True):
 
 
 class Drive(msgspec.Struct, frozen=True):
-    """What happened.
-
-    Attributes
-    ----------
-    killed_after, killed_at : float
-        Seconds since the load began, and the time by the clock of the ledger.
-    acknowledged_by_then : int
-        Operations of all nodes.
-    slot : int
-        Where the counter is.
-    owner_before, owner_after : str
-        The nodes that owned it at the kill and at the end.
-    seconds : float
-        How long the load lasted.
-    acknowledged_in_time : int
-        Operations of all nodes in these seconds; some end a little later.
-    """
+    """What happened."""
 
     nodes: list[NodeFigures]
-    killed_after: float
+    killed_after: float  # seconds since the load began, and the time by the clock of the ledger
     killed_at: float
-    acknowledged_by_then: int
-    slot: int
-    owner_before: str
+    acknowledged_by_then: int  # operations of all nodes
+    slot: int  # where the counter is
+    owner_before: str  # the nodes that owned it at the kill and at the end
     owner_after: str
-    seconds: float
-    acknowledged_in_time: int
+    seconds: float  # how long the load lasted
+    acknowledged_in_time: int  # operations of all nodes in these seconds; some end a little later
 
     @property
     def acknowledged(self) -> int:
@@ -245,31 +213,23 @@ class Child:
 
 
 async def drive(plan: Plan, screen: Screen) -> Drive:
-    """Do it.
-
-    Raises
-    ------
-    DemoError
-        A node ended before its time.
-    """
-    journal = SqlJournal(plan.url)
-    await journal.open()
+    """Do it; ``DemoError`` if a node ends before its time."""
     children: list[Child] = []
-    try:
-        with screen.phase(f"Starting {NODES} nodes", None):
-            for number in range(NODES):
-                callers = list(range(number, plan.callers, NODES))
-                node_id = f"node-{number + 1}-{plan.run}"
-                order = Order(plan.url, plan.prefix, str(plan.folder), node_id, callers, NODES)
-                children.append(await Child.start(order, plan.folder))
-            await asyncio.gather(*(child.ready() for child in children))
-        for child in children:
-            screen.say(f"{child.order.node_id} listens at {child.address} (process {child.pid})")
-        return await _Driven(plan, screen, journal, children).run()
-    finally:
-        for child in children:
-            await child.kill()
-        await journal.close()
+    async with journal_at(plan.url) as journal:
+        try:
+            with screen.phase(f"Starting {NODES} nodes", None):
+                for number in range(NODES):
+                    callers = list(range(number, plan.callers, NODES))
+                    node_id = f"node-{number + 1}-{plan.run}"
+                    order = Order(plan.url, plan.prefix, str(plan.folder), node_id, callers, NODES)
+                    children.append(await Child.start(order, plan.folder))
+                await asyncio.gather(*(child.ready() for child in children))
+            for child in children:
+                screen.say(f"{child.order.node_id} listens at {child.address} (process {child.pid})")
+            return await _Driven(plan, screen, journal, children).run()
+        finally:
+            for child in children:
+                await child.kill()
 
 
 class _Driven:

@@ -33,24 +33,6 @@ from casty_es.handles.semaphore import Semaphore
 from casty_es.journal.sql import SqlJournal
 from casty_es.node import ClusteredActorSystem
 
-__all__ = [
-    "LEDGER_FILE",
-    "MIN_CALLERS",
-    "PERMITS",
-    "VERIFIER",
-    "Acknowledged",
-    "Operation",
-    "Order",
-    "Record",
-    "Structures",
-    "acknowledge",
-    "kind_of",
-    "mark_killed",
-    "opened",
-    "read_ledger",
-    "system_on",
-]
-
 LEDGER_FILE: Final = "acknowledged.jsonl"
 PERMITS: Final = 3
 VERIFIER: Final = -1  # the parent's number as a caller

@@ -37,7 +37,12 @@ _AROUND: Final = {Wrong.GUARD, Wrong.FILE}
 
 _DATABASES: Final = ("sqlite", "postgres")
 _UNTOUCHED: Final = "nothing, but once more"
-_SAMPLED_DAMAGES: Final = {"sqlite events.payload not utf-8", "sqlite seals.hash nul"}
+_SAMPLED_DAMAGES: Final = {
+    "sqlite events.payload not utf-8",
+    "sqlite seals.hash nul",
+    "sqlite entities.salted_from negative",
+    "sqlite seals.sealed_by other shape",
+}
 _SAMPLED_FORGERIES: Final = {
     ("sqlite", "a record deleted"),
     ("sqlite", "a value hidden and explained"),
