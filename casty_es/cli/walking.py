@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Annotated, TypeVar
 
@@ -14,6 +15,9 @@ from casty_es.journal.damaged import BEHIND_ALL
 from casty_es.journal.sql import SqlJournal
 
 T = TypeVar("T")
+
+CORES = os.cpu_count() or 1
+"""How many processes walk unless it is said."""
 
 Slots = Annotated[str | None, typer.Option("--slots", help="Only these slots: 7, or 0-63, or 0-3,7.")]
 Processes = Annotated[

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -15,11 +19,16 @@ from casty_es.audit.page_tokens import page_token
 from casty_es.audit.retention import parse_keep, run_retention, set_retention
 from casty_es.audit.search import Wanted, follow, search
 from casty_es.cli.app import run
+from casty_es.journal.migrating import upgrade
+from casty_es.journal.urls import sqlite_file
 from casty_es.replay import HistoryEvent
+from tests.conftest import postgres_database
+from tests.emptied import Databases
 
 from .conftest import NOON, SetClock
 
 SECOND = 1_000_000
+SLOTS = 8  # a page asks each slot where it begins, so that few are quick; and each has more events of one moment
 WANTED = (
     Wanted(),
     Wanted(kind="counter"),
@@ -35,6 +44,36 @@ WANTED = (
 )
 
 Placed = tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def sqlite_few(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated file with few slots."""
+    path = tmp_path_factory.mktemp("few") / "casty.db"
+    upgrade(f"sqlite:///{path}", slots=SLOTS)
+    return path
+
+
+@pytest.fixture(scope="module")
+def postgres_few(postgres_server: str, postgres_copies: Databases) -> Iterator[str]:
+    """The name of a migrated database with few slots."""
+    with postgres_database(postgres_server) as url:
+        upgrade(url, slots=SLOTS)
+        template = urlsplit(url).path.removeprefix("/")
+        yield template
+        postgres_copies.drop(template)
+
+
+@pytest.fixture
+def journal_url(database_kind: str, sqlite_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A journal with few slots."""
+    if database_kind == "sqlite":
+        shutil.copyfile(request.getfixturevalue("sqlite_few"), sqlite_file(sqlite_url))
+        yield sqlite_url
+    else:
+        copies, template = request.getfixturevalue("postgres_copies"), request.getfixturevalue("postgres_few")
+        with copies.copy_of(template) as url:
+            yield url
 
 
 @pytest_asyncio.fixture

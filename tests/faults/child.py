@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.forked import start
 
 from .recording import from_lines
 
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 
     from .recording import Operation
 
-_ROOT = Path(__file__).parents[2]
 # A child that says nothing for so long is broken; the tests fail then instead of waiting for pytest's timeout.
 _SILENCE_SECONDS = 60.0
 
@@ -28,12 +25,7 @@ class Child:
     """A load on a journal, in a process of its own."""
 
     def __init__(self, url: str, seed: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.load", url, str(seed)],
-            cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            stdout=subprocess.PIPE,
-        )
+        self.process = start("tests.faults.load", url, str(seed))
         self.lines: list[bytes] = []
         self._arriving: queue.Queue[bytes] = queue.Queue()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -77,8 +69,9 @@ class Child:
         self._reader.join()
         while line := self._arriving.get():
             self.lines.append(line)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe is not None
+            pipe.close()
         return from_lines(self.lines)
 
 

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import sqlite3
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
@@ -26,14 +25,13 @@ from casty_es.journal.port import Meta, StructureRow
 from casty_es.journal.restoring import Restored, restoring
 from casty_es.journal.urls import sqlite_file
 from casty_es.leases import filesystem, lock_files
-
-_ROOT = Path(__file__).parents[2]
+from tests.forked import Started, started
 
 
 class Node:
     """A node in a process of its own."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Started | asyncio.subprocess.Process) -> None:
         self.process = process
 
     async def line(self) -> dict[str, Any]:
@@ -60,16 +58,11 @@ class Node:
 @asynccontextmanager
 async def node(file: Path) -> AsyncIterator[Node]:
     """Start a node; kill it at the end."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.faults.file_node", f"sqlite:///{file}"),
-        cwd=_ROOT,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
+    process = await started("tests.faults.file_node", f"sqlite:///{file}")
     try:
-        started = Node(process)
-        assert await started.line() == {}
-        yield started
+        one = Node(process)
+        assert await one.line() == {}
+        yield one
     finally:
         if process.returncode is None:
             process.kill()

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.port import LeaseSession
+from tests.forked import Started, started
 from tests.leases.conftest import Cluster
-
-PROGRAM = Path(__file__).with_name("node_program.py")
 
 
 @pytest_asyncio.fixture
@@ -32,11 +29,9 @@ async def durable_cluster(journal_url: str) -> AsyncIterator[Cluster]:
 @asynccontextmanager
 async def node(
     url: str, node_id: str, *more: str, session_seconds: float = 6.0
-) -> AsyncIterator[asyncio.subprocess.Process]:
+) -> AsyncIterator[Started | asyncio.subprocess.Process]:
     """Start a node that takes 16 slots in a process of its own."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, str(PROGRAM), url, node_id, "16", str(session_seconds), *more), stdout=asyncio.subprocess.PIPE
-    )
+    process = await started("tests.leases.node_program", url, node_id, "16", str(session_seconds), *more)
     try:
         yield process
     finally:
@@ -45,7 +40,7 @@ async def node(
         await process.communicate()
 
 
-async def line_of(process: asyncio.subprocess.Process) -> str:
+async def line_of(process: Started | asyncio.subprocess.Process) -> str:
     """Wait for the next line that a process prints."""
     assert process.stdout is not None
     return (await process.stdout.readline()).decode().strip()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
-import sys
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from tests.forked import Started, started
 
 from .interruptions import Interruption, Scene
 from .operations import ROWS
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["OF_PROCESSES"]
 
-_ROOT: Final = Path(__file__).parents[2]
 _CLIENT_LEASE_SECONDS: Final = 2.0
 """What a killed client held ends with its lease."""
 _FROZEN_SECONDS: Final = 1.0
@@ -40,7 +39,7 @@ _RUNNING_SECONDS: Final = 0.5
 class Child:
     """A process of ours, and what it tells."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: Started | asyncio.subprocess.Process) -> None:
         self._process = process
         self._heard: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.said: list[dict[str, Any]] = []
@@ -100,15 +99,7 @@ def _state(pid: int) -> str:
 @asynccontextmanager
 async def child(**spec: Any) -> AsyncIterator[Child]:
     """Start a process that is gone at the end, whatever happens."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "tests.truth.child", json.dumps(spec)),
-        cwd=_ROOT,
-        env={**os.environ, "PYTHONPATH": str(_ROOT)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=1 << 20,
-    )
+    process = await started("tests.truth.child", json.dumps(spec), limit=1 << 20)
     one = Child(process)
     try:
         yield one

@@ -19,6 +19,7 @@ from casty_es.cli.app import run
 from casty_es.domain import counter
 from casty_es.domain.catalog import CATALOG
 from casty_es.journal.urls import is_sqlite
+from tests.audit.verifying.journals import SLOTS
 from tests.audit.verifying.tampering import Tamperer
 from tests.versions import with_state_lifts
 
@@ -35,7 +36,7 @@ async def test_an_unchanged_code(written_url: str) -> None:
 
     assert alone.ok
     assert shared.ok
-    assert (alone.slots, alone.entities) == (256, 9)
+    assert (alone.slots, alone.entities) == (SLOTS, 9)
     assert alone.events == shared.events > 120
     assert alone.snapshots == shared.snapshots >= 5
     assert alone.unread_snapshots == 0
@@ -49,8 +50,13 @@ async def test_a_part_of_it(written_url: str) -> None:
     nowhere = await check_replay(written_url, slots=[0], kind="counter", name="never")
 
     assert (counters.entities, hits.entities, users.entities, nowhere.entities) == (2, 1, 3, 0)
-    assert (hits.events, users.slots) == (60, 256)
-    assert hits.slots < 256
+    assert (hits.events, users.slots) == (60, SLOTS)
+
+    async with connect(written_url) as d:
+        await d.counter("few", shards=2).increment()
+    few = await check_replay(written_url, kind="counter", name="few")
+    assert (few.entities, few.events) == (1, 1)
+    assert few.slots <= 2
 
 
 def _doubled(state: counter.State, event: Any) -> counter.State:
@@ -238,7 +244,7 @@ async def test_with_the_right_to_read_alone(tamperer: Tamperer) -> None:
 
 async def test_what_cannot_be_checked(written_url: str) -> None:
     """Given a kind or a slot that is not there, or processes for a journal in memory, then nothing is read."""
-    for options in ({"kind": "clock"}, {"slots": [256]}):
+    for options in ({"kind": "clock"}, {"slots": [SLOTS]}):
         with pytest.raises(InvalidArgumentError, match="Nothing was"):
             await check_replay(written_url, **options)  # type: ignore[arg-type]
     with pytest.raises(InvalidArgumentError, match="Nothing was checked"):
@@ -250,7 +256,7 @@ def test_the_command(written_url: str, capsys: pytest.CaptureFixture[str]) -> No
     arguments = ["check-replay", "--processes", "1", "--url", written_url]
     assert run(arguments) == 0
     assert "Nothing differs." in capsys.readouterr().out
-    assert run([*arguments, "--json", "--kind", "map", "--name", "users", "--slots", "0-255"]) == 0
+    assert run([*arguments, "--json", "--kind", "map", "--name", "users", "--slots", f"0-{SLOTS - 1}"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["ok"], told["entities"], told["differences"]) == (True, 3, [])
 
@@ -286,7 +292,7 @@ async def test_a_journal_that_was_opened_stays_open(written_url: str) -> None:
     await journal.open()
     try:
         assert (await check_replay(journal)).ok
-        assert (await journal.open()).slots == 256
+        assert (await journal.open()).slots == SLOTS
         assert len(await journal.structure_rows()) > 0
     finally:
         await journal.close()

@@ -73,15 +73,15 @@ async def test_cuts_and_redactions(
         assert (await verify(url)).findings == []
 
 
-async def test_a_target_with_records(written_url: str, journal_url: str) -> None:
+async def test_a_target_with_records(written_url: str, small_url: str) -> None:
     """Given a target that was counted in, when a journal is copied there, then it is refused and counts on."""
-    async with connect(journal_url) as d:
+    async with connect(small_url) as d:
         await d.counter("mine").increment()
 
     with pytest.raises(ConfigurationError, match="has records already"):
-        await copy_journal(written_url, journal_url)
+        await copy_journal(written_url, small_url)
 
-    async with connect(journal_url) as d:
+    async with connect(small_url) as d:
         assert await d.counter("mine").increment() == 2
 
 

@@ -15,6 +15,7 @@ import pytest
 from casty_es.audit.transfer import export_journal, import_journal, jsonl
 from casty_es.errors import CastyError, InvalidValueError, SchemaError
 from casty_es.journal.sql import SqlJournal
+from tests.audit.verifying.journals import SLOTS
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ async def test_lines_gone_doubled_and_moved(lines: list[dict[str, Any]], tmp_pat
         ("x.jsonl", lambda whole: whole + b"\xff\xfe\n", "Line "),
         ("x.jsonl", lambda _: b'{"a":' * 100_000 + b"\n", "Line 1 "),
         ("x.jsonl", lambda _: b"[" * 1_000_000 + b"\n", "Line 1 "),
-        ("x.jsonl", lambda whole: whole.replace(b'"slots":256', b'"slots":1e99', 1), "Line 1 "),
+        ("x.jsonl", lambda whole: whole.replace(b'"slots":%d' % SLOTS, b'"slots":1e99', 1), "Line 1 "),
         ("x.jsonl", lambda whole: whole.replace(b'"position":1,', b'"position":' + b"9" * 40 + b",", 1), "Line "),
         ("x.jsonl.gz", lambda whole: whole, "not a gzip file"),
         ("x.jsonl.gz", lambda whole: gzip.compress(whole)[:-30], "cannot be read behind line"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from casty_es.audit.transfer import copy_journal, export_journal, import_journal
 from casty_es.audit.verify import verify
 from casty_es.errors import ConfigurationError, SchemaError
 from tests.audit.verifying.tampering import Tamperer
+from tests.forked import started
 
 from . import child
 from .conftest import Exporting
@@ -20,8 +19,7 @@ from .conftest import Exporting
 
 async def killed(action: str, source: str, target: str, last: int) -> None:
     """Run a program until it has written so often, and kill it."""
-    command = [sys.executable, "-m", "tests.audit.transfer.child", action, source, target, str(last)]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await started("tests.audit.transfer.child", action, source, target, str(last))
     assert process.stdout is not None
     assert await process.stdout.readline() == b"stopped\n"
     process.kill()
@@ -115,13 +113,13 @@ async def test_what_changed_meanwhile(tamperer: Tamperer, tmp_path: Path) -> Non
         await copy_journal(tamperer.url, url)
 
 
-async def test_another_journal_over_a_half_one(written_url: str, sqlite_journal_url: str, tmp_path: Path) -> None:
+async def test_another_journal_over_a_half_one(written_url: str, small_sqlite_url: str, tmp_path: Path) -> None:
     """Given half an import, when another journal is imported there, then it is refused."""
     url = f"sqlite:///{tmp_path}/copy.db"
     await killed("copy", written_url, url, 20)
-    async with connect(sqlite_journal_url) as d:
+    async with connect(small_sqlite_url) as d:
         await d.counter("other").increment()
-    await Tamperer(sqlite_journal_url).run("UPDATE casty_meta SET created_at = created_at + 1")
+    await Tamperer(small_sqlite_url).run("UPDATE casty_meta SET created_at = created_at + 1")
 
     with pytest.raises(ConfigurationError, match="a part of another journal"):
-        await copy_journal(sqlite_journal_url, url)
+        await copy_journal(small_sqlite_url, url)

@@ -67,6 +67,12 @@ def crashing(monkeypatch: pytest.MonkeyPatch) -> Crashing:
     return Crashing(monkeypatch)
 
 
+@pytest.fixture
+def journal_url(small_url: str) -> str:
+    """A journal with few slots: most tests here verify all of it, and some again and again."""
+    return small_url
+
+
 @pytest_asyncio.fixture
 async def system(journal_url: str) -> AsyncIterator[ClusteredActorSystem]:
     """A node."""

@@ -23,18 +23,18 @@ def _write(url: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def written_sqlite(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written_sqlite(small_sqlite: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with everything in it."""
     file = tmp_path_factory.mktemp("written") / "casty.db"
-    shutil.copyfile(sqlite_template, file)
+    shutil.copyfile(small_sqlite, file)
     _write(f"sqlite:///{file}")
     return file
 
 
 @pytest.fixture(scope="session")
-def written_postgres(postgres_copies: Databases, postgres_template: str) -> Iterator[str]:
+def written_postgres(postgres_copies: Databases, small_postgres: str) -> Iterator[str]:
     """The name of a database with everything in it."""
-    with postgres_copies.copy_of(postgres_template) as url:
+    with postgres_copies.copy_of(small_postgres) as url:
         _write(url)
         yield urlsplit(url).path.removeprefix("/")
 

@@ -26,6 +26,8 @@ from casty_es.journal.sql import SqlJournal
 from casty_es.replay import binding_said, with_binding
 
 SNAPSHOT_EVERY: Final = 20
+SLOTS: Final = 33
+"""So few that a walk through all of them is quick, and as many as give every entity of the tests a slot of its own."""
 _SALT: Final = bytes(range(16))
 _BATCH: Final = 2_000
 BEGIN: Final = 1_700_000_000_000_000  # of the first event, in microseconds; one comes a microsecond after the other

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,12 @@ SCRIPTS = ScriptDirectory.from_config(alembic_config("sqlite:///casty.db"))
 REVISIONS = [script.revision for script in SCRIPTS.walk_revisions()][::-1]
 
 
-def found(url: str) -> list[str]:
+_FEW = range(4)  # what stands around the records is looked at whichever slots are walked; most journals here are empty
+
+
+def found(url: str, slots: Sequence[int] | None = _FEW) -> list[str]:
     """Verify, and return what was found around the records."""
-    findings: list[Finding] = asyncio.run(verify(url)).findings
+    findings: list[Finding] = asyncio.run(verify(url, slots=slots)).findings
     assert {one.wrong for one in findings} <= {Wrong.GUARD}
     return [one.text for one in findings]
 
@@ -82,7 +85,7 @@ def restored_url(postgres_server: str, written_postgres: str, postgres_programs:
 
 def test_nothing_is_found_around_a_restored_journal(restored_url: str) -> None:
     """Given a journal that pg_dump wrote and psql read, then what stands around it is as the migrations make it."""
-    assert found(restored_url) == []
+    assert found(restored_url, slots=None) == []
 
 
 def test_nothing_is_found_whatever_the_way_it_was_migrated(database_url: str) -> None:

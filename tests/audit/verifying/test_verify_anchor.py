@@ -94,10 +94,10 @@ async def rewrite(tamperer: Tamperer, slot: int, position: int, payload: str) ->
     await tamperer.run(*statements, f"DELETE FROM casty_snapshots WHERE entity = {entity}")
 
 
-async def test_an_anchor_of_another_journal(written_url: str, sqlite_journal_url: str) -> None:
+async def test_an_anchor_of_another_journal(written_url: str, small_sqlite_url: str) -> None:
     """Given an anchor, when another journal is verified with it, then it does not fit."""
     anchor = await anchored(written_url)
-    report = await verify(sqlite_journal_url, anchors=[anchor])
+    report = await verify(small_sqlite_url, anchors=[anchor])
 
     assert {finding.wrong for finding in report.findings} == {Wrong.ANCHOR}
 

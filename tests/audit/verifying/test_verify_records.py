@@ -6,6 +6,7 @@ import pytest
 
 from casty_es.audit.verify import Finding, Wrong, verify
 
+from .journals import SLOTS
 from .tampering import Place, Tamperer
 
 MIDDLE = 30
@@ -31,7 +32,7 @@ async def test_an_untouched_journal(written_url: str) -> None:
     report = await verify(written_url)
 
     assert report.findings == []
-    assert report.slots == 256
+    assert report.slots == SLOTS
     assert report.records > 100
     assert report.snapshots >= 5
     assert report.entities == 9
@@ -77,9 +78,9 @@ async def test_another_entity(tamperer: Tamperer, middle: Place) -> None:
 
 async def test_another_slot(tamperer: Tamperer, middle: Place) -> None:
     """Given a record, when it is moved to another slot, then both slots have something wrong."""
-    empty = (await tamperer.run("SELECT 255 - count(DISTINCT slot) FROM casty_events"))[0][0]
+    empty = (await tamperer.run(f"SELECT {SLOTS} - count(DISTINCT slot) FROM casty_events"))[0][0]
     taken = {row[0] for row in await tamperer.run("SELECT DISTINCT slot FROM casty_events")}
-    other = next(slot for slot in range(256) if slot not in taken)
+    other = next(slot for slot in range(SLOTS) if slot not in taken)
     assert empty
     await tamperer.run(
         f"UPDATE casty_events SET slot = {other} WHERE slot = {middle.slot} AND position = {middle.position}"
@@ -195,4 +196,4 @@ async def test_records_in_a_slot_that_is_not_there(tamperer: Tamperer, middle: P
 
     report = await verify(tamperer.url)
 
-    assert any(finding.slot == 300 and "256 slots" in finding.text for finding in report.findings)
+    assert any(finding.slot == 300 and f"{SLOTS} slots" in finding.text for finding in report.findings)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,13 +14,13 @@ import msgspec
 
 from casty_es import Settings
 from tests.faults.recording import from_lines
+from tests.forked import start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.faults.recording import Operation
 
-_ROOT = Path(__file__).parents[3]
 # Whoever waits longer than this for anything waits for something that will not happen.
 _PATIENCE_SECONDS = 60.0
 
@@ -37,16 +34,9 @@ class Node:
     def __init__(self, nodes: Nodes, number: int, name: str, url: str) -> None:
         self._changed = nodes.changed
         self.name = name
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.faults.cluster.program", url, name, str(number)),
-                *(str(nodes.seed + number), msgspec.json.encode(nodes.settings).decode()),
-            ],
-            cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
+        settings = msgspec.json.encode(nodes.settings).decode()
+        seed = str(nodes.seed + number)
+        self.process = start("tests.faults.cluster.program", url, name, str(number), seed, settings)
         self.operations: dict[bytes, Operation] = {}
         self.answered: list[Operation] = []
         self.acknowledged = 0
