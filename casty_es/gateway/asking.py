@@ -43,8 +43,6 @@ from casty_es.owner.slot import split_term
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime
 
-__all__ = ["UNDO_SECONDS", "Gateway"]
-
 _LOG: Final = log_of("casty_es.gateway")
 
 UNDO_SECONDS: Final = 5.0
@@ -55,15 +53,7 @@ _TURNS: Final = 10
 
 
 class Gateway:
-    """The way of one process to every structure.
-
-    Parameters
-    ----------
-    routes : Routes
-        Where owners are found.
-    owner : Owner | None
-        This process's own slots, unless it is a client.
-    """
+    """The way of one process, which has slots of its own unless it is a client, to every structure."""
 
     def __init__(self, routes: Routes, owner: Owner | None, runtime: Runtime) -> None:
         self.routes = routes
@@ -84,14 +74,8 @@ class Gateway:
     ) -> Any:
         """Send a command and wait for its reply, at most ``timeout`` seconds.
 
-        Raises
-        ------
-        NotDoneError
-            The time was up; the command certainly did not happen.
-        OutcomeUnknownError
-            The time was up; the command may have happened.
-        asyncio.CancelledError
-            The caller was cancelled. What the envelope says is to be undone then has been undone before.
+        When the time is up there is ``NotDoneError`` if it certainly did not happen, ``OutcomeUnknownError`` if it may
+        have. What the envelope says is to be undone for a caller that is cancelled is undone before he hears of it.
         """
         command_id = self.runtime.new_id()
         deadline = self.loop.time() + timeout

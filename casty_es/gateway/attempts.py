@@ -15,22 +15,12 @@ from casty_es.journal.remembered import Mark
 from casty_es.owner.owner import Owner
 from casty_es.transport.wire import Answer, Answered, Ask, Failed, Refused
 
-__all__ = ["Attempts"]
-
 # A node that is well answers what was sent within some milliseconds; one that is not must not hold up a shutdown.
 _ANSWER_SECONDS: Final = 2.0
 
 
 class Attempts:
-    """The attempts of one gateway.
-
-    Parameters
-    ----------
-    routes : Routes
-        Told what other nodes say of their slots.
-    owner : Owner | None
-        This process's own slots, unless it is a client.
-    """
+    """The attempts of one gateway; its routes are told what other nodes say of their slots."""
 
     def __init__(self, routes: Routes, owner: Owner | None) -> None:
         self._routes = routes

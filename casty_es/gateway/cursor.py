@@ -18,8 +18,6 @@ from casty_es.errors import InvalidArgumentError
 from casty_es.journal.port import Stored
 from casty_es.replay import Positions
 
-__all__ = ["decode_cursor", "encode_cursor"]
-
 _VERSION: Final = 1
 _LONGEST_TEXT: Final = 200_000
 _LONGEST_BYTES: Final = 200_000
@@ -48,13 +46,7 @@ def encode_cursor(positions: Positions) -> str:
 
 
 def decode_cursor(text: str) -> Positions:
-    """Return the cut that a text stands for.
-
-    Raises
-    ------
-    InvalidArgumentError
-        The text is not a cursor, or one of a newer version.
-    """
+    """Return the cut that a text stands for; ``InvalidArgumentError`` if it is none, or of a newer version."""
     if len(text) > _LONGEST_TEXT:
         raise _unusable("it is too long")
     try:

@@ -13,20 +13,12 @@ from typing import Final
 
 from casty_es.owner.pending import Pending
 
-__all__ = ["Deadlines", "Line"]
-
 # Programs use a few timeouts. For one that computes another timeout for each call, a line is no dearer than a timer.
 _LINES: Final = 16
 
 
 class Line:
-    """The commands that wait for one timeout, in the order of their deadlines.
-
-    Parameters
-    ----------
-    deadline : float
-        The time of the event loop at which the first command runs out of time.
-    """
+    """The commands that wait for one timeout, in the order of their deadlines, of which the first is given."""
 
     __slots__ = ("_loop", "_timer", "_waiting", "kept")
 
@@ -65,13 +57,7 @@ class Line:
 
 
 class Deadlines:
-    """The lines of one gateway, by timeout; the least recently made one goes first.
-
-    Parameters
-    ----------
-    loop : asyncio.AbstractEventLoop
-        The loop in which everything here happens.
-    """
+    """The lines of one gateway, by timeout; the least recently made one goes first."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop

@@ -8,8 +8,6 @@ from casty_es.cluster.membership import Membership
 from casty_es.cluster.topology import Topology
 from casty_es.journal.port import EventLog
 
-__all__ = ["Directory", "JournalDirectory"]
-
 
 class Directory(Protocol):
     """Where structures and nodes are looked up."""
@@ -17,37 +15,16 @@ class Directory(Protocol):
     @property
     def slots(self) -> int:
         """The journal's number of slots."""
-        ...
 
     async def shards(self, kind: str, name: str) -> int | None:
-        """Return a structure's recorded number of shards, or ``None`` while none is recorded.
-
-        Raises
-        ------
-        CastyError
-            Nobody can be asked.
-        """
-        ...
+        """Return a structure's recorded number of shards, if any is; ``CastyError`` if nobody can be asked."""
 
     async def topology(self) -> Topology:
-        """Return the topology as of now.
-
-        Raises
-        ------
-        CastyError
-            Nobody can be asked.
-        """
-        ...
+        """Return the topology as of now; ``CastyError`` if nobody can be asked."""
 
 
 class JournalDirectory:
-    """What a node knows, from the journal.
-
-    Parameters
-    ----------
-    slots : int
-        The journal's number of slots.
-    """
+    """What a node knows, from the journal."""
 
     def __init__(self, journal: EventLog, membership: Membership, slots: int) -> None:
         self._journal = journal

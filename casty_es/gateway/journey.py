@@ -59,8 +59,6 @@ from casty_es.journal.port import EntityName
 from casty_es.owner.slot import split_term
 from casty_es.verdicts import Evidence
 
-__all__ = ["Journey"]
-
 E = TypeVar("E", bound=CastyError)
 
 _FIRST_PAUSE_SECONDS: Final = 0.01
@@ -74,31 +72,11 @@ _ROUNDING_SECONDS: Final = 0.05
 
 
 class Journey:
-    """One command on its way.
+    """One command on its way, under one id for every attempt.
 
-    Parameters
-    ----------
-    name, shards : EntityName, int
-        The entity that the command is for, and the number of shards that the caller's handle has.
-    envelope : ShardEnvelope
-        The command.
-    command_id : bytes
-        The same for every attempt; 16 bytes.
-    deadline : float
-        When its caller's time is up, in seconds of the event loop's clock.
-    metadata : str | None
-        What the caller said of itself, as JSON text.
-    reads : bool
-        Whether this process can read the journal itself.
-    undoes : bool
-        Whether it takes back what a caller asked for that has gone, whatever stands in the way for a while.
-
-    Attributes
-    ----------
-    after : int | None
-        Where the slot was when the command was first sent; ``None`` while it was not.
-    reads : bool
-        Whether the journal itself can answer, without an owner.
+    ``shards`` is the number that the caller's handle has, ``deadline`` a time of the event loop, ``metadata`` what the
+    caller said of itself, and ``reads`` whether this process can read the journal itself. A journey that ``undoes``
+    takes back what a caller asked for that has gone, whatever stands in the way for a while.
 
     Examples
     --------
@@ -162,10 +140,10 @@ class Journey:
         self.deadline = deadline
         self.metadata = metadata
         self._query = isinstance(envelope.command, Query)
-        self.reads = reads and self._query
+        self.reads = reads and self._query  # the journal itself can answer, without an owner
         self.attempt = 0  # the newest one's number
         self.slot = -1
-        self.after: int | None = None
+        self.after: int | None = None  # where the slot was when the command was first sent
         self.sent_under = 0  # the highest term
         if envelope.behind is not None:  # what is looked for stands behind where the other command was sent
             _, self.slot, self.after, self.sent_under = envelope.behind

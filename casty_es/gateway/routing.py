@@ -28,8 +28,6 @@ from casty_es.owner.slot import Slot, split_term
 from casty_es.transport.port import Dialer, Link
 from casty_es.transport.wire import Failed, Locate, Located, NodeEntry, Refused
 
-__all__ = ["Route", "Routes"]
-
 T = TypeVar("T")
 
 _PATIENCE_SECONDS: Final = 0.3
@@ -39,17 +37,7 @@ _READS_WITHOUT_OWNER: Final = 16
 
 
 class Route:
-    """The way to a slot's owner, and how far the slot is known to be committed.
-
-    Parameters
-    ----------
-    here, link : Slot | None, Link | None
-        The slot, when its owner is this node; else the link to the owner.
-    term : int
-        The term under which the owner holds the slot.
-    position : int
-        A position of the slot that is committed.
-    """
+    """The way to a slot's owner, here or behind a link, its term, and how far the slot is known to be committed."""
 
     __slots__ = ("_position", "here", "incarnation", "link", "slot", "term")
 
@@ -93,21 +81,7 @@ async def _soon(answer: Awaitable[T], node: NodeEntry) -> T:
 
 
 class Routes:
-    """The routes that are known to one gateway.
-
-    Parameters
-    ----------
-    directory : Directory
-        Where nodes are looked up.
-    dialer : Dialer
-        Where links to other nodes come from.
-    owner : Owner | None
-        This process's own slots, unless it is a client.
-    remembered : Remembered
-        What this process was told.
-    node_id : str
-        The name of this process.
-    """
+    """The routes that are known to one gateway, of a process that has slots of its own unless it is a client."""
 
     def __init__(
         self, directory: Directory, dialer: Dialer, owner: Owner | None, remembered: Remembered, *, node_id: str
@@ -133,19 +107,9 @@ class Routes:
     async def route_to(self, name: EntityName, shards: int, *, reads: bool) -> Route | None:
         """Return the route to an entity's slot; ``None`` when nobody holds the slot yet.
 
-        Parameters
-        ----------
-        name, shards : EntityName, int
-            The entity, and the number of shards that the caller's handle has; what is recorded wins.
-        reads : bool
-            Whether ``None`` may also be returned to have the journal itself read, without an owner.
-
-        Raises
-        ------
-        UsageError
-            The system was closed meanwhile.
-        CastyError
-            Nobody can be asked, or the slot is closed.
+        Of the number of shards, which is the one that the caller's handle has, what is recorded wins. ``reads`` says
+        that ``None`` may also be returned to have the journal itself read. Raises ``UsageError`` if the system was
+        closed meanwhile, another ``CastyError`` if nobody can be asked or the slot is closed.
         """
         if name[:2] not in self._shards:
             recorded = await self._directory.shards(*name[:2])
@@ -173,12 +137,7 @@ class Routes:
     async def vouched(self, slot: int) -> bool:
         """Return whether the owner of a slot has all that this process remembers of it.
 
-        Raises
-        ------
-        JournalRegressedError
-            The slot has lost some of it.
-        CastyError
-            Nobody can be asked.
+        Raises ``JournalRegressedError`` if the slot has lost some of it, another ``CastyError`` if nobody can be asked.
         """
         mark = self.remembered.of(slot)
         if mark is None:

@@ -8,25 +8,6 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from casty_es.errors import CastyError, InvalidValueError
 from casty_es.gateway.routing import Route
 
-__all__ = [
-    "ANSWER",
-    "AT_ONCE",
-    "Cancelled",
-    "Closed",
-    "Done",
-    "Ended",
-    "Event",
-    "Expired",
-    "Extended",
-    "Found",
-    "Late",
-    "Replied",
-    "Send",
-    "Step",
-    "Unreadable",
-    "Wait",
-]
-
 
 class Found(NamedTuple):
     """A search ended: with a route, or with ``None`` and why, if nobody holds the slot or it need not be held."""
@@ -93,18 +74,10 @@ class Send(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Wait, then look for the owner.
-
-    Attributes
-    ----------
-    seconds : float
-        How long.
-    last : bool
-        Whether the deadline has come then.
-    """
+    """Wait, then look for the owner."""
 
     seconds: float
-    last: bool = False
+    last: bool = False  # the deadline has come then
 
 
 class Done(NamedTuple):

@@ -32,8 +32,6 @@ from casty_es.replay import (
     to_microseconds,
 )
 
-__all__ = ["PastGateway", "history_of", "past_of", "past_sequence", "take_cursor"]
-
 R = TypeVar("R")
 
 _NO_COMMAND: Final = bytes(16)
@@ -41,16 +39,9 @@ _PAGE_EVENTS: Final = 1_000  # asked for at once; whoever answers may give fewer
 
 
 class PastGateway:
-    """A gateway to what was. It answers queries and refuses everything else.
+    """A gateway to what was, by one that can read the past. It answers queries and refuses everything else.
 
-    Parameters
-    ----------
-    present : EntityGateway
-        The gateway to what is; it must be able to read the past.
-    then : Then | Positions
-        The point in time, or the positions of all slots.
-    only : EntityName | None
-        The one entity that a sequence belongs to.
+    A sequence belongs to ``only`` one entity.
     """
 
     def __init__(self, present: EntityGateway, then: Then | Positions, only: EntityName | None = None) -> None:
@@ -77,15 +68,7 @@ class PastGateway:
         *,
         timeout: float,  # noqa: ASYNC109 - the seed's name
     ) -> R:
-        """Answer a query as of then.
-
-        Raises
-        ------
-        ReadOnlyError
-            It is no query.
-        NotDoneError
-            The time was up.
-        """
+        """Answer a query as of then; ``ReadOnlyError`` if it is none, ``NotDoneError`` if the time was up."""
         envelope = msg_factory(CommandContext(_NO_COMMAND, asyncio.get_running_loop().time() + timeout))
         what = type(envelope.command).__name__
         if not isinstance(envelope.command, Query):

@@ -23,25 +23,13 @@ from casty_es.handles.renewals import Claims, Renewals, renewals_of
 from casty_es.names import check_idempotency_key
 from casty_es.verdicts import closed_in_line, not_granted, withdrawal_lost
 
-__all__ = ["WaitingHandle"]
-
 
 class Told(NamedTuple):
-    """What became of a request that may have stood in line.
-
-    Attributes
-    ----------
-    request : str
-        Its name.
-    sequence : int | None
-        The sequence of its grant, ``None`` if there is none.
-    incarnation : int
-        The journal's incarnation under which that was said.
-    """
+    """What became of a request that may have stood in line."""
 
     request: str
-    sequence: int | None
-    incarnation: int
+    sequence: int | None  # of its grant, if there is one
+    incarnation: int  # the journal's, under which that was said
 
 
 class WaitingHandle(EntityHandle, ABC):
