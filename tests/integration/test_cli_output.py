@@ -79,7 +79,11 @@ def test_ctrl_c_during_an_import(long_journal: str, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path / f'new-{number}.db'}"
         command = called("import", exported, "--url", url)
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            preexec_fn=_hears_ctrl_c,  # noqa: PLW1509 - it takes no lock that another thread might hold
         ) as process:
             while process.poll() is None and not _begun(url):
                 time.sleep(0.01)
@@ -93,6 +97,11 @@ def test_ctrl_c_during_an_import(long_journal: str, tmp_path: Path) -> None:
     # and then it is complete
     assert run(["import", exported, "--url", url]) == 0
     assert run(["verify", "--processes", "1", "--url", url]) == 0
+
+
+def _hears_ctrl_c() -> None:
+    """Undo what a shell does to whatever it runs in the background, these tests too: there nobody hears control-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _begun(url: str) -> bool:
