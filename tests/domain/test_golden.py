@@ -31,7 +31,7 @@ GOLDEN = {
     "queue": "9ae5ba5c2502eb45d373ab84cef72583264f18f95a0851a57be084d2487ee811",
     "lock": "e60f006635efe36d20142f90a16059d3041eb3dee1a009f74a3120523c95d1e3",
     "semaphore": "64afd9af4f8f556927533b42aa38c6bf9887b79eebce6decdfe9dd037eb80c5d",
-    "barrier": "d69bab2d348816499274fe29060766bc0d4b8dae062349f49143fb5d77449d90",
+    "barrier": "a120a1a859a99af7e80ef2a3cf82903ca63714b0858596e0d4346e5d17ce7b59",
 }
 
 # A restarted program gives back by the request's name, which the pool's commands never do.
