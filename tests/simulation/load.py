@@ -24,6 +24,7 @@ _PACE_SECONDS: Final = 0.15
 _HELD_SECONDS: Final = 0.4
 _TIMEOUTS: Final = (0.03, 0.4, 1.5, 4.0)
 _RETURNS: Final = 30
+_KEPT: Final = 0.05
 
 
 class Settled(NamedTuple):
@@ -47,6 +48,8 @@ class Load:
         What was granted: on what, when it was asked for and told, and the fencing token.
     amiss : list[str]
         Errors that no caller may see.
+    kept : dict[str, Host]
+        Requests that were granted to somebody on a host who does not give them back himself.
     """
 
     def __init__(self, world: World, dice: Random) -> None:
@@ -55,6 +58,8 @@ class Load:
         self.settled: list[Settled] = []
         self.grants: list[tuple[str, int, int, int]] = []
         self.amiss: list[str] = []
+        self.kept: dict[str, Host] = {}
+        self.keepers: list[Any] = []  # their handles, which nobody uses any more
         self.items = 0
         self.kinds = dice.sample(["counter", "map", "set", "queue", "lock", "semaphore", "barrier"], 2)
         self.hurry = dice.choice([0.3, 1.0, 1.0])
@@ -201,6 +206,11 @@ class Caller:
         if held():
             if once is None:  # asked for again under its key, a grant is told again, later than one that came after it
                 self.load.grants.append((handle.name, called, self.load.world.stamp(), handle.token))
+            if once is None and self.dice.random() < _KEPT:
+                self.load.kept |= dict.fromkeys(handle._holdings.requests(), self.host)
+                self.load.keepers.append(handle)
+                self._kept = {key: other for key, other in self._kept.items() if other is not handle}
+                return
             await asyncio.sleep(self.dice.random() * _HELD_SECONDS)
         for _ in range(_RETURNS):
             if not held():

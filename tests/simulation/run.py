@@ -168,14 +168,19 @@ class _Run:
         for one in world.operations if excused else ():
             if one.error in (None, "OutcomeUnknownError") or one.id in world.kept_back:
                 untold.add(str(UUID(bytes=one.id)))
-            elif one.error is not None and type(one.command).__name__ == "Withdraw":
+            if one.error is not None and type(one.command).__name__ == "Withdraw":
                 untold.add(one.command.request)  # type: ignore[attr-defined] - its caller heard that nobody knows
         return [
             f"{name.kind} {name.name!r}: {request}"
             for name, requests in claims_of(world.database.store).items()
             for request in requests
-            if request not in untold
+            if request not in untold and not self._kept(request)
         ]
+
+    def _kept(self, request: str) -> bool:
+        """Return whether somebody who lives keeps it until he is closed."""
+        host = self.load.kept.get(request)
+        return host is not None and not host.dead
 
     async def _closed(self) -> None:
         """Close everything in order."""
@@ -190,6 +195,14 @@ class _Run:
                 done, left = await asyncio.wait(closing, timeout=_WORK_SECONDS)
                 self.found += [f"closing raised {task.exception()!r}" for task in done if task.exception() is not None]
                 self.found += ["closing does not end"] * len(left)
+            if opened is world.clients and world.loss is None:
+                # The nodes that answer them live. A node that closes beside the others may find nobody.
+                self.found += [
+                    f"held although its handle was closed: {request}"
+                    for requests in claims_of(world.database.store).values()
+                    for request in requests
+                    if self._kept(request) and self.load.kept[request].name in world.clients
+                ]
 
 
 def simulate(seed: int, *, store: type[InMemoryJournal] = InMemoryJournal, told: list[str] | None = None) -> Outcome:
