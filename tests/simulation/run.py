@@ -185,6 +185,8 @@ class _Run:
     async def _closed(self) -> None:
         """Close everything in order."""
         world = self.world
+        # One that was lost, because no renewal was answered, is given back by nobody: its lease runs out.
+        held = {request for handle in self.load.keepers for request in handle._holdings.requests()}
         for opened in (world.clients, world.nodes):
             closing = [
                 world.loop.start(world.hosts[name], one.__aexit__(None, None, None))
@@ -201,7 +203,7 @@ class _Run:
                     f"held although its handle was closed: {request}"
                     for requests in claims_of(world.database.store).values()
                     for request in requests
-                    if self._kept(request) and self.load.kept[request].name in world.clients
+                    if request in held and self._kept(request) and self.load.kept[request].name in world.clients
                 ]
 
 
