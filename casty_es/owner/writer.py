@@ -251,12 +251,12 @@ class Writer:
             elif moved is None:
                 self._tenure.lose({slot})
                 self._fail(entries, error)
-            elif slot in moved or slot.epoch != batch.heads[slot].epoch:
-                if slot in moved:
-                    self._tenure.lose({slot})
+            elif slot in moved:
+                self._tenure.lose({slot})
                 self._refuse(entries)
-                if slot in moved:
-                    await self._given_back(slot)
+                await self._given_back(slot)
+            elif slot.epoch != batch.heads[slot].epoch:
+                self._refuse(entries)
             elif len(batch.heads) > 1:
                 await self._write(entries)
             else:
