@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
@@ -15,14 +16,15 @@ import pytest
 from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.client import ClusterClient
+from casty_es.cluster.outcome import CommandStatus
 from casty_es.cluster.topology import Topology
-from casty_es.errors import JournalRegressedError, JournalUnavailableError, Sent
+from casty_es.errors import JournalRegressedError, JournalUnavailableError, PeerError, Sent
 from casty_es.journal.port import LEASE_ACQUIRED
 from casty_es.journal.remembered import Mark
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
 from casty_es.leases import postgres_session
-from tests.cluster.nodes import named_for, secret_of, slot
+from tests.cluster.nodes import named_for, secret_of, slot, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,6 +56,14 @@ async def told_five(url: str, loss: Loss) -> AsyncIterator[tuple[ClusteredActorS
             assert await Distributed(told).counter(name).increment(2) == 5
         await loss.strike()
         yield told, name
+
+
+async def old_and_its_client(stack: AsyncExitStack, url: str) -> tuple[ClusteredActorSystem, ClusterClient]:
+    """Run a node, and a client that knows where it is."""
+    old = await stack.enter_async_context(node(url))
+    host, port = old.self_node
+    client = ClusterClient(contact_points=[(host, port)], secret=await secret_of(old))
+    return old, await stack.enter_async_context(client)
 
 
 async def refused(system: Any, name: str, *, first: str = "get") -> None:
@@ -172,10 +182,8 @@ async def test_a_structure_whose_record_is_lost_has_a_past(journal_url: str, los
 async def test_a_command_in_lost_records_is_not_denied(journal_url: str, loss: Loss, asked: str) -> None:
     """Given whoever was told more than there is, when the outcome of a command is asked, then nobody denies it."""
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(node(journal_url))
-        host, port = old.self_node
-        secret = await secret_of(old)
-        client = await stack.enter_async_context(ClusterClient(contact_points=[(host, port)], secret=secret))
+        old, client = await old_and_its_client(stack, journal_url)
+        port = old.self_node[1]
         hits = Distributed(client if asked == "client" else old).counter("hits", timeout=20.0)
         assert await hits.increment(3) == 3
         await loss.keep()
@@ -194,8 +202,14 @@ async def test_a_command_in_lost_records_is_not_denied(journal_url: str, loss: L
         # when whoever was told asks what became of it
         if asked == "node":
             await stack.enter_async_context(old)
+        asker, id_ = client if asked == "client" else old, UUID(bytes=executed.command_id)
+
+        async def asking() -> None:
+            with contextlib.suppress(PeerError):  # a client that was cut off has to find the fresh node first
+                assert (await asker.outcome(id_, sent=sent)).status is CommandStatus.UNKNOWN
+
         with pytest.raises(JournalRegressedError):
-            await (client if asked == "client" else old).outcome(UUID(bytes=executed.command_id), sent=sent)
+            await until(asking)
 
 
 @pytest.mark.parametrize("asked", ["another node", "somebody who asks"])
@@ -259,10 +273,8 @@ async def test_a_token_is_of_the_incarnation_of_its_grant(journal_url: str, kind
 async def test_a_client_refuses_what_contradicts_it(journal_url: str, loss: Loss, first: str) -> None:
     """Given a client, when all nodes are gone and fresh ones work on a log that went back, then it gets no answer."""
     async with AsyncExitStack() as stack:
-        old = await stack.enter_async_context(node(journal_url))
-        host, port = old.self_node
-        secret = await secret_of(old)
-        client = await stack.enter_async_context(ClusterClient(contact_points=[(host, port)], secret=secret))
+        old, client = await old_and_its_client(stack, journal_url)
+        port = old.self_node[1]
         counter = Distributed(client).counter("hits", timeout=20.0)
         assert await counter.increment(3) == 3
         await loss.keep()
