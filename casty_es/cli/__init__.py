@@ -16,6 +16,7 @@ Exit codes, the same for every command:
 
 from __future__ import annotations
 
+import gc
 import sys
 
 __all__ = ["main"]
@@ -23,6 +24,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line on this process's arguments and exit with its code."""
+    gc.disable()  # what loading makes stays as long as the process: to look through it again and again is for nothing
     try:
         from casty_es.cli.app import run  # noqa: PLC0415 - typer and rich are loaded only by those who use them
     except KeyboardInterrupt:  # loading takes a while where the machine is busy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import io
 import os
 import sys
@@ -44,7 +45,11 @@ class _Commands(TyperGroup):
 
     def resolve_command(self, *arguments: Any) -> Any:  # the types are click's, which newer versions of typer hide
         name, command, rest = super().resolve_command(*arguments)
-        return name, command if name is None else loaded(name), rest
+        command = command if name is None else loaded(name)
+        if not gc.isenabled():  # see main
+            gc.freeze()
+            gc.enable()
+        return name, command, rest
 
 
 @cache

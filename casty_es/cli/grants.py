@@ -8,6 +8,7 @@ import typer
 
 from casty_es.cli.common import Json, show
 from casty_es.cli.where import DEFAULT_URL, Url
+from casty_es.journal import grants as granting
 from casty_es.journal.urls import shown
 
 Application = Annotated[str | None, typer.Option(metavar="NAME", help="The role that programs log in as.")]
@@ -34,8 +35,6 @@ def grants(
 
     Without a name all three are granted to: casty_application, casty_auditor and casty_maintenance.
     """
-    from casty_es.journal import grants as granting  # noqa: PLC0415 - knows the tables, so it is slow to import
-
     granting.refuse_sqlite(url)
     if application is auditor is maintenance is None:
         application, auditor, maintenance = (f"casty_{what}" for what in granting.PRIVILEGES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Annotated, TypeVar
 
@@ -42,7 +43,7 @@ def walked(
         journal = SqlJournal(url, unsafe_durability=True)  # nothing is written, so nothing can be lost
         meta = await (journal.open_to_read() if despite_damage else journal.open())
         try:
-            total = await _positions(journal, range(meta.slots) if slots is None else slots)
+            total = await _positions(journal, range(meta.slots) if slots is None else slots) if _is_seen() else None
             done = 0
 
             def tell(records: int) -> None:
@@ -67,9 +68,16 @@ async def _positions(journal: SqlJournal, slots: Sequence[int]) -> int | None:
     return sum(head.position for head in heads.values() if head.position != BEHIND_ALL)
 
 
+def _is_seen() -> bool:
+    return sys.stderr.isatty()
+
+
 @contextlib.contextmanager
 def progress_bar(doing: str) -> Iterator[Callable[[int, int | None], None]]:
     """Show on a terminal how far something is; the function that is yielded is told how much, and of how much."""
+    if not _is_seen():
+        yield lambda *_: None
+        return
     from rich.console import Console  # noqa: PLC0415 - takes as long to load as a small command runs
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 from ssl import SSLContext
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 import typer
@@ -15,9 +15,11 @@ import typer
 from casty_es import addresses
 from casty_es.arguments import HOST_VARIABLE, PORT_VARIABLE
 from casty_es.certificates import client_tls, node_tls
-from casty_es.client import ClusterClient
 from casty_es.errors import ConfigurationError
 from casty_es.journal.schema import URL_VARIABLE
+
+if TYPE_CHECKING:
+    from casty_es.client import ClusterClient
 
 DEFAULT_URL: Final = "sqlite:///casty.db"
 
@@ -129,6 +131,8 @@ class Where(msgspec.Struct, frozen=True):
     def client(self, contact: tuple[str, int], secret: bytes | None = None) -> ClusterClient:
         """Return a client that dials as the user said; with the secret of the journal, if that was read."""
         known = None if self.token is not None else self.secret or secret
+        from casty_es.client import ClusterClient  # noqa: PLC0415 - most commands ask no node
+
         return ClusterClient(
             contact_points=[contact], system_name=self.system, secret=known, token=self.token, ssl=self.tls
         )

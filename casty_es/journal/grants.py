@@ -19,7 +19,6 @@ import msgspec
 
 from casty_es.errors import ConfigurationError, InvalidArgumentError
 from casty_es.journal.schema import VERSION_TABLE
-from casty_es.journal.tables import metadata
 from casty_es.journal.urls import is_sqlite, shown
 from casty_es.journal.views import FUNCTION, VIEWS
 from casty_es.printing import visible
@@ -51,7 +50,7 @@ _APPLICATION: Final = {
 PRIVILEGES: Final[dict[str, dict[str, str]]] = {
     "application": _APPLICATION,
     "auditor": dict.fromkeys(
-        [*(table for table in metadata.tables if table not in {_SECRETS, _TOKENS}), VERSION_TABLE, *VIEWS], _READ_ONLY
+        [*(table for table in _APPLICATION if table not in {_SECRETS, _TOKENS}), *VIEWS], _READ_ONLY
     ),
     "maintenance": _APPLICATION
     | {
@@ -161,7 +160,7 @@ def _role(what: str, name: str, schema: str, *, secret: bool) -> list[str]:
     """Return the statements for one role."""
     role, inside = _identifier(name), _identifier(schema)
     privileges = {table: list_ for table, list_ in PRIVILEGES[what].items() if secret or table != _SECRETS}
-    everything = [*metadata.tables, VERSION_TABLE, *VIEWS]
+    everything = [*_APPLICATION, *VIEWS]
     missing = f"NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {_literal(name)})"
     statements = [
         _block(f"IF {missing} THEN CREATE ROLE {role} LOGIN; END IF;"),

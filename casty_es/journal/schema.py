@@ -143,7 +143,7 @@ def check(url: str) -> None:
 
 def left_over(url: str) -> SchemaError | None:
     """Return the error for a database that names no revision and has parts of a journal, ``None`` without any."""
-    from casty_es.journal import remains  # noqa: PLC0415 - knows the tables, so it is slow to import, and rarely needed
+    from casty_es.journal import remains  # noqa: PLC0415 - rarely needed, and knows what all kinds look like
 
     with connecting(url):
         if is_sqlite(url):

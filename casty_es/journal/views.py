@@ -14,10 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import DDL, event
-
 from casty_es.domain.catalog import BUILT_IN, AnyKind
-from casty_es.journal.tables import metadata
 from casty_es.journal.view_sql import POSTGRES_FUNCTION, Dialect, Postgres, Sqlite
 
 FUNCTION: Final = "casty_member(text, text, text)"
@@ -202,10 +199,3 @@ FROM (SELECT DISTINCT entity FROM casty_seals) s
 CROSS JOIN casty_entities n
 CROSS JOIN casty_events e
 WHERE n.id = s.entity AND e.entity = s.entity AND e.type = 'entity.sealed'"""
-
-
-for _dialect in ("sqlite", "postgresql"):
-    for _statement in statements(_dialect):
-        # What is inside of a string of SQL is not to be taken for a parameter.
-        _ddl = DDL(_statement.replace("%", "%%"))  # type: ignore[no-untyped-call]  # as in tables.py
-        event.listen(metadata, "after_create", _ddl.execute_if(dialect=_dialect))

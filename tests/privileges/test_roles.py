@@ -24,11 +24,11 @@ from casty_es.journal.grants import PRIVILEGES, Roles, grants, refuse_sqlite
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.port import EntityName
 from casty_es.journal.schema import VERSION_TABLE
-from casty_es.journal.tables import metadata
 from casty_es.journal.views import VIEWS
 from casty_es.names import encode_key
 from tests.cluster.nodes import client, nodes
 from tests.conftest import Granted, run_script
+from tests.tables import TABLES
 
 Sql = Callable[..., list[tuple[Any, ...]]]
 
@@ -142,7 +142,7 @@ async def test_a_node_without_the_grant_on_tokens_accepts_none(
 
 def test_auditor_only_reads(auditor_url: str, sql: Sql) -> None:
     """Given every table and view, then an auditor reads it unless it holds secrets, and cannot write to it."""
-    for relation in (*metadata.tables, VERSION_TABLE, *VIEWS):
+    for relation in (*TABLES, VERSION_TABLE, *VIEWS):
         if relation in {"casty_secrets", "casty_tokens"}:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 sql(auditor_url, f"SELECT count(*) FROM {relation}")

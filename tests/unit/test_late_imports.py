@@ -40,6 +40,18 @@ def test_the_list_of_commands_loads_none() -> None:
     assert "casty_es.cli.contents" in modules
 
 
+def test_a_verification_loads_what_it_needs(sqlite_journal_url: str) -> None:
+    """Given a journal, when it is verified and nobody looks on, then no other driver, client or progress bar is loaded.
+
+    A verification that is taken up, and finds nothing new, takes little longer than its imports.
+    """
+    modules = loaded_by(
+        f"from casty_es.cli.app import run\nassert run(['verify', '--url', {sqlite_journal_url!r}]) == 0"
+    )
+    assert modules.isdisjoint({"alembic", "rich.progress", "sqlalchemy", "casty_es.client"})
+    assert "casty_es.audit.verify.surroundings" in modules
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_says_what_the_commands_say(name: str) -> None:
     """Given a command's line in the list of all, then it is the first of the command's own help."""

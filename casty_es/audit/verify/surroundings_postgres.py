@@ -46,7 +46,8 @@ _COLUMNS: Final = f"""
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     LEFT JOIN pg_collation o ON o.oid = a.attcollation
-    WHERE {_OURS} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"""
+    WHERE {_OURS} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY c.relname, a.attnum"""
 # What is not null stands with the columns; since its version 18 the server counts it among the constraints.
 _CONSTRAINTS: Final = f"""
     SELECT 'constraint', k.conname, c.relname, concat_ws(' ', pg_get_constraintdef(k.oid),

@@ -87,17 +87,17 @@ async def verify(
         await done.load(source)
         for slot in set(chosen) & done.done.keys():
             report.add(done.done[slot])
-        as_it_was = await done.unchanged(source, chosen)
-        for result in as_it_was:
-            report.add(result)
-        known = done.done.keys() | {result.slot for result in as_it_was}
-        left = [Job(slot, done.start(slot)) for slot in chosen if slot not in known]
 
         def finished(result: SlotResult) -> None:
             done.finished(result)
             report.add(result)
 
         async with _beside(source, meta, same_file=done.same_file) as database:
+            as_it_was = await done.unchanged(source, chosen)
+            for result in as_it_was:
+                report.add(result)
+            known = done.done.keys() | {result.slot for result in as_it_was}
+            left = [Job(slot, done.start(slot)) for slot in chosen if slot not in known]
             await WORK.run(source, left, processes, finished, progress)
             findings, notes = await database
         report.findings += findings

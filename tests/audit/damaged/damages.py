@@ -10,10 +10,9 @@ from contextlib import closing
 from typing import Any, Final, NamedTuple
 
 import asyncpg
-from sqlalchemy import Column, LargeBinary, Table, Text
 
-from casty_es.journal.tables import metadata
 from casty_es.journal.urls import postgres_dsn, sqlite_file
+from tests.tables import TABLES, Column, Table
 
 __all__ = ["Damage", "all_damages", "do_damage"]
 
@@ -115,23 +114,23 @@ class Damage(NamedTuple):
 def all_damages(database: str) -> Iterator[Damage]:
     """Yield every damage that can be done in one of the databases: ``sqlite`` or ``postgres``."""
     values = _SQLITE if database == "sqlite" else _POSTGRES
-    for table in metadata.sorted_tables:
-        for column in table.columns:
+    for table in TABLES.values():
+        for column in table.columns.values():
             for kind, value in values[_holds(column, database)].items():
                 # SQLite's name for the number of a row holds nothing else than a number.
-                if value is not None and not (_is_row_number(column, database) and not value.lstrip("-").isdecimal()):
+                number_only = _is_row_number(table, column, database)
+                if value is not None and (value.lstrip("-").isdecimal() or not number_only):
                     yield Damage(database, table.name, column.name, kind, value)
 
 
-def _is_row_number(column: Column[Any], database: str) -> bool:
-    keys = column.table.primary_key.columns
-    return database == "sqlite" and list(keys) == [column] and _holds(column, database) == "number"
+def _is_row_number(table: Table, column: Column, database: str) -> bool:
+    return database == "sqlite" and table.keys == [column.name] and _holds(column, database) == "number"
 
 
-def _holds(column: Column[Any], database: str) -> str:
-    if isinstance(column.type, LargeBinary):
+def _holds(column: Column, database: str) -> str:
+    if column.type == "bytea":
         return "bytes"
-    if isinstance(column.type, Text):
+    if column.type == "text":
         return "text"
     return "flag" if database == "postgres" and column.name == "alive" else "number"
 
@@ -148,12 +147,12 @@ def do_damage(url: str, damage: Damage) -> None:
 def _row(damage: Damage) -> str:
     if damage.table in _WHICH:
         return _WHICH[damage.table]
-    keys = ", ".join(column.name for column in _table(damage).primary_key.columns)
+    keys = ", ".join(TABLES[damage.table].keys)
     return f"({keys}) = (SELECT {keys} FROM {damage.table} ORDER BY {keys} LIMIT 1)"
 
 
-def _table(damage: Damage) -> Table:
-    return metadata.tables[damage.table]
+def _column(damage: Damage) -> Column:
+    return TABLES[damage.table].columns[damage.column]
 
 
 def _sqlite(url: str, damage: Damage) -> None:
@@ -169,7 +168,7 @@ def _sqlite(url: str, damage: Damage) -> None:
             "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = ?", (damage.table,)
         ).fetchall()
         loose = schema.replace(" NOT NULL", "").replace("STRICT", "")
-        if not _is_row_number(_table(damage).columns[damage.column], "sqlite"):
+        if not _is_row_number(TABLES[damage.table], _column(damage), "sqlite"):
             loose = re.sub(rf"\b{damage.column} (INTEGER|TEXT)", f"{damage.column} BLOB", loose)
         _rewrite(connection, damage.table, loose)
     with closing(sqlite3.connect(file, isolation_level=None)) as connection:
@@ -207,7 +206,7 @@ async def _postgres(url: str, damage: Damage) -> None:
                 return
             if damage.kind == "missing":
                 await connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} DROP NOT NULL")
-            bits = 31 if str(_table(damage).columns[column].type) == "INTEGER" else 62
+            bits = 31 if _column(damage).type == "integer" else 62
             value = (
                 damage.value if "{l" not in damage.value else damage.value.format(largest=2**bits - 1, least=-(2**bits))
             )
