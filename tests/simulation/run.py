@@ -228,7 +228,10 @@ def simulate(seed: int, *, store: type[InMemoryJournal] = InMemoryJournal, told:
     run = _Run(world)
     collects = gc.isenabled()
     gc.disable()
-    gc.freeze()  # what was there before is not looked through when this world is thrown away
+    if not gc.get_freeze_count():
+        # What was there before is not looked through when this world is thrown away. Once: what is left of a world
+        # then goes with the next one, and would stay for ever if it was frozen.
+        gc.freeze()
     try:
         with world.replaced():
             try:
