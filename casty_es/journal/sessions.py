@@ -40,6 +40,10 @@ _SESSION: Final = {
 ANSWER_SECONDS: Final = 10.0
 _CLOSE_SECONDS: Final = 2.0
 
+# How long the server's plans are kept. A plan that it made while the journal was empty may read a whole table for each
+# of a thousand rows, and the server gives it up only when it has counted the table anew, which may take minutes.
+PLANS_SECONDS = 10.0
+
 
 @contextlib.contextmanager
 def translated(failed: Callable[[Exception], CastyError]) -> Iterator[None]:
@@ -93,6 +97,7 @@ class Session:
         self._opening: asyncio.Task[Connection] | None = None
         self._circuit: Circuit | None = None
         self._closed = False
+        self._planned_at = 0.0
         self.free = asyncio.Lock()
 
     def gone(self) -> bool:
@@ -115,6 +120,8 @@ class Session:
         """
         connection = self._connection
         if connection is not None and not connection.is_closed():
+            if asyncio.get_running_loop().time() - self._planned_at >= PLANS_SECONDS:
+                await self._plan_anew(connection)
             return connection
         if self._closed:
             raise self._closed_meanwhile()
@@ -130,8 +137,14 @@ class Session:
             raise self._closed_meanwhile()
         return opening.result()
 
+    async def _plan_anew(self, connection: Connection) -> None:
+        self._planned_at = asyncio.get_running_loop().time()
+        with translated(self.unanswered):
+            await self.answer(connection.execute("DISCARD PLANS"))
+
     async def _open(self) -> Connection:
         connection = await _dial(self._url, {})
+        self._planned_at = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 with translated(self.unanswered):

@@ -1,7 +1,7 @@
 """Every SQL statement of the journal, per database. Lists travel as one parameter: arrays on Postgres, JSON on SQLite.
 
 They are text and not SQLAlchemy expressions, because each of them is one round trip on a path that people wait for, and
-the two databases take lists in ways of their own. The tables themselves are in ``tables.py``.
+the two databases take lists in ways of their own. What the tables are is in ``surroundings.json``.
 
 Two of them lean on the order in which a nested loop delivers rows (``tails``): the replay demands contiguous sequences,
 so another order could not pass unseen.
@@ -126,26 +126,29 @@ def for_sqlite(statement: str) -> str:
     return re.sub(r"\$(\d+)", r"?\1", listed)
 
 
-def _history_within(size: str, entity: str, after: str, limit: str, most_bytes: str) -> str:
-    """Return the statement that reads an entity's events up to a number of bytes, from what stands for each parameter.
-
-    It goes from event to event, so what does not fit is not read either: of long values, a page that was looked through
-    up to its limit would be read in vain for the most part.
-    """
-    return f"""
-        WITH RECURSIVE page (sequence, bytes, number) AS (
-            SELECT * FROM (
-                SELECT e.sequence, {size}, 1 FROM casty_events e
-                WHERE e.entity = {entity} AND e.sequence > {after} ORDER BY e.sequence LIMIT 1
-            ) AS oldest
-            UNION ALL
-            SELECT e.sequence, p.bytes + {size}, p.number + 1 FROM page p
-            JOIN casty_events e ON e.entity = {entity} AND e.sequence = p.sequence + 1
-            WHERE p.bytes < {most_bytes} AND p.number < {limit}
-        )
-        SELECT {_EVENT} FROM page p JOIN casty_events e ON e.entity = {entity} AND e.sequence = p.sequence
-        ORDER BY p.sequence"""
-
+# An entity's events up to a number of bytes. On Postgres a page is looked through up to its limit: what is long stands
+# out of line there, and its length is known without reading it. SQLite goes from event to event, so that what does not
+# fit is not read either. Neither goes on behind an event that is not there.
+_HISTORY_POSTGRES: Final = f"""
+    SELECT {_EVENT} FROM (
+        SELECT w.*, row_number() OVER entity AS number, first_value(sequence) OVER entity AS first,
+            sum(octet_length(payload)) OVER entity - octet_length(payload) AS before
+        FROM (SELECT * FROM casty_events WHERE entity = $1 AND sequence > $2 ORDER BY sequence LIMIT $3::int) w
+        WINDOW entity AS (ORDER BY sequence ROWS UNBOUNDED PRECEDING)
+    ) e WHERE before < $4::int AND sequence = first + number - 1 ORDER BY sequence"""
+_HISTORY_SQLITE: Final = f"""
+    WITH RECURSIVE page (sequence, bytes, number) AS (
+        SELECT * FROM (
+            SELECT e.sequence, length(CAST(e.payload AS BLOB)), 1 FROM casty_events e
+            WHERE e.entity = ?1 AND e.sequence > ?2 ORDER BY e.sequence LIMIT 1
+        ) AS oldest
+        UNION ALL
+        SELECT e.sequence, p.bytes + length(CAST(e.payload AS BLOB)), p.number + 1 FROM page p
+        JOIN casty_events e ON e.entity = ?1 AND e.sequence = p.sequence + 1
+        WHERE p.bytes < ?4 AND p.number < ?3
+    )
+    SELECT {_EVENT} FROM page p JOIN casty_events e ON e.entity = ?1 AND e.sequence = p.sequence
+    ORDER BY p.sequence"""
 
 POSTGRES: Final[Statements] = {
     **_BOTH,
@@ -184,7 +187,7 @@ POSTGRES: Final[Statements] = {
         LIMIT $3""",
     "find": f"""
         {_EVENTS} WHERE e.slot = $1 AND e.position > $2 AND e.command_id = ANY ($3::bytea[]) ORDER BY e.position""",
-    "history_within": _history_within("octet_length(e.payload)", "$1", "$2", "$3::int", "$4::int"),
+    "history_within": _HISTORY_POSTGRES,
     "record_structures": """
         INSERT INTO casty_structures (kind, name, shards)
         SELECT w.* FROM unnest($1::text[], $2::text[], $3::int[]) AS w (kind, name, shards)
@@ -237,7 +240,7 @@ SQLITE: Final[Statements] = {
     "find": f"""
         {_EVENTS} WHERE e.slot = ?1 AND e.position > ?2
         AND lower(hex(e.command_id)) IN (SELECT value FROM json_each(?3)) ORDER BY e.position""",
-    "history_within": _history_within("length(CAST(e.payload AS BLOB))", "?1", "?2", "?3", "?4"),
+    "history_within": _HISTORY_SQLITE,
     "record_structures": """
         INSERT INTO casty_structures (kind, name, shards)
         SELECT w.value, json_extract(?2, '$[' || w.key || ']'), json_extract(?3, '$[' || w.key || ']')
