@@ -158,7 +158,7 @@ class SqliteBackend:
 
     def _check(self, connection: Connection, undone: str) -> None:
         assert connection.files is not None  # noqa: S101 - it is connected
-        if self._log.too_long(self._place.check(connection.files, undone)):
+        if self._place.check(connection.files, undone) > sqlite_log.LIMIT_BYTES and self._log.due():
             self._writer.run_later(self._shorten)
 
     def _shorten(self) -> None:
@@ -168,7 +168,7 @@ class SqliteBackend:
             sqlite = self._connect(self._writer)
             assert self._writer.files is not None  # noqa: S101 - it is connected
             size = self._place.check(self._writer.files, "Nothing was written.")
-            if self._log.too_long(size):
+            if size > sqlite_log.LIMIT_BYTES and self._log.due():
                 self._log.shorten(sqlite, self._writer.files, size)
         except (sqlite3.Error, JournalError) as error:  # nothing rests on it: who uses the journal next is told
             if isinstance(error, sqlite3.Error):

@@ -36,16 +36,16 @@ _NODES: Final = "SELECT pid, node_id FROM casty_nodes WHERE host = ?"
 
 
 class LogKeeper:
-    """Watches the length of one file's log. ``too_long`` may be asked in any thread, the rest is the writer's."""
+    """Keeps one file's log short. ``due`` may be asked in any thread, the rest is the writer's."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self._next = self._warn_at = 0.0
         self._blocked = False
 
-    def too_long(self, size: int) -> bool:
-        """Return whether the log should be emptied now."""
-        return size > LIMIT_BYTES and time.monotonic() >= self._next
+    def due(self) -> bool:
+        """Return whether a log that is longer than ``LIMIT_BYTES`` should be emptied now."""
+        return time.monotonic() >= self._next
 
     def shorten(self, sqlite: sqlite3.Connection, files: OpenFiles, size: int) -> None:
         """Try to empty the log, waiting for nobody; say who is in the way."""

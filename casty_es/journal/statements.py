@@ -323,6 +323,7 @@ salts that are set aside for new ones ($26 to $29)."""
 _SQLITE_PARAMETERS: Final = 32_766
 
 
+@lru_cache(maxsize=256)
 def sqlite_rows_beside(predecessors: int) -> int:
     """Return how many rows fit into one statement beside the names of some predecessors (at most 8,192, the slots)."""
     return (_SQLITE_PARAMETERS - 3 * predecessors) // len(_COLUMNS)
