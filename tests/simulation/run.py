@@ -7,6 +7,7 @@ import gc
 import sys
 import warnings
 from collections import Counter
+from functools import cache
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -228,10 +229,7 @@ def simulate(seed: int, *, store: type[InMemoryJournal] = InMemoryJournal, told:
     run = _Run(world)
     collects = gc.isenabled()
     gc.disable()
-    if not gc.get_freeze_count():
-        # What was there before is not looked through when this world is thrown away. Once: what is left of a world
-        # then goes with the next one, and would stay for ever if it was frozen.
-        gc.freeze()
+    _freeze()
     try:
         with world.replaced():
             try:
@@ -262,6 +260,15 @@ def simulate(seed: int, *, store: type[InMemoryJournal] = InMemoryJournal, told:
         if collects:
             gc.enable()
     return outcome
+
+
+@cache
+def _freeze() -> None:
+    """Let what was there before not be looked through when a world is thrown away.
+
+    Once: what is left of a world then goes with the next one, and would stay for ever if it was frozen.
+    """
+    gc.freeze()
 
 
 def _thrown_away(world: World) -> None:
