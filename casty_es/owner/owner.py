@@ -299,7 +299,7 @@ class Owner:
             slot.point(node_id, address)
         try:
             await self._drained(slots)  # before the lock goes: the next owner would find a record it has to wait for
-            self.lose(slots)
+            self._lose(slots)
             await then(slots)
         finally:
             for slot in slots:
@@ -320,7 +320,15 @@ class Owner:
             await marker.reached.wait()
 
     def lose(self, slots: Collection[Slot]) -> None:
-        """Stop owning slots at once: whatever was not on its way to the journal is refused."""
+        """Stop owning slots at once: whatever was not on its way to the journal is refused.
+
+        They may be written down for somebody else by now, whom everybody asks, and who cannot take them before their
+        locks are given back. Nobody asks this node.
+        """
+        self._lose(slots)
+        self.leases.give_back(slots)
+
+    def _lose(self, slots: Collection[Slot]) -> None:
         for slot in slots:
             slot.lose()
         self._waiters.lose(slots)
@@ -330,7 +338,7 @@ class Owner:
     def lose_all(self) -> None:
         """Stop owning every slot, because the lease session is over, and believe nothing that was read under it."""
         self._activator.shards.forget()
-        self.lose([slot for slot in self.slots if slot.epoch])
+        self._lose([slot for slot in self.slots if slot.epoch])
 
     def drop(self, slots: Collection[Slot]) -> None:
         """Throw away what was decided for these slots; what was not on its way is decided again."""
@@ -354,7 +362,7 @@ class Owner:
             await self.hand_over(self.slots)
         except CastyError as error:
             _LOG.warning("The slots were not released one by one, the session's end does it: %s", error)
-            self.lose([slot for slot in self.slots if slot.epoch])
+            self._lose([slot for slot in self.slots if slot.epoch])
         await self._activator.settled()
         await self._looks.settled()
         await self._writer.close()

@@ -24,6 +24,7 @@ import msgspec
 from casty_es.background import Errands
 from casty_es.errors import (
     AppendRejectedError,
+    CastyError,
     ConfigurationError,
     ConflictError,
     JournalUnavailableError,
@@ -43,6 +44,7 @@ _LOG: Final = log_of("casty_es.leases")
 
 # Each attempt that fails means that somebody else wrote meanwhile, so somebody went on; this bounds what a bug costs.
 _ATTEMPTS: Final = 50
+_AGAIN_SECONDS: Final = 1.0
 
 
 class SlotLeases:
@@ -232,6 +234,20 @@ class SlotLeases:
                     await self._journal.forget_slots(numbers, self._node_id)
                 finally:
                     await self._session.release(numbers)
+
+    def give_back(self, slots: Collection[Slot]) -> None:
+        """Release slots that were lost, in a moment, unless they are taken again."""
+        self._errands.begin(self._given_back(list(slots)), name="casty-give-back")
+
+    async def _given_back(self, slots: Collection[Slot]) -> None:
+        while not self._closed:  # which releases every slot
+            try:
+                await self.release(slots)
+            except CastyError as error:
+                _LOG.warning("The slots %s were lost and are not released: %s", [slot.number for slot in slots], error)
+            else:
+                return
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def close(self) -> None:
         """Give everything back."""

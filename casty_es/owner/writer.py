@@ -254,7 +254,6 @@ class Writer:
             elif slot in moved:
                 self._tenure.lose({slot})
                 self._refuse(entries)
-                await self._given_back(slot)
             elif slot.epoch != batch.heads[slot].epoch:
                 self._refuse(entries)
             elif len(batch.heads) > 1:
@@ -262,13 +261,6 @@ class Writer:
             else:
                 self._tenure.drop({slot})
                 self._fail(entries, error)
-
-    async def _given_back(self, slot: Slot) -> None:
-        """Let go of a slot that somebody else wrote to: it may be written down for him, and he cannot take it."""
-        try:
-            await self._leases.release([slot])
-        except CastyError as error:
-            _LOG.warning("Slot %d went to another node and could not be released: %s", slot.number, error)
 
     async def _moved(self, batch: Batch) -> set[Slot] | None:
         """Return the slots whose head is not the one this owner wrote; ``None`` when nobody can say.

@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any, TypeAlias
 
+import pytest
+
 from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.journal.port import SlotRow
 from casty_es.journal.sql import SqlJournal
@@ -193,7 +195,8 @@ async def test_everything_moves_with_its_slot(journal_url: str, rows: Rows) -> N
         assert await d.queue[int]("q").dequeue() is None
 
 
-async def test_a_slot_that_somebody_else_wrote_to_is_given_back(journal_url: str) -> None:
+@pytest.mark.parametrize("finds_out", ["an append", "a proof"])
+async def test_a_slot_that_somebody_else_wrote_to_is_given_back(journal_url: str, finds_out: str) -> None:
     """Given a lease record that was on its way for long, when it overtakes the owner, then who is named may take it.
 
     Nobody asks the owner: the slot is written down for the other node, and belongs there.
@@ -206,10 +209,11 @@ async def test_a_slot_that_somebody_else_wrote_to_is_given_back(journal_url: str
         here, there = (system._node for system in systems)
         assert here is not None
         assert there is not None
-        name = named_for(systems[1], systems)
-        number, counter = slot("counter", name), Distributed(systems[0]).counter(name, timeout=20.0)
+        name = named_for(systems[1], systems, kind="lock")
+        number, d = slot("lock", name), Distributed(systems[0])
+        held, lock = d.lock(name), d.lock(name, timeout=20.0)
         await here.owner.locate(here.owner.slots[number])
-        assert await counter.increment() == 1
+        await held.acquire()
         # when the record comes, and the row beside it
         heads = await there.owner.comparing.compare({number: set()})
         append = there.owner.leases._lease_records(heads, here.clock.now())
@@ -217,5 +221,8 @@ async def test_a_slot_that_somebody_else_wrote_to_is_given_back(journal_url: str
         row = SlotRow(number, there.identity.node_id, there.membership.address, append.events[0][1], here.clock.now())
         await systems[1].journal.save_slots([row])
         # then it goes on
-        assert await counter.increment() == 2
+        if finds_out == "a proof":
+            assert await lock.locked()
+        await held.release()
+        assert not await lock.locked()
         assert (await owners(systems[0]))[number] == there.identity.node_id
