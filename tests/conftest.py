@@ -46,7 +46,9 @@ FOLDER_VARIABLE = "PYTEST_DEBUG_TEMPROOT"
 if FOLDER_VARIABLE not in os.environ and _in_memory():
     os.environ[FOLDER_VARIABLE] = str(_MEMORY)
 
-settings.register_profile("any load", deadline=None)  # how long an example takes says what else the machine does
+# How long an example takes says what else the machine does. `--hypothesis-profile long` draws more of them.
+settings.register_profile("any load", deadline=None, max_examples=40)
+settings.register_profile("long", deadline=None, max_examples=400)
 settings.load_profile("any load")
 
 

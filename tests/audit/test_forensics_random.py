@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 SECOND = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EXAMPLES = {"memory": 300, "sqlite": 40, "postgres": 25}
+EXAMPLES = {"memory": 120, "sqlite": 16, "postgres": 10}
 
 
 class Place(NamedTuple):

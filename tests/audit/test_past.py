@@ -129,7 +129,7 @@ def test_the_past_equals_the_model(kind: str, where: str, request: pytest.Fixtur
         try:
 
             @settings(
-                max_examples=60 if where == "memory" else 15,
+                max_examples=25 if where == "memory" else 6,
                 deadline=None,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
             )

@@ -1,4 +1,7 @@
-"""The benchmark itself runs: its numbers are for people, so only their presence is tested."""
+"""The benchmark itself runs: its numbers are for people, so only their presence is tested.
+
+Cases that start few processes are always run, ``-m long`` runs all.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,25 +19,32 @@ from tests.conftest import POSTGRES_VARIABLE
 
 _ROOT = Path(__file__).parents[2]
 _LINES = {1: 2, 2: 1, 3: 3, 4: 2, 5: 2, 6: 1, 7: 6, 8: 4, 9: 4, 10: 2, 11: 8, 12: 2, 13: 6, 14: 2, 15: 12, 16: 4}
+_QUICK = (1, 3, 4, 8, 9, 14)
 _NUMBER = re.compile(r"^-?[\d,.]+")
 
 
-@pytest.fixture
-def report(tmp_path: Path, postgres_server: str) -> list[list[str]]:
-    """The cells of each line of the report of a run with tiny sizes."""
-    file = tmp_path / "report.md"
-    command = [sys.executable, "-m", "tests.benchmarks", "--smoke", "--report", str(file), "--folder", str(tmp_path)]
-    env = {**os.environ, POSTGRES_VARIABLE: postgres_server}
+def _run(cases: Iterable[int], server: str, folder: Path) -> list[list[str]]:
+    """Return the cells of each line of the report of a run with tiny sizes."""
+    file = folder / "report.md"
+    words = ["--smoke", *(word for case in cases for word in ("--only", str(case)))]
+    command = [sys.executable, "-m", "tests.benchmarks", "--report", str(file), "--folder", str(folder), *words]
+    env = {**os.environ, POSTGRES_VARIABLE: server}
     ended = subprocess.run(command, cwd=_ROOT, env=env, check=False, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     lines = [line for line in file.read_text(encoding="utf-8").splitlines() if re.match(r"\| \d+ ", line)]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
+@pytest.mark.parametrize(
+    ("cases", "peers"), [(_QUICK, 3), pytest.param(tuple(_LINES), 6, marks=pytest.mark.long)], ids=["quick", "all"]
+)
 @pytest.mark.timeout(600)  # it starts some forty processes, and waits for Postgres to end the sessions of frozen ones
-def test_a_run_reports_every_line_with_numbers(report: list[list[str]]) -> None:
+def test_a_run_reports_every_line_with_numbers(
+    cases: tuple[int, ...], peers: int, postgres_server: str, tmp_path: Path
+) -> None:
     """Every goal has its line: our number, the peer's and the ratio, where the peer needs no download."""
-    assert Counter(int(cells[0]) for cells in report) == _LINES
+    report = _run(cases, postgres_server, tmp_path)
+    assert Counter(int(cells[0]) for cells in report) == {case: _LINES[case] for case in cases}
     for _, what, ours, peer, ratio, goal, met in report:
         # In so short a run a difference may have either sign, and a processor's clock may not have ticked.
         assert _a_number(ours) if "adds" in what or "processor time" in what else _above_zero(ours), what
@@ -43,7 +54,7 @@ def test_a_run_reports_every_line_with_numbers(report: list[list[str]]) -> None:
         elif peer != "none":
             assert _above_zero(peer), what
             assert _above_zero(ratio), what
-    assert sum(_above_zero(cells[3]) for cells in report) == 6
+    assert sum(_above_zero(cells[3]) for cells in report) == peers
 
 
 def _a_number(cell: str) -> bool:

@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import date
+from itertools import repeat
 from typing import Any, TypeAlias
 
 import pytest
@@ -122,7 +123,7 @@ async def test_integers_of_any_size_cross_the_wire(everywhere: list[Distributed]
 
 
 async def test_values_cross_the_wire_as_they_are(everywhere: list[Distributed]) -> None:
-    """What one place stored, every other reads back equal, and of the same type."""
+    """What one place stored another reads back equal, and of the same type; over the values each does so of each."""
 
     async def stored(writer: Distributed, name: str, declared: Any, value: Any) -> None:
         assert await writer.map[str, declared](name, timeout=PATIENT).put("k", value) is None
@@ -141,7 +142,8 @@ async def test_values_cross_the_wire_as_they_are(everywhere: list[Distributed]) 
     for number, (declared, value) in enumerate(VALUES):
         names = {f"{number}-from-{place}": writer for place, writer in enumerate(everywhere)}
         await asyncio.gather(*(stored(writer, name, declared, value) for name, writer in names.items()))
-        await asyncio.gather(*(read(reader, name, declared, value) for name in names for reader in everywhere))
+        readers = [everywhere[(place + number) % len(everywhere)] for place in range(len(everywhere))]
+        await asyncio.gather(*map(read, readers, names, repeat(declared), repeat(value)))
 
 
 async def test_many_large_values_at_once_all_arrive(everywhere: list[Distributed]) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import casty_es
-from casty_es import ClusteredActorSystem, Distributed, SqlJournal
+from casty_es import ClusteredActorSystem, Distributed, Settings, SqlJournal
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
 from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavailableError, OutcomeUnknownError
@@ -201,7 +201,8 @@ def linked(tmp_path: Path, sqlite_template: Path) -> Path:
 @asynccontextmanager
 async def running(file: Path) -> AsyncIterator[ClusteredActorSystem]:
     """Run a node in this process, that has counted to 3 and holds a lock."""
-    async with ClusteredActorSystem(journal=SqlJournal(f"sqlite:///{file}")) as system:
+    journal, settings = SqlJournal(f"sqlite:///{file}"), Settings(membership_seconds=0.1)  # slots are given up then
+    async with ClusteredActorSystem(journal=journal, settings=settings) as system:
         d = system.distributed()
         for _ in range(3):
             await d.counter("c").increment()

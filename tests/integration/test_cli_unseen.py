@@ -34,8 +34,9 @@ NOON: Final = 1_763_380_800_000_000
 _SEEN_BY_NOBODY: Final = frozenset(UNSEEN) - {"\n"}
 _FORGED: Final = "\n2026-11-27 FORGED"
 
-# A new line alone; and ESC, DEL, NEL, a soft hyphen, no width, a line's end, an override, a filler, a variation, a tag.
-_SAMPLE: Final = ("\n", "\x1b\x7f\x85\xad\u200b\u2028\u202e\u3164\ufe0f\U000e0041")
+# ESC, DEL, NEL, a soft hyphen, no width, a line's end, an override, a filler, a variation, a tag; the new line last,
+# where it would begin a line of the forger's.
+_SAMPLE: Final = "\x1b\x7f\x85\xad\u200b\u2028\u202e\u3164\ufe0f\U000e0041\n"
 _IN_A_NAME: Final = 12
 _ALONE: Final = {"demo", "node"}  # the one runs on names of its own; the other ends when it is told to
 
@@ -185,11 +186,10 @@ def test_every_name_in_the_whole_journal(full: Full) -> None:
     assert {row["name"] for row in rows if row["kind"] == "counter"} == names
 
 
-@pytest.mark.parametrize("characters", _SAMPLE, ids=ascii)
 @pytest.mark.timeout(600)
-def test_every_command(characters: str, copied: str, full: Full, tmp_path: Path) -> None:
+def test_every_command(copied: str, full: Full, tmp_path: Path) -> None:
     """Every command shows such a name, or fails on it, without its being raw."""
-    _run_all(characters, copied, tmp_path, full.archive)
+    _run_all(_SAMPLE, copied, tmp_path, full.archive)
 
 
 @pytest.mark.long

@@ -221,7 +221,7 @@ def test_records_are_shown_whatever_stands_in_meta(
             do_damage(url, Damage(database_kind, "casty_meta", column, change, value))
         done = [run_command(command, url, tmp_path, **kept) for command in commands]
         charts = [run_command(f"{command} lock deploy", url, tmp_path, **kept) for command in ("who", "timeline")]
-        verified = run_command("verify --processes 2 --json --anchor {anchor}", url, tmp_path, **kept)
+        verified = run_command("verify --processes 1 --json --anchor {anchor}", url, tmp_path, **kept)
         written = run_command("counter increment hits", url, tmp_path, **kept)
 
     # then all of it is shown, and the damage is named on stderr

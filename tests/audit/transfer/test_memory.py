@@ -77,25 +77,25 @@ def beginning(*structures: Line) -> list[Line]:
 def snapshots() -> Iterator[Line]:
     yield from beginning()
     yield EntityLine(1, 0, "counter", "x", "", True, None, 0)
-    for number in range(300):
+    for number in range(220):
         yield SnapshotLine(1, number + 1, "s" * MIB, 1, 1)
 
 
 def names() -> Iterator[Line]:
     yield from beginning()
-    for number in range(300):
+    for number in range(220):
         yield EntityLine(number + 1, 0, "counter", "n" * MIB, "", True, None, 0)
 
 
 def structures() -> Iterator[Line]:
     yield JournalLine(FORMAT, 256, 1, 1)
-    for number in range(300):
+    for number in range(220):
         yield StructureLine("counter", f"{number:06}" + "n" * MIB, 1, None)
 
 
 def metadata() -> Iterator[Line]:
     yield from beginning()
-    for number in range(300):
+    for number in range(220):
         yield EventLine(0, number + 1, 1, None, None, "t", 1, "{}", "m" * MIB, None, None, 1, "00" * 32)
 
 
@@ -172,7 +172,7 @@ def test_an_import_of_parquet_is_bounded(sqlite_journal_url: str, tmp_path: Path
     writer.add([*beginning(), EntityLine(1, 0, "counter", "x", "", True, None, 0)])
     writer.write(writer.take())
     state = "s" * MIB
-    writer.add([SnapshotLine(1, number + 1, state, 1, 1) for number in range(300)])
+    writer.add([SnapshotLine(1, number + 1, state, 1, 1) for number in range(220)])
     writer.write(writer.take())
     writer.finish()
     assert sum(file.stat().st_size for file in folder.rglob("*.parquet")) < MIB

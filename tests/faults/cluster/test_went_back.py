@@ -48,7 +48,7 @@ _SEED = int(os.environ.get("CASTY_ES_WENT_BACK_SEED") or secrets.randbelow(1_000
 
 # Each takes some seconds on a busy machine.
 TRIALS = [
-    pytest.param(2, marks=pytest.mark.timeout(180), id="short"),
+    pytest.param(1, marks=pytest.mark.timeout(180), id="short"),
     pytest.param(_LONG, marks=[pytest.mark.long, pytest.mark.timeout(60 + 60 * _LONG)], id="long"),
 ]
 

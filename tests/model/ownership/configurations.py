@@ -21,10 +21,11 @@ _MODELS = {
         # One node loses the slot, the other takes it, and it comes back; the frames of the first time still wait.
         Ownership("comeback", ((_PUT,),), Faults(freezes=2, takes=2, cuts=1)),
         # Two callers; the second reads what the first wrote, or is shown what never comes about.
-        Ownership("reads", ((_PUT,), (Op("read", "R"),)), Faults(freezes=1, crashes=1, takes=2)),
+        Ownership("reads", ((_PUT,), (Op("read", "R"),)), Faults(freezes=1, takes=2)),
+        Ownership("reads after crashes", ((_PUT,), (Op("read", "R"),)), Faults(crashes=1, takes=2)),
         Ownership("two reads", ((Op("put", "A"),), (Op("read", "R"), Op("read", "S"))), Faults(freezes=1, takes=1)),
         # What a command does depends on what another one did before it.
-        Ownership("queue", ((Op("put", "A"),), (Op("take", "T", sends=2),)), Faults(freezes=1, unknowns=1, takes=1)),
+        Ownership("queue", ((Op("put", "A"),), (Op("take", "T", sends=2),)), Faults(freezes=1, unknowns=1)),
         # A commit group behind an append whose outcome is unknown.
         Ownership("two puts", ((Op("put", "A"),), (Op("put", "B", sends=2),)), Faults(unknowns=1, cuts=1, takes=0)),
         # A caller that gives up waiting withdraws its request, and tells by the answer whether it happened.
@@ -56,6 +57,17 @@ _MODELS = {
         ),
         Ownership(
             "lossy reads", ((Op("put", "A"),), (Op("read", "R"),)), Faults(freezes=1, takes=1, losses=1), before=("Z",)
+        ),
+    )
+}
+
+# More can go wrong in these, for which the search takes half a minute.
+_LONG = {
+    model.name: model
+    for model in (
+        Ownership("reads, anything", ((_PUT,), (Op("read", "R"),)), Faults(freezes=1, crashes=1, takes=2)),
+        Ownership(
+            "queue, moved", ((Op("put", "A"),), (Op("take", "T", sends=2),)), Faults(freezes=1, unknowns=1, takes=1)
         ),
     )
 }
@@ -93,4 +105,4 @@ _RULES = {
     Rule.INCARNATION: "lossy",
 }
 
-OWNERSHIP = Part("Who owns a slot, and what is done once", _MODELS, _RULES)
+OWNERSHIP = Part("Who owns a slot, and what is done once", _MODELS, _RULES, _LONG)
