@@ -28,6 +28,30 @@ _NEXT: Final = (
 )
 
 
+# Arrays of built-in types: their numbers are the same in every server (pg_type.dat). The driver asks the server of each
+# connection what they are before it uses one, which takes 20 ms.
+_ARRAYS: Final = {1000: ("bool", 16), 1001: ("bytea", 17), 1007: ("int4", 23), 1016: ("int8", 20)}
+_ARRAY_TYPES: Final = [
+    {
+        "oid": oid,
+        "ns": "pg_catalog",
+        "name": f"_{name}",
+        "kind": b"b",
+        "basetype": None,
+        "basetype_name": None,
+        "elemtype": element,
+        "elemtype_name": name,
+        "elemdelim": b",",
+        "range_subtype": None,
+        "range_subtype_name": None,
+        "attrtypoids": None,
+        "attrnames": None,
+        "depth": 0,
+    }
+    for oid, (name, element) in _ARRAYS.items()
+]
+
+
 async def dial(url: str, settings: dict[str, str]) -> Connection:
     """Open a connection; of several hosts only a primary is taken.
 
@@ -45,6 +69,7 @@ async def dial(url: str, settings: dict[str, str]) -> Connection:
             f"The parameter {named[0]} of the URL is none of libpq's, and no setting of the server's: {error}. Nothing "
             f"was opened. Leave it out."
         ) from error
+    connection.get_settings().register_data_types(_ARRAY_TYPES)
     if parts.socket_options:
         used = connection._transport.get_extra_info("socket")  # noqa: SLF001 - asyncpg shows it nowhere else
         if used is not None and used.family != socket.AF_UNIX:

@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+import casty_es
 from casty_es.errors import (
     AppendRejectedError,
     AppendUnknownError,
@@ -427,3 +428,20 @@ async def test_no_session_stays_behind(postgres_journal_url: str, other: Any) ->
 
     while await other.fetchval(sessions):  # noqa: ASYNC110 - see below
         await asyncio.sleep(0.01)  # a backend ends a moment after its connection
+
+
+async def test_the_server_is_not_asked_for_the_arrays_it_was_built_with(
+    postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a node, when it begins, counts and closes, then the driver knows every type of its statements."""
+
+    async def asked(_connection: object, types: set[int], _timeout: float) -> None:
+        pytest.fail(f"the driver asked for the types {types}")
+
+    monkeypatch.setattr(asyncpg.Connection, "_introspect_types", asked)
+    async with casty_es.connect(postgres_journal_url) as d:
+        assert await d.counter("hits").increment() == 1
+        await d.map[str, int]("users").put("alice", 1, idempotency_key="once")
+        await d.lock("deploy").acquire()
+    async with casty_es.connect(postgres_journal_url) as d:
+        assert await d.counter("hits").get() == 1
