@@ -120,9 +120,9 @@ class Session:
         """
         connection = self._connection
         if connection is not None and not connection.is_closed():
-            if asyncio.get_running_loop().time() - self._planned_at >= PLANS_SECONDS:
-                await self._plan_anew(connection)
-            return connection
+            planned = asyncio.get_running_loop().time() - self._planned_at < PLANS_SECONDS
+            if planned or await self._works(connection):
+                return connection
         if self._closed:
             raise self._closed_meanwhile()
         opening = self._opening
@@ -137,10 +137,17 @@ class Session:
             raise self._closed_meanwhile()
         return opening.result()
 
-    async def _plan_anew(self, connection: Connection) -> None:
+    async def _works(self, connection: Connection) -> bool:
+        """Let the server plan anew; tell whether the connection works. One that does not is ended."""
         self._planned_at = asyncio.get_running_loop().time()
-        with translated(self.unanswered):
+        try:
             await self.answer(connection.execute("DISCARD PLANS"))
+        except TimeoutError as error:
+            raise self.unanswered(error) from error
+        except Exception:  # noqa: BLE001 - the server ended it, maybe: nothing was asked of it yet, and another is opened
+            connection.terminate()
+            return False
+        return True
 
     async def _open(self) -> Connection:
         connection = await _dial(self._url, {})

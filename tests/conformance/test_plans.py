@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
 
+import casty_es
 from casty_es.journal import sessions
 from casty_es.journal.port import EntityName
 from casty_es.journal.sql import SqlJournal
@@ -22,6 +24,12 @@ _GENERIC: Final = 8  # after five executions the server may keep a plan
 _READ: Final = """
     SELECT pg_stat_force_next_flush(), coalesce(sum(seq_tup_read), 0) + coalesce(sum(idx_tup_fetch), 0)
     FROM pg_stat_user_tables"""
+
+
+_END_ALL_BUT_LEASES: Final = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity a WHERE datname = current_database()
+    AND pid <> pg_backend_pid()
+    AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND l.locktype = 'advisory')"""
 
 
 async def _read_all(journal: SqlJournal, entity: int) -> None:
@@ -59,3 +67,17 @@ async def test_plans_of_an_empty_journal_are_given_up(
 async def _tuples(sql: Sql, url: str) -> int:
     [(_, tuples)] = await asyncio.to_thread(sql, url, _READ)
     return int(tuples)
+
+
+async def test_a_connection_that_the_server_ended_is_opened_anew(
+    postgres_journal_url: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given sessions that the server ended, when plans are to be given up, then nobody is told of it."""
+    monkeypatch.setattr(sessions, "PLANS_SECONDS", 0.0)
+    async with casty_es.connect(postgres_journal_url) as d:
+        assert await d.counter("hits").increment() == 1
+        for expected in range(2, 6):
+            ending = threading.Thread(target=sql, args=(postgres_journal_url, _END_ALL_BUT_LEASES))
+            ending.start()
+            ending.join()  # the loop stands still, so that the driver has not heard of it yet
+            assert await d.counter("hits").increment() == expected
