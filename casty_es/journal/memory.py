@@ -347,7 +347,9 @@ class InMemoryJournal(EventJournal):
         return {place: records[0].hash for place, records in found.items() if records}
 
     async def closed_slots(self) -> tuple[int, list[ClosedSlot]]:
-        return self._meta.incarnation, [self._closed[key] for key in sorted(self._closed)]
+        incarnation = self._meta.incarnation
+        closed = [self._closed[key] for key in sorted(self._closed)]
+        return incarnation, [row for row in closed if row.mark.incarnation >= incarnation]  # others were given up
 
     async def close_slot(self, closed: ClosedSlot) -> None:
         self._closed.setdefault((closed.slot, closed.mark.place), closed)

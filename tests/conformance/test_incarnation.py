@@ -50,6 +50,14 @@ async def test_a_slot_is_closed_by_several(journal: EventJournal) -> None:
     assert await journal.closed_slots() == (1, [other, CLOSED, later])
 
 
+async def test_what_was_under_way_when_it_was_raised_closes_nothing(journal: Any) -> None:
+    """Given a loss that was accepted, when somebody who has not heard of it closes a slot, then nobody is told."""
+    assert await journal.raise_incarnation() == 2
+    await journal.close_slot(CLOSED)
+
+    assert await journal.closed_slots() == (2, [])
+
+
 async def test_it_is_raised_as_a_whole_or_not_at_all(
     database_kind: str, journal_url: str, sql: Callable[..., list[tuple[Any, ...]]]
 ) -> None:
