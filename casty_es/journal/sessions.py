@@ -20,10 +20,13 @@ from casty_es.journal.circuit import Circuit, circuit_of
 from casty_es.journal.driver_errors import said, without_values
 from casty_es.journal.hosts import Connection, dial
 from casty_es.journal.urls import shown
+from casty_es.printing import log_of
 
 __all__ = ["ANSWER_SECONDS", "Connection", "Session", "close_quietly", "connect", "said", "translated"]
 
 T = TypeVar("T")
+
+_LOG: Final = log_of("casty_es.journal")
 
 # Set per connection, so that nothing a role or database was set to can end a heartbeat or a replay half-way, or lower
 # the isolation the append's guard was written for.
@@ -144,7 +147,8 @@ class Session:
             await self.answer(connection.execute("DISCARD PLANS"))
         except TimeoutError as error:
             raise self.unanswered(error) from error
-        except Exception:  # noqa: BLE001 - the server ended it, maybe: nothing was asked of it yet, and another is opened
+        except Exception as error:  # noqa: BLE001 - the server ended it, maybe: nothing was asked of it yet
+            _LOG.info("A connection to Postgres does not work any more, another is opened: %s", said(error))
             connection.terminate()
             return False
         return True

@@ -132,8 +132,11 @@ def for_sqlite(statement: str) -> str:
 _HISTORY_POSTGRES: Final = f"""
     SELECT {_EVENT} FROM (
         SELECT w.*, row_number() OVER entity AS number, first_value(sequence) OVER entity AS first,
-            sum(octet_length(payload)) OVER entity - octet_length(payload) AS before
-        FROM (SELECT * FROM casty_events WHERE entity = $1 AND sequence > $2 ORDER BY sequence LIMIT $3::int) w
+            sum(size) OVER entity - size AS before
+        FROM (
+            SELECT *, coalesce(octet_length(payload), 0) AS size FROM casty_events
+            WHERE entity = $1 AND sequence > $2 ORDER BY sequence LIMIT $3::int
+        ) w
         WINDOW entity AS (ORDER BY sequence ROWS UNBOUNDED PRECEDING)
     ) e WHERE before < $4::int AND sequence = first + number - 1 ORDER BY sequence"""
 _HISTORY_SQLITE: Final = f"""

@@ -300,7 +300,11 @@ class Owner:
         try:
             await self._drained(slots)  # before the lock goes: the next owner would find a record it has to wait for
             self._lose(slots)
-            await then(slots)
+            try:
+                await then(slots)
+            except BaseException:
+                self.leases.give_back(slots)
+                raise
         finally:
             for slot in slots:
                 for pending in self._draining.pop(slot):

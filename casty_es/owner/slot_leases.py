@@ -76,6 +76,9 @@ class SlotLeases:
         self._asked: list[tuple[Slot, asyncio.Future[None]]] = []
         self._batching: asyncio.Task[None] | None = None
         self._errands = Errands(node.ended)
+        self._lost_slots: set[Slot] = set()  # whose locks may still be held
+        self._releasing = Errands(node.ended)
+        self._gives_back = False
         self.comparing = comparing  # closes the slots whose log lacks what is remembered of it
         self.address: str | None = None
         # Tells whether the lease session is known to have lasted until now, so nobody can have taken the slots.
@@ -237,21 +240,38 @@ class SlotLeases:
 
     def give_back(self, slots: Collection[Slot]) -> None:
         """Release slots that were lost, in a moment, unless they are taken again."""
-        self._errands.begin(self._given_back(list(slots)), name="casty-give-back")
+        self._lost_slots.update(slots)
+        if self._lost_slots and not self._closed and not self._gives_back:
+            self._gives_back = True
+            self._releasing.begin(self._release_lost(), name="casty-give-back")
 
-    async def _given_back(self, slots: Collection[Slot]) -> None:
-        while not self._closed:  # which releases every slot
-            try:
-                await self.release(slots)
-            except CastyError as error:
-                _LOG.warning("The slots %s were lost and are not released: %s", [slot.number for slot in slots], error)
-            else:
+    async def _release_lost(self) -> None:
+        try:
+            while self._lost_slots:
+                slots, self._lost_slots = self._lost_slots, set()
+                try:
+                    await self._release_now(slots)
+                except CastyError as error:
+                    _LOG.info("Slots that were lost are not released, trying again: %s", error)
+                    self._lost_slots |= slots
+                    await asyncio.sleep(_AGAIN_SECONDS)
+        finally:
+            self._gives_back = False
+
+    async def _release_now(self, slots: Collection[Slot]) -> None:
+        async with self._taking:
+            numbers = [slot.number for slot in slots if not slot.epoch]
+            if not numbers or self._session is None or self._session.lost.done():
                 return
-            await asyncio.sleep(_AGAIN_SECONDS)
+            # The locks first: others wait for them, and the journal may be away for long.
+            await self._session.release(numbers)
+        # Whoever takes one of them again writes its row behind this.
+        await self._journal.forget_slots(numbers, self._node_id)
 
     async def close(self) -> None:
         """Give everything back."""
         self._closed = True
+        await self._releasing.cancel()  # the session's end releases all
         await self._errands.settled()
         async with self._opening:
             session, self._session, self.stands = self._session, None, _no_session

@@ -226,3 +226,36 @@ async def test_a_slot_that_somebody_else_wrote_to_is_given_back(journal_url: str
         await held.release()
         assert not await lock.locked()
         assert (await owners(systems[0]))[number] == there.identity.node_id
+
+
+async def test_lost_slots_are_free_while_the_journal_is_away(
+    postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a journal that answers no more, when slots are lost one by one, then others may take all, and it closes.
+
+    On Postgres, where locks are held by another connection. On SQLite the rows are the locks.
+    """
+    async with AsyncExitStack() as stack:
+        systems = [ClusteredActorSystem(journal=SqlJournal(postgres_journal_url)) for _ in range(2)]
+        for system in systems:
+            await stack.enter_async_context(system)
+        here, there = (system._node for system in systems)
+        assert here is not None
+        assert there is not None
+        numbers = range(20)
+        await here.owner.leases.take([here.owner.slots[number] for number in numbers])
+        asked = asyncio.Event()
+
+        async def away(*_: object) -> None:
+            asked.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(systems[0].journal, "forget_slots", away)
+        for number in numbers:
+            here.owner.lose([here.owner.slots[number]])
+        await asked.wait()
+
+        mine = [there.owner.slots[number] for number in numbers]
+        await there.owner.leases.take(mine)
+        assert all(slot.epoch for slot in mine)
+        monkeypatch.undo()

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from casty_es.journal.port import EMPTY_SLOT, EntityName, EventJournal, StoredSnapshot
+from casty_es.journal.sql import SqlJournal
 
 from .rows import NOW, Owner, entity_id, recorded
 
@@ -199,3 +204,26 @@ async def test_snapshot_twice(journal: EventJournal) -> None:
     [found] = await journal.entities([HITS])
     assert found is not None
     assert found.snapshot == first
+
+
+async def test_a_record_without_a_payload_is_in_its_page(
+    postgres_journal_url: str, sql: Callable[..., list[tuple[Any, ...]]]
+) -> None:
+    """Given a damaged record, when a page is read up to a number of bytes, then it is there, as the rest is."""
+    journal = SqlJournal(postgres_journal_url)
+    await journal.open()
+    owner = Owner(3).lease()
+    for sequence in range(1, 5):
+        owner.event(1, sequence)
+    await journal.append(owner.batch())
+    await asyncio.to_thread(
+        sql,
+        postgres_journal_url,
+        "ALTER TABLE casty_events ALTER payload DROP NOT NULL",
+        "ALTER TABLE casty_events DISABLE TRIGGER ALL",
+        "UPDATE casty_events SET payload = NULL WHERE sequence = 2",
+    )
+
+    page = await journal.history(entity_id(3, 1), most_bytes=10**6)
+    assert [event.sequence for event in page] == [1, 2, 3, 4]
+    await journal.close()
