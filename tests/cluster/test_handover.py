@@ -259,3 +259,28 @@ async def test_lost_slots_are_free_while_the_journal_is_away(
         await there.owner.leases.take(mine)
         assert all(slot.epoch for slot in mine)
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("how", ["the node stops", "whoever gives it up is cancelled"])
+async def test_a_lock_goes_with_its_slot(postgres_journal_url: str, how: str) -> None:
+    """Given a node that stops owning a slot in an unusual way, then another node may take the slot."""
+    async with AsyncExitStack() as stack:
+        systems = [ClusteredActorSystem(journal=SqlJournal(postgres_journal_url)) for _ in range(2)]
+        for system in systems:
+            await stack.enter_async_context(system)
+        here, there = (system._node for system in systems)
+        assert here is not None
+        assert there is not None
+        mine, theirs = here.owner.slots[7], there.owner.slots[7]
+        await here.owner.leases.take([mine])
+        if how == "the node stops":
+            here.ended("a test")
+        else:
+            async with here.owner.leases._taking:
+                giving = asyncio.create_task(here.owner.hand_over([mine]))
+                while mine.epoch:  # noqa: ASYNC110 - no event tells that a slot was lost
+                    await asyncio.sleep(0)
+                giving.cancel()
+                await asyncio.wait({giving})
+        while not theirs.epoch:
+            await there.owner.leases.take([theirs])
