@@ -6,6 +6,7 @@ refused. Whoever can write it can say that a slot was done, so keep it where the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -46,7 +47,8 @@ class Progress:
         self.same_file = False
         self._file_now = b""
         self._walked = False
-        self._earlier: dict[int, SlotResult] = {}
+        self._earlier: dict[int, SlotResult] = {}  # what a complete one found, and the structures that it had
+        self._structures = b""
 
     async def load(self, journal: EventJournal) -> None:
         """Read the file, if it is there, and begin the next one; refuse one of another journal, or that is none."""
@@ -55,10 +57,6 @@ class Progress:
         state = self._read() if self._file.exists() else None
         self._file_now = await _file_digest(journal)
         self.same_file = state is not None and state.complete and bool(self._file_now) and state.file == self._file_now
-        if state is not None and self.same_file:
-            self._state.structures = state.structures
-        else:
-            self._state.structures = await structures_digest(journal)
         if state is not None:
             await self._take_up(state, journal)
 
@@ -95,10 +93,9 @@ class Progress:
                 for slot, result in state.done.items()
                 if not result.findings
             }
-            if state.structures == self._state.structures:
-                self._earlier = state.done
+            self._earlier, self._structures = state.done, state.structures
         else:
-            self.done = state.done
+            self.done, self._state.structures = state.done, state.structures
             self._state.done.update(state.done)
 
     def start(self, slot: int) -> Head:
@@ -107,13 +104,20 @@ class Progress:
 
     async def unchanged(self, journal: EventJournal, slots: Collection[int]) -> list[SlotResult]:
         """Return what is known of the slots that are, with all beside them, as an earlier run found them."""
-        asked = sorted(self.starts.keys() & self._earlier.keys() & set(slots))
+        if self._file is None or self.done:
+            return []
+        asked = sorted(self.starts.keys() & set(slots))
         heads = await journal.heads(asked) if asked else {}
         same = [self._earlier[slot] for slot, head in heads.items() if _as_it_was(self._earlier[slot], head)]
         if self.same_file:
-            now = {result.slot: result.beside for result in same}
+            now, structures = {result.slot: result.beside for result in same}, self._structures
         else:
-            now = await digests(journal, [result.slot for result in same]) if same else {}
+            now, structures = await asyncio.gather(
+                digests(journal, [result.slot for result in same]), structures_digest(journal)
+            )
+        self._state.structures = structures
+        if structures != self._structures:  # an entity may belong in another slot now
+            return []
         found = [
             msgspec.structs.replace(result, records=0, snapshots=0, unread_snapshots=0, unbound_snapshots=0)
             for result in same
@@ -135,8 +139,8 @@ class Progress:
     async def complete(self, journal: EventJournal, *, ok: bool) -> None:
         """Note that all slots are done, and whether all was well: whoever takes it up now begins where they end."""
         self._state.complete = True
-        # What was written meanwhile was not looked at, or not by all checks.
-        same = ok and (not self._walked or await _file_digest(journal) == self._file_now)
+        # What was written meanwhile was not looked at, or not by all checks; nor what an interrupted one had done.
+        same = ok and not self.done and (not self._walked or await _file_digest(journal) == self._file_now)
         self._state.file = self._file_now if same else b""
         self._save()
 

@@ -120,17 +120,15 @@ async def verify(
 async def _beside(
     journal: EventJournal, meta: Meta, *, same_file: bool
 ) -> AsyncIterator[Awaitable[tuple[list[Finding], list[str]]]]:
-    """Check the database over a connection of its own, beside the walk."""
+    """Check the database beside the walk."""
 
     async def check() -> tuple[list[Finding], list[str]]:
         if not isinstance(journal, SqlJournal):
             return [], []
-        async with opened(journal.url, despite_damage=True) as (own, _):
-            assert isinstance(own, SqlJournal)  # noqa: S101 - opened by its URL
-            findings, notes = await _told(check_database(own, meta.slots))
-            if own.file is not None and not same_file:
-                findings += await check_whole(own.file)
-            return findings, notes
+        findings, notes = await _told(check_database(journal, meta.slots))
+        if journal.file is not None and not same_file:
+            findings += await check_whole(journal.file)
+        return findings, notes
 
     task = asyncio.create_task(check(), name="casty-verify-database")
     try:

@@ -13,10 +13,12 @@ import msgspec
 import pytest
 
 from casty_es import InMemoryJournal, connect
-from casty_es.audit.verify import Report, Wrong, verify
+from casty_es.audit.opening import opened
+from casty_es.audit.verify import Report, Wrong, beside, verify
 from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError
 from casty_es.journal.postgres import PostgresBackend
+from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite import SqliteBackend
 from casty_es.journal.urls import sqlite_file
 
@@ -95,6 +97,40 @@ async def test_a_changed_directory_is_found(tamperer: Tamperer, tmp_path: Path, 
     report = await resumed(tamperer, tmp_path / "progress.json", change)
 
     assert Wrong.DIRECTORY in {one.wrong for one in report.findings}
+
+
+async def test_structures_that_were_changed_after_an_interruption_are_found_by_the_next(
+    tamperer: Tamperer, tmp_path: Path
+) -> None:
+    """Given slots that were done when shards were changed, when a verification ends with them, then the next looks."""
+    file = tmp_path / "progress.json"
+    assert (await verify(tamperer.url, resume=file)).ok
+    interrupted = msgspec.json.decode(file.read_bytes()) | {"complete": False, "file": ""}
+    file.write_bytes(msgspec.json.encode(interrupted))
+    await tamperer.run("UPDATE casty_structures SET shards = shards + 1 WHERE name = 'users'")
+    await verify(tamperer.url, resume=file)
+
+    report = await verify(tamperer.url, resume=file)
+
+    assert Wrong.DIRECTORY in {one.wrong for one in report.findings}
+
+
+@pytest.mark.parametrize("many", [1, 2, 5, 500_000])
+async def test_pages_of_structures_are_one_digest_each(
+    journal_url: str, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Given structures, however many fit on a page, then a changed one changes the digest."""
+    monkeypatch.setattr(beside, "_MANY_STRUCTURES", many)
+    await LongWriter(journal_url, counters=5).write(5)
+    async with opened(journal_url) as (journal, _):
+        assert isinstance(journal, SqlJournal)
+        seen = {await beside.structures_digest(journal)}
+        for number in range(5):
+            name = f"hits-{number}"
+            await journal.maintain([(f"UPDATE casty_structures SET shards = shards + 1 WHERE name = '{name}'", ())])
+            seen.add(await beside.structures_digest(journal))
+
+    assert len(seen) == 6
 
 
 async def test_an_entity_that_is_gone_is_found(tamperer: Tamperer, tmp_path: Path) -> None:
