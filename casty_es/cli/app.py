@@ -9,8 +9,8 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
@@ -62,7 +62,33 @@ def loaded(name: str) -> Any:
         one.command(name)(found)
     else:
         one.add_typer(found, name=name)
-    return get_group(one).commands[name]
+    command = get_group(one).commands[name]
+    _take_as_they_are(command)
+    return command
+
+
+def _take_as_they_are(command: Any) -> None:
+    """Let texts, paths and what was not given be converted here, in a command and all below it.
+
+    Newer versions of typer convert every value, given or not, with pydantic, and to load that takes as long as the work
+    of a small command.
+    """
+    for below in getattr(command, "commands", {}).values():
+        _take_as_they_are(below)
+    for parameter in command.get_params(typer.Context(command)):  # --help among them
+        descriptor = getattr(parameter, "type_descriptor", None)  # older versions have none, and no pydantic
+        if descriptor is not None:
+            parameter.process_value = partial(_converted, parameter, descriptor.annotation, parameter.process_value)
+
+
+def _converted(parameter: Any, type_: Any, convert: Callable[..., Any], context: Any, value: Any) -> Any:
+    if value is None and not parameter.required:
+        value = () if parameter.multiple else None
+    elif type_ is Path and isinstance(value, str):
+        value = Path(value)
+    elif not isinstance(type_, type) or not isinstance(value, type_):
+        return convert(context, value)
+    return value if parameter.callback is None else parameter.callback(context, parameter, value)
 
 
 _app = typer.Typer(
@@ -74,8 +100,13 @@ _app = typer.Typer(
 )
 _app.callback()(lambda: None)
 
-_all = cache(get_command)
-"""A process that runs many command lines builds what they share once."""
+
+@cache
+def _all() -> Any:
+    """Return all commands; a process that runs many command lines builds what they share once."""
+    command = get_command(_app)
+    _take_as_they_are(command)
+    return command
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -85,7 +116,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if os.environ.get(STRUCTURES_VARIABLE):
             import_module("casty_es.structures").load()
-        code = _all(_app)(args=list(arguments), prog_name="casty-es", standalone_mode=False)
+        code = _all()(args=list(arguments), prog_name="casty-es", standalone_mode=False)
         sys.stdout.flush()
     except (KeyboardInterrupt, asyncio.CancelledError, typer.Abort):
         return _INTERRUPTED

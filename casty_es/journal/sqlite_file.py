@@ -20,8 +20,6 @@ from pathlib import Path, PurePosixPath
 from stat import S_ISREG
 from typing import Final, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from casty_es.errors import ConfigurationError, JournalMovedError, JournalUnavailableError
 from casty_es.leases.filesystem import is_mount_point, mounts
 from casty_es.leases.lock_files import lock_mode, locked, notes
@@ -251,6 +249,8 @@ def is_at(path: Path | str, file: FileId | None) -> bool:
 @contextmanager
 def alone_with(file: Path) -> Iterator[tuple[str, FileId | None] | None]:
     """Hold the lock of who maintains a database; yield its path and the file there, ``None`` where another holds it."""
+    from filelock import FileLock, Timeout  # noqa: PLC0415 - only maintenance waits for it to be loaded
+
     # One name for one file, whatever links lead to it.
     path = f"{file.resolve()}.maintenance.lock"
     # A soft lock would stay behind when its process is killed: where the real one is missing, this is an error.

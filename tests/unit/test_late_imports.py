@@ -48,7 +48,7 @@ def test_a_verification_loads_what_it_needs(sqlite_journal_url: str) -> None:
     modules = loaded_by(
         f"from casty_es.cli.app import run\nassert run(['verify', '--url', {sqlite_journal_url!r}]) == 0"
     )
-    assert modules.isdisjoint({"alembic", "rich.progress", "sqlalchemy", "casty_es.client"})
+    assert modules.isdisjoint({"alembic", "filelock", "pydantic", "rich.progress", "sqlalchemy", "casty_es.client"})
     assert "casty_es.audit.verify.surroundings" in modules
 
 
