@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
 
-from casty_es.cli.common import Json, dumps, say
+from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.dialling import ask, dialler
-from casty_es.cli.reaching import journal_at, living
+from casty_es.cli.reaching import living, look
 from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.where import Where, takes_where
+from casty_es.errors import ConfigurationError, JournalCorruptError
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import NodeRow, SlotRow
+from casty_es.journal.sql import SqlJournal
 from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
 from casty_es.transport.wire import Topology
+
+_SLOT_ROWS: Final = "SELECT count(*) FROM casty_slots"
 
 
 class Cluster(msgspec.Struct):
@@ -30,16 +36,20 @@ class Cluster(msgspec.Struct):
     alive: set[str]  # whose lease session lives
     answers: set[str]  # who answers at the address that is written down
     strangers: list[Stranger] = []  # who holds locks of slots and is no node, if the database was asked
+    wrong: list[str] = []  # what cannot be read, or could not be asked
+    damaged: bool = False  # whether ``casty_meta`` is
 
 
 @takes_where
 def nodes(*, where: Where, json: Json = False) -> None:
     """Show the nodes: who is alive, where it listens and whether it answers there, and how many slots it holds."""
-    found = asyncio.run(_look(where))
+    found = _look(where)
     held = Counter(slot.node_id for slot in found.slots)
     if json:
         rows = [_node(row, found, held[row.node_id]) for row in found.nodes]
-        say(dumps({"nodes": rows, "strangers": [one._asdict() for one in found.strangers]}))
+        strangers = [one._asdict() for one in found.strangers]
+        say(dumps({"nodes": rows, "strangers": strangers, "unreadable": found.wrong}))
+        _end(found, told=True)
         return
     table = Table("nodes", ("node id", "address", "host", "pid>", "since", "slots>", "alive", "answers"))
     for row in found.nodes:
@@ -52,6 +62,7 @@ def nodes(*, where: Where, json: Json = False) -> None:
     say(_summary(found))
     if found.strangers:
         say(f"Locks of slots are held by others than nodes: {told_strangers(found.strangers)}.")
+    _end(found)
 
 
 @takes_where
@@ -64,10 +75,11 @@ def slots(
     json: Json = False,
 ) -> None:
     """Show who holds which slot, under which epoch and since when. Slots that nobody ever took are left out."""
-    found = asyncio.run(_look(where))
+    found = _look(where)
     rows = [row for row in found.slots if row.node_id.startswith(owner or "")]
     if json:
-        say(dumps({"slots": [_slot(row, found) for row in rows]}))
+        say(dumps({"slots": [_slot(row, found) for row in rows], "unreadable": found.wrong}))
+        _end(found, told=True)
         return
     table = Table("slots", ("slot>", "owner", "epoch>", "address", "since", ""))
     for row in rows:
@@ -79,6 +91,15 @@ def slots(
     orphans = sum(row.node_id not in found.alive for row in rows)
     say(f"Slots with an owner written down: {len(rows)}; with one that is gone: {orphans}.")
     say(_summary(found))
+    _end(found)
+
+
+def _end(found: Cluster, *, told: bool = False) -> None:
+    """Say what cannot be read, if it was not said, and exit with that being found; do nothing if all could."""
+    if not told:
+        say(*(f"casty-es: {one}" for one in found.wrong), err=True)
+    if found.wrong or found.damaged:
+        raise typer.Exit(FOUND)
 
 
 def _node(row: NodeRow, found: Cluster, held: int) -> dict[str, Any]:
@@ -117,30 +138,58 @@ def _yes(true: bool) -> str:  # noqa: FBT001 - a word for it
     return "yes" if true else "no"
 
 
-async def _look(where: Where) -> Cluster:
+def _look(where: Where) -> Cluster:
     if where.node is not None:
-        async with where.client(where.node) as client:
-            topology = await client.topology()
-        rows = [
-            NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()
-        ]
-        written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in topology.owners.values()]
-        answered = await _dial_all(rows, where)
-        return Cluster(rows, sorted(written, key=attrgetter("slot")), set(topology.nodes), set(answered))
-    async with journal_at(where.url) as journal:
-        rows, written = await journal.nodes(), await journal.slot_rows()
-        answered = {}
-        if rows:
+        return asyncio.run(_told_by(where, where.node))
+    found, damaged = look(where.url, partial(_written, where))
+    return msgspec.structs.replace(found, damaged=damaged)
+
+
+async def _told_by(where: Where, node: tuple[str, int]) -> Cluster:
+    """Ask the node that was named."""
+    async with where.client(node) as client:
+        topology = await client.topology()
+    rows = [NodeRow(n.node_id, n.host, n.pid, n.address, n.started_at, n.started_at) for n in topology.nodes.values()]
+    written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in topology.owners.values()]
+    answered = await _dial_all(rows, where)
+    return Cluster(rows, sorted(written, key=attrgetter("slot")), set(topology.nodes), set(answered))
+
+
+async def _written(where: Where, journal: SqlJournal) -> Cluster:
+    """Ask the nodes that the journal names, and else say what is written down."""
+    rows, written = await journal.nodes(), await journal.slot_rows()
+    found = Cluster(rows, written, set(), set(), await strangers_of(journal), await _unreadable(journal, rows, written))
+    answered: dict[str, Topology] = {}
+    if rows:
+        try:
             answered = await _dial_all(rows, where, where.secret or await journal.secret(), journal.file)
-        strangers = await strangers_of(journal)
-        if answered:
-            told = next(iter(answered.values()))
-            written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in told.owners]
-            alive = {node.node_id for node in told.nodes}
-            return Cluster(rows, sorted(written, key=attrgetter("slot")), alive, set(answered), strangers)
+        except ConfigurationError as error:
+            found.wrong.append(f"No node was asked. {error}")
+    found.answers = set(answered)
+    if answered:
+        told = next(iter(answered.values()))
+        written = [SlotRow(o.slot, o.node_id, o.address, o.epoch, o.since) for o in told.owners]
+        found.slots, found.alive = sorted(written, key=attrgetter("slot")), {node.node_id for node in told.nodes}
+    elif rows or written:
         # Alive and unreachable from here, or gone: their lease sessions tell.
-        alive = await living(journal, rows, where.session_url) if rows or written else set()
-        return Cluster(rows, written, alive, set(), strangers)
+        try:
+            found.alive = await living(journal, rows, where.session_url)
+        except JournalCorruptError as error:
+            found.wrong.append(f"Who is alive could not be found out. {error}")
+    return found
+
+
+async def _unreadable(journal: SqlJournal, nodes: Sequence[NodeRow], slots: Sequence[SlotRow]) -> list[str]:
+    wrong = [
+        f"A row of casty_nodes is none that a node writes: {damage}." for damage in map(damage_of, nodes) if damage
+    ]
+    wrong += [
+        f"A row of casty_slots is none that a node writes: {damage}." for damage in map(damage_of, slots) if damage
+    ]
+    [(count,)] = await journal.query(_SLOT_ROWS)
+    if count > len(slots):
+        wrong.append(f"{count - len(slots)} rows of casty_slots are of no slot that the journal has.")
+    return wrong
 
 
 async def _dial_all(

@@ -13,12 +13,12 @@ from casty_es.audit.retention import (
     check_archive,
     keep_text,
     parse_keep,
-    policies,
+    readable_policies,
     run_retention,
     set_retention,
 )
 from casty_es.cli.common import FOUND, Json, Name, dumps, say, show
-from casty_es.cli.reaching import change, inspect, journal_at
+from casty_es.cli.reaching import change, inspect, journal_at, look
 from casty_es.cli.table import Table
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.domain.catalog import CATALOG
@@ -49,18 +49,20 @@ def set_(
 @app.command("show")
 def show_(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Show the structures that do not keep all events."""
-    rows = [
-        {"kind": kind, "name": name, "keep": keep_text(keep)} for (kind, name), keep in inspect(url, policies).items()
-    ]
+    (found, wrong), damaged = look(url, readable_policies)
+    rows = [{"kind": kind, "name": name, "keep": keep_text(keep)} for (kind, name), keep in found.items()]
     if json:
         say(dumps(rows))
-    elif not rows:
+    elif not rows and not wrong:
         say("All events of all structures are kept.")
     else:
         table = Table("what is kept", ("structure", "keep>"))
         for row in rows:
             table.add(f"{row['kind']}/{row['name']}", row["keep"])
         table.print()
+    say(*(f"casty-es: {one}" for one in wrong), err=True)
+    if wrong or damaged:
+        raise typer.Exit(FOUND)
 
 
 @app.command()

@@ -6,8 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from casty_es.cli.common import Json, say, show
-from casty_es.cli.reaching import inspect
+from casty_es.cli.common import FOUND, Json, say, show
+from casty_es.cli.reaching import inspect, look
 from casty_es.cli.where import DEFAULT_URL, Url
 from casty_es.journal.access_tables import AccessTables
 
@@ -30,8 +30,11 @@ def secret(context: typer.Context, *, url: Url = DEFAULT_URL, json: Json = False
         if (source := context.get_parameter_source("url")) is not None and source.name == "COMMANDLINE":
             raise typer.BadParameter(f"Put --url behind {context.invoked_subcommand}. Nothing was done.")
     else:
-        found = inspect(url, lambda journal: AccessTables(journal).secrets())[0].hex()
+        secrets, damaged = look(url, lambda journal: AccessTables(journal).secrets())
+        found = secrets[0].hex()
         show({"secret": found}, found, json=json)
+        if damaged:
+            raise typer.Exit(FOUND)
 
 
 @app.command()

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from casty_es.access import EVERYTHING, Grant, Pattern, Scopes, Token, check_token_name
-from casty_es.cli.common import Json, dumps, say, show
-from casty_es.cli.reaching import inspect
+from casty_es.cli.common import FOUND, Json, dumps, say, show
+from casty_es.cli.reaching import inspect, look
 from casty_es.cli.table import Table, iso_time, short_time
 from casty_es.cli.times import parse_time
 from casty_es.cli.where import DEFAULT_URL, Url
@@ -72,10 +72,17 @@ def create(
 def list_(*, url: Url = DEFAULT_URL, json: Json = False) -> None:
     """Show every token that was ever made, without what makes it one."""
     now = _now()
-    grants = inspect(url, lambda journal: AccessTables(journal).grants())
+    (grants, wrong), damaged = look(url, lambda journal: AccessTables(journal).rows())
     if json:
-        say(dumps({"tokens": [_row(grant, now) for grant in grants]}))
-        return
+        say(dumps({"tokens": [_row(grant, now) for grant in grants], "unreadable": wrong}))
+    else:
+        _print(grants, now)
+        say(*(f"casty-es: {row}" for row in wrong), err=True)
+    if wrong or damaged:
+        raise typer.Exit(FOUND)
+
+
+def _print(grants: list[Grant], now: int) -> None:
     table = Table("tokens", ("name", "id", "allows", "made", "ends", "state"))
     for grant in grants:
         ends = "" if grant.ends_at is None else short_time(grant.ends_at)

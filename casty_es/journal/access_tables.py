@@ -54,13 +54,20 @@ class AccessTables:
 
     async def grants(self) -> list[Grant]:
         """Return every token that was ever made, the oldest first. What is none of ours is left out, and logged."""
-        found = []
+        grants, wrong = await self.rows()
+        for row in wrong:
+            _LOG.warning("%s", row)
+        return grants
+
+    async def rows(self) -> tuple[list[Grant], list[str]]:
+        """Return every token that was ever made, the oldest first, and what is said of rows that are none of ours."""
+        found, wrong = [], []
         for row in await self._read(_TOKENS, "the tokens"):
             try:
                 found.append(_grant(row))
             except (CastyError, msgspec.MsgspecError, RecursionError, ValueError, TypeError) as error:
-                _LOG.warning("The row %r of casty_tokens is no token and lets nobody in: %s", row[0], error)
-        return found
+                wrong.append(f"The row {ascii(row[0])[:80]} of casty_tokens is no token and lets nobody in: {error}")
+        return found, wrong
 
     async def add(self, grant: Grant) -> None:
         """Write a token down."""

@@ -12,9 +12,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final, NamedTuple, TypeVar
 
-from casty_es.journal.port import DirectoryRow, Meta, RecordedEvent, RetiredSalt, SealRow, StoredSnapshot
+from casty_es.journal.port import (
+    DirectoryRow,
+    Meta,
+    NodeRow,
+    RecordedEvent,
+    RetiredSalt,
+    SealRow,
+    SlotRow,
+    StoredSnapshot,
+)
 
 T = TypeVar("T")
 
@@ -73,6 +83,18 @@ class DamagedSalt(RetiredSalt):
     damage = ""
 
 
+class DamagedNode(NodeRow, frozen=True):
+    """The same of a process that was written down."""
+
+    damage: str = ""
+
+
+class DamagedSlot(SlotRow, frozen=True):
+    """The same of who holds a slot."""
+
+    damage: str = ""
+
+
 class _Column(NamedTuple):
     name: str
     of: type
@@ -120,6 +142,21 @@ _SEAL: Final = (
     _Column("previous hash", bytes, length=_HASH),
     _Column("hash", bytes, length=_HASH),
     _Column("sealed_by", int),
+)
+_NODE: Final = (
+    _Column("node id", str),
+    _Column("host", str),
+    _Column("pid", int),
+    _Column("address", str, absent=True),
+    _Column("started_at", int),
+    _Column("seen_at", int),
+)
+_SLOT: Final = (
+    _Column("slot", int),
+    _Column("node id", str),
+    _Column("address", str, absent=True),
+    _Column("epoch", int),
+    _Column("since", int),
 )
 _RETIRED_SALT: Final = (_Column("entity", int), _Column("through", int), _Column("salt", bytes, length=_ID))
 
@@ -182,6 +219,20 @@ def seal_of(row: Sequence[Any]) -> SealRow:
 def retired_salt_of(row: Sequence[Any]) -> RetiredSalt:
     """Return a salt that was set aside."""
     return _marked(row, _RETIRED_SALT, RetiredSalt, DamagedSalt)
+
+
+def node_of(row: Sequence[Any]) -> NodeRow:
+    """Return a process that was written down: a hint, so what is damaged says nothing."""
+    (node_id, host, pid, address, *times), damage = _mended(row, _NODE)
+    made: Any = partial(DamagedNode, damage=damage) if damage else NodeRow
+    return made(node_id, host, pid, address or None, *times)  # type: ignore[no-any-return]
+
+
+def slot_of(row: Sequence[Any]) -> SlotRow:
+    """Return who holds a slot: a hint, so what is damaged says nothing."""
+    (_, node_id, address, epoch, since), damage = _mended(row, _SLOT)
+    made: Any = partial(DamagedSlot, damage=damage) if damage else SlotRow
+    return made(number_of(row[0], -1), node_id, address or None, epoch, since)  # type: ignore[no-any-return]
 
 
 def damage_of(row: object) -> str | None:

@@ -12,7 +12,7 @@ from casty_es.background import finished
 from casty_es.errors import ConfigurationError, InvalidTypeError, JournalUnavailableError, SchemaError, UsageError
 from casty_es.journal import schema
 from casty_es.journal.backend import Backend
-from casty_es.journal.damaged import event_of
+from casty_es.journal.damaged import event_of, node_of, slot_of
 from casty_es.journal.port import (
     EMPTY_SLOT,
     Append,
@@ -38,10 +38,8 @@ from casty_es.journal.sql_rows import (
     meta_of,
     meta_to_read_by,
     no_entity_id,
-    node_of,
     secret_of,
     shards_of,
-    slot_of,
 )
 from casty_es.journal.sqlite import SqliteBackend
 from casty_es.journal.sqlite_file import OpenFiles

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalCorruptError, SchemaError
 from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, number_of, text_of
-from casty_es.journal.port import Head, Meta, NodeRow, SlotRow, StructureRow
+from casty_es.journal.port import Head, Meta, StructureRow
 from casty_es.journal.remembered import ClosedSlot, Mark
 
 _MOST_SLOTS: Final = 8_192
@@ -116,19 +116,6 @@ def structure_of(row: Sequence[Any]) -> StructureRow:
     """Return a structure; 0 shards where its number can be none."""
     kind, name, shards, keep = row
     return StructureRow(text_of(kind), text_of(name), shards_of(shards) or 0, None if keep is None else text_of(keep))
-
-
-def node_of(row: Sequence[Any]) -> NodeRow:
-    """Return a process that was written down: a hint, so what is damaged says nothing."""
-    node_id, host, pid, address, started_at, seen_at = row
-    where = text_of(address) or None
-    return NodeRow(text_of(node_id), text_of(host), number_of(pid), where, number_of(started_at), number_of(seen_at))
-
-
-def slot_of(row: Sequence[Any]) -> SlotRow:
-    """Return who holds a slot: a hint, so what is damaged says nothing."""
-    slot, node_id, address, epoch, since = row
-    return SlotRow(number_of(slot, -1), text_of(node_id), text_of(address) or None, number_of(epoch), number_of(since))
 
 
 def closed_of(row: Sequence[Any]) -> ClosedSlot:

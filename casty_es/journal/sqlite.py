@@ -30,7 +30,7 @@ from casty_es.errors import (
     UnsafeDurabilityError,
 )
 from casty_es.journal import sqlite_log
-from casty_es.journal.damaged import decoded_text
+from casty_es.journal.damaged import NotUtf8, decoded_text
 from casty_es.journal.port import Append, EntityRow, EventRow
 from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, alone_with, is_at
 from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
@@ -385,7 +385,12 @@ def _undone(sqlite: sqlite3.Connection | None, error: Exception) -> str:
 
 
 def _parameter(value: object) -> object:
-    """Return a parameter as SQLite takes it: a list as JSON, in which bytes are hexadecimal text."""
+    """Return a parameter as SQLite takes it: a list as JSON, in which bytes are hexadecimal text.
+
+    A text that is not UTF-8 is its bytes, which the statement has to make a text of.
+    """
+    if isinstance(value, NotUtf8):
+        return value.encode(errors="surrogateescape")
     if isinstance(value, list):
         return msgspec.json.encode([item.hex() if isinstance(item, bytes) else item for item in value]).decode()
     return value

@@ -84,7 +84,8 @@ _BOTH: Final = {
         AND EXISTS (SELECT 1 FROM casty_entities t WHERE t.id = $1 AND t.salted_from < $2 FOR SHARE)
         RETURNING sequence""",
     "keys": """
-        SELECT key FROM casty_entities WHERE kind = $1 AND name = $2 AND key > $3 AND alive ORDER BY key LIMIT $4""",
+        SELECT key FROM casty_entities WHERE kind = $1 AND name = $2 AND key > CAST($3 AS TEXT) AND alive
+        ORDER BY key LIMIT $4""",
     # A node's name is used again by a new process, so all of the row is the new process's.
     "register_node": """
         INSERT INTO casty_nodes (node_id, host, pid, address, started_at, seen_at) VALUES ($1, $2, $3, $4, $5, $6)

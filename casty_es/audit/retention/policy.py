@@ -101,14 +101,25 @@ async def policies(journal: SqlJournal) -> dict[tuple[str, str], Keep]:
     JournalCorruptError
         One that is stored cannot be read.
     """
-    return {(row.kind, row.name): _stored(row.keep) for row in await journal.structure_rows() if row.keep is not None}
+    found, wrong = await readable_policies(journal)
+    if wrong:
+        raise JournalCorruptError(f"{wrong[0]} Nothing was cut.")
+    return found
 
 
-def _stored(text: str) -> Keep:
-    match = _STORED.fullmatch(text)
-    if match is None:
-        raise JournalCorruptError(f"The policy {text[:80]!r} in casty_structures cannot be read. Nothing was cut.")
-    return timedelta(seconds=int(match[2])) if match[1] == "seconds" else int(match[2])
+async def readable_policies(journal: SqlJournal) -> tuple[dict[tuple[str, str], Keep], list[str]]:
+    """Return the policies that can be read, by kind and name, and what is said of the others."""
+    found: dict[tuple[str, str], Keep] = {}
+    wrong = []
+    for row in await journal.structure_rows():
+        match = None if row.keep is None else _STORED.fullmatch(row.keep)
+        if match is not None:
+            number = int(match[2])
+            found[row.kind, row.name] = timedelta(seconds=number) if match[1] == "seconds" else number
+        elif row.keep is not None:
+            called = f"{row.kind}/{row.name}"
+            wrong.append(f"The policy {row.keep[:80]!r} of {called[:80]!r} in casty_structures cannot be read.")
+    return found, wrong
 
 
 def _checked(keep: object) -> Keep:

@@ -132,7 +132,9 @@ async def _add_all(journal: SqlJournal, made: Mapping[int, Beside]) -> None:
         for slot, row in ((row[0], SealRow(*row[1:])) for row in found):
             if slot in made:
                 made[slot].add([row])
-        last = found[-1][2]
+        slot, last = found[-1][0], found[-1][2]
+        if type(last) is not int:  # what is none stands behind all numbers of its slot
+            slot, last = slot + 1, 0
     after, until = (lowest << ENTITY_NUMBER_BITS) - 1, (highest + 1) << ENTITY_NUMBER_BITS
     statement = _DIRECTORY.format(sign, "alive::int" if journal.file is None else "alive")
     page = await journal.query(statement, after, until, _MANY)

@@ -18,11 +18,15 @@ READING: Final = (
     "log",
     "log --json",
     "log counter/hits --json --after 25",
+    "log counter/hits --json",
+    "log map/users --key alice --json",
+    "log map/users --key bob --json",
     "log --kind map --name users --actor ann",
     "log --principal secret --json",
     "log --json --after 2026-01-01",
     "show counter hits",
     "show map users --key alice --json",
+    "show map users --key bob --json",
     "show map users --key alice --sequence 3",
     "show map users --key alice --at now",
     "show set tags",
@@ -88,6 +92,7 @@ class Done(NamedTuple):
     out: str
     err: str
     seconds: float
+    file: str = ""  # what it wrote into whole.jsonl, if that is what it does
 
 
 def run_command(command: str, url: str, folder: Path, *, anchor: Path, archive: Path, verified: Path) -> Done:
@@ -99,4 +104,6 @@ def run_command(command: str, url: str, folder: Path, *, anchor: Path, archive: 
     started = time.monotonic()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(arguments)
-    return Done(command, code, out.getvalue(), err.getvalue(), time.monotonic() - started)
+    seconds, whole = time.monotonic() - started, folder / "whole.jsonl"
+    file = whole.read_text() if whole.name in command and whole.exists() else ""
+    return Done(command, code, out.getvalue(), err.getvalue(), seconds, file)

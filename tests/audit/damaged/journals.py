@@ -17,6 +17,7 @@ __all__ = ["ARCHIVES", "SLOTS", "write_full_journal"]
 
 SLOTS: Final = 4
 ARCHIVES: Final = "archives"
+_WHEN: Final = 1_763_380_800_000_000
 
 _SET_ASIDE: Final = """
     INSERT INTO casty_retired_salts (entity, through, salt)
@@ -65,10 +66,12 @@ async def _leave_traces(url: str) -> None:
     journal = SqlJournal(url)
     await journal.open()
     try:
-        await journal.register_node(NodeRow("node-a", "host-a", 7, None, 1_763_380_800_000_000, 1_763_380_800_000_000))
-        await journal.save_slots([SlotRow(0, "node-a", None, 1, 1_763_380_800_000_000)])
+        for slot, node in enumerate(("node-a", "node-b")):
+            await journal.register_node(NodeRow(node, f"host-{slot}", 7, None, _WHEN, _WHEN))
+            await journal.save_slots([SlotRow(slot, node, None, 1, _WHEN)])
         await journal.maintain([(_SET_ASIDE, ()), (_CLOSED, ())])
-        token = Token.make().grant("reader", Scopes(read=(EVERYTHING,)), created_at=1_763_380_800_000_000)
-        await AccessTables(journal).add(token)
+        for name in ("reader", "other"):
+            token = Token.make().grant(name, Scopes(read=(EVERYTHING,)), created_at=_WHEN)
+            await AccessTables(journal).add(token)
     finally:
         await journal.close()
