@@ -7,6 +7,7 @@ in the journal can be told from whom it came.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from typing import Any, Final
@@ -28,6 +29,7 @@ _NEXT: Final = "cluster-next"
 
 _SECRETS: Final = "SELECT name, value FROM casty_secrets WHERE name IN ('cluster', 'cluster-next') ORDER BY name DESC"
 _COLUMNS: Final = "id, name, scopes, stored_key, server_key, created_at, ends_at, revoked_at"
+_ID: Final = re.compile("[0-9a-f]{12}")
 _TOKENS: Final = f"SELECT {_COLUMNS} FROM casty_tokens ORDER BY created_at, id"
 
 
@@ -144,6 +146,8 @@ def _grant(row: Sequence[Any]) -> Grant:
     fields["scopes"] = msgspec.json.decode(fields["scopes"])
     grant = msgspec.convert(fields, Grant, builtin_types=(bytes,))
     check_token_name(grant.name)
+    if _ID.fullmatch(grant.id) is None:
+        raise ValueError("its id is not of 12 hexadecimal digits")
     if {len(key) for key in (grant.stored_key, grant.server_key)} != {_DIGEST_BYTES}:
         raise ValueError("its digests do not have 32 bytes")
     if not all(time is None or in_calendar(time) for time in (grant.created_at, grant.ends_at, grant.revoked_at)):

@@ -36,7 +36,6 @@ _UNTOUCHED: Final = {
     "who queue jobs --sequence 2",
     "timeline lock deploy",
     "timeline queue jobs --json",
-    "db check",
     "db current",
 }
 
@@ -107,8 +106,9 @@ def wrong_with(done: Done, sound: Done, damage: Damage) -> Iterator[str]:
     if done.command in _UNTOUCHED and not every_row:
         yield from _untouched(done, sound)
     yield from (f"{one} is not shown" for one in _ALWAYS.get(done.command, ()) if re.search(one, done.out) is None)
-    names = _NAMES.get(done.command) == table and not other_type and damage.column != "slot"
-    if names and damage.kind in _UNREADABLE and done.code != _FOUND:
+    names = _NAMES.get(done.command) == table and not other_type
+    elsewhere = damage.column == "slot" or ("--key" in done.command and damage.column == "entity")
+    if names and not elsewhere and damage.kind in _UNREADABLE and done.code != _FOUND:
         yield "what cannot be read is not found"
     if done.command in _RECORDS:
         yield from _records(done, sound, damage, table)
