@@ -86,7 +86,7 @@ class NodeParts:
         self.past = Past(journal, self.owner.comparing, meta.slots)
         self.outcomes = Outcomes(journal, self.owner, self.membership, self.dialer)
         self.service = NodeService(
-            self.owner, self.membership, self.outcomes, self.past, self.reach, journal, meta, settings
+            self.owner, self.membership, self.outcomes, self.past, self.reach, self.peers, journal, meta, settings
         )
         self.listener: Listener | None = None
         self.credentials: Credentials | None = None

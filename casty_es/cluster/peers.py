@@ -5,7 +5,9 @@
 2. A node that did not answer in time is not waited for again until it has answered.
 3. A node that is listed no more is asked for some time, and as long as it is connected: when the database fails over,
    the list goes with the sessions that say who lives, and whoever comes back first finds himself alone there.
-4. What was told is remembered here, too: it outlives whoever told it.
+4. Who was asked names the nodes of that kind that he knows, and they are asked as well: a node that came shortly before
+   the failover may never have seen them listed. What was heard so is not handed on, or a name would outlive its node.
+5. What was told is remembered here, too: it outlives whoever told it.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ class Peers:
         self._node_id = node_id
         self._loop = asyncio.get_running_loop()
         self._known: dict[str, tuple[NodeEntry, float]] = {}  # until when they are asked although they are not listed
-        self._asking: set[asyncio.Task[Marks]] = set()
+        self._heard: dict[str, tuple[NodeEntry, float]] = {}  # the same, of nodes that others named
+        self._asking: set[asyncio.Task[Recalled | None]] = set()
         self._silent: set[str] = set()  # the nodes that did not answer in time
 
     def listed(self, topology: Topology) -> None:
@@ -53,45 +56,69 @@ class Peers:
             **{name: (node, math.inf) for name, node in topology.nodes.items() if name != self._node_id},
         }
 
+    def unlisted(self) -> tuple[NodeEntry, ...]:
+        """Return the nodes that were listed here, are no more, and are asked all the same."""
+        return tuple(node for node, until in self._known.values() if until < math.inf and self._asked(node, until))
+
     async def recall(self, slots: Collection[int]) -> Marks:
         """Return what the others remember of these slots, as far as they answer at once."""
-        asking: dict[asyncio.Task[Marks], str] = {}
-        for node, until in self._known.values():
-            if node.node_id not in self._silent and self._asked(node, until):
-                task = asyncio.create_task(self._ask(node, slots), name="casty-recall")
-                task.add_done_callback(self._asking.discard)
-                asking[task] = node.node_id
         marks: Marks = {}
-        if asking:
-            self._asking.update(asking)
-            done, late = await asyncio.wait(asking, timeout=_PATIENCE_SECONDS)
-            self._silent.update(asking[task] for task in late)
-            for task in done:
-                for slot, told in task.result().items():
+        until, asked = self._loop.time() + _PATIENCE_SECONDS, {self._node_id}
+        while nodes := self._others(asked):
+            asked.update(node.node_id for node in nodes)
+            for answer in await self._all(nodes, slots, until):
+                for slot, told in answer.marks.items():
                     marks.setdefault(slot, set()).update(told)
+                self._hear(answer.unlisted)
         return marks
+
+    def _others(self, asked: set[str]) -> list[NodeEntry]:
+        known = {**self._heard, **self._known}
+        return [
+            node
+            for name, (node, until) in known.items()
+            if name not in asked and name not in self._silent and self._asked(node, until)
+        ]
+
+    def _hear(self, nodes: Collection[NodeEntry]) -> None:
+        now = self._loop.time()
+        self._heard = {name: (node, until) for name, (node, until) in self._heard.items() if until > now}
+        for node in nodes:
+            self._heard.setdefault(node.node_id, (node, now + _UNLISTED_SECONDS))
+
+    async def _all(self, nodes: Collection[NodeEntry], slots: Collection[int], until: float) -> list[Recalled]:
+        """Ask nodes at once, and return the answers that came in time."""
+        asking = {}
+        for node in nodes:
+            task = asyncio.create_task(self._ask(node, slots), name="casty-recall")
+            task.add_done_callback(self._asking.discard)
+            asking[task] = node.node_id
+        self._asking.update(asking)
+        done, late = await asyncio.wait(asking, timeout=max(until - self._loop.time(), 0))
+        self._silent.update(asking[task] for task in late)
+        return [answer for answer in (task.result() for task in done) if answer is not None]
 
     def _asked(self, node: NodeEntry, until: float) -> bool:
         if node.address is None:
             return False
         return until > self._loop.time() or self._dialer.open_link(node.address, node.node_id) is not None
 
-    async def _ask(self, node: NodeEntry, slots: Collection[int]) -> Marks:
+    async def _ask(self, node: NodeEntry, slots: Collection[int]) -> Recalled | None:
         assert node.address is not None  # noqa: S101 - see `_asked`
         try:
             link = await self._dialer.link(node.address, node.node_id)
             answer = await link.request(Recall(tuple(slots)))
         except CastyError as error:
             _LOG.info("Node %s cannot be asked what it remembers: %s", node.node_id, error)
-            return {}
+            return None
         finally:
             self._silent.discard(node.node_id)
         if not isinstance(answer, Recalled):
-            return {}
+            return None
         for slot, told in answer.marks.items():
             for mark in told:
                 self._remembered.put_by(slot, mark)
-        return {slot: set(told) for slot, told in answer.marks.items()}
+        return answer
 
     async def close(self) -> None:
         """Give up what was not answered."""

@@ -14,6 +14,7 @@ from casty_es.cluster.incoming import Incoming, entity_name
 from casty_es.cluster.membership import Membership
 from casty_es.cluster.outcome import Outcomes
 from casty_es.cluster.past import Past
+from casty_es.cluster.peers import Peers
 from casty_es.cluster.permitting import check_outcome, refusal, without_details
 from casty_es.cluster.reach import Reach
 from casty_es.config import Settings
@@ -83,6 +84,7 @@ class NodeService:
         outcomes: Outcomes,
         past: Past,
         reach: Reach,
+        peers: Peers,
         journal: EventJournal,
         meta: Meta,
         settings: Settings,
@@ -92,6 +94,7 @@ class NodeService:
         self._outcomes = outcomes
         self._read = past
         self._reach = reach
+        self._peers = peers
         self._journal = journal
         self._meta = meta
         self._settings = settings
@@ -126,7 +129,7 @@ class NodeService:
                 case Ask():
                     self._ask(request, answer, caller)
                 case Recall(slots=slots):
-                    answer(self._recall(slots))
+                    answer(self._recall(slots, caller))
                 case _:
                     self._later(self._work(request, caller), answer)
         except CastyError as error:
@@ -172,9 +175,10 @@ class NodeService:
         timer = self._loop.call_later(ask.seconds, pending.time_out)
         pending.future.add_done_callback(partial(_reply, pending, timer, answer))
 
-    def _recall(self, slots: tuple[int, ...]) -> Answer:
+    def _recall(self, slots: tuple[int, ...], caller: Caller) -> Answer:
         marks = self._owner.comparing.own(slots)
-        return Recalled({slot: tuple(known) for slot, known in marks.items() if known})
+        unlisted = self._peers.unlisted() if caller.grant is None else ()
+        return Recalled({slot: tuple(known) for slot, known in marks.items() if known}, unlisted)
 
     async def _locate(self, locate: Locate) -> Answer:
         number = locate.slot

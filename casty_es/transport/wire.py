@@ -211,9 +211,13 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__
 
 
 class Recalled(msgspec.Struct, frozen=True, array_like=True, tag=TAGS.__getitem__, gc=False):
-    """What a node remembers, by slot; of a slot that is absent it remembers nothing."""
+    """What a node remembers, by slot; of a slot that is absent it remembers nothing.
+
+    ``unlisted`` are the nodes that it asks besides those that are listed; who comes with a token is told of none.
+    """
 
     marks: dict[SlotNumber, tuple[Mark, ...]]
+    unlisted: tuple[NodeEntry, ...] = ()
 
 
 Answer: TypeAlias = (

@@ -231,6 +231,7 @@ FIELDS: Final[dict[tuple[type[msgspec.Struct], str], Row]] = {
     (Outcome, "status"): looked_up("Executed", "done"),
     (Outcome, "body"): ANY_BYTES,
     (Recalled, "marks"): shape("marks by slot", 1, None, [], {"x": []}, {-1: []}, {8_192: []}, {0: [[1, 0]]}, {0: 1}),
+    (Recalled, "unlisted"): shape("nodes", 1, "x", [1], [["n"]], {"n": 1}),
     (HistoryPage, "records"): shape("records", 1, None, "x", [1], [["x"]], [{}], {"a": 1}),
     (HistoryPage, "nodes"): shape("names by epoch", 1, None, [1], {"x": "n"}, {1: 2}, {1: None}),
     (Positions, "journal"): STORED,

@@ -17,10 +17,11 @@ from casty_es import ClusteredActorSystem, Distributed, Settings
 from casty_es.audit.retention import run_retention, set_retention
 from casty_es.client import ClusterClient
 from casty_es.cluster.outcome import CommandStatus
+from casty_es.cluster.peers import Peers
 from casty_es.cluster.topology import Topology
 from casty_es.errors import JournalRegressedError, JournalUnavailableError, PeerError, Sent
 from casty_es.journal.port import LEASE_ACQUIRED
-from casty_es.journal.remembered import Mark
+from casty_es.journal.remembered import Mark, Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
 from casty_es.leases import postgres_session
@@ -110,6 +111,26 @@ async def test_who_is_listed_no_more_is_asked(journal_url: str) -> None:
         remembers.remembered.note(1, mark)
         asks.peers.listed(Topology())
         assert (await asks.peers.recall([1]))[1] == {mark}
+
+
+async def test_whom_only_another_one_saw_listed_is_asked(journal_url: str) -> None:
+    """Given a node that came just before a failover, when it asks one who saw more nodes listed, then it asks those."""
+    async with node(journal_url) as told, node(journal_url) as saw, node(journal_url) as came:
+        await asyncio.gather(saw.wait_for(3), came.wait_for(3))
+        remembers, knows, asks = told._node, saw._node, came._node
+        assert remembers is not None
+        assert knows is not None
+        assert asks is not None
+        mark = Mark.of(1, 5, bytes(32))
+        remembers.remembered.note(1, mark)
+        # given that the list goes with the sessions, and that one of them has never seen the first node in it
+        knows.membership._listed = lambda _: None
+        knows.peers.listed(Topology())
+        only = {name: one for name, one in asks.membership.topology.nodes.items() if name == saw.node_id}
+        fresh = Peers(asks.dialer, Remembered(), node_id=came.node_id)
+        fresh.listed(Topology(nodes=only))
+
+        assert (await fresh.recall([1])).get(1) == {mark}
 
 
 async def test_those_who_ask_at_once_are_all_told(journal_url: str) -> None:
