@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import msgspec
 import typer
 
+from casty_es.access import check_secrets
 from casty_es.cli.common import FOUND, Json, dumps, say
 from casty_es.cli.dialling import ask, dialler
 from casty_es.cli.reaching import living, look
@@ -24,8 +25,6 @@ from casty_es.journal.port import NodeRow, SlotRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.leases.strangers import Stranger, strangers_of, told_strangers
 from casty_es.transport.wire import Topology
-
-_SLOT_ROWS: Final = "SELECT count(*) FROM casty_slots"
 
 
 class Cluster(msgspec.Struct):
@@ -157,14 +156,14 @@ async def _told_by(where: Where, node: tuple[str, int]) -> Cluster:
 
 async def _written(where: Where, journal: SqlJournal) -> Cluster:
     """Ask the nodes that the journal names, and else say what is written down."""
-    rows, written = await journal.nodes(), await journal.slot_rows()
-    found = Cluster(rows, written, set(), set(), await strangers_of(journal), await _unreadable(journal, rows, written))
+    rows, (written, others) = await journal.nodes(), await journal.slot_rows_and_others()
+    found = Cluster(rows, written, set(), set(), await strangers_of(journal), _unreadable(rows, written, others))
+    secret = where.secret
+    if rows and secret is None and where.token is None:
+        secret = await _secret(journal, found)
     answered: dict[str, Topology] = {}
-    if rows:
-        try:
-            answered = await _dial_all(rows, where, where.secret or await journal.secret(), journal.file)
-        except ConfigurationError as error:
-            found.wrong.append(f"No node was asked. {error}")
+    if rows and (secret is not None or where.token is not None):
+        answered = await _dial_all(rows, where, secret, journal.file)
     found.answers = set(answered)
     if answered:
         told = next(iter(answered.values()))
@@ -179,16 +178,28 @@ async def _written(where: Where, journal: SqlJournal) -> Cluster:
     return found
 
 
-async def _unreadable(journal: SqlJournal, nodes: Sequence[NodeRow], slots: Sequence[SlotRow]) -> list[str]:
+async def _secret(journal: SqlJournal, found: Cluster) -> bytes | None:
+    """Return the cluster's secret; ``None``, and what is wrong with it, where it is damaged."""
+    try:
+        secret = await journal.secret()
+        check_secrets((secret,), "casty_secrets")
+    except ConfigurationError as error:
+        if error.__cause__ is not None:  # this role may not read it
+            raise
+        found.wrong.append(f"No node was asked. {error}")
+        return None
+    return secret
+
+
+def _unreadable(nodes: Sequence[NodeRow], slots: Sequence[SlotRow], others: Sequence[SlotRow]) -> list[str]:
     wrong = [
-        f"A row of casty_nodes is none that a node writes: {damage}." for damage in map(damage_of, nodes) if damage
+        f"A row of {table} is none that a node writes: {damage}."
+        for table, rows in (("casty_nodes", nodes), ("casty_slots", slots))
+        for damage in map(damage_of, rows)
+        if damage is not None
     ]
-    wrong += [
-        f"A row of casty_slots is none that a node writes: {damage}." for damage in map(damage_of, slots) if damage
-    ]
-    [(count,)] = await journal.query(_SLOT_ROWS)
-    if count > len(slots):
-        wrong.append(f"{count - len(slots)} rows of casty_slots are of no slot that the journal has.")
+    if others:
+        wrong.append(f"{len(others)} rows of casty_slots are of no slot that the journal has.")
     return wrong
 
 

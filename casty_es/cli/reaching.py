@@ -26,6 +26,7 @@ from casty_es.config import Settings
 from casty_es.errors import ConfigurationError, PeerError, PeerRefusedError, SchemaError
 from casty_es.handles.distributed import Distributed
 from casty_es.journal.damaged import damage_of
+from casty_es.journal.other_columns import other_columns
 from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
 from casty_es.node import ClusteredActorSystem
@@ -77,7 +78,7 @@ async def journal_at(url: str) -> AsyncIterator[SqlJournal]:
 
 
 def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]:
-    """Look at the records of a journal; return what was found, and whether ``casty_meta`` is damaged.
+    """Look at the records of a journal; return what was found, and whether ``casty_meta`` or a whole column is damaged.
 
     That was said on stderr then, and the exit code is ``FOUND``.
     """
@@ -85,10 +86,10 @@ def look(url: str, work: Callable[[SqlJournal], Awaitable[T]]) -> tuple[T, bool]
     async def main() -> tuple[T, bool]:
         journal = SqlJournal(url)
         damage = damage_of(await journal.open_to_read(every_slot=True))
-        if damage is not None:
-            say(f"casty-es: {damage} What can be read is shown all the same.", err=True)
         try:
-            return await work(journal), damage is not None
+            wrong = [*([] if damage is None else [damage]), *await other_columns(journal)]
+            say(*(f"casty-es: {one} What can be read is shown all the same." for one in wrong), err=True)
+            return await work(journal), bool(wrong)
         finally:
             await journal.close()
 

@@ -63,16 +63,36 @@ class Peers:
     async def recall(self, slots: Collection[int]) -> Marks:
         """Return what the others remember of these slots, as far as they answer at once."""
         marks: Marks = {}
-        until, asked = self._loop.time() + _PATIENCE_SECONDS, {self._node_id}
-        while nodes := self._others(asked):
-            asked.update(node.node_id for node in nodes)
-            for answer in await self._all(nodes, slots, until):
-                for slot, told in answer.marks.items():
-                    marks.setdefault(slot, set()).update(told)
-                self._hear(answer.unlisted)
+        asked = {self._node_id: 0.0}  # until when each is waited for
+        asking = self._begin(slots, asked)
+        while asking:
+            left = max(asked[name] for name in asking.values()) - self._loop.time()
+            done, _ = await asyncio.wait(asking, timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+            for answer in [task.result() for task in done]:
+                if answer is not None:
+                    for slot, told in answer.marks.items():
+                        marks.setdefault(slot, set()).update(told)
+                    self._hear(answer.unlisted)
+            for task in done:
+                del asking[task]
+            if not done:
+                self._silent.update(asking.values())
+                break
+            asking.update(self._begin(slots, asked))
         return marks
 
-    def _others(self, asked: set[str]) -> list[NodeEntry]:
+    def _begin(self, slots: Collection[int], asked: dict[str, float]) -> dict[asyncio.Task[Recalled | None], str]:
+        """Ask all who were not asked; note until when they are waited for."""
+        asking = {}
+        for node in self._others(asked):
+            asked[node.node_id] = self._loop.time() + _PATIENCE_SECONDS
+            task = asyncio.create_task(self._ask(node, slots), name="casty-recall")
+            task.add_done_callback(self._asking.discard)
+            asking[task] = node.node_id
+        self._asking.update(asking)
+        return asking
+
+    def _others(self, asked: Collection[str]) -> list[NodeEntry]:
         known = {**self._heard, **self._known}
         return [
             node
@@ -85,18 +105,6 @@ class Peers:
         self._heard = {name: (node, until) for name, (node, until) in self._heard.items() if until > now}
         for node in nodes:
             self._heard.setdefault(node.node_id, (node, now + _UNLISTED_SECONDS))
-
-    async def _all(self, nodes: Collection[NodeEntry], slots: Collection[int], until: float) -> list[Recalled]:
-        """Ask nodes at once, and return the answers that came in time."""
-        asking = {}
-        for node in nodes:
-            task = asyncio.create_task(self._ask(node, slots), name="casty-recall")
-            task.add_done_callback(self._asking.discard)
-            asking[task] = node.node_id
-        self._asking.update(asking)
-        done, late = await asyncio.wait(asking, timeout=max(until - self._loop.time(), 0))
-        self._silent.update(asking[task] for task in late)
-        return [answer for answer in (task.result() for task in done) if answer is not None]
 
     def _asked(self, node: NodeEntry, until: float) -> bool:
         if node.address is None:

@@ -24,6 +24,7 @@ from casty_es.journal.port import (
     SealRow,
     SlotRow,
     StoredSnapshot,
+    StructureRow,
 )
 
 T = TypeVar("T")
@@ -81,6 +82,12 @@ class DamagedSalt(RetiredSalt):
     """The same of a salt that was set aside."""
 
     damage = ""
+
+
+class DamagedStructure(StructureRow):
+    """The same of a structure whose kind or name is none."""
+
+    damage = "its kind or its name is not text"
 
 
 class DamagedNode(NodeRow, frozen=True):

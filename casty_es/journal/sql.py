@@ -220,8 +220,12 @@ class SqlJournal(SqlInspector, EventJournal):
         return [node_of(row) for row in await self._ask("nodes")]
 
     async def slot_rows(self) -> list[SlotRow]:
+        return (await self.slot_rows_and_others())[0]
+
+    async def slot_rows_and_others(self) -> tuple[list[SlotRow], list[SlotRow]]:
+        """Return who holds which slot, and what stands there besides: rows of slots that the journal does not have."""
         rows = [slot_of(row) for row in await self._ask("slot_rows")]
-        return [row for row in rows if self._is_slot(row.slot)]
+        return [row for row in rows if self._is_slot(row.slot)], [row for row in rows if not self._is_slot(row.slot)]
 
     async def claim_slots(self, slots: Sequence[int], node_id: str, *, dead: Sequence[str]) -> set[int]:
         """Write a node's name to the slots that it may have, in one statement."""

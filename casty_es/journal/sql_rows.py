@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from casty_es.errors import ConfigurationError, JournalCorruptError, SchemaError
-from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, clamped, number_of, text_of
+from casty_es.journal.damaged import BEHIND_ALL, DamagedMeta, DamagedStructure, clamped, number_of, text_of
 from casty_es.journal.port import Head, Meta, StructureRow
 from casty_es.journal.remembered import ClosedSlot, Mark
 
@@ -115,7 +115,8 @@ def shards_of(value: Any) -> int | None:
 def structure_of(row: Sequence[Any]) -> StructureRow:
     """Return a structure; 0 shards where its number can be none."""
     kind, name, shards, keep = row
-    return StructureRow(text_of(kind), text_of(name), shards_of(shards) or 0, None if keep is None else text_of(keep))
+    made = DamagedStructure if type(kind) is not str or type(name) is not str else StructureRow
+    return made(text_of(kind), text_of(name), shards_of(shards) or 0, None if keep is None else text_of(keep))
 
 
 def closed_of(row: Sequence[Any]) -> ClosedSlot:

@@ -133,6 +133,8 @@ def _called(name: EntityName | None, record: RecordedEvent) -> tuple[str, str, s
     if name is None:
         return _UNREADABLE, _UNREADABLE, None, f"the directory does not name its entity {record.entity}"
     kind, called = name.kind or _UNREADABLE, name.name or _UNREADABLE
+    if not name.kind or not name.name:
+        return kind, called, None, "its kind or name in the directory is not text"
     if name.kind not in KEYED:
         return kind, called, None, None
     try:

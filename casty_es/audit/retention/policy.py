@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final, Literal, TypeAlias
 
 from casty_es.errors import InvalidArgumentError, InvalidTypeError, JournalCorruptError
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.maintenance import Maintenance
 from casty_es.journal.sql import SqlJournal
 
@@ -112,14 +113,26 @@ async def readable_policies(journal: SqlJournal) -> tuple[dict[tuple[str, str], 
     found: dict[tuple[str, str], Keep] = {}
     wrong = []
     for row in await journal.structure_rows():
-        match = None if row.keep is None else _STORED.fullmatch(row.keep)
-        if match is not None:
-            number = int(match[2])
-            found[row.kind, row.name] = timedelta(seconds=number) if match[1] == "seconds" else number
+        keep = None if row.keep is None else _parsed(row.keep)
+        if (damage := damage_of(row)) is not None:
+            wrong.append(f"A row of casty_structures cannot be read: {damage}.")
+        elif keep is not None:
+            found[row.kind, row.name] = keep
         elif row.keep is not None:
             called = f"{row.kind}/{row.name}"
             wrong.append(f"The policy {row.keep[:80]!r} of {called[:80]!r} in casty_structures cannot be read.")
     return found, wrong
+
+
+def _parsed(text: str) -> Keep | None:
+    match = _STORED.fullmatch(text)
+    if match is None:
+        return None
+    number = int(match[2])
+    try:
+        return timedelta(seconds=number) if match[1] == "seconds" else number
+    except OverflowError:
+        return None
 
 
 def _checked(keep: object) -> Keep:

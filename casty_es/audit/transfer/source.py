@@ -9,6 +9,7 @@ import msgspec
 from casty_es.audit.lines import DamagedLine, EndLine, JournalLine, Line, SlotLine, StructureLine, after_line
 from casty_es.audit.transfer.places import EVENTS_FORMAT, FORMAT, Cut, Filter, Page, Place, Section
 from casty_es.audit.transfer.slot_pages import SlotReader
+from casty_es.journal.damaged import damage_of
 from casty_es.journal.port import EventJournal, StructureRow
 
 
@@ -91,6 +92,8 @@ class Source:
 
 
 def _structure_line(row: StructureRow) -> Line:
+    if (damage := damage_of(row)) is not None:
+        return DamagedLine("structure", 0, 0, damage)
     if row.shards:
         return StructureLine(*row)
     return DamagedLine("structure", 0, 0, f"the {row.kind} {row.name!a} is not recorded with a number of shards")

@@ -30,9 +30,9 @@ _DIRECTORY: Final = """
 _STRUCTURES: Final = "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name"
 # Postgres puts them together, with how long each text is: to make a row of each of 100,000 takes four times as long.
 _STRUCTURES_POSTGRES: Final = """
-    SELECT count(*), string_agg(kind::text, ' '), string_agg(length(name::text)::text, ' '),
-        string_agg(name::text, ' '), string_agg(shards::text, ' '),
-        string_agg(coalesce(length(keep::text) || keep::text, '-'), ' ')
+    SELECT count(*), string_agg(kind::text, ' '::text), string_agg(length(name::text)::text, ' '::text),
+        string_agg(name::text, ' '::text), string_agg(shards::text, ' '::text),
+        string_agg(coalesce(length(keep::text)::text || keep::text, '-'::text), ' '::text)
     FROM (SELECT * FROM casty_structures ORDER BY kind, name LIMIT {limit} OFFSET {after}) s"""
 _MANY_STRUCTURES: Final = 500_000
 _TURNS: Final = 10  # of the loop, until a query is on its way: the server is at the next page while one is looked at
@@ -140,9 +140,12 @@ async def _add_all(journal: SqlJournal, made: Mapping[int, Beside]) -> None:
     page = await journal.query(statement, after, until, _MANY)
     while page:
         following = asyncio.create_task(journal.query(statement, page[-1][0], until, _MANY))
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
-        for slot, of in groupby(map(tuple, page), key=itemgetter(1)):
-            if slot in made:
-                made[slot].add(of)
-        page = await following
+        try:
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
+            for slot, of in groupby(map(tuple, page), key=itemgetter(1)):
+                if slot in made:
+                    made[slot].add(of)
+            page = await following
+        finally:
+            following.cancel()

@@ -13,7 +13,7 @@ from casty_es.journal.sql import SqlJournal
 
 _POSTGRES: Final = """
     SELECT 'PostgreSQL ' || current_setting('server_version') || coalesce(' at ' || host(inet_server_addr()) || ':'
-            || inet_server_port(), ' at a local socket'), current_database()::text, current_user::text,
+            || inet_server_port()::text, ' at a local socket'), current_database()::text, current_user::text,
         (SELECT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
             WHERE c.oid = to_regclass('casty_events'))"""
 

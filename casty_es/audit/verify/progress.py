@@ -112,9 +112,11 @@ class Progress:
         if self.same_file:
             now, structures = {result.slot: result.beside for result in same}, self._structures
         else:
-            now, structures = await asyncio.gather(
-                digests(journal, [result.slot for result in same]), structures_digest(journal)
-            )
+            now, structures = await _now(journal, [result.slot for result in same])
+        for result in same:
+            if result.beside and result.beside != now[result.slot]:
+                # The records of before say what must stand beside them: they are walked once more.
+                self.starts.pop(result.slot, None)
         self._state.structures = structures
         if structures != self._structures:  # an entity may belong in another slot now
             return []
@@ -123,10 +125,6 @@ class Progress:
             for result in same
             if result.beside == now[result.slot]
         ]
-        for result in same:
-            if result.beside and result.beside != now[result.slot]:
-                # The records of before say what must stand beside them: they are walked once more.
-                self.starts.pop(result.slot, None)
         self._state.done.update({result.slot: result for result in found})
         return found
 
@@ -153,6 +151,16 @@ class Progress:
             f"The file {self._file} cannot be taken up: {why}. Nothing was verified. Remove it, or name another, to "
             f"verify everything from the beginning."
         )
+
+
+async def _now(journal: EventJournal, slots: Collection[int]) -> tuple[dict[int, bytes], bytes]:
+    """Return the digests of slots and of the structures, which are made side by side."""
+    structures = asyncio.create_task(structures_digest(journal), name="casty-verify-structures")
+    try:
+        return await digests(journal, slots), await structures
+    finally:
+        structures.cancel()
+        await asyncio.gather(structures, return_exceptions=True)
 
 
 async def _file_digest(journal: EventJournal) -> bytes:

@@ -114,10 +114,12 @@ _SETTINGS: Final = """
 # What the server writes of a view it may write otherwise once that was read again, as by a dump and its restoring.
 _RESTORED: Final = 3
 _MAY_MAKE_VIEWS: Final = "SELECT has_database_privilege(current_database(), 'TEMPORARY')"
-_VIEW: Final = "SELECT pg_get_viewdef(c.oid) FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind = 'v'"
+# Asked while names mean the catalog's own: a function or an operator elsewhere, whose parameters fit better than the
+# catalog's, would answer for it.
+_VIEW: Final = "SELECT pg_get_viewdef(c.oid) FROM pg_class c WHERE c.oid = to_regclass($1)::oid AND c.relkind = 'v'"
 _ALIKE: Final = """
-    SELECT name FROM unnest($2::text[]) WITH ORDINALITY v (name, number)
-    WHERE pg_get_viewdef(to_regclass($1 || '.' || name)) = pg_get_viewdef(to_regclass('pg_temp.expected_' || number))"""
+    SELECT v.name FROM unnest($1::text[], $2::text[], $3::text[]) v (name, actual, expected)
+    WHERE pg_get_viewdef(to_regclass(v.actual)::oid) = pg_get_viewdef(to_regclass(v.expected)::oid)"""
 
 
 class Path(NamedTuple):
@@ -196,11 +198,15 @@ async def changed_views(connection: Connection, schema: str) -> list[str] | None
 
 async def _alike(connection: Connection, schema: str, queries: Mapping[str, str]) -> set[str]:
     """Return views that say what they should, asked in one go; none of them where that fails for one."""
-    views = (f"CREATE TEMPORARY VIEW expected_{number} AS {query}" for number, query in enumerate(queries.values(), 1))
+    expected = [f"expected_{number}" for number in range(len(queries))]
+    made = "; ".join(
+        f"CREATE TEMPORARY VIEW {name} AS {query}" for name, query in zip(expected, queries.values(), strict=True)
+    )
+    names = [list(queries), [f"{schema}.{name}" for name in queries], [f"pg_temp.{name}" for name in expected]]
     await connection.execute("SAVEPOINT views")
     try:
-        await connection.execute(f"SET LOCAL search_path = pg_catalog, {schema}; {'; '.join(views)}")
-        return {name for (name,) in await connection.fetch(_ALIKE, schema, list(queries))}
+        await connection.execute(f"SET LOCAL search_path = pg_catalog, {schema}; {made}; {_PIN}")
+        return {name for (name,) in await connection.fetch(_ALIKE, *names)}
     except asyncpg.PostgresError as error:
         if error.severity_en != "ERROR":
             raise
@@ -212,12 +218,12 @@ async def _alike(connection: Connection, schema: str, queries: Mapping[str, str]
 async def _differs(connection: Connection, schema: str, view: str, query: str) -> bool:
     await connection.execute("SAVEPOINT view")
     try:
-        await connection.execute(f"SET LOCAL search_path = pg_catalog, {schema}")
         actual = await connection.fetchval(_VIEW, f"{schema}.{view}")
         for number in range(_RESTORED):
-            await connection.execute(f"CREATE TEMPORARY VIEW expected_{number} AS {query}")
+            made = f"CREATE TEMPORARY VIEW expected_{number} AS {query}"
+            await connection.execute(f"SET LOCAL search_path = pg_catalog, {schema}; {made}; {_PIN}")
             query = await connection.fetchval(_VIEW, f"pg_temp.expected_{number}")
-            if query == actual:
+            if actual is not None and query == actual:
                 return False
     except asyncpg.PostgresError as error:
         if error.severity_en != "ERROR":

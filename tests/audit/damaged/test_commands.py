@@ -26,6 +26,7 @@ _READ_WRONGLY: Final = {
     ("casty_events", "sequence", "other shape"),
     ("casty_events", "slot", "wrong type"),
     ("casty_events", "payload", "missing"),
+    ("casty_events", "recorded_at", "wrong type"),
     ("casty_tokens", "scopes", "not json"),
     ("casty_structures", "keep", "not json"),
     ("casty_entities", "id", "wrong type"),
@@ -40,6 +41,7 @@ _READ_WRONGLY: Final = {
 # In the sample each damage meets these.
 _SAMPLED: Final = (
     "log --json",
+    "log --json --after 2026-01-01",
     "log counter/hits --json --after 25",
     "log map/users --key alice --json",
     "map keys users",

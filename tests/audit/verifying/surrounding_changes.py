@@ -90,6 +90,21 @@ ON_POSTGRES: dict[str, tuple[str, list[str]]] = {
         "CREATE OR REPLACE VIEW casty_leases AS SELECT * FROM ({casty_leases}) l WHERE l.node <> 'n'",
         ["view casty_leases was changed"],
     ),
+    "a view that hides a name, behind a function that says what views are": (
+        (
+            "CREATE OR REPLACE VIEW casty_leases AS SELECT * FROM ({casty_leases}) l WHERE l.node <> 'n'; "
+            "CREATE FUNCTION pg_get_viewdef(regclass) RETURNS text LANGUAGE sql AS $$ SELECT 'x' $$"
+        ),
+        ["view casty_leases was changed"],
+    ),
+    "a view that hides a name, behind an operator that says which view it is": (
+        (
+            "CREATE OR REPLACE VIEW casty_leases AS SELECT * FROM ({casty_leases}) l WHERE l.node <> 'n'; "
+            "CREATE FUNCTION no(oid, regclass) RETURNS boolean LANGUAGE sql AS 'SELECT false'; "
+            "CREATE OPERATOR = (LEFTARG = oid, RIGHTARG = regclass, FUNCTION = no)"
+        ),
+        ["view casty_leases was changed"],
+    ),
     "a view with other columns": (
         "DROP VIEW casty_cuts; CREATE VIEW casty_cuts AS SELECT 1 AS through",
         ["view casty_cuts was changed"],

@@ -133,9 +133,14 @@ async def test_pages_of_structures_are_one_digest_each(
     assert len(seen) == 6
 
 
-async def test_an_entity_that_is_gone_is_found(tamperer: Tamperer, tmp_path: Path) -> None:
-    """Given a complete verification, when an entity is deleted from the directory, then taking it up finds it."""
-    report = await resumed(tamperer, tmp_path / "progress.json", "DELETE FROM casty_entities WHERE name = 'hits'")
+@pytest.mark.parametrize("besides", [(), ("INSERT INTO casty_structures VALUES ('counter', 'other', 1, NULL)",)])
+async def test_an_entity_that_is_gone_is_found(tamperer: Tamperer, tmp_path: Path, besides: tuple[str, ...]) -> None:
+    """Given a complete verification, when an entity is deleted from the directory, then taking it up finds it.
+
+    Also where a structure came, for which every slot is looked at.
+    """
+    statement = "DELETE FROM casty_entities WHERE name = 'hits'"
+    report = await resumed(tamperer, tmp_path / "progress.json", statement, *besides)
 
     assert report.findings
 

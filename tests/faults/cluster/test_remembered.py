@@ -25,6 +25,7 @@ from casty_es.journal.remembered import Mark, Remembered
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.urls import is_sqlite
 from casty_es.leases import postgres_session
+from casty_es.transport.wire import NodeEntry
 from tests.cluster.nodes import named_for, secret_of, slot, until
 
 if TYPE_CHECKING:
@@ -114,8 +115,13 @@ async def test_who_is_listed_no_more_is_asked(journal_url: str) -> None:
 
 
 async def test_whom_only_another_one_saw_listed_is_asked(journal_url: str) -> None:
-    """Given a node that came just before a failover, when it asks one who saw more nodes listed, then it asks those."""
-    async with node(journal_url) as told, node(journal_url) as saw, node(journal_url) as came:
+    """Given a node that came just before a failover, when it asks one who saw more nodes listed, then it asks those.
+
+    Who does not answer keeps nobody from it.
+    """
+    dialled: list[asyncio.StreamWriter] = []
+    frozen = await asyncio.start_server(lambda _, writer: dialled.append(writer), "127.0.0.1", 0)
+    async with frozen, node(journal_url) as told, node(journal_url) as saw, node(journal_url) as came:
         await asyncio.gather(saw.wait_for(3), came.wait_for(3))
         remembers, knows, asks = told._node, saw._node, came._node
         assert remembers is not None
@@ -127,10 +133,17 @@ async def test_whom_only_another_one_saw_listed_is_asked(journal_url: str) -> No
         knows.membership._listed = lambda _: None
         knows.peers.listed(Topology())
         only = {name: one for name, one in asks.membership.topology.nodes.items() if name == saw.node_id}
+        host, port = frozen.sockets[0].getsockname()[:2]
+        silent = NodeEntry("frozen", f"{host}:{port}", host, 1, 0)
         fresh = Peers(asks.dialer, Remembered(), node_id=came.node_id)
-        fresh.listed(Topology(nodes=only))
+        fresh.listed(Topology(nodes={"frozen": silent, **only}))
 
         assert (await fresh.recall([1])).get(1) == {mark}
+        await fresh.close()
+        assert dialled
+        for writer in dialled:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_those_who_ask_at_once_are_all_told(journal_url: str) -> None:
