@@ -157,6 +157,17 @@ class Membership:
             # Nothing rests on the poll: who needs the topology asks for it, and is told why there is none.
             _LOG.warning("Node %s could not look at the cluster: %s", self._node_id, error)
 
+    def met(self, node_id: str) -> None:
+        """Look at the list, if a node connects that is not in it yet: a failover may empty it before the next look."""
+        if node_id not in self.topology.nodes and not self._left:
+            self._errands.begin(self._look(), name="casty-membership-look")
+
+    async def _look(self) -> None:
+        try:
+            await self.refresh()
+        except CastyError as error:
+            _LOG.info("Node %s could not look at the cluster, and will soon: %s", self._node_id, error)
+
     async def _until_next(self) -> None:
         """Wait for the time of the next look, or until this node has lost its session: without it, it looks dead."""
         session = self._registered

@@ -135,6 +135,10 @@ class NodeService:
         except CastyError as error:
             answer(_failure(error))
 
+    def met(self, node_id: str) -> None:
+        """Look who is listed, if it is a node that was not."""
+        self._membership.met(node_id)
+
     def _work(self, request: _Later, caller: Caller) -> Coroutine[Any, Any, Answer]:
         work: Coroutine[Any, Any, Answer]
         match request:

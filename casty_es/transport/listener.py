@@ -133,6 +133,8 @@ class Reception:
         self._served[process_id] = served
         channel.gone.add_done_callback(lambda _: self._leave(process_id, served))
         channel.attach(served)
+        if session.peer.role == "node":
+            self._service.met(session.peer.node_id)
         logger.info("serving %s %r at %s", session.peer.role, session.peer.node_id, channel.peer)
 
     def _leave(self, process_id: str, served: ServedConnection) -> None:

@@ -118,6 +118,9 @@ class Service(Protocol):
         An exception raised here closes the connection: the request was not what it should be.
         """
 
+    def met(self, node_id: str) -> None:
+        """Note that a node has connected."""
+
 
 class Listener(Protocol):
     """Where a node is reached."""

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from casty_es import ClusteredActorSystem, NodeInUseError, NotDoneError, SqlJournal, UsageError
+from casty_es import ClusteredActorSystem, NodeInUseError, NotDoneError, Settings, SqlJournal, UsageError
 from casty_es.client import ClusterClient
 
 from .nodes import PATIENT, client, named_for, node, nodes, settled, slot, structures, until
@@ -22,6 +22,20 @@ async def test_nodes_are_waited_for(journal_url: str) -> None:
             assert not waiting.done()
             async with node(journal_url):
                 await waiting
+
+
+async def test_a_node_that_comes_is_seen_at_once(journal_url: str) -> None:
+    """Given nodes that seldom look at the list, when one comes, then the others look when it dials them."""
+    settings = Settings(membership_seconds=600.0)
+    systems = [ClusteredActorSystem(journal=SqlJournal(journal_url), settings=settings) for _ in range(2)]
+    async with systems[0] as first, systems[1] as second:
+        assert first._node is not None
+        membership = first._node.membership
+
+        async def seen() -> bool:
+            return second.node_id in membership.topology.nodes
+
+        assert await until(seen)
 
 
 async def test_waiting_for_nodes_that_do_not_come_ends(journal_url: str) -> None:

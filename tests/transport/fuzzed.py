@@ -58,6 +58,9 @@ class Locating:
         """Say that only commands may wait for long."""
         return not isinstance(request, Ask)
 
+    def met(self, node_id: str) -> None:
+        """Nothing is noted."""
+
     def weight(self, _request: Request) -> int:
         """Say that every answer is short."""
         return 0

@@ -65,6 +65,9 @@ class Service:
         """Say that only commands may wait for long."""
         return not isinstance(request, Ask)
 
+    def met(self, node_id: str) -> None:
+        """Nothing is noted."""
+
     def weight(self, request: Request) -> int:
         """Return how long the answer will be."""
         return int(request.name) if isinstance(request, FindShards) and request.name.isdecimal() else 0
