@@ -103,7 +103,7 @@ def wrong_with(done: Done, sound: Done, damage: Damage) -> Iterator[str]:
         return
     if done.code == _FOUND and (done.out, done.err, done.file) == (sound.out, sound.err, sound.file):
         yield "nothing is said of what was found"
-    every_row = other_type and done.code == _FOUND  # a column of another type damages them all
+    every_row = other_type and done.code != _DONE  # a column of another type damages them all
     if done.command in _UNTOUCHED and not every_row:
         yield from _untouched(done, sound)
     needed = () if every_row else _ALWAYS.get(done.command, ())
