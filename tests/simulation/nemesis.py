@@ -150,6 +150,7 @@ class Nemesis:
         self.done[-1] += f": {host}"
         system = self.world.nodes.pop(host.name)
         closing = self.world.loop.start(host, system.__aexit__(None, None, None))
+        self.world.keep(closing)  # killed while it is frozen, the host never begins it
         await asyncio.wait({closing, host.died}, return_when=asyncio.FIRST_COMPLETED)
         if closing.done():
             closing.result()

@@ -25,6 +25,7 @@ from .loop import HERE, Host, SimulatedLoop
 from .network import Network
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Iterator
 
     from casty_es.gateway import EntityGateway
@@ -201,6 +202,10 @@ class World:
         self.database.died(host)
         self.nodes.pop(host.name, None)
         self.clients.pop(host.name, None)
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep what goes with its host until the world is forgotten: only a living one has to end what it began."""
+        self._kept.append(task)
 
     def heal(self) -> None:
         """End every fault."""
