@@ -84,7 +84,7 @@ def _take_as_they_are(command: Any) -> None:
 def _converted(parameter: Any, type_: Any, convert: Callable[..., Any], context: Any, value: Any) -> Any:
     if value is None and not parameter.required:
         value = () if parameter.multiple else None
-    elif type_ is Path and isinstance(value, str):
+    elif type_ is Path and isinstance(value, str) and "\0" not in value:
         value = Path(value)
     elif not isinstance(type_, type) or not isinstance(value, type_):
         return convert(context, value)

@@ -12,8 +12,8 @@ from casty_es.cli.app import loaded
 from casty_es.cli.contents import COMMANDS
 
 # A value as the parser gives it for an option that is given once, and for one that is given several times.
-ONCE = (None, "", "7", "-1", "0", "a/b", "ü", "str", "\udcff")
-SEVERAL = (None, ("7",), ("a", "a/b"))
+ONCE = (None, "", "7", "-1", "0", "a/b", "ü", "str", "\udcff", "a\0b")
+SEVERAL = (None, ("7",), ("a", "a/b"), ("a\0b",))
 
 
 def below(command: Any) -> Iterator[Any]:
