@@ -68,11 +68,7 @@ def loaded(name: str) -> Any:
 
 
 def _take_as_they_are(command: Any) -> None:
-    """Let texts, paths and what was not given be converted here, in a command and all below it.
-
-    Newer versions of typer convert every value, given or not, with pydantic, and to load that takes as long as the work
-    of a small command.
-    """
+    """Convert texts, paths and what was not given here: typer does so with pydantic, which takes long to load."""
     for below in getattr(command, "commands", {}).values():
         _take_as_they_are(below)
     for parameter in command.get_params(typer.Context(command)):  # --help among them

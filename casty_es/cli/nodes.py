@@ -48,7 +48,7 @@ def nodes(*, where: Where, json: Json = False) -> None:
         rows = [_node(row, found, held[row.node_id]) for row in found.nodes]
         strangers = [one._asdict() for one in found.strangers]
         say(dumps({"nodes": rows, "strangers": strangers, "unreadable": found.wrong}))
-        _end(found, told=True)
+        _end(found)
         return
     table = Table("nodes", ("node id", "address", "host", "pid>", "since", "slots>", "alive", "answers"))
     for row in found.nodes:
@@ -78,7 +78,7 @@ def slots(
     rows = [row for row in found.slots if row.node_id.startswith(owner or "")]
     if json:
         say(dumps({"slots": [_slot(row, found) for row in rows], "unreadable": found.wrong}))
-        _end(found, told=True)
+        _end(found)
         return
     table = Table("slots", ("slot>", "owner", "epoch>", "address", "since", ""))
     for row in rows:
@@ -93,10 +93,9 @@ def slots(
     _end(found)
 
 
-def _end(found: Cluster, *, told: bool = False) -> None:
-    """Say what cannot be read, if it was not said, and exit with that being found; do nothing if all could."""
-    if not told:
-        say(*(f"casty-es: {one}" for one in found.wrong), err=True)
+def _end(found: Cluster) -> None:
+    """Say what cannot be read, and exit with that being found; do nothing if all could."""
+    say(*(f"casty-es: {one}" for one in found.wrong), err=True)
     if found.wrong or found.damaged:
         raise typer.Exit(FOUND)
 

@@ -151,20 +151,12 @@ _SEAL: Final = (
     _Column("sealed_by", int),
 )
 _NODE: Final = (
-    _Column("node id", str),
-    _Column("host", str),
+    *(_Column(name, str) for name in ("node id", "host")),
     _Column("pid", int),
     _Column("address", str, absent=True),
-    _Column("started_at", int),
-    _Column("seen_at", int),
+    *(_Column(name, int) for name in ("started_at", "seen_at")),
 )
-_SLOT: Final = (
-    _Column("slot", int),
-    _Column("node id", str),
-    _Column("address", str, absent=True),
-    _Column("epoch", int),
-    _Column("since", int),
-)
+_SLOT: Final = (_Column("slot", int), _NODE[0], _NODE[3], *(_Column(name, int) for name in ("epoch", "since")))
 _RETIRED_SALT: Final = (_Column("entity", int), _Column("through", int), _Column("salt", bytes, length=_ID))
 
 _WORDS: Final = {int: "a whole number", str: "text", bytes: "bytes", bool: "true or false"}

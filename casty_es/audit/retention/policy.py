@@ -119,18 +119,15 @@ async def readable_policies(journal: SqlJournal) -> tuple[dict[tuple[str, str], 
         elif keep is not None:
             found[row.kind, row.name] = keep
         elif row.keep is not None:
-            called = f"{row.kind}/{row.name}"
-            wrong.append(f"The policy {row.keep[:80]!r} of {called[:80]!r} in casty_structures cannot be read.")
+            called = f"{row.kind}/{row.name}"[:80]
+            wrong.append(f"The policy {row.keep[:80]!r} of {called!r} in casty_structures cannot be read.")
     return found, wrong
 
 
 def _parsed(text: str) -> Keep | None:
-    match = _STORED.fullmatch(text)
-    if match is None:
-        return None
-    number = int(match[2])
+    unit, number = match.groups() if (match := _STORED.fullmatch(text)) is not None else (None, "0")
     try:
-        return timedelta(seconds=number) if match[1] == "seconds" else number
+        return None if unit is None else timedelta(seconds=int(number)) if unit == "seconds" else int(number)
     except OverflowError:
         return None
 

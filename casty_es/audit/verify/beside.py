@@ -108,10 +108,9 @@ async def digests(journal: EventJournal, slots: Collection[int]) -> dict[int, by
 
 async def structures_digest(journal: EventJournal) -> bytes:
     """Return a digest over the structures, whose numbers of shards say in which slot each entity belongs."""
-    if not isinstance(journal, SqlJournal):
-        return sha256(_encoded([tuple(row) for row in await journal.structure_rows()])).digest()
-    if journal.file is not None:
-        return sha256(_encoded([tuple(row) for row in await journal.query(_STRUCTURES)])).digest()
+    if not isinstance(journal, SqlJournal) or journal.file is not None:
+        rows = await (journal.query(_STRUCTURES) if isinstance(journal, SqlJournal) else journal.structure_rows())
+        return sha256(_encoded([tuple(row) for row in rows])).digest()
     digest, after, count = sha256(), 0, _MANY_STRUCTURES
     async with looking(journal.url) as connection:  # a connection of its own, beside what else is read
         while count == _MANY_STRUCTURES:

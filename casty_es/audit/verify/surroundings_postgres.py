@@ -47,8 +47,7 @@ _COLUMNS: Final = f"""
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     LEFT JOIN pg_collation o ON o.oid = a.attcollation
-    WHERE {_OURS} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY c.relname, a.attnum"""
+    WHERE {_OURS} AND c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped"""
 # What is not null stands with the columns; since its version 18 the server counts it among the constraints.
 _CONSTRAINTS: Final = f"""
     SELECT 'constraint', k.conname, c.relname, concat_ws(' ', pg_get_constraintdef(k.oid),
@@ -87,19 +86,9 @@ _FUNCTIONS: Final = """
         'SET ' || array_to_string(p.proconfig, ', '), p.prosrc)
     FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
     WHERE p.pronamespace = to_regnamespace($1) AND starts_with(p.proname::text, 'casty_')"""
-_EVERYTHING: Final = " UNION ALL ".join(
-    f"({question})"
-    for question in (
-        _RELATIONS,
-        _COLUMNS,
-        _CONSTRAINTS,
-        _INDEXES,
-        _TRIGGERS,
-        _RULES,
-        _POLICIES,
-        _INHERITANCE,
-        _FUNCTIONS,
-    )
+_EVERYTHING: Final = (
+    f"({_RELATIONS}) UNION ALL ({_COLUMNS}) UNION ALL ({_CONSTRAINTS}) UNION ALL ({_INDEXES}) UNION ALL ({_TRIGGERS}) "
+    f"UNION ALL ({_RULES}) UNION ALL ({_POLICIES}) UNION ALL ({_INHERITANCE}) UNION ALL ({_FUNCTIONS})"
 )
 
 # What turns the triggers off for everybody, or for a role, without touching them.
