@@ -114,7 +114,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Do not look again and again for what could be freed among thousands of tests, which stay: a tenth of all time."""
+    """Do not look again and again for what could be freed among thousands of tests, which stay."""
     gc.collect()
     gc.freeze()
 

@@ -331,6 +331,34 @@ def test_a_token_that_is_none_lets_nobody_in(
         assert "is no token and lets nobody in" in wrong
 
 
+def test_a_policy_of_too_many_seconds_hides_no_other(
+    full_sqlite: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A number that no length of time has is told like a policy that is none."""
+    with full_sqlite.copied(tmp_path) as url:
+        do_damage(url, Damage("sqlite", "casty_structures", "keep", "damaged", f"'seconds:{10**17}'"))
+
+        assert run(["retention", "show", "--url", url]) == 1
+        told = capsys.readouterr()
+        assert "counter/hits" in told.out
+        assert "map/users" in told.err
+
+
+def test_a_secret_that_was_given_wrong_is_no_damage(
+    full_sqlite: Journals, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with an option is told as before, and a damaged secret as what was found."""
+    with full_sqlite.copied(tmp_path) as url:
+        assert run(["nodes", "--json", "--secret", "0001", "--url", url]) == 3
+        assert "error" in json.loads(capsys.readouterr().out)
+        do_damage(url, Damage("sqlite", "casty_secrets", "value", "damaged", "X'0001'"))
+
+        assert run(["nodes", "--json", "--url", url]) == 1
+        told = json.loads(capsys.readouterr().out)
+        assert {one["node_id"] for one in told["nodes"]} == {"node-a", "node-b"}
+        assert "No node was asked" in told["unreadable"][0]
+
+
 def test_a_secret_that_is_no_bytes_is_refused(full_sqlite: Journals, tmp_path: Path) -> None:
     """A number is no secret of as many zeros."""
     with full_sqlite.copied(tmp_path) as url:
