@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Final
 
 from casty_es.cluster.credentials import Credentials
@@ -19,6 +20,7 @@ from casty_es.errors import PeerLostError
 from casty_es.gateway.asking import Gateway
 from casty_es.gateway.directory import JournalDirectory
 from casty_es.gateway.routing import Routes
+from casty_es.journal.database_clock import database_clock
 from casty_es.journal.port import EventJournal, Meta
 from casty_es.journal.remembered import Remembered
 from casty_es.journal.sql import SqlJournal
@@ -26,10 +28,9 @@ from casty_es.leases.file import FileLeaseManager
 from casty_es.leases.memory import ProcessLeaseManager
 from casty_es.leases.port import LeaseManager
 from casty_es.leases.postgres import PostgresLeaseManager
-from casty_es.owner.checked_clock import CheckedClock
 from casty_es.owner.owner import Owner
 from casty_es.printing import log_of
-from casty_es.runtime import Runtime
+from casty_es.runtime import CheckedClock, Runtime
 from casty_es.transport.identity import Identity
 from casty_es.transport.port import Dialer, Link, Listener
 
@@ -55,7 +56,8 @@ class NodeParts:
         self.remembered = remembered
         self.identity = identity
         self.slots = meta.slots
-        self.clock = CheckedClock(runtime, journal, settings.max_clock_ahead_seconds)
+        ask = None if journal.volatile else partial(database_clock, journal)
+        self.clock = CheckedClock(runtime, ask, settings.max_clock_ahead_seconds)
         self.owner = Owner(
             journal,
             meta,

@@ -16,7 +16,6 @@ from casty_es.context import current_metadata
 from casty_es.domain.catalog import KEYED
 from casty_es.errors import CastyError, OutcomeUnknownError
 from casty_es.gateway.attempts import Attempts
-from casty_es.gateway.deadlines import Deadlines
 from casty_es.gateway.journey import Journey
 from casty_es.gateway.port import CommandContext, RegionRef, ShardEnvelope, Undo
 from casty_es.gateway.routing import Route, Routes
@@ -38,7 +37,7 @@ from casty_es.gateway.steps import (
 from casty_es.hashes import keyed_command_id
 from casty_es.journal.port import EntityName
 from casty_es.owner.owner import Owner
-from casty_es.owner.pending import Pending
+from casty_es.owner.pending import Deadlines, Pending
 from casty_es.owner.slot import split_term
 from casty_es.printing import log_of
 from casty_es.runtime import Runtime

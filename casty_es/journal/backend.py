@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from casty_es.journal.port import Append
-from casty_es.journal.sqlite_file import OpenFiles
+from casty_es.journal.sqlite_connection import OpenFiles
 from casty_es.journal.statements import Statements
 
 

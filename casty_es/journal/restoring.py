@@ -35,8 +35,7 @@ from casty_es.journal.port import (
     StructureRow,
 )
 from casty_es.journal.sessions import Connection, close_quietly, connect, said
-from casty_es.journal.sqlite_file import Place
-from casty_es.journal.sqlite_thread import rolled_back
+from casty_es.journal.sqlite_connection import Place, rolled_back
 from casty_es.journal.statements import POSTGRES, SQLITE, for_sqlite
 from casty_es.journal.urls import is_sqlite, shown, sqlite_file
 

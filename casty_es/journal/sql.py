@@ -42,7 +42,7 @@ from casty_es.journal.sql_rows import (
     shards_of,
 )
 from casty_es.journal.sqlite import SqliteBackend
-from casty_es.journal.sqlite_file import OpenFiles
+from casty_es.journal.sqlite_connection import OpenFiles
 from casty_es.journal.urls import database_url, is_sqlite, sqlite_file
 from casty_es.names import check_flag
 

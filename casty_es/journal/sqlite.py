@@ -4,7 +4,7 @@
 2. An append is one hop to the writer thread: BEGIN, one INSERT, COMMIT. Three awaits would cost twice the time.
 3. After an I/O error the connection is closed and nothing more is concluded from it (sqlite.org/howtocorrupt.html): the
    append's outcome is unknown.
-4. What is read, and what is acknowledged, is in the file that was at the path afterwards (``sqlite_file.py``).
+4. What is read, and what is acknowledged, is in the file that was at the path afterwards (``sqlite_connection.py``).
 """
 
 from __future__ import annotations
@@ -32,8 +32,16 @@ from casty_es.errors import (
 from casty_es.journal import sqlite_log
 from casty_es.journal.damaged import NotUtf8, decoded_text
 from casty_es.journal.port import Append, EntityRow, EventRow
-from casty_es.journal.sqlite_file import FileId, OpenFiles, Place, alone_with, is_at
-from casty_es.journal.sqlite_thread import Connection, closed_meanwhile, rolled_back
+from casty_es.journal.sqlite_connection import (
+    Connection,
+    FileId,
+    OpenFiles,
+    Place,
+    closed_meanwhile,
+    is_at,
+    undo,
+)
+from casty_es.journal.sqlite_file import alone_with
 from casty_es.journal.statements import SQLITE, sqlite_append, sqlite_insert_entities, sqlite_rows_beside
 from casty_es.printing import log_of, printed
 
@@ -302,7 +310,7 @@ class SqliteBackend:
 
     def _translated(self, connection: Connection, error: Exception, in_doubt: str = _UNDONE) -> JournalError:
         """Undo what was begun and say what failed; ``in_doubt`` is said of the work if nobody knows how it ended."""
-        code = _undone(connection.sqlite, error)
+        code = undo(connection.sqlite, error)
         said = _UNDONE
         if code.startswith(_DOUBTFUL):
             connection.drop()
@@ -362,7 +370,7 @@ class SqliteBackend:
 
     def _refused(self, sqlite: sqlite3.Connection, error: Exception) -> JournalError:
         """Undo what was begun and say how the append ended."""
-        code = _undone(sqlite, error)
+        code = undo(sqlite, error)
         if code.startswith(_DOUBTFUL):
             self._writer.drop()
             return AppendUnknownError(f"The SQLite file {self._file} failed during an append: {error} ({code}).")
@@ -375,13 +383,6 @@ class SqliteBackend:
         return AppendRejectedError(
             f"The SQLite file {self._file} refused an append: {error} ({code}). Nothing was written."
         )
-
-
-def _undone(sqlite: sqlite3.Connection | None, error: Exception) -> str:
-    """Roll back what is open and return the error's code; one of doubt if that fails."""
-    if sqlite is not None and not rolled_back(sqlite):
-        return "SQLITE_IOERR"
-    return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
 def _parameter(value: object) -> object:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from casty_es.journal.file_holders import readers, told_by_system
-from casty_es.journal.sqlite_file import OpenFiles
+from casty_es.journal.sqlite_connection import OpenFiles
 from casty_es.printing import log_of
 
 _LOG: Final = log_of("casty_es.journal")

@@ -29,7 +29,7 @@ from filelock import FileLock, Timeout
 from casty_es.background import finished
 from casty_es.errors import CastyError, JournalError, JournalMovedError, JournalUnavailableError, NodeInUseError
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.sqlite_file import OpenFiles, is_at
+from casty_es.journal.sqlite_connection import OpenFiles, is_at
 from casty_es.leases import lock_files
 from casty_es.leases.filesystem import refuse_network
 from casty_es.leases.lock_files import LockNote

@@ -10,8 +10,7 @@ import pytest
 
 from casty_es.domain.counter import Get
 from casty_es.errors import NotDoneError
-from casty_es.gateway.deadlines import Deadlines
-from casty_es.owner.pending import Pending
+from casty_es.owner.pending import Deadlines, Pending
 
 
 class Timer:

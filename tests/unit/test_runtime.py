@@ -34,7 +34,7 @@ _OUTSIDE: Final = {
 _MAY: Final = {
     "journal/access_tables.py": "makes the cluster's secret",
     "journal/postgres_warnings.py": "says a warning of a real server once a minute",
-    "journal/sqlite_file.py": "looks at real files once in a while",
+    "journal/sqlite_connection.py": "looks at real files once in a while",
     "journal/sqlite_log.py": "likewise",
     "leases/preflight.py": "compares this host's clock with a real server's",
     "replay/ahead.py": "says in a message how far ahead a time is",

@@ -15,7 +15,7 @@ from casty_es.journal import sql as sql_module
 from casty_es.journal import sqlite_log
 from casty_es.journal.port import NodeRow
 from casty_es.journal.sql import SqlJournal
-from casty_es.journal.sqlite_thread import Connection
+from casty_es.journal.sqlite_connection import Connection
 
 NODE = NodeRow("n", "h", 1, None, 1, 1)
 
