@@ -42,13 +42,7 @@ class Place(NamedTuple):
 
 
 def check_system(
-    *,
-    journal: object,
-    secret: object,
-    ssl: object,
-    session_url: object,
-    settings: object,
-    runtime: object,
+    *, journal: object, secret: object, ssl: object, session_url: object, settings: object, runtime: object
 ) -> None:
     """Refuse what a node cannot be made with, and settings that contradict each other."""
     if journal is not None and (isinstance(journal, type) or not isinstance(journal, EventJournal)):

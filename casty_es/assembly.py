@@ -59,15 +59,7 @@ class NodeParts:
         ask = None if journal.volatile else partial(database_clock, journal)
         self.clock = CheckedClock(runtime, ask, settings.max_clock_ahead_seconds)
         self.owner = Owner(
-            journal,
-            meta,
-            manager,
-            self.clock,
-            settings,
-            remembered,
-            self,
-            node_id=node_id,
-            process=identity.process,
+            journal, meta, manager, self.clock, settings, remembered, self, node_id=node_id, process=identity.process
         )
         self.dialer = dialer
         self.reach = Reach(self.dialer, self._heard_from, node_id=node_id, poll_seconds=settings.membership_seconds)

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from casty_es.printing import printed, visible
 
 # Click's class. Newer versions of typer carry click within themselves, and show this one only as a base of their own.
 _UsageError: Final = cast("type[typer.BadParameter]", typer.BadParameter.__base__)
+
+_NUMBER: Final = re.compile("-?[1-9][0-9]{0,17}|0")  # what nobody reads otherwise
 
 _INTERRUPTED: Final = 130  # what shells give for a command that SIGINT ended
 
@@ -68,7 +71,7 @@ def loaded(name: str) -> Any:
 
 
 def _take_as_they_are(command: Any) -> None:
-    """Convert texts, paths and what was not given here: typer does so with pydantic, which takes long to load."""
+    """Convert texts, numbers, paths and what was not given here: typer loads pydantic for it, which takes long."""
     for below in getattr(command, "commands", {}).values():
         _take_as_they_are(below)
     for parameter in command.get_params(typer.Context(command)):  # --help among them
@@ -82,9 +85,15 @@ def _converted(parameter: Any, type_: Any, convert: Callable[..., Any], context:
         value = () if parameter.multiple else None
     elif type_ is Path and isinstance(value, str) and "\0" not in value:
         value = Path(value)
+    elif type_ is int and isinstance(value, str) and _NUMBER.fullmatch(value) and _fits(parameter, int(value)):
+        value = int(value)
     elif not isinstance(type_, type) or not isinstance(value, type_):
         return convert(context, value)
     return value if parameter.callback is None else parameter.callback(context, parameter, value)
+
+
+def _fits(parameter: Any, number: int) -> bool:
+    return (parameter.min is None or parameter.min <= number) and (parameter.max is None or number <= parameter.max)
 
 
 _app = typer.Typer(

@@ -12,7 +12,27 @@ from casty_es.cli.app import loaded
 from casty_es.cli.contents import COMMANDS
 
 # A value as the parser gives it for an option that is given once, and for one that is given several times.
-ONCE = (None, "", "7", "-1", "0", "a/b", "ü", "str", "\udcff", "a\0b")
+ONCE = (
+    None,
+    "",
+    "7",
+    "-1",
+    "0",
+    "-0",
+    "007",
+    "+7",
+    "7\n",
+    "\u0667",
+    "1_0",
+    "5000",
+    "9" * 30,
+    "-" + "9" * 18,
+    "a/b",
+    "ü",
+    "str",
+    "\udcff",
+    "a\0b",
+)
 SEVERAL = (None, ("7",), ("a", "a/b"), ("a\0b",))
 
 

@@ -28,7 +28,6 @@ LONG_FUNCTIONS: Final = {
     "casty_es/gateway/asking.py:ask": "every command passes here, and a call more would be felt",
     "casty_es/audit/verify/walk.py:go": "every record passes here, as decision 0050 says",
     "casty_es/journal/views.py:_claims": "one statement of SQL, of parts that are named where they stand",
-    "casty_es/assembly.py:__init__": "where all parts of a node are named, each once",
 }
 
 # Names that stand in several rooms, because they are the same thing of each.

@@ -143,12 +143,7 @@ async def find_job_by_sequence(
 
 
 async def queue_timeline(
-    journal: EventJournal,
-    name: str,
-    start: datetime,
-    end: datetime,
-    *,
-    unreadable: list[Unreadable] | None = None,
+    journal: EventJournal, name: str, start: datetime, end: datetime, *, unreadable: list[Unreadable] | None = None
 ) -> AsyncIterator[Job]:
     """Yield every job that was in line between two moments, as it leaves; those that had not left come last.
 

@@ -67,11 +67,7 @@ async def find_beginnings(
 
 
 async def _go_back(
-    journal: EventJournal,
-    entity: int,
-    sought: dict[str, _Sought],
-    first: int,
-    unreadable: list[Unreadable] | None,
+    journal: EventJournal, entity: int, sought: dict[str, _Sought], first: int, unreadable: list[Unreadable] | None
 ) -> None:
     high = max((one.latest for one in sought.values()), default=0)
     while sought and high >= first:

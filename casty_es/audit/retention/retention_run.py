@@ -37,11 +37,7 @@ from casty_es.audit.retention.settling import settle_archives
 from casty_es.audit.seals import decode_sealed, state_digest
 from casty_es.domain.catalog import kind_of
 from casty_es.domain.upkeep import SEALED, Seal
-from casty_es.errors import (
-    InvalidArgumentError,
-    InvalidValueError,
-    JournalCorruptError,
-)
+from casty_es.errors import InvalidArgumentError, InvalidValueError, JournalCorruptError
 from casty_es.format.codec import encode_state
 from casty_es.gateway.port import EntityGateway
 from casty_es.journal.database_clock import database_clock

@@ -7,16 +7,17 @@ a verification that is taken up asks for as many pages as there are, and nothing
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from casty_es.audit.verify.surroundings_postgres import looking
 from casty_es.journal.port import ENTITY_NUMBER_BITS, DirectoryRow, EventJournal, SealRow
+from casty_es.journal.sessions import Connection
 from casty_es.journal.sql import SqlJournal
 
 _PAGE: Final = 1_000
@@ -28,13 +29,11 @@ _DIRECTORY: Final = """
     SELECT id, slot, kind, name, key, {1}, salt, salted_from FROM casty_entities
     WHERE id > {0}1 AND id < {0}2 ORDER BY id LIMIT {0}3"""
 _STRUCTURES: Final = "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name"
-# Postgres puts them together, with how long each text is: to make a row of each of 100,000 takes four times as long.
-_STRUCTURES_POSTGRES: Final = """
-    SELECT count(*), string_agg(kind::text, ' '::text), string_agg(length(name::text)::text, ' '::text),
-        string_agg(name::text, ' '::text), string_agg(shards::text, ' '::text),
-        string_agg(coalesce(length(keep::text)::text || keep::text, '-'::text), ' '::text)
-    FROM (SELECT * FROM casty_structures ORDER BY kind, name LIMIT {limit} OFFSET {after}) s"""
-_MANY_STRUCTURES: Final = 500_000
+_TABLES: Final = ["SELECT * FROM casty_entities", "SELECT * FROM casty_seals", "SELECT * FROM casty_structures"]
+# One snapshot, in which rows come as they lie in their table.
+_AS_THEY_LIE: Final = """
+    SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL synchronize_seqscans = off;
+    SET LOCAL max_parallel_workers_per_gather = 0"""
 _TURNS: Final = 10  # of the loop, until a query is on its way: the server is at the next page while one is looked at
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -92,42 +91,64 @@ async def directory_pages(journal: EventJournal, slot: int) -> AsyncIterator[lis
         after = page[-1].id
 
 
-async def digests(journal: EventJournal, slots: Collection[int]) -> dict[int, bytes]:
-    """Return the digest over what stands beside the records of each of some slots now."""
-    made = {slot: Beside() for slot in slots}
-    if isinstance(journal, SqlJournal):
-        await _add_all(journal, made)
-    else:
+class Stand(NamedTuple):
+    """Digests of what stands beside the records at one moment."""
+
+    slots: dict[int, bytes]
+    structures: bytes  # their numbers of shards say in which slot each entity belongs
+    tables: bytes = b""  # of all of it as it lies in Postgres's tables: while this is the same, so is the rest
+
+
+async def look(journal: EventJournal, slots: Collection[int], tables: bytes = b"") -> Stand:
+    """Return what stands beside the records of some slots; ``tables`` alone if they are as an earlier look found them.
+
+    Nothing needs to be sorted then, and nobody makes a row of what the server writes.
+    """
+    made, now = {slot: Beside() for slot in slots}, b""
+    if not isinstance(journal, SqlJournal):
         for slot, one in made.items():
             async for seals in seal_pages(journal, slot):
                 one.add(seals)
-            async for rows in directory_pages(journal, slot):
-                one.add_directory(rows)
-    return {slot: one.digest for slot, one in made.items()}
+            async for page in directory_pages(journal, slot):
+                one.add_directory(page)
+        structures = _digest_of(await journal.structure_rows())
+    elif journal.file is not None:
+        await _add_all(journal.query, "?", made)
+        structures = _digest_of(await journal.query(_STRUCTURES))
+    else:
+        async with looking(journal.url) as connection:
+            await connection.execute(_AS_THEY_LIE)
+            now = await _copied(connection, *_TABLES) if made else b""
+            if now and now == tables:
+                return Stand({}, b"", now)
+            await _add_all(connection.fetch, "$", made)
+            structures = await _copied(connection, _STRUCTURES)
+    return Stand({slot: one.digest for slot, one in made.items()}, structures, now)
 
 
-async def structures_digest(journal: EventJournal) -> bytes:
-    """Return a digest over the structures, whose numbers of shards say in which slot each entity belongs."""
-    if not isinstance(journal, SqlJournal) or journal.file is not None:
-        rows = await (journal.query(_STRUCTURES) if isinstance(journal, SqlJournal) else journal.structure_rows())
-        return sha256(_encoded([tuple(row) for row in rows])).digest()
-    digest, after, count = sha256(), 0, _MANY_STRUCTURES
-    async with looking(journal.url) as connection:  # a connection of its own, beside what else is read
-        while count == _MANY_STRUCTURES:
-            page = await connection.fetchrow(_STRUCTURES_POSTGRES.format(limit=_MANY_STRUCTURES, after=after))
-            digest.update(_encoded(tuple(page)))
-            count = page[0]
-            after += count
+def _digest_of(rows: Iterable[Any]) -> bytes:
+    return sha256(_encoded([tuple(row) for row in rows])).digest()
+
+
+async def _copied(connection: Connection, *queries: str) -> bytes:
+    digest = sha256()
+
+    async def take(written: bytes) -> None:
+        digest.update(written)
+
+    for query in queries:
+        await connection.copy_from_query(query, output=take)
+        await take(b"\\.\n")  # no line that is written is this one
     return digest.digest()
 
 
-async def _add_all(journal: SqlJournal, made: Mapping[int, Beside]) -> None:
+async def _add_all(query: Callable[..., Awaitable[Sequence[Any]]], sign: str, made: Mapping[int, Beside]) -> None:
     """Read the slots together: they may have a few rows each, and there are thousands of them."""
     if not made:
         return
-    sign, lowest, highest = "$" if journal.file is None else "?", min(made), max(made)
+    lowest, highest = min(made), max(made)
     slot, last = lowest, 0
-    while found := await journal.query(_SEALS.format(sign), slot, last, highest, _MANY):
+    while found := await query(_SEALS.format(sign), slot, last, highest, _MANY):
         for slot, row in ((row[0], SealRow(*row[1:])) for row in found):
             if slot in made:
                 made[slot].add([row])
@@ -135,10 +156,10 @@ async def _add_all(journal: SqlJournal, made: Mapping[int, Beside]) -> None:
         if type(last) is not int:  # what is none stands behind all numbers of its slot
             slot, last = slot + 1, 0
     after, until = (lowest << ENTITY_NUMBER_BITS) - 1, (highest + 1) << ENTITY_NUMBER_BITS
-    statement = _DIRECTORY.format(sign, "alive::int" if journal.file is None else "alive")
-    page = await journal.query(statement, after, until, _MANY)
+    statement = _DIRECTORY.format(sign, "alive::int" if sign == "$" else "alive")
+    page = await query(statement, after, until, _MANY)
     while page:
-        following = asyncio.create_task(journal.query(statement, page[-1][0], until, _MANY))
+        following = asyncio.ensure_future(query(statement, page[-1][0], until, _MANY))
         try:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)

@@ -6,14 +6,13 @@ refused. Whoever can write it can say that a slot was done, so keep it where the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from casty_es.audit.verify.beside import digests, structures_digest
+from casty_es.audit.verify.beside import Stand, look
 from casty_es.audit.verify.findings import SlotResult
 from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError
@@ -32,6 +31,7 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     done: dict[int, SlotResult]
     structures: bytes = b""  # a digest, of when it was begun
     file: bytes = b""  # a digest of SQLite's file, in which nothing was wrong
+    tables: bytes = b""  # a digest of what stands beside the records in Postgres, when nothing was wrong
 
 
 class Progress:
@@ -47,8 +47,9 @@ class Progress:
         self.same_file = False
         self._file_now = b""
         self._walked = False
-        self._earlier: dict[int, SlotResult] = {}  # what a complete one found, and the structures that it had
-        self._structures = b""
+        self._earlier: dict[int, SlotResult] = {}  # what a complete one found, and what stood beside the records
+        self._beside = Stand({}, b"")
+        self._tables_now = b""
 
     async def load(self, journal: EventJournal) -> None:
         """Read the file, if it is there, and begin the next one; refuse one of another journal, or that is none."""
@@ -93,7 +94,8 @@ class Progress:
                 for slot, result in state.done.items()
                 if not result.findings
             }
-            self._earlier, self._structures = state.done, state.structures
+            beside = {slot: result.beside for slot, result in state.done.items()}
+            self._earlier, self._beside = state.done, Stand(beside, state.structures, state.tables)
         else:
             self.done, self._state.structures = state.done, state.structures
             self._state.done.update(state.done)
@@ -109,21 +111,22 @@ class Progress:
         asked = sorted(self.starts.keys() & set(slots))
         heads = await journal.heads(asked) if asked else {}
         same = [self._earlier[slot] for slot, head in heads.items() if _as_it_was(self._earlier[slot], head)]
-        if self.same_file:
-            now, structures = {result.slot: result.beside for result in same}, self._structures
-        else:
-            now, structures = await _now(journal, [result.slot for result in same])
+        now = self._beside
+        if not self.same_file:
+            there = await look(journal, [result.slot for result in same], now.tables)
+            self._tables_now = there.tables
+            now = there if not now.tables or there.tables != now.tables else now
         for result in same:
-            if result.beside and result.beside != now[result.slot]:
+            if result.beside and result.beside != now.slots[result.slot]:
                 # The records of before say what must stand beside them: they are walked once more.
                 self.starts.pop(result.slot, None)
-        self._state.structures = structures
-        if structures != self._structures:  # an entity may belong in another slot now
+        self._state.structures = now.structures
+        if now.structures != self._beside.structures:  # an entity may belong in another slot now
             return []
         found = [
             msgspec.structs.replace(result, records=0, snapshots=0, unread_snapshots=0, unbound_snapshots=0)
             for result in same
-            if result.beside == now[result.slot]
+            if result.beside == now.slots[result.slot]
         ]
         self._state.done.update({result.slot: result for result in found})
         return found
@@ -140,7 +143,18 @@ class Progress:
         # What was written meanwhile was not looked at, or not by all checks; nor what an interrupted one had done.
         same = ok and not self.done and (not self._walked or await _file_digest(journal) == self._file_now)
         self._state.file = self._file_now if same else b""
+        self._state.tables = await self._tables(journal) if ok and not self.done else b""
         self._save()
+
+    async def _tables(self, journal: EventJournal) -> bytes:
+        """Return a digest of the tables if they are known to hold what was looked at."""
+        if not self._walked:
+            return self._tables_now
+        if self._file is None or self.starts:  # what came since an earlier one is looked at by itself
+            return b""
+        now = await look(journal, self._state.done)
+        beside = {slot: result.beside for slot, result in self._state.done.items()}
+        return now.tables if (now.slots, now.structures) == (beside, self._state.structures) else b""
 
     def _save(self) -> None:
         if self._file is not None:
@@ -151,16 +165,6 @@ class Progress:
             f"The file {self._file} cannot be taken up: {why}. Nothing was verified. Remove it, or name another, to "
             f"verify everything from the beginning."
         )
-
-
-async def _now(journal: EventJournal, slots: Collection[int]) -> tuple[dict[int, bytes], bytes]:
-    """Return the digests of slots and of the structures, which are made side by side."""
-    structures = asyncio.create_task(structures_digest(journal), name="casty-verify-structures")
-    try:
-        return await digests(journal, slots), await structures
-    finally:
-        structures.cancel()
-        await asyncio.gather(structures, return_exceptions=True)
 
 
 async def _file_digest(journal: EventJournal) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from casty_es import InMemoryJournal, connect
 from casty_es.audit.opening import opened
-from casty_es.audit.verify import Report, Wrong, beside, verify
+from casty_es.audit.verify import Report, Wrong, beside, progress, verify
 from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError
 from casty_es.journal.postgres import PostgresBackend
@@ -115,22 +115,75 @@ async def test_structures_that_were_changed_after_an_interruption_are_found_by_t
     assert Wrong.DIRECTORY in {one.wrong for one in report.findings}
 
 
-@pytest.mark.parametrize("many", [1, 2, 5, 500_000])
-async def test_pages_of_structures_are_one_digest_each(
-    journal_url: str, monkeypatch: pytest.MonkeyPatch, many: int
-) -> None:
-    """Given structures, however many fit on a page, then a changed one changes the digest."""
-    monkeypatch.setattr(beside, "_MANY_STRUCTURES", many)
+async def test_a_changed_structure_changes_the_digest(journal_url: str) -> None:
+    """Given structures, when the shards of any are changed, then their digest is another one."""
     await LongWriter(journal_url, counters=5).write(5)
     async with opened(journal_url) as (journal, _):
         assert isinstance(journal, SqlJournal)
-        seen = {await beside.structures_digest(journal)}
+        seen = {(await beside.look(journal, [])).structures}
         for number in range(5):
             name = f"hits-{number}"
             await journal.maintain([(f"UPDATE casty_structures SET shards = shards + 1 WHERE name = '{name}'", ())])
-            seen.add(await beside.structures_digest(journal))
+            seen.add((await beside.look(journal, [])).structures)
 
     assert len(seen) == 6
+
+
+@pytest.fixture
+def sorted_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of how many slots the rows beside the records were read, each time that they were."""
+    slots: list[int] = []
+    read = beside._add_all
+
+    async def noting(query: Any, sign: str, made: Any) -> None:
+        slots.append(len(made))
+        await read(query, sign, made)
+
+    monkeypatch.setattr(beside, "_add_all", noting)
+    return slots
+
+
+async def test_tables_that_are_as_they_were_are_not_sorted_out(
+    postgres_journal_url: str, tmp_path: Path, sorted_out: list[int]
+) -> None:
+    """Given a verification, then the rows beside the records are looked at by one digest until one is moved."""
+    file = tmp_path / "progress.json"
+    await LongWriter(postgres_journal_url, counters=20).write(20)
+    assert (await verify(postgres_journal_url, resume=file)).ok
+    sorted_out.clear()
+
+    assert (await verify(postgres_journal_url, resume=file)).ok
+    assert sorted_out == []
+
+    async with opened(postgres_journal_url) as (journal, _):
+        assert isinstance(journal, SqlJournal)
+        await journal.maintain([("UPDATE casty_entities SET name = name WHERE name = 'hits-1'", ())])
+    assert (await verify(postgres_journal_url, resume=file)).records == 0
+    assert sorted_out == [256]
+    assert (await verify(postgres_journal_url, resume=file)).records == 0
+    assert sorted_out == [256]
+
+
+async def test_tables_that_were_changed_meanwhile_are_not_taken_for_those_that_were_looked_at(
+    postgres_journal_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a change behind the walk and before its end, then the next verification finds it."""
+    file = tmp_path / "progress.json"
+    await LongWriter(postgres_journal_url, counters=20).write(20)
+    looks = []
+
+    async def changing(journal: SqlJournal, slots: Collection[int], tables: bytes = b"") -> beside.Stand:
+        looks.append(slots)
+        if len(looks) == 2:  # the one at the end
+            await journal.maintain([("UPDATE casty_entities SET name = 'other' WHERE name = 'hits-1'", ())])
+        return await beside.look(journal, slots, tables)
+
+    monkeypatch.setattr(progress, "look", changing)
+    assert (await verify(postgres_journal_url, resume=file)).ok
+    assert len(looks) == 2
+    assert not msgspec.json.decode(file.read_bytes())["tables"]
+
+    assert Wrong.DIRECTORY in {one.wrong for one in (await verify(postgres_journal_url, resume=file)).findings}
 
 
 @pytest.mark.parametrize("besides", [(), ("INSERT INTO casty_structures VALUES ('counter', 'other', 1, NULL)",)])
@@ -172,7 +225,7 @@ async def test_a_file_of_an_earlier_version_is_taken_up(tamperer: Tamperer, tmp_
     file = tmp_path / "progress.json"
     assert (await verify(tamperer.url, resume=file)).ok
     state = msgspec.json.decode(file.read_bytes())
-    del state["structures"], state["file"]
+    del state["structures"], state["file"], state["tables"]
     for result in state["done"].values():
         del result["beside"]
     file.write_bytes(msgspec.json.encode(state))
