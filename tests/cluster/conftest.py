@@ -14,7 +14,12 @@ from casty_es import ClusteredActorSystem, Distributed
 
 from .nodes import client, nodes, structures, until
 
-CLUSTERS = [("nodes", 2), ("nodes", 3), ("nodes", 5), ("clients", 3)]
+# With three nodes there is an owner, another one, and one that is neither; `-m long` has clusters of two and five, too.
+CLUSTERS = [
+    ("nodes", 3),
+    ("clients", 3),
+    *(pytest.param(("nodes", number), marks=pytest.mark.long) for number in (2, 5)),
+]
 
 _LOG = """
     SELECT e.type FROM casty_events e JOIN casty_entities n ON n.id = e.entity

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import gc
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Generic, Self, TypeVar
@@ -87,7 +89,24 @@ def explore(m: Model[S], *, wrong: Callable[[S], str] | None = None, limit: int 
         There are more states than ``limit``: the search proves nothing.
     """
     began = time.perf_counter()
-    judged = wrong or m.judged
+    with _uncollected():
+        violation, states, trace = _searched(m, wrong or m.judged, limit)
+    return Result(m.name, states, time.perf_counter() - began, violation, trace)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let the collector rest: no state is a circle, and it would look through all again and again."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _searched(m: Model[S], judged: Callable[[S], str], limit: int) -> tuple[str, int, tuple[str, ...]]:
     start = m.initial()
     # Every state that was seen, with the one it was first reached from.
     came: dict[S, S | None] = {start: None}
@@ -100,11 +119,11 @@ def explore(m: Model[S], *, wrong: Callable[[S], str] | None = None, limit: int 
                 continue
             came[after] = state
             if found := judged(after):
-                return Result(m.name, len(came), time.perf_counter() - began, found, _trace(m, came, after))
+                return found, len(came), _trace(m, came, after)
             queue.append(after)
         if len(came) > limit:
             raise RuntimeError(f"{m.name}: more than {limit} states, {len(queue)} of them not looked at.")
-    return Result(m.name, len(came), time.perf_counter() - began)
+    return "", len(came), ()
 
 
 def _trace(m: Model[S], came: dict[S, S | None], last: S) -> tuple[str, ...]:
