@@ -23,6 +23,7 @@ from hypothesis import settings
 from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
+from casty_es.runtime import SystemRuntime
 from tests import forked, short_leases  # noqa: F401 - the latter is imported for what it does
 from tests.emptied import Databases
 
@@ -282,6 +283,16 @@ def database_url(database_kind: str, request: pytest.FixtureRequest) -> str:
 def journal_url(database_kind: str, request: pytest.FixtureRequest) -> str:
     """A migrated database of each kind, without a record."""
     return str(request.getfixturevalue(f"{database_kind}_journal_url"))
+
+
+@pytest.fixture
+def snapshots_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread encode snapshots: on a busy machine events may all come before it is done."""
+
+    async def here(self: SystemRuntime, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ARG001
+        return function(*arguments)
+
+    monkeypatch.setattr(SystemRuntime, "offload", here)
 
 
 @pytest.fixture

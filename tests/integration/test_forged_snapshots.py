@@ -21,6 +21,8 @@ from casty_es.journal.port import EntityName
 from tests.audit.recorder import Recorder
 from tests.audit.verifying.tampering import Tamperer
 
+pytestmark = pytest.mark.usefixtures("snapshots_at_once")
+
 Sql = Callable[..., list[tuple[Any, ...]]]
 
 SETTINGS = Settings(snapshot_events=20)

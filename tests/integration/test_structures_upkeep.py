@@ -13,6 +13,8 @@ import pytest
 from casty_es import Distributed
 from tests.audit.verifying.tampering import Tamperer
 
+pytestmark = pytest.mark.usefixtures("snapshots_at_once")
+
 Reopen: TypeAlias = Callable[..., AbstractAsyncContextManager[Distributed]]
 Rows: TypeAlias = Callable[..., Awaitable[list[tuple[Any, ...]]]]
 

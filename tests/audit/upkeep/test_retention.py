@@ -402,6 +402,7 @@ async def test_what_is_read_while_it_is_cut(journal_url: str, journal: SqlJourna
     assert len(files(folder)) == 1
 
 
+@pytest.mark.usefixtures("snapshots_at_once")
 async def test_an_owner_that_reads_while_it_is_cut(journal_url: str, journal: SqlJournal) -> None:
     """Given a cold entity, when it is cut between its snapshot and its events, then its owner reads it again."""
     last = 0
