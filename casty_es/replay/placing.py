@@ -16,6 +16,8 @@ from casty_es.names import MAX_NAME_BYTES, check_name
 # A structure with more shards than this, or than fit its few entities, is not found.
 _MOST_SHARDS: Final = 100_000
 
+_HASHES: Final = 2**64  # with so many shards, an entity's is its whole hash
+
 
 async def entities_of(journal: EventJournal, kind: str, name: str) -> AsyncIterator[list[DirectoryRow]]:
     """Yield the entities of a structure, page by page, each once.
@@ -67,8 +69,9 @@ def _named(name: str) -> bool:
 def _fitting(
     kind: str, name: str, places: Sequence[tuple[str, int]], candidates: Sequence[int], slots: int
 ) -> list[int]:
+    hashed = [(shard_of(kind, name, key, _HASHES), slot) for key, slot in places]
     return [
         shards
         for shards in candidates
-        if all(slot_of(kind, name, shard_of(kind, name, key, shards), slots) == slot for key, slot in places)
+        if all(slot_of(kind, name, hash_ % shards, slots) == slot for hash_, slot in hashed)
     ]

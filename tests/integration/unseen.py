@@ -9,12 +9,12 @@ from typing import Final
 __all__ = ["COMMANDS", "UNSEEN", "name_with"]
 
 # Default_Ignorable_Code_Point of Unicode beyond the categories below, and characters whose glyph is blank.
-_IGNORED: Final = (
+_IGNORED: Final = {
     *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, 0x1D159),
     *(0x180B, 0x180C, 0x180D, 0x180F),
     *range(0xFE00, 0xFE10),
     *range(0xE0100, 0xE01F0),
-)
+}
 
 UNSEEN: Final = tuple(
     character

@@ -79,7 +79,9 @@ HISTORY = ReadHistory("map", "big", KEY, 0, None, 200)
 PAST = ReadPast("map", "big", KEY, *encode_command(map_entry.Get()), Then(sequence=3))
 
 
-@pytest.mark.parametrize("what", ["get", "history", "past", "topology"])
+@pytest.mark.parametrize(
+    "what", ["history", "past", *(pytest.param(what, marks=pytest.mark.long) for what in ("get", "topology"))]
+)
 @pytest.mark.timeout(120)
 async def test_who_asks_for_much_and_reads_nothing_costs_little(
     node: Watched, sqlite_journal_url: str, what: str
