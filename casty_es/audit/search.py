@@ -91,12 +91,7 @@ async def search(
 
 
 async def follow(
-    journal: EventJournal,
-    wanted: Wanted,
-    *,
-    limit: int | None = None,
-    behind: str | None = None,
-    seconds: float = 0.5,
+    journal: EventJournal, wanted: Wanted, *, limit: int | None = None, behind: str | None = None, seconds: float = 0.5
 ) -> AsyncIterator[HistoryEvent]:
     """Yield the events that are wanted, those that are committed later too, until the caller has enough.
 

@@ -23,14 +23,7 @@ Command = Annotated[list[str], typer.Argument(help="What to run, after --.", sho
 
 @app.command()
 @takes_where
-def run(
-    name: Name,
-    command: Command,
-    *,
-    timeout: Timeout = 60.0,
-    where: Where,
-    json: Json = False,
-) -> None:
+def run(name: Name, command: Command, *, timeout: Timeout = 60.0, where: Where, json: Json = False) -> None:
     """Hold a lock while a command runs, and exit with its code: lock run NAME -- COMMAND...
 
     The command finds its fencing token in CASTY_ES_TOKEN. If the lease is lost it is stopped. With --json its output

@@ -24,13 +24,7 @@ Command = Annotated[list[str], typer.Argument(help="What to run, after --.", sho
 @app.command()
 @takes_where
 def run(
-    name: Name,
-    command: Command,
-    *,
-    permits: Permits,
-    timeout: Timeout = 60.0,
-    where: Where,
-    json: Json = False,
+    name: Name, command: Command, *, permits: Permits, timeout: Timeout = 60.0, where: Where, json: Json = False
 ) -> None:
     """Hold a permit while a command runs, and exit with its code: semaphore run NAME --permits N -- COMMAND...
 

@@ -20,10 +20,7 @@ _MEANING = (
 
 
 def accept_loss(
-    *,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False,
-    url: Url = DEFAULT_URL,
-    json: Json = False,
+    *, yes: Annotated[bool, typer.Option("--yes", help="Do it.")] = False, url: Url = DEFAULT_URL, json: Json = False
 ) -> None:
     """Open slots again that were closed because the database has lost records. Without --yes, only explain that."""
     if not yes:

@@ -105,11 +105,7 @@ class _Export:
     """One export."""
 
     def __init__(
-        self,
-        journal: EventJournal,
-        writer: _Writer,
-        progress: Progress,
-        tell: Callable[[int, int], None] | None,
+        self, journal: EventJournal, writer: _Writer, progress: Progress, tell: Callable[[int, int], None] | None
     ) -> None:
         self._journal = journal
         self._writer = writer

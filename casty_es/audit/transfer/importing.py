@@ -28,11 +28,7 @@ _BYTES: Final = 16 * 1024 * 1024  # likewise; one line may be longer
 
 
 async def import_journal(
-    source: Path,
-    url: str,
-    *,
-    migrate: bool = True,
-    progress: Callable[[int], None] | None = None,
+    source: Path, url: str, *, migrate: bool = True, progress: Callable[[int], None] | None = None
 ) -> TransferReport:
     """Make a journal of what :func:`export_journal` wrote.
 
@@ -111,11 +107,7 @@ def _page(lines: Iterator[tuple[int, Line]]) -> list[tuple[int, Line]]:
 
 
 async def copy_journal(
-    source: str | EventJournal,
-    url: str,
-    *,
-    migrate: bool = True,
-    progress: Callable[[int, int], None] | None = None,
+    source: str | EventJournal, url: str, *, migrate: bool = True, progress: Callable[[int, int], None] | None = None
 ) -> TransferReport:
     """Copy a journal, with its whole history, into another database.
 

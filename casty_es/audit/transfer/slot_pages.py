@@ -34,13 +34,7 @@ from casty_es.domain.catalog import CATALOG
 from casty_es.errors import CastyError, InvalidValueError
 from casty_es.format.chain import UNSALTED
 from casty_es.journal.damaged import damage_of
-from casty_es.journal.port import (
-    DirectoryRow,
-    EventJournal,
-    EventRow,
-    RecordedEvent,
-    RetiredSalt,
-)
+from casty_es.journal.port import DirectoryRow, EventJournal, EventRow, RecordedEvent, RetiredSalt
 from casty_es.replay import state_at
 
 _PAGE: Final = 2_000

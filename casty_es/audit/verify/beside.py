@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
-from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -29,11 +28,16 @@ _DIRECTORY: Final = """
     SELECT id, slot, kind, name, key, {1}, salt, salted_from FROM casty_entities
     WHERE id > {0}1 AND id < {0}2 ORDER BY id LIMIT {0}3"""
 _STRUCTURES: Final = "SELECT kind, name, shards, keep FROM casty_structures ORDER BY kind, name"
-_TABLES: Final = ["SELECT * FROM casty_entities", "SELECT * FROM casty_seals", "SELECT * FROM casty_structures"]
-# One snapshot, in which rows come as they lie in their table.
+_TABLES: Final = (
+    "SELECT id, slot, kind, name, key, alive, salt, salted_from FROM casty_entities",
+    "SELECT slot, first, last, entity, previous_hash, hash, sealed_by FROM casty_seals",
+    "SELECT kind, name, shards, keep FROM casty_structures",
+)
+# One snapshot, as long as it takes, in which rows come as they lie in their table.
 _AS_THEY_LIE: Final = """
     SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SET LOCAL synchronize_seqscans = off;
-    SET LOCAL max_parallel_workers_per_gather = 0"""
+    SET LOCAL max_parallel_workers_per_gather = 0; SELECT set_config(name, '0', true) FROM pg_settings
+    WHERE name IN ('transaction_timeout', 'idle_in_transaction_session_timeout')"""
 _TURNS: Final = 10  # of the loop, until a query is on its way: the server is at the next page while one is looked at
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -96,7 +100,7 @@ class Stand(NamedTuple):
 
     slots: dict[int, bytes]
     structures: bytes  # their numbers of shards say in which slot each entity belongs
-    tables: bytes = b""  # of all of it as it lies in Postgres's tables: while this is the same, so is the rest
+    tables: bytes = b""  # of all rows as they lie in Postgres's tables: while this is the same, so are the others
 
 
 async def look(journal: EventJournal, slots: Collection[int], tables: bytes = b"") -> Stand:
@@ -118,11 +122,13 @@ async def look(journal: EventJournal, slots: Collection[int], tables: bytes = b"
     else:
         async with looking(journal.url) as connection:
             await connection.execute(_AS_THEY_LIE)
-            now = await _copied(connection, *_TABLES) if made else b""
-            if now and now == tables:
+            rows, now = await _copied(connection, *_TABLES[: 3 * bool(made)])
+            if now == tables:
                 return Stand({}, b"", now)
-            await _add_all(connection.fetch, "$", made)
-            structures = await _copied(connection, _STRUCTURES)
+            # Those below are found by an index: only if it has them all is it known what the tables hold.
+            read = await _add_all(connection.fetch, "$", made)
+            count, structures = await _copied(connection, _STRUCTURES)
+            now = now if made and read + count == rows else b""
     return Stand({slot: one.digest for slot, one in made.items()}, structures, now)
 
 
@@ -130,28 +136,31 @@ def _digest_of(rows: Iterable[Any]) -> bytes:
     return sha256(_encoded([tuple(row) for row in rows])).digest()
 
 
-async def _copied(connection: Connection, *queries: str) -> bytes:
-    digest = sha256()
+async def _copied(connection: Connection, *queries: str) -> tuple[int, bytes]:
+    """Return how many rows there are, and a digest over them."""
+    count, digest = 0, sha256()
 
     async def take(written: bytes) -> None:
         digest.update(written)
 
     for query in queries:
-        await connection.copy_from_query(query, output=take)
+        count += int((await connection.copy_from_query(query, output=take)).split()[1])
         await take(b"\\.\n")  # no line that is written is this one
-    return digest.digest()
+    return count, digest.digest()
 
 
-async def _add_all(query: Callable[..., Awaitable[Sequence[Any]]], sign: str, made: Mapping[int, Beside]) -> None:
-    """Read the slots together: they may have a few rows each, and there are thousands of them."""
+async def _add_all(query: Callable[..., Awaitable[Sequence[Any]]], sign: str, made: Mapping[int, Beside]) -> int:
+    """Read the slots together, which may have a few rows each, and be thousands; return how many rows there were."""
+    count = 0
     if not made:
-        return
+        return count
     lowest, highest = min(made), max(made)
     slot, last = lowest, 0
     while found := await query(_SEALS.format(sign), slot, last, highest, _MANY):
         for slot, row in ((row[0], SealRow(*row[1:])) for row in found):
             if slot in made:
                 made[slot].add([row])
+        count += len(found)
         slot, last = found[-1][0], found[-1][2]
         if type(last) is not int:  # what is none stands behind all numbers of its slot
             slot, last = slot + 1, 0
@@ -163,9 +172,16 @@ async def _add_all(query: Callable[..., Awaitable[Sequence[Any]]], sign: str, ma
         try:
             for _ in range(_TURNS):
                 await asyncio.sleep(0)
-            for slot, of in groupby(map(tuple, page), key=itemgetter(1)):
+            count += len(page)
+            for slot, of in groupby(map(tuple, page), key=_slot_of):
                 if slot in made:
                     made[slot].add(of)
             page = await following
         finally:
             following.cancel()
+    return count
+
+
+def _slot_of(row: tuple[Any, ...]) -> int:
+    # By its number, as a walk finds it: what the row says of its slot is a part of the digest.
+    return row[0] >> ENTITY_NUMBER_BITS if type(row[0]) is int else -1

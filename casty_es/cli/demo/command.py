@@ -106,11 +106,7 @@ def _result(
         "prefix": plan.prefix,
         "callers": plan.callers,
         "nodes": msgspec.to_builtins(driven.nodes),
-        "load": {
-            "acknowledged": driven.acknowledged,
-            "seconds": driven.seconds,
-            "per_second": driven.per_second,
-        },
+        "load": {"acknowledged": driven.acknowledged, "seconds": driven.seconds, "per_second": driven.per_second},
         "kill": {
             "node_id": driven.owner_before,
             "after_seconds": driven.killed_after,

@@ -16,7 +16,7 @@ from casty_es import InMemoryJournal, connect
 from casty_es.audit.opening import opened
 from casty_es.audit.verify import Report, Wrong, beside, progress, verify
 from casty_es.audit.verify.whole import digest_of
-from casty_es.errors import ConfigurationError
+from casty_es.errors import ConfigurationError, JournalUnavailableError
 from casty_es.journal.postgres import PostgresBackend
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite import SqliteBackend
@@ -135,9 +135,9 @@ def sorted_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     slots: list[int] = []
     read = beside._add_all
 
-    async def noting(query: Any, sign: str, made: Any) -> None:
+    async def noting(query: Any, sign: str, made: Any) -> int:
         slots.append(len(made))
-        await read(query, sign, made)
+        return await read(query, sign, made)
 
     monkeypatch.setattr(beside, "_add_all", noting)
     return slots
@@ -184,6 +184,84 @@ async def test_tables_that_were_changed_meanwhile_are_not_taken_for_those_that_w
     assert not msgspec.json.decode(file.read_bytes())["tables"]
 
     assert Wrong.DIRECTORY in {one.wrong for one in (await verify(postgres_journal_url, resume=file)).findings}
+
+
+async def test_a_row_that_no_index_has_is_found_once_it_has(postgres_journal_url: str, tmp_path: Path) -> None:
+    """Given a row that is in the table and not in its index, then a digest that has it stands for nothing."""
+    file = tmp_path / "progress.json"
+    await LongWriter(postgres_journal_url, counters=5).write(5)
+    assert (await verify(postgres_journal_url, resume=file)).ok
+    ready = "UPDATE pg_index SET indisready = {} WHERE indexrelid = 'pk_casty_entities'::regclass"
+    hidden = (
+        "INSERT INTO casty_entities SELECT id + 900, slot, kind, 'new', key, alive, salt, 0 FROM casty_entities "
+        "WHERE name = 'hits-1'"
+    )
+    await Tamperer(postgres_journal_url).run(ready.format("false"), hidden, ready.format("true"))
+    await verify(postgres_journal_url, resume=file)
+
+    await Tamperer(postgres_journal_url).run("REINDEX INDEX pk_casty_entities")
+
+    assert Wrong.DIRECTORY in {one.wrong for one in (await verify(postgres_journal_url, resume=file)).findings}
+
+
+async def test_columns_are_told_from_each_other(tamperer: Tamperer) -> None:
+    """Given two columns of a table, when they change their names, then the digest over the tables is another one."""
+    if tamperer.url.startswith("sqlite"):
+        pytest.skip("SQLite's tables are compared as text")
+    swap = "ALTER TABLE casty_seals RENAME {} TO {}"
+    names = [("previous_hash", "x"), ("hash", "previous_hash"), ("x", "hash")]
+    checks = [(f"CONSTRAINT ck_casty_seals_{old}", f"ck_casty_seals_{new}") for old, new in names]
+    place, hash_ = await tamperer.place("counter", "hits", 10), tamperer.bytes_as("00" * 32)
+    cut = (
+        f"{place.slot}, {place.position}, {place.position}, {place.entity}, {hash_}, {tamperer.bytes_as('11' * 32)}, 20"
+    )
+    await tamperer.run(f"INSERT INTO casty_seals VALUES ({cut})")
+    async with opened(tamperer.url) as (journal, _):
+        before = (await beside.look(journal, range(33))).tables
+        await tamperer.run(*(swap.format(*one) for one in names + checks))
+        assert before
+        assert (await beside.look(journal, range(33))).tables != before
+
+
+async def test_a_last_look_that_fails_costs_no_report(
+    postgres_journal_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a database that goes away when all is walked, then what was found is told, and the next one looks anew."""
+    file = tmp_path / "progress.json"
+    await LongWriter(postgres_journal_url, counters=20).write(20)
+    looks = []
+
+    async def gone(journal: SqlJournal, slots: Collection[int], tables: bytes = b"") -> beside.Stand:
+        looks.append(slots)
+        if len(looks) == 2:
+            raise JournalUnavailableError("It went away.")
+        return await beside.look(journal, slots, tables)
+
+    monkeypatch.setattr(progress, "look", gone)
+    assert (await verify(postgres_journal_url, resume=file)).ok
+    assert (await verify(postgres_journal_url, resume=file)).records == 0
+    assert msgspec.json.decode(file.read_bytes())["tables"]
+
+
+async def test_other_databases_are_looked_at_once(
+    sqlite_journal_url: str, tmp_path: Path, sorted_out: list[int]
+) -> None:
+    """Given a file of SQLite, which has a digest of its own, then nothing is looked at once more behind the walk."""
+    await LongWriter(sqlite_journal_url, counters=5).write(5)
+    assert (await verify(sqlite_journal_url, resume=tmp_path / "progress.json")).ok
+    assert sorted_out == [0]
+
+
+async def test_a_row_that_says_another_slot_is_found(tamperer: Tamperer, tmp_path: Path) -> None:
+    """Given a complete verification, when a row comes whose slot its number does not have, then it is found."""
+    report = await resumed(
+        tamperer,
+        tmp_path / "progress.json",
+        "INSERT INTO casty_entities SELECT id + 900, 9999, kind, 'new', key, alive, salt, 0 FROM casty_entities "
+        "WHERE name = 'hits'",
+    )
+
+    assert Wrong.DIRECTORY in {one.wrong for one in report.findings}
 
 
 @pytest.mark.parametrize("besides", [(), ("INSERT INTO casty_structures VALUES ('counter', 'other', 1, NULL)",)])
