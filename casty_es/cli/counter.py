@@ -31,6 +31,14 @@ def decrement(name: Name, amount: Amount = 1, *, where: Where, json: Json = Fals
     show({"value": value}, str(value), json=json)
 
 
+@app.command(name="compare-and-set", context_settings=NEGATIVE_NUMBERS)
+@takes_where
+def compare_and_set(name: Name, expected: Amount, value: Amount, *, where: Where, json: Json = False) -> None:
+    """Set a counter to a value if it is at another one, and print whether it was."""
+    done = change(where, lambda d: d.counter(name).compare_and_set(expected, value))
+    show({"set": done}, "set" if done else "it is at another value", json=json)
+
+
 @app.command()
 @takes_where
 def get(name: Name, *, where: Where, json: Json = False) -> None:

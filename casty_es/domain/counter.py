@@ -32,11 +32,16 @@ class Decrement(Command[int], frozen=True, gc=False):
     amount: Amount
 
 
+class CompareAndSet(Command[bool], frozen=True, gc=False):
+    expected: Amount
+    value: Amount
+
+
 class Get(Query[int], frozen=True, gc=False):
     pass
 
 
-CounterCommand: TypeAlias = Increment | Decrement | Get | Destroy
+CounterCommand: TypeAlias = Increment | Decrement | CompareAndSet | Get | Destroy
 
 
 # Events
@@ -56,11 +61,17 @@ class Decremented(Event, frozen=True, gc=False):
     value: int
 
 
+class Replaced(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
+    value: int
+
+
 class Destroyed(Event, frozen=True, gc=False):
     alive: ClassVar[bool] = False
 
 
-CounterEvent: TypeAlias = Incremented | Decremented | Destroyed
+CounterEvent: TypeAlias = Incremented | Decremented | Replaced | Destroyed
 
 
 # State
@@ -80,6 +91,8 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
             return (Incremented(amount, _within_bounds(state.value + amount)),)
         case Decrement(amount=amount):
             return (Decremented(amount, _within_bounds(state.value - amount)),)
+        case CompareAndSet(expected=expected, value=value):
+            return (Replaced(_within_bounds(value)),) if state.value == expected else ()
         case Get():
             return ()
         case Destroy():
@@ -90,7 +103,7 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
 
 def evolve(state: State, event: CounterEvent | Upkeep) -> State:
     match event:
-        case Incremented(value=value) | Decremented(value=value):
+        case Incremented(value=value) | Decremented(value=value) | Replaced(value=value):
             return State(value, True)
         case Destroyed():
             return initial
@@ -104,7 +117,7 @@ def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bo
     match events[0]:
         case Incremented(value=value) | Decremented(value=value):
             return value
-        case Destroyed():
+        case Replaced() | Destroyed():
             return True
         case _:
             assert_never(events[0])

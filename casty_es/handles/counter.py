@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from casty_es.domain.counter import Decrement, Get, Increment, check_step
+from casty_es.domain.counter import CompareAndSet, Decrement, Get, Increment, check_step
 from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
@@ -91,6 +91,39 @@ class Counter(EntityHandle):
         -1
         """
         return await self._ask(Decrement(_step(amount)), idempotency_key)
+
+    async def compare_and_set(self, expected: int, value: int, *, idempotency_key: str | None = None) -> bool:
+        """Set the counter to a value if it is at another one, in one step.
+
+        Parameters
+        ----------
+        expected : int
+            What the counter must be at; 0 for one that nobody has changed.
+        value : int
+            What it is to be at.
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            Whether it was set.
+
+        Raises
+        ------
+        InvalidTypeError
+            ``expected`` or ``value`` is not an int; a float or a bool is not one.
+        BoundsError
+            ``value`` is beyond ±10**4000. The counter keeps its value.
+        NotDoneError, OutcomeUnknownError
+            The timeout passed: the counter was not set, or may have been.
+
+        Examples
+        --------
+        >>> await d.counter("turn").compare_and_set(0, 3)
+        True
+        """
+        return await self._ask(CompareAndSet(_step(expected), _step(value)), idempotency_key)
 
     async def get(self) -> int:
         """Get the current counter value.

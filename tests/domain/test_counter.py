@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casty_es.domain.counter import COUNTER, Decrement, Destroy, Get, Increment, State
+from casty_es.domain.counter import COUNTER, CompareAndSet, Decrement, Destroy, Get, Increment, State
 from casty_es.errors import BoundsError
 
 from .history import run
@@ -28,6 +28,13 @@ def test_adding_and_subtracting_give_the_new_value() -> None:
     assert ran.told == [5, -2, -2, -2]
     assert len(ran.events) == 3
     assert COUNTER.exists(ran.state)
+
+
+def test_it_is_set_only_from_what_was_expected() -> None:
+    """Given a counter, when it is set from two values, then only the one it is at counts, 0 for a new one."""
+    ran = run(COUNTER, CompareAndSet(1, 5), CompareAndSet(0, 5), CompareAndSet(5, -2), Get())
+    assert ran.told == [False, True, True, -2]
+    assert len(ran.events) == 2
 
 
 def test_a_negative_amount_goes_the_other_way() -> None:

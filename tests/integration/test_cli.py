@@ -83,7 +83,9 @@ def test_counter(cli: Cli) -> None:
     assert cli("counter", "decrement", "hits", str(2**71)) == {"value": -(2**70) - 4}
     assert cli("counter", "get", "hits") == {"value": -(2**70) - 4}
 
-    # and it is destroyed once
+    # and it is set from what it is at, and destroyed once
+    assert cli("counter", "compare-and-set", "hits", "0", "7") == {"set": False}
+    assert cli("counter", "compare-and-set", "hits", str(-(2**70) - 4), "7") == {"set": True}
     assert cli("counter", "destroy", "hits") == {"destroyed": True}
     assert cli("counter", "destroy", "hits") == {"destroyed": False}
     assert cli("counter", "get", "hits") == {"value": 0}

@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "counter increment NAME",
     "counter get NAME",
     "counter decrement NAME",
+    "counter compare-and-set NAME 0 3",
     "map put NAME NAME --text NAME",
     "map get NAME NAME",
     "map contains NAME NAME",

@@ -256,6 +256,7 @@ _release_permit, _call_release_permit = _released(_semaphore)
 ROWS: Final = (
     Row("counter.increment of a new one", counter.Increment, _on(_counter, "increment"), _value, crowd=2),
     Row("counter.increment", counter.Increment, _on(_counter, "increment", 3), _value, _counted, crowd=2),
+    Row("counter.compare_and_set", counter.CompareAndSet, _on(_counter, "compare_and_set", 1, 9), _yes, _counted),
     Row("counter.decrement", counter.Decrement, _on(_counter, "decrement"), _value, _counted),
     Row("counter.destroy", counter.Destroy, _on(_counter, "destroy"), _yes, _counted),
     Row("map.put of a new key", map_entry.Put, _overwrite, _previous),

@@ -300,6 +300,8 @@ STEPS: Final = exactly("1 to 2**44 - 1", [0, -1, 2**44, 2**70, 1.5, "1", None, T
 COMMANDS: Final[dict[tuple[str, str], Row]] = {
     ("Increment", "amount"): AMOUNT,
     ("Decrement", "amount"): AMOUNT,
+    ("CompareAndSet", "expected"): AMOUNT,
+    ("CompareAndSet", "value"): AMOUNT,
     ("Put", "value"): VALUE,
     ("Add", "value"): VALUE,
     ("Remove", "value"): VALUE,
