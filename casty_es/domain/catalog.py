@@ -13,6 +13,7 @@ from typing import Any, Final, TypeAlias
 from casty_es.domain.barrier import BARRIER
 from casty_es.domain.counter import COUNTER
 from casty_es.domain.decider import Kind
+from casty_es.domain.flag import FLAG
 from casty_es.domain.lock import LOCK
 from casty_es.domain.map_entry import MAP
 from casty_es.domain.queue import QUEUE
@@ -23,7 +24,7 @@ from casty_es.errors import ConfigurationError, InvalidTypeError
 
 AnyKind: TypeAlias = Kind[Any, Any, Any]
 
-BUILT_IN: Final[tuple[AnyKind, ...]] = (COUNTER, MAP, SET, QUEUE, LOCK, SEMAPHORE, BARRIER)
+BUILT_IN: Final[tuple[AnyKind, ...]] = (COUNTER, MAP, SET, QUEUE, LOCK, SEMAPHORE, BARRIER, FLAG)
 """The kinds that are always there."""
 
 CATALOG: Final[dict[str, AnyKind]] = {}

@@ -11,6 +11,7 @@ from casty_es.gateway import EntityGateway, StructureFactory
 from casty_es.gateway.time_travel import past_of, take_cursor
 from casty_es.handles.barrier import Barrier
 from casty_es.handles.counter import Counter
+from casty_es.handles.flag import Flag
 from casty_es.handles.handle import check_gateway, open_handle
 from casty_es.handles.lock import Lock
 from casty_es.handles.map import MapAccessor
@@ -159,6 +160,16 @@ class Distributed:
         1
         """
         return open_handle(Counter, self._gateway, StructureFactory("counter"), name, shards=shards, timeout=timeout)
+
+    def flag(self, name: str, *, shards: int = 100, timeout: float = 5.0) -> Flag:
+        """Create a flag, which is up or down.
+
+        Examples
+        --------
+        >>> await d.flag("sold-out").is_up()
+        False
+        """
+        return open_handle(Flag, self._gateway, StructureFactory("flag"), name, shards=shards, timeout=timeout)
 
     @property
     def map(self) -> MapAccessor:

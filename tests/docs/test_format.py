@@ -194,7 +194,17 @@ def _shapes(table: list[list[str]]) -> dict[tuple[str, int], list[tuple[str, str
 
 def test_events() -> None:
     """Every event has its rows: each field of the version that is written, in its order, with its type."""
-    sections = ("Counter", "Key of a map", "Set", "Queue", "Lock", "Semaphore", "Barrier", "Events of any entity")
+    sections = (
+        "Counter",
+        "Flag",
+        "Key of a map",
+        "Set",
+        "Queue",
+        "Lock",
+        "Semaphore",
+        "Barrier",
+        "Events of any entity",
+    )
     told = _shapes([row for section in sections for row in rows(section)])
 
     assert told.keys() >= {(name, version) for name in CLASSES for version in range(1, VERSIONS[name] + 1)}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
-from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
+from casty_es.domain import barrier, counter, flag, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Command, Event, Kind
@@ -112,6 +112,7 @@ POOL: Final[dict[str, list[list[Command]]]] = {
         [counter.Get()],
         [counter.Destroy()],
     ],
+    "flag": [[flag.Raise()], [flag.Lower()], [flag.IsUp()], [flag.Destroy()]],
     "map": [_all(map_entry.Put, VALUES), [map_entry.Get()], [map_entry.Delete()], [map_entry.Contains()]],
     "set": [
         _all(set_.Add, VALUES),

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
+from casty_es.domain import barrier, counter, flag, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.decider import WAITING
 from casty_es.domain.requests import NoteUnheard
@@ -70,6 +70,23 @@ class CounterModel(Model):
         self.exists = True
         self.value += change
         return self.value
+
+
+class FlagModel(Model):
+    up = False
+
+    def tell(self, command: Any) -> Any:
+        was = self.up
+        match command:
+            case flag.IsUp():
+                return was
+            case flag.Destroy():
+                self.up = False
+                return self.destroy()
+            case _:
+                self.up = isinstance(command, flag.Raise)
+                self.exists = self.exists or self.up
+                return self.up is not was
 
 
 class MapModel(Model):
@@ -300,6 +317,7 @@ class BarrierModel(Model):
 
 MODELS: dict[str, type[Model]] = {
     "counter": CounterModel,
+    "flag": FlagModel,
     "map": MapModel,
     "set": SetModel,
     "queue": QueueModel,

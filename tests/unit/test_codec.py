@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore
+from casty_es.domain import barrier, counter, flag, lock, map_entry, queue, semaphore
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import Event
@@ -27,6 +27,9 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
     (counter.Replaced(-4), "counter.replaced", 1, '{"value":-4}'),
     (counter.Decremented(5, 10), "counter.decremented", 1, '{"amount":5,"value":10}'),
     (counter.Destroyed(), "counter.destroyed", 1, "{}"),
+    (flag.Raised(3), "flag.raised", 1, '{"times":3}'),
+    (flag.Lowered(), "flag.lowered", 1, "{}"),
+    (flag.Destroyed(), "flag.destroyed", 1, "{}"),
     (map_entry.EntryPut(RAW), "map.put", 1, f'{{"value":{TEXT}}}'),
     (map_entry.EntryPut(RAW, msgspec.Raw(b"null")), "map.put", 1, f'{{"value":{TEXT},"previous":null}}'),
     (map_entry.EntryDeleted(), "map.deleted", 1, "{}"),
@@ -120,6 +123,7 @@ STATES = {
     "lock": '{"sequence":0,"exists":false,"holder":null,"line":[]}',
     "semaphore": '{"sequence":0,"permits":0,"holders":[],"line":[]}',
     "barrier": '{"exists":false,"generation":0,"expected":0,"line":[],"released":[]}',
+    "flag": '{"up":false,"times":0,"exists":false}',
 }
 
 

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from casty_es import errors
 from casty_es.commands import decode_command
-from casty_es.domain import barrier, counter, lock, map_entry, queue, semaphore, upkeep
+from casty_es.domain import barrier, counter, flag, lock, map_entry, queue, semaphore, upkeep
 from casty_es.domain import set as set_
 from casty_es.domain.catalog import CATALOG
 from casty_es.domain.decider import WAITING, Concluded, Internal
@@ -38,6 +38,10 @@ COMMANDS = [
     ("counter", counter.Increment(2**70)),
     ("counter", counter.Decrement(-(10**4000))),
     ("counter", counter.CompareAndSet(2**70, 0)),
+    ("flag", flag.Raise()),
+    ("flag", flag.Lower()),
+    ("flag", flag.IsUp()),
+    ("flag", flag.Destroy()),
     ("counter", counter.Get()),
     ("counter", counter.Destroy()),
     ("map", map_entry.Put(VALUE)),

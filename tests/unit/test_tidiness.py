@@ -38,7 +38,9 @@ SAME_EVERYWHERE: Final = {
     "port.py": "the protocol of a layer",
     "memory.py": "the journal and the leases of one process",
     "postgres.py": "the journal and the leases on Postgres",
-    **dict.fromkeys(("barrier.py", "counter.py", "lock.py", "queue.py", "semaphore.py", "set.py"), _STRUCTURE),
+    **dict.fromkeys(
+        ("barrier.py", "counter.py", "flag.py", "lock.py", "queue.py", "semaphore.py", "set.py"), _STRUCTURE
+    ),
     **dict.fromkeys(("anchor.py", "grants.py", "node.py", "upkeep.py"), _SUBJECT),
 }
 

@@ -39,6 +39,7 @@ async def prepare(d: Distributed) -> list[Any]:
     await d.set[int]("victim").add(7)
     await d.queue[int]("victim").enqueue(7)
     await d.barrier("victim", node_id="n").arrive(1)
+    await d.flag("victim").raise_()
     holding = [d.lock("victim"), d.semaphore("victim", permits=3)]
     for handle in holding:
         await handle.acquire()
