@@ -150,12 +150,7 @@ def _until(record: RecordedEvent, point: Then) -> bool:
 
 
 async def history_of(
-    gateway: EntityGateway,
-    name: EntityName,
-    *,
-    after: int | datetime,
-    until: int | datetime | None,
-    limit: int | None,
+    gateway: EntityGateway, name: EntityName, *, after: int | datetime, until: int | datetime | None, limit: int | None
 ) -> AsyncIterator[HistoryEvent]:
     """Yield an entity's events; see ``history`` of the handles."""
     if not isinstance(gateway, HistoryReader):

@@ -138,7 +138,7 @@ class Mourning:
             else:
                 pending.settle(None)
 
-        self._looks.hold(entity, self._commands.own(entity.slot, expire((), True)), look)
+        self._looks.hold(entity.name, entity, self._commands.own(entity.slot, expire((), True)), look)
 
     def mourn(self) -> None:
         """Find out which of those that made requests here are gone, and end their requests; nothing waits for it."""

@@ -40,16 +40,37 @@ class Looks:
         self._commands = commands
         # By entity what waits for a look, its own or another one's. The owner asks it at every command.
         self.held: dict[EntityName, deque[Pending]] = {}
+        self._looking: set[Pending] = set()
         self._slots: dict[EntityName, Slot] = {}
         self._errands = Errands(node.ended)
 
-    def hold(self, entity: Entity, pending: Pending, look: _Look | None = None) -> None:
-        """Let a command wait for its own look, which may be another one than usual, or for those before it."""
-        self.held.setdefault(entity.name, deque()).append(pending)
-        self._slots[entity.name] = entity.slot
+    def hold(
+        self,
+        name: EntityName,
+        entity: Entity | None,
+        pending: Pending,
+        look: _Look | None = None,
+        *,
+        first: bool = False,
+    ) -> None:
+        """Let a command wait for its own look, which may be another one than usual, or for those before it.
+
+        Where the entity was forgotten since they came, it looks when its turn has come, and the entity was read again.
+        """
+        held = self.held.setdefault(name, deque())
+        (held.appendleft if first else held.append)(pending)
+        if entity is None:
+            return
+        self._slots[name] = entity.slot
         pending.looks = pending.looks or look is not None
-        if pending.looks:
+        if pending.looks and pending not in self._looking:
+            self._looking.add(pending)
             self._errands.begin(self._look(entity, pending, look or partial(self._usual, entity)), name="casty-look")
+
+    def release(self, name: EntityName) -> Collection[Pending]:
+        """Hold nothing of an entity any more, and return what was held, in order; looks that are on their way go on."""
+        self._slots.pop(name, None)
+        return self.held.pop(name, ())
 
     @staticmethod
     def join(first: Pending, pending: Pending, enter: Callable[[], None]) -> None:
@@ -93,12 +114,13 @@ class Looks:
                 error = not_searched(error)
             pending.fail(error)
         pending.looks = False
+        self._looking.discard(pending)
         self._advance(entity.name)
 
     def _advance(self, name: EntityName) -> None:
         held = self.held.get(name)
         # In order of arrival: one that has looked waits for those before it that have not.
-        while held and not held[0].looks:
+        while held and held[0] not in self._looking:
             pending = held.popleft()
             if not held:
                 del self.held[name], self._slots[name]

@@ -190,7 +190,7 @@ class Owner:
             self._looks.join(first, pending, partial(self._enter, name, pending))
         else:
             self._table[pending.command_id] = pending
-            self.again(name, pending)
+            self._again(name, pending, first=False)
 
     def _refuse_at_the_door(self, *, relieving: bool) -> None:
         """Refuse a command, unless it relieves, or settles what is open, and there is room for as many again."""
@@ -198,42 +198,52 @@ class Owner:
         if not relieving or len(self._table) - self._waiters.in_line >= 2 * bound:
             raise not_taken_in(bound)
 
-    def _submit(self, name: EntityName, pending: Pending) -> None:
+    def _submit(self, name: EntityName, pending: Pending, *, first: bool = False) -> None:
+        """Let a command take its turn: behind those that are held for a look, unless it came before them (``first``).
+
+        Also where their entity is not in memory any more: they are decided before it all the same.
+        """
         entity = self._entities.get(name)
-        if entity is None:
+        held = not first and name in self._looks.held
+        if entity is not None:
+            self._entities.move_to_end(name)
+        elif not held:
             self._waiters.hear(name, pending.command)
             self._activator.add(name, pending)
             return
-        self._entities.move_to_end(name)
-        if pending.looks or name in self._looks.held:
+        if entity is None or held or pending.looks:
             self._waiters.hear(name, pending.command)
-            self._looks.hold(entity, pending)
+            self._looks.hold(name, entity, pending, first=first)
         else:
             self._decide(entity, pending)
 
     def again(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that certainly did not happen yet, from the beginning; or refuse it, if its term is over."""
+        self._again(name, pending, first=True)
+
+    def _again(self, name: EntityName, pending: Pending, *, first: bool) -> None:
         pending.stage = Stage.ARRIVED
         if pending.abandoned():
             return
         if pending.slot is not None and pending.misses(pending.slot):
             pending.fail(pending.slot.refusal())
         else:
-            self._submit(name, pending)
+            self._submit(name, pending, first=first)
 
     def activated(self, entity: Entity, pendings: list[Pending]) -> None:
         """Take an entity that is in memory now, and the commands that waited for it."""
         self._entities[entity.name] = entity
+        held = self._looks.release(entity.name)  # since it was in memory last; whoever waited for it came before them
         self._waiters.reconcile(entity)
         self._mourning.begin(entity)  # before its commands: none is decided on what a dead process holds
-        for pending in pendings:
+        for pending in (*pendings, *held):
             self._submit(entity.name, pending)
         self._entities.passivate(self._settings.max_entities, self._looks.held)
 
     def turn(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that has looked into the journal, or that waited for one that did."""
         entity = self._entities.get(name)
-        if entity is None:
+        if entity is None or pending.looks:
             self.again(name, pending)
         else:
             self._decide(entity, pending)

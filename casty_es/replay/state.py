@@ -60,11 +60,7 @@ async def state_so_far(
 
 
 async def _state_at(
-    journal: EventJournal,
-    entity: int,
-    kind: Kind[Any, Any, Any],
-    sequence: int,
-    unreadable: list[Unreadable] | None,
+    journal: EventJournal, entity: int, kind: Kind[Any, Any, Any], sequence: int, unreadable: list[Unreadable] | None
 ) -> tuple[Any, int]:
     state, reached = await base_at(journal, entity, kind, sequence)
     one = Fold(kind, (), reached, state)

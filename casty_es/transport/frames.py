@@ -79,9 +79,7 @@ def read_whole(whole: Frame) -> Answer | Unreadable:
 
 
 def _read(
-    content: Frame,
-    decode_all: Callable[[Frame], list[tuple[int, M]]],
-    decode_one: Callable[[Any], M],
+    content: Frame, decode_all: Callable[[Frame], list[tuple[int, M]]], decode_one: Callable[[Any], M]
 ) -> Sequence[tuple[int, M | Unreadable]]:
     try:
         return decode_all(content)

@@ -293,11 +293,7 @@ _FOREIGN: Final = (
 _OVER: Final = (
     "The token was revoked or has ended. `casty-es token list` shows when, `casty-es token create` makes another one."
 )
-_REFUSALS: Final = {
-    bytes([OTHER_SECRET]): _DIFFER,
-    bytes([OTHER_TOKEN]): _FOREIGN,
-    bytes([TOKEN_OVER]): _OVER,
-}
+_REFUSALS: Final = {bytes([OTHER_SECRET]): _DIFFER, bytes([OTHER_TOKEN]): _FOREIGN, bytes([TOKEN_OVER]): _OVER}
 _MALFORMED: Final = (
     "What the peer sent is not a handshake of casty-es. Check the address: something else listens there."
 )
