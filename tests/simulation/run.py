@@ -169,8 +169,8 @@ class _Run:
         for one in world.operations if excused else ():
             if one.error in (None, "OutcomeUnknownError") or one.id in world.kept_back:
                 untold.add(str(UUID(bytes=one.id)))
-            if one.error is not None and type(one.command).__name__ in {"Release", "Withdraw"}:
-                untold.add(one.command.request)  # type: ignore[attr-defined] - its caller heard that it may stand
+            if type(one.command).__name__ in {"Release", "Withdraw"} and (one.error or one.returned is None):
+                untold.add(one.command.request)  # type: ignore[attr-defined] - its caller heard that it may stand, or died
         return [
             f"{name.kind} {name.name!r}: {request}"
             for name, requests in claims_of(world.database.store).items()
