@@ -190,7 +190,7 @@ class Owner:
             self._looks.join(first, pending, partial(self._enter, name, pending))
         else:
             self._table[pending.command_id] = pending
-            self._again(name, pending, first=False)
+            self.again(name, pending)
 
     def _refuse_at_the_door(self, *, relieving: bool) -> None:
         """Refuse a command, unless it relieves, or settles what is open, and there is room for as many again."""
@@ -204,6 +204,7 @@ class Owner:
         Also where their entity is not in memory any more: they are decided before it all the same.
         """
         entity = self._entities.get(name)
+        first = first and (entity is None or pending.looks)
         held = not first and name in self._looks.held
         if entity is not None:
             self._entities.move_to_end(name)
@@ -217,11 +218,8 @@ class Owner:
         else:
             self._decide(entity, pending)
 
-    def again(self, name: EntityName, pending: Pending) -> None:
+    def again(self, name: EntityName, pending: Pending, *, first: bool = False) -> None:
         """Decide a command that certainly did not happen yet, from the beginning; or refuse it, if its term is over."""
-        self._again(name, pending, first=True)
-
-    def _again(self, name: EntityName, pending: Pending, *, first: bool) -> None:
         pending.stage = Stage.ARRIVED
         if pending.abandoned():
             return
@@ -236,7 +234,7 @@ class Owner:
         held = self._looks.release(entity.name)  # since it was in memory last; whoever waited for it came before them
         self._waiters.reconcile(entity)
         self._mourning.begin(entity)  # before its commands: none is decided on what a dead process holds
-        for pending in (*pendings, *held):
+        for pending in (*pendings, *(one for one in held if not one.settled)):
             self._submit(entity.name, pending)
         self._entities.passivate(self._settings.max_entities, self._looks.held)
 
@@ -244,7 +242,7 @@ class Owner:
         """Decide a command that has looked into the journal, or that waited for one that did."""
         entity = self._entities.get(name)
         if entity is None or pending.looks:
-            self.again(name, pending)
+            self.again(name, pending, first=True)
         else:
             self._decide(entity, pending)
 

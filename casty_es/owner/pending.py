@@ -236,15 +236,20 @@ class Behind(Pending, kw_only=True):
 
     def resolve(self, reply: object) -> None:  # noqa: ARG002 - whatever it was, it is another one's
         """Take the command in: the other operation was done."""
-        self.enter()
+        self.passed()
 
     def fail(self, error: BaseException) -> None:  # noqa: ARG002 - as above
         """Take the command in: the other operation was not done, or nobody knows."""
-        self.enter()
+        self.passed()
 
     def passed(self) -> None:
-        """Take the command in: the other operation was given up."""
-        self.enter()
+        """Take the command in, once: the other operation was given up, and what it found afterwards is nobody's."""
+        enter, self.enter = self.enter, _do_nothing
+        enter()
+
+
+def _do_nothing() -> None:
+    pass
 
 
 class Marker(Pending):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class Commands(Protocol):
     """Where commands are decided, in order of arrival."""
 
-    def again(self, name: EntityName, pending: Pending) -> None:
+    def again(self, name: EntityName, pending: Pending, *, first: bool = False) -> None:
         """Decide a command that certainly did not happen yet, from the beginning; or refuse it, if its term is over."""
 
     def turn(self, name: EntityName, pending: Pending) -> None:

@@ -140,7 +140,13 @@ class Writer:
         self._open = [entry for entry in self._open if entry.entity.slot not in slots]
         for entry in mine:
             entry.pending.stage = Stage.ARRIVED
-            self._commands.again(entry.entity.name, entry.pending)
+            self._commands.again(entry.entity.name, entry.pending, first=True)
+
+    def _drop(self, slots: Collection[Slot], entries: list[Entry], error: CastyError) -> None:
+        """Tell who made the events of these entries an error, and decide what stood on them again, in order."""
+        self._open[:0] = [entry for entry in entries if not entry.events]
+        self._tenure.drop(slots)
+        self._fail([entry for entry in entries if entry.events], error)
 
     async def _turn(self) -> None:
         if not self._open:
@@ -187,8 +193,7 @@ class Writer:
             # A clock that is ahead keeps nobody from reading.
             now = self._runtime.now() if any(entry.events for entry in entries) else 0
         except ClockAheadError as error:
-            self._tenure.drop({entry.entity.slot for entry in entries})
-            self._fail(entries, error)
+            self._drop({entry.entity.slot for entry in entries}, entries, error)
             return
         batch = Batch(entries, now)
         try:
@@ -259,8 +264,7 @@ class Writer:
             elif len(batch.heads) > 1:
                 await self._write(entries)
             else:
-                self._tenure.drop({slot})
-                self._fail(entries, error)
+                self._drop({slot}, entries, error)
 
     async def _moved(self, batch: Batch) -> set[Slot] | None:
         """Return the slots whose head is not the one this owner wrote; ``None`` when nobody can say.
