@@ -163,7 +163,8 @@ class Started:
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
         if self.returncode is None:
-            os.kill(self.pid, number)
+            with contextlib.suppress(ProcessLookupError):  # it has ended, and nobody has said so here yet
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill it."""
