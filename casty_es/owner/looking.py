@@ -44,21 +44,12 @@ class Looks:
         self._slots: dict[EntityName, Slot] = {}
         self._errands = Errands(node.ended)
 
-    def hold(
-        self,
-        name: EntityName,
-        entity: Entity | None,
-        pending: Pending,
-        look: _Look | None = None,
-        *,
-        first: bool = False,
-    ) -> None:
+    def hold(self, name: EntityName, entity: Entity | None, pending: Pending, look: _Look | None = None) -> None:
         """Let a command wait for its own look, which may be another one than usual, or for those before it.
 
-        Where the entity was forgotten since they came, it looks when its turn has come, and the entity was read again.
+        Where the entity was forgotten since they came, it looks once that is read again and all are taken in anew.
         """
-        held = self.held.setdefault(name, deque())
-        (held.appendleft if first else held.append)(pending)
+        self.held.setdefault(name, deque()).append(pending)
         if entity is None:
             return
         self._slots[name] = entity.slot

@@ -199,24 +199,21 @@ class Owner:
             raise not_taken_in(bound)
 
     def _submit(self, name: EntityName, pending: Pending, *, first: bool = False) -> None:
-        """Let a command take its turn: behind those that are held for a look, unless it came before them (``first``).
+        """Let a command take its turn, which is behind those that are held for a look.
 
-        Also where their entity is not in memory any more: they are decided before it all the same.
+        Also where their entity is not in memory any more, unless it came before them (``first``).
         """
         entity = self._entities.get(name)
-        first = first and (entity is None or pending.looks)
-        held = not first and name in self._looks.held
         if entity is not None:
             self._entities.move_to_end(name)
-        elif not held:
-            self._waiters.hear(name, pending.command)
+            if not pending.looks and name not in self._looks.held:
+                self._decide(entity, pending)
+                return
+        self._waiters.hear(name, pending.command)
+        if entity is None and (first or name not in self._looks.held):
             self._activator.add(name, pending)
-            return
-        if entity is None or held or pending.looks:
-            self._waiters.hear(name, pending.command)
-            self._looks.hold(name, entity, pending, first=first)
         else:
-            self._decide(entity, pending)
+            self._looks.hold(name, entity, pending)
 
     def again(self, name: EntityName, pending: Pending, *, first: bool = False) -> None:
         """Decide a command that certainly did not happen yet, from the beginning; or refuse it, if its term is over."""
@@ -241,7 +238,7 @@ class Owner:
     def turn(self, name: EntityName, pending: Pending) -> None:
         """Decide a command that has looked into the journal, or that waited for one that did."""
         entity = self._entities.get(name)
-        if entity is None or pending.looks:
+        if entity is None:
             self.again(name, pending, first=True)
         else:
             self._decide(entity, pending)

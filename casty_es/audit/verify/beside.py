@@ -122,7 +122,7 @@ async def look(journal: EventJournal, slots: Collection[int], tables: bytes = b"
     else:
         async with looking(journal.url) as connection:
             await connection.execute(_AS_THEY_LIE)
-            rows, now = await _copied(connection, *_TABLES[: 3 * bool(made)])
+            rows, now = await _copied(connection, *(_TABLES if made else ()))
             if now == tables:
                 return Stand({}, b"", now)
             # Those below are found by an index: only if it has them all is it known what the tables hold.

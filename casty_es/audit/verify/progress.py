@@ -6,6 +6,7 @@ refused. Whoever can write it can say that a slot was done, so keep it where the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -18,9 +19,13 @@ from casty_es.audit.verify.whole import digest_of
 from casty_es.errors import ConfigurationError, JournalUnavailableError
 from casty_es.journal.port import EMPTY_SLOT, EventJournal, Head, Meta
 from casty_es.journal.sql import SqlJournal
+from casty_es.printing import log_of
 from casty_es.private_files import replace
 
+_LOG: Final = log_of("casty_es.verify")
+
 _FORMAT: Final = "casty_es verify 1"
+_SAVE_SECONDS: Final = 1.0  # what an interrupted one walks again costs less than to write all down after each slot
 
 
 class _State(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,6 +55,7 @@ class Progress:
         self._earlier: dict[int, SlotResult] = {}  # what a complete one found, and what stood beside the records
         self._beside = Stand({}, b"")
         self._tables_now = b""
+        self._saved_at = 0.0
 
     async def load(self, journal: EventJournal) -> None:
         """Read the file, if it is there, and begin the next one; refuse one of another journal, or that is none."""
@@ -135,7 +141,8 @@ class Progress:
         """Note a slot that is done."""
         self._state.done[result.slot] = result
         self._walked = True
-        self._save()
+        if time.monotonic() - self._saved_at > _SAVE_SECONDS:
+            self._save()
 
     async def complete(self, journal: EventJournal, *, ok: bool) -> None:
         """Note that all slots are done, and whether all was well: whoever takes it up now begins where they end."""
@@ -154,14 +161,16 @@ class Progress:
             return b""
         try:
             now = await look(journal, self._state.done)
-        except JournalUnavailableError:
-            return b""  # all was looked at, and is told: the next one looks without a digest
+        except JournalUnavailableError as error:  # all was looked at, and is told
+            _LOG.warning("The next verification that is taken up looks at all entities: %s", error)
+            return b""
         beside = {slot: result.beside for slot, result in self._state.done.items()}
         return now.tables if (now.slots, now.structures) == (beside, self._state.structures) else b""
 
     def _save(self) -> None:
         if self._file is not None:
             replace(self._file, msgspec.json.encode(self._state))
+            self._saved_at = time.monotonic()
 
     def _refused(self, why: str) -> ConfigurationError:
         return ConfigurationError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from casty_es.journal.postgres import PostgresBackend
 from casty_es.journal.sql import SqlJournal
 from casty_es.journal.sqlite import SqliteBackend
 from casty_es.journal.urls import sqlite_file
+from casty_es.private_files import replace
 
 from .journals import LongWriter, write_all_kinds
 from .tampering import Tamperer
@@ -143,6 +144,37 @@ def sorted_out(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return slots
 
 
+def at_the_last_look(monkeypatch: pytest.MonkeyPatch, do: Callable[[SqlJournal], Awaitable[None]]) -> list[int]:
+    """Do something before the second look of a first verification; return of how many slots each look was."""
+    looks: list[int] = []
+
+    async def look(journal: SqlJournal, slots: Collection[int], tables: bytes = b"") -> beside.Stand:
+        looks.append(len(slots))
+        if len(looks) == 2:
+            await do(journal)
+        return await beside.look(journal, slots, tables)
+
+    monkeypatch.setattr(progress, "look", look)
+    return looks
+
+
+async def test_a_file_is_not_written_for_each_slot(
+    sqlite_journal_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given hundreds of slots that are walked within seconds, then the file is written a few times, and at the end."""
+    written: list[bytes] = []
+
+    def write(file: Path, content: bytes) -> None:
+        written.append(content)
+        replace(file, content)
+
+    monkeypatch.setattr(progress, "replace", write)
+    report = await verify(sqlite_journal_url, resume=tmp_path / "progress.json")
+    assert report.slots == 256
+    assert 2 <= len(written) <= 3 + report.seconds
+    assert len(msgspec.json.decode(written[-1])["done"]) == 256
+
+
 async def test_tables_that_are_as_they_were_are_not_sorted_out(
     postgres_journal_url: str, tmp_path: Path, sorted_out: list[int]
 ) -> None:
@@ -170,17 +202,13 @@ async def test_tables_that_were_changed_meanwhile_are_not_taken_for_those_that_w
     """Given a change behind the walk and before its end, then the next verification finds it."""
     file = tmp_path / "progress.json"
     await LongWriter(postgres_journal_url, counters=20).write(20)
-    looks = []
 
-    async def changing(journal: SqlJournal, slots: Collection[int], tables: bytes = b"") -> beside.Stand:
-        looks.append(slots)
-        if len(looks) == 2:  # the one at the end
-            await journal.maintain([("UPDATE casty_entities SET name = 'other' WHERE name = 'hits-1'", ())])
-        return await beside.look(journal, slots, tables)
+    async def change(journal: SqlJournal) -> None:
+        await journal.maintain([("UPDATE casty_entities SET name = 'other' WHERE name = 'hits-1'", ())])
 
-    monkeypatch.setattr(progress, "look", changing)
+    looks = at_the_last_look(monkeypatch, change)
     assert (await verify(postgres_journal_url, resume=file)).ok
-    assert len(looks) == 2
+    assert looks == [0, 256]
     assert not msgspec.json.decode(file.read_bytes())["tables"]
 
     assert Wrong.DIRECTORY in {one.wrong for one in (await verify(postgres_journal_url, resume=file)).findings}
@@ -229,15 +257,11 @@ async def test_a_last_look_that_fails_costs_no_report(
     """Given a database that goes away when all is walked, then what was found is told, and the next one looks anew."""
     file = tmp_path / "progress.json"
     await LongWriter(postgres_journal_url, counters=20).write(20)
-    looks = []
 
-    async def gone(journal: SqlJournal, slots: Collection[int], tables: bytes = b"") -> beside.Stand:
-        looks.append(slots)
-        if len(looks) == 2:
-            raise JournalUnavailableError("It went away.")
-        return await beside.look(journal, slots, tables)
+    async def go_away(_: SqlJournal) -> None:
+        raise JournalUnavailableError("It went away.")
 
-    monkeypatch.setattr(progress, "look", gone)
+    at_the_last_look(monkeypatch, go_away)
     assert (await verify(postgres_journal_url, resume=file)).ok
     assert (await verify(postgres_journal_url, resume=file)).records == 0
     assert msgspec.json.decode(file.read_bytes())["tables"]
