@@ -147,8 +147,8 @@ class Mourning:
             self._errands.begin(self._mourn(asked), name="casty-mourning")
 
     async def _mourn(self, asked: list[str]) -> None:
-        for process in await self._deaths.gone(asked):
-            self._waiters.bury(process)
+        if gone := await self._deaths.gone(asked):
+            self._waiters.bury(gone)
 
     async def close(self) -> None:
         """Look no more."""

@@ -138,10 +138,10 @@ class Waiters:
         """Return the processes whose requests stand here."""
         return list(self._of_process)
 
-    def bury(self, process: str) -> None:
-        """End every request of a process that is gone."""
-        _LOG.info("Process %s is gone, and with it its requests", process)
-        self._expire(set(self._of_process.get(process, ())), died=True)
+    def bury(self, processes: Collection[str]) -> None:
+        """End every request of processes that are gone, together: none of them is granted what another one held."""
+        _LOG.info("Processes %s are gone, and with them their requests", sorted(processes))
+        self._expire([one for process in sorted(processes) for one in self._of_process.get(process, ())], died=True)
 
     def names(self, slots: Collection[Slot]) -> list[EntityName]:
         """Return the entities of some slots at which somebody waits here."""

@@ -166,3 +166,27 @@ async def test_what_stood_on_a_refused_append_comes_back_before_what_came_later(
         await withdrawal.future
         log = [(type_, MINE in payload) for type_, payload in await events(journal)]
     assert log[-2:] == [("lock.granted", True), ("lock.released", True)]
+
+
+async def test_those_who_died_together_leave_before_anybody_is_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a holder and the next in line of two processes, when both are found dead, then neither is granted."""
+    journal = InMemoryJournal(slots=4)
+    async with ClusteredActorSystem(journal=journal) as system:
+        await system.distributed().lock("l").try_acquire()
+        here = Here(system)
+        mine = next(iter(here.owner._waiters._leases))
+        await here.send(lock.Withdraw(mine, keep_grant=False)).future
+        await here.send(lock.Acquire("first", OTHERS), process="P-1").future
+        here.send(lock.Acquire("second", MINE), process="P-2")
+
+        async def gone(_: object) -> list[str]:
+            return ["P-1", "P-2"]
+
+        monkeypatch.setattr(here.owner._mourning._deaths, "concern", lambda process: process.startswith("P-"))
+        monkeypatch.setattr(here.owner._mourning._deaths, "gone", gone)
+        while ("lock.requested", True) not in [(one, MINE in said) for one, said in await events(journal)]:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        here.owner.mourn()
+        while ("lock.expired", True) not in (log := [(one, MINE in said) for one, said in await events(journal)]):  # noqa: ASYNC110 - nor here
+            await asyncio.sleep(0)
+        assert ("lock.granted", True) not in log
