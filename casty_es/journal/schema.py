@@ -31,7 +31,7 @@ from casty_es.journal.sqlite_file import refuse_parted
 from casty_es.journal.urls import database_url, is_sqlite, shown, sqlite_file
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 
 __all__ = [
     "APPLICATION_ID",
@@ -72,6 +72,7 @@ _CONNECT_ERRORS: Final = (
     OverflowError,  # a port in it
 )
 
+_HAS_REVISIONS: Final = f"SELECT to_regclass('{VERSION_TABLE}') IS NOT NULL"
 _REVISIONS: Final = f"SELECT version_num FROM {VERSION_TABLE}"  # noqa: S608 - a constant
 
 _T = TypeVar("_T")
@@ -124,7 +125,11 @@ def check(url: str) -> None:
     SchemaError
         There is no schema, or it is older or newer than the code. The message names the command to run.
     """
-    revision = current(url)
+    refuse_other(url, current(url))
+
+
+def refuse_other(url: str, revision: str | None) -> None:
+    """Refuse a journal of another revision than this code's, as ``check`` does, where its revision is known."""
     if revision == EXPECTED_REVISION:
         return
     if revision is None:
@@ -267,9 +272,13 @@ async def _postgres(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 async def _postgres_revision(url: str) -> str | None:
     async with _postgres(url) as connection:
-        if await connection.fetchval("SELECT to_regclass($1)", VERSION_TABLE) is None:
-            return None
-        return _one_revision(await connection.fetch(_REVISIONS))
+        return await revision_by(connection.fetch)
+
+
+async def revision_by(fetch: Callable[[str], Awaitable[Sequence[Sequence[object]]]]) -> str | None:
+    """Return the revision of the Postgres database that ``fetch`` asks, ``None`` where there is no journal."""
+    [(there,)] = await fetch(_HAS_REVISIONS)
+    return _one_revision(await fetch(_REVISIONS)) if there else None
 
 
 async def _postgres_rows(url: str, query: str) -> list[asyncpg.Record]:

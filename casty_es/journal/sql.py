@@ -109,9 +109,8 @@ class SqlJournal(SqlInspector, EventJournal):
     async def _open(self, to_read: Callable[[Sequence[Sequence[Any]], Any], Meta] | None = None) -> Meta:
         async with self._opening:
             if self._meta is None:
-                await asyncio.to_thread(schema.check, self.url)
                 try:
-                    await self._backend.open()
+                    await self._open_backend()
                     rows = await self._backend.read(self._backend.statements["meta"])
                     if to_read is None:
                         meta = meta_of(rows)
@@ -124,6 +123,15 @@ class SqlJournal(SqlInspector, EventJournal):
                     raise
                 self._meta = meta
             return self._meta
+
+    async def _open_backend(self) -> None:
+        """Open the database, if it has the schema that this code was written for."""
+        if self.file is not None:  # nobody opens a file before it was looked at from outside
+            await asyncio.to_thread(schema.check, self.url)
+        await self._backend.open()
+        if self.file is None:
+            revision = await schema.revision_by(self._backend.read)
+            await asyncio.to_thread(schema.refuse_other, self.url, revision)
 
     async def close(self) -> None:
         async with self._opening:

@@ -24,6 +24,9 @@ from casty_es.journal.urls import shown
 OLDEST_VERSION: Final = 14
 """``idle_session_timeout`` came with it."""
 
+DEFAULT_SESSION_SECONDS: Final = 6.0
+"""The seconds after which Postgres ends a silent session, where nothing else is said."""
+
 SESSION_SECONDS_FLOOR: Final = 2.0
 """Below it the keepalives, which count in seconds, and a busy event loop would end sessions that are well."""
 

@@ -5,7 +5,7 @@
    another one, the same for all nodes.
 2. The second half is a slot's number, or a negative number made from a node's name, or from the id of its process: its
    presence, under both.
-3. The first session is opened after ``preflight.py`` has refused what would make the locks worthless.
+3. Before the first session takes a lock, ``preflight.py`` refuses what would make its locks worthless.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from casty_es.journal.sessions import Connection, translated
 from casty_es.journal.urls import shown
 from casty_es.leases.checks import refuse
 from casty_es.leases.lease_connection import (
+    DEFAULT_SESSION_SECONDS,
     SESSION_SECONDS_FLOOR,
     connect_for_leases,
     failed_lease,
@@ -26,7 +27,7 @@ from casty_es.leases.lease_connection import (
     unanswered,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
-from casty_es.leases.preflight import preflight
+from casty_es.leases.preflight import look
 
 _CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
 # One that is locked again when it is asked for again is held twice, and released with its session all the same.
@@ -63,7 +64,7 @@ class PostgresLeaseManager:
         journal_url: str | None = None,
         unsafe_durability: bool = False,
         lock_class: int | None = None,
-        session_seconds: float = 6.0,
+        session_seconds: float = DEFAULT_SESSION_SECONDS,
         heartbeat_seconds: float = 1.0,
     ) -> None:
         if not session_seconds >= SESSION_SECONDS_FLOOR:
@@ -89,26 +90,30 @@ class PostgresLeaseManager:
 
     async def open(self, node_id: str, process: str = "") -> PostgresLeaseSession:
         """Open a connection and lock the node's presence, and that of its process."""
-        if not self._checked:
-            refuse(
-                await preflight(
-                    self._journal_url,
-                    self._url,
-                    slots=self._slots,
-                    lock_class=self._class,
-                    session_seconds=self._session_seconds,
-                    unsafe_durability=self._unsafe_durability,
-                )
-            )
-            self._checked = True
         connection = await connect_for_leases(self._url, self._session_seconds)
         try:
+            if not self._checked:
+                await self._check(connection)
             with translated(self._failed):
                 async with asyncio.timeout(self._session_seconds):
                     return await self._open(connection, node_id, process)
         except BaseException:
             connection.terminate()
             raise
+
+    async def _check(self, connection: Connection) -> None:
+        refuse(
+            await look(
+                self._journal_url,
+                self._url,
+                connection,
+                slots=self._slots,
+                lock_class=self._class,
+                session_seconds=self._session_seconds,
+                unsafe_durability=self._unsafe_durability,
+            )
+        )
+        self._checked = True
 
     async def _open(self, connection: Connection, node_id: str, process: str) -> PostgresLeaseSession:
         lock_class = self._class

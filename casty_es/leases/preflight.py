@@ -1,7 +1,7 @@
 """What is looked at before a node trusts a Postgres server with its leases.
 
 Each check says what was found and what to set. A node refuses to start on the first required one that is not well; a
-doctor shows them all. It takes two connections at a time and closes them.
+doctor shows them all. It is done on the connection that is to hold the leases, and on a second one, which is closed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from casty_es.leases.checks import (
     timeouts,
     version,
 )
-from casty_es.leases.lease_connection import connect_for_leases
+from casty_es.leases.lease_connection import DEFAULT_SESSION_SECONDS, connect_for_leases
 
 _FACTS: Final = """
     SELECT pg_is_in_recovery() AS standby, pg_postmaster_start_time() AS started, clock_timestamp() AS clock,
@@ -72,33 +72,45 @@ _WRONG_BACKEND: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.Duplicate
 
 
 async def preflight(
+    url: str, session_url: str | None = None, *, slots: int, unsafe_durability: bool = False
+) -> list[Check]:
+    """Do what ``look`` does, with a connection that is opened for it."""
+    session_url = url if session_url is None else session_url
+    try:
+        session = await connect_for_leases(session_url, DEFAULT_SESSION_SECONDS)
+    except ConfigurationError as error:
+        return [Check("lease session", ok=False, found=str(error))]
+    try:
+        return await look(url, session_url, session, slots=slots, unsafe_durability=unsafe_durability)
+    finally:
+        session.terminate()
+
+
+async def look(
     url: str,
-    session_url: str | None = None,
+    session_url: str,
+    session: Connection,
     *,
     slots: int,
     lock_class: int | None = None,
-    session_seconds: float = 6.0,
+    session_seconds: float = DEFAULT_SESSION_SECONDS,
     unsafe_durability: bool = False,
 ) -> list[Check]:
     """Look whether leases and the journal can be trusted to a server; return what was found.
 
-    ``session_url`` is where lease sessions are opened, if that is another way; ``lock_class`` the first half of
-    every lock's key, the oid of ``casty_events`` by default. With ``unsafe_durability`` no settings are required
-    under which commits survive a crash.
+    ``session`` is a connection of ``connect_for_leases`` to ``session_url``, and stays open; ``lock_class`` the first
+    half of every lock's key, the oid of ``casty_events`` by default. With ``unsafe_durability`` no settings are
+    required under which commits survive a crash.
     """
-    session_url = url if session_url is None else session_url
-    opened: list[Connection] = []
+    second: Connection | None = None
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
             journal = None if session_url == url else await _facts_of(url)
-            opened.append(await connect_for_leases(session_url, session_seconds))
-            opened.append(await connect(session_url))
-            leases, other = await asyncio.gather(*map(_facts, opened))
+            second = await connect(session_url)
+            leases, other = await asyncio.gather(_facts(session), _facts(second))
             journal = journal or other
             class_ = lock_class if lock_class is not None else leases.row["class"] or 0
-            pooled = await _probe(opened[0], opened[1], class_)
-    except ConfigurationError as error:
-        return [Check("lease session", ok=False, found=str(error))]
+            pooled = await _probe(session, second, class_)
     except _WRONG_BACKEND as error:
         return [pooler(f"a statement was prepared on one backend and ran on another ({error.args[0]})")]
     except CastyError:
@@ -109,8 +121,8 @@ async def preflight(
             f"Nothing was started. Try again when it is back."
         ) from error
     finally:
-        for connection in opened:
-            connection.terminate()
+        if second is not None:
+            second.terminate()
     return [
         version(leases),
         primary(leases, journal),

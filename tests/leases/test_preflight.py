@@ -13,8 +13,12 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from casty_es import ClusteredActorSystem, Distributed
 from casty_es.errors import ConfigurationError, JournalUnavailableError
+from casty_es.journal import schema, sessions
 from casty_es.journal.migrating import upgrade
+from casty_es.journal.sessions import Connection
+from casty_es.journal.sql import SqlJournal
 from casty_es.leases import checks
 from casty_es.leases.checks import Check, Facts, refuse
 from casty_es.leases.lease_connection import lease_settings
@@ -259,3 +263,21 @@ async def test_checked_once(postgres_journal_url: str, sql: Sql) -> None:
 
     assert not again.lost.done()
     await again.close()
+
+
+async def test_a_node_starts_with_few_connections(postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given a journal, when a node starts and writes, then it opened its own three and the one that it looked with."""
+    opened: list[str] = []
+    dial = sessions.dial
+
+    async def counted(url: str, settings: dict[str, str]) -> Connection:
+        opened.append(url)
+        return await dial(url, settings)
+
+    monkeypatch.setattr(sessions, "dial", counted)
+    monkeypatch.setattr(schema, "dial", counted)
+
+    async with ClusteredActorSystem(journal=SqlJournal(postgres_journal_url)) as system:
+        await Distributed(system).counter("visits").increment()
+
+    assert len(opened) == 4
