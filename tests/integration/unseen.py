@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from typing import Final
 
@@ -18,7 +17,7 @@ _IGNORED: Final = {
 
 UNSEEN: Final = tuple(
     character
-    for character in map(chr, range(sys.maxunicode + 1))
+    for character in map(chr, (*range(0x20000), *range(0xE0000, 0xE1000)))  # in no other plane are any
     if (unicodedata.category(character) in {"Cc", "Cf", "Zl", "Zp", "Zs"} or ord(character) in _IGNORED)
     and character != " "
 )
