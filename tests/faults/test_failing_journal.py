@@ -3,7 +3,7 @@
 A run is short and uses all seven structures with concurrent callers; with few slots and group commit, most appends
 carry several commands, entities and slots.
 
-In memory each append fails. In a database every twelfth does, from another one on for each way to fail, and ``-m long``
+In memory each append fails. In a database every 24th does, from another one on for each way to fail, and ``-m long``
 lets each fail there too: what a database adds is how it takes what comes after a failure, not where in a run that is.
 """
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _SETTINGS = Settings(snapshot_events=10, lease_seconds=2.0)
 
 
-_EACH, _TWELFTH = 1, 12
+_EACH, _SOME = 1, 24
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def running(journal: Any, operations: list[Operation]) -> AsyncIterator[Di
     ("opened", "step"),
     [
         ("memory", _EACH),
-        *((database, _TWELFTH) for database in ("sqlite", "postgres")),
+        *((database, _SOME) for database in ("sqlite", "postgres")),
         *(pytest.param(database, _EACH, marks=pytest.mark.long) for database in ("sqlite", "postgres")),
     ],
     indirect=["opened"],

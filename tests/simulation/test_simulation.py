@@ -58,7 +58,7 @@ def test_the_same_seed_is_the_same_run(tmp_path_factory: pytest.TempPathFactory)
 
 def test_many_seeds_find_nothing() -> None:
     """As many seeds as there is time for; one that finds something is named with the line that replays it."""
-    done = simulation("--seeds", "100000", "--seconds", "15", "--processes", str(min(2, os.cpu_count() or 1)))
+    done = simulation("--seeds", "100000", "--seconds", "8", "--processes", str(min(2, os.cpu_count() or 1)))
     assert done.returncode == 0, done.stdout + done.stderr
     print(done.stdout.rpartition("# Simulation")[2])  # noqa: T201 - how many there were
 
