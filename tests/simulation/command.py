@@ -1,7 +1,8 @@
 """Run the simulation: one seed again, many seeds, or the broken rules.
 
 ``python -m tests.simulation --seed 17`` replays a seed, ``--seeds 100000 --processes 2 --report simulation.md`` is the
-long run, ``--broken`` runs every broken rule until it is found.
+long run, which goes on where it was ended if it has a ``--state FILE``, ``--broken`` runs every broken rule until it is
+found.
 """
 
 from __future__ import annotations
@@ -11,16 +12,22 @@ import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from functools import partial
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .broken import MOST_SEEDS, SWITCHES, Switch, found_by, taken_out
+from .kept import Kept
 from .report import Report, broken_table, replay
-from .run import Outcome, simulate
+from .run import Outcome, simulate, simulate_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["main"]
 
 _CHUNK: Final = 10
+_KEEP_SECONDS: Final = 10
 _RULES: Final = {switch.title: switch for switch in SWITCHES}
 _UNBROKEN: Final = Switch("nothing")
 
@@ -38,6 +45,7 @@ def main() -> int:
     parser.add_argument("--broken", action="store_true", help="run every broken rule until it is found")
     parser.add_argument("--rule", action="append", choices=[*_RULES], help="with --broken: this one; may be repeated")
     parser.add_argument("--report", type=Path, help="write the report to this file")
+    parser.add_argument("--state", type=Path, help="keep what was done in this file, and go on from there")
     arguments = parser.parse_args()
     if arguments.seed is not None:
         return max([_one(seed, arguments.trace, arguments.without) for seed in arguments.seed])
@@ -64,43 +72,49 @@ def _one(seed: int, trace: Path | None, without: str | None) -> int:
     return int(bool(outcome.findings))
 
 
-def _chunk(first: int, number: int, until: float | None, without: str | None) -> list[Outcome]:
-    switch, outcomes = _RULES.get(without or "", _UNBROKEN), []
+def _chunk(seeds: range, until: float | None, without: str | None) -> list[Outcome]:
+    switch = _RULES.get(without or "", _UNBROKEN)
+    in_time = takewhile(lambda _: until is None or time.time() < until, seeds)
     with taken_out(switch):
-        for seed in range(first, first + number):
-            if until is not None and time.time() >= until:
-                break
-            outcomes.append(simulate(seed, store=switch.store))
-    return outcomes
+        return simulate_all(in_time, store=switch.store)
 
 
 def _many(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> int:
-    report, began = Report(_RULES.get(arguments.without or "")), time.time()
-    until = None if arguments.seconds is None else began + arguments.seconds
-    firsts = iter(range(arguments.first, arguments.first + arguments.seeds, _CHUNK))
+    report = Report(_RULES.get(arguments.without or ""))
+    kept = None if arguments.state is None else Kept(arguments.state, report)
     last = arguments.first + arguments.seeds
-    open_: set[Future[list[Outcome]]] = set()
-    while True:
-        for first in firsts:
-            open_.add(pool.submit(_chunk, first, min(_CHUNK, last - first), until, arguments.without))
-            if len(open_) >= 2 * arguments.processes:
-                break
-        if not open_:
-            break
-        done, open_ = wait(open_, return_when=FIRST_COMPLETED)
-        for future in done:
-            outcomes = future.result()
-            report.add(outcomes)
-            for one in outcomes:
-                if one.findings:
-                    _say(replay(one.seed, report.switch), *one.findings[:5])
+    chunks = (range(first, min(first + _CHUNK, last)) for first in range(arguments.first, last, _CHUNK))
+    since = time.time()
+    for outcomes in _run(pool, (chunk for chunk in chunks if not report.has(chunk)), arguments):
+        report.add(outcomes)
+        since = report.took(since)
+        for one in outcomes:
+            if one.findings:
+                _say(replay(one.seed, report.switch), *one.findings[:5])
         if report.seeds % 1_000 < _CHUNK:
             _say(f"{report.seeds} seeds, {len(report.failed)} with findings")
-    text = report.text(time.time() - began, arguments.processes)
+        if kept is not None:
+            kept.write(every_seconds=_KEEP_SECONDS)
+    if kept is not None:
+        kept.write(every_seconds=0)
+    text = report.text(arguments.processes)
     _say(text)
     if arguments.report is not None:
         arguments.report.write_text(text)
     return int(bool(report.failed))
+
+
+def _run(pool: ProcessPoolExecutor, chunks: Iterator[range], arguments: argparse.Namespace) -> Iterator[list[Outcome]]:
+    """Run chunks of seeds, a few ahead of those that are done, until there are no more or the time is up."""
+    until = None if arguments.seconds is None else time.time() + arguments.seconds
+    open_: set[Future[list[Outcome]]] = set()
+    while True:
+        ahead = islice(chunks, 2 * arguments.processes - len(open_))
+        open_ |= {pool.submit(_chunk, chunk, until, arguments.without) for chunk in ahead}
+        if not open_:
+            return
+        done, open_ = wait(open_, return_when=FIRST_COMPLETED)
+        yield from (future.result() for future in done)
 
 
 def _broken(pool: ProcessPoolExecutor, path: Path | None, first: int, titles: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,8 @@ class Report:
 
     def __init__(self, switch: Switch | None = None) -> None:
         self.switch = switch
-        self.seeds = 0
+        self.done: set[int] = set()
+        self.seconds = 0.0
         self.steps = 0
         self.virtual_seconds = 0.0
         self.told: Counter[str] = Counter()
@@ -41,10 +43,25 @@ class Report:
         self.worlds: Counter[str] = Counter()
         self.failed: list[Outcome] = []
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds have run."""
+        return len(self.done)
+
+    def has(self, seeds: range) -> bool:
+        """Tell whether these seeds have run."""
+        return self.done.issuperset(seeds)
+
+    def took(self, since: float) -> float:
+        """Count the seconds since a moment, and return the moment that it is now."""
+        now = time.time()
+        self.seconds += now - since
+        return now
+
     def add(self, outcomes: Iterable[Outcome]) -> None:
         """Count some runs."""
         for one in outcomes:
-            self.seeds += 1
+            self.done.add(one.seed)
             self.steps += one.steps
             self.virtual_seconds += one.seconds
             self.told.update(one.told)
@@ -60,9 +77,10 @@ class Report:
             for one in sorted(self.failed, key=lambda one: one.seed)
         )
 
-    def text(self, seconds: float, processes: int) -> str:
+    def text(self, processes: int) -> str:
         """Return the report as Markdown."""
-        took = f"{seconds:,.0f} s in {processes} processes: {self.seeds / max(seconds, 0.001):.1f} seeds a second"
+        rate = self.seeds / max(self.seconds, 0.001)
+        took = f"{self.seconds:,.0f} s in {processes} processes: {rate:.1f} seeds a second"
         done = f"{self.steps:,} callbacks, {self.virtual_seconds:,.0f} s of virtual time"
         counted = f"{self.seeds:,} seeds, {len(self.failed)} with findings; {sum(self.told.values()):,} operations"
         lines = [

@@ -74,6 +74,21 @@ def test_a_finding_is_replayed() -> None:
     assert "FOUND" in again.stdout
 
 
+def test_a_run_goes_on_where_it_was_ended(tmp_path: Path) -> None:
+    """With a file of what was done, seeds that have run are not run again, unless the code is another one."""
+    state = tmp_path / "state.json"
+    began = simulation("--first", "2", "--seeds", "1", "--state", str(state))
+    assert "\n1 seeds, " in began.stdout, began.stderr
+    kept = state.read_text()
+    state.write_text(kept.replace('"steps":', '"steps":7000'))
+    went_on = simulation("--first", "1", "--seeds", "2", "--state", str(state))
+    assert re.search(r"^2 seeds, .* 7\d,\d{3},\d{3} callbacks", went_on.stdout, re.MULTILINE), went_on.stdout
+    state.write_text(kept.replace('"code":"', '"code":"0'))
+    refused = simulation("--seeds", "1", "--state", str(state))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "of other code" in refused.stderr
+
+
 def test_broken_rules_are_found() -> None:
     """With one of these rules broken some seed says so, soon; the others take longer."""
     done = simulation("--broken", "--processes", "2", *(word for rule in _QUICK for word in ("--rule", rule)))
