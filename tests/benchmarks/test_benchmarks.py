@@ -1,6 +1,6 @@
 """The benchmark itself runs: its numbers are for people, so only their presence is tested.
 
-Cases that start few processes are always run, ``-m long`` runs all.
+CI runs the cases that start few processes, ``-m long`` all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ def _run(cases: Iterable[int], server: str, folder: Path) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("cases", "peers"), [(_QUICK, 3), pytest.param(tuple(_LINES), 6, marks=pytest.mark.long)], ids=["quick", "all"]
+    ("cases", "peers"),
+    [
+        pytest.param(_QUICK, 3, id="quick", marks=pytest.mark.ci),
+        pytest.param(tuple(_LINES), 6, id="all", marks=pytest.mark.long),
+    ],
 )
 @pytest.mark.timeout(600)  # it starts some forty processes, and waits for Postgres to end the sessions of frozen ones
 def test_a_run_reports_every_line_with_numbers(

@@ -62,6 +62,7 @@ def test_clone(clone: Path) -> None:
     assert migrations == clone / "migrations"
 
 
+@pytest.mark.ci
 def test_editable_install(clone: Path, tmp_path: Path) -> None:
     """Given an editable install, then the migrations are the clone's, and no copy of them was installed."""
     environment = tmp_path / "venv"
@@ -78,6 +79,7 @@ def test_editable_install(clone: Path, tmp_path: Path) -> None:
     assert not (site / "casty_es").exists()
 
 
+@pytest.mark.ci
 def test_wheel(clone: Path, tmp_path: Path) -> None:
     """Given an installed wheel, then the migrations are inside the package, and nothing else came with them."""
     run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", tmp_path, clone, cwd=tmp_path)

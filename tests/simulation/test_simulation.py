@@ -63,6 +63,7 @@ def test_many_seeds_find_nothing() -> None:
     print(done.stdout.rpartition("# Simulation")[2])  # noqa: T201 - how many there were
 
 
+@pytest.mark.ci
 def test_a_finding_is_replayed() -> None:
     """A seed that finds something prints the line that finds it again."""
     rule = "replies leave before the commit"
@@ -89,6 +90,7 @@ def test_a_run_goes_on_where_it_was_ended(tmp_path: Path) -> None:
     assert "of other code" in refused.stderr
 
 
+@pytest.mark.ci
 def test_broken_rules_are_found() -> None:
     """With one of these rules broken some seed says so, soon; the others take longer."""
     done = simulation("--broken", "--processes", "2", *(word for rule in _QUICK for word in ("--rule", rule)))

@@ -222,7 +222,7 @@ class Honest:
     ("kinds", "known"),
     [
         pytest.param([stranger, stranger, garbler, forger], False, id="without the key"),
-        pytest.param([insider], True, id="with the key"),
+        pytest.param([insider], True, id="with the key", marks=pytest.mark.ci),
     ],
 )
 async def test_a_port_survives_hostile_frames(

@@ -80,7 +80,12 @@ PAST = ReadPast("map", "big", KEY, *encode_command(map_entry.Get()), Then(sequen
 
 
 @pytest.mark.parametrize(
-    "what", ["history", "past", *(pytest.param(what, marks=pytest.mark.long) for what in ("get", "topology"))]
+    "what",
+    [
+        "history",
+        pytest.param("past", marks=pytest.mark.ci),
+        *(pytest.param(what, marks=pytest.mark.long) for what in ("get", "topology")),
+    ],
 )
 @pytest.mark.timeout(120)
 async def test_who_asks_for_much_and_reads_nothing_costs_little(

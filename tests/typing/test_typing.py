@@ -38,6 +38,7 @@ def pyright(usage: Path) -> set[int]:
     return {one["range"]["start"]["line"] + 1 for one in said["generalDiagnostics"] if one["severity"] == "error"}
 
 
+@pytest.mark.ci
 @pytest.mark.timeout(900)  # without a cache mypy reads all of the package
 @pytest.mark.parametrize("usage", USAGE, ids=lambda usage: usage.stem)
 @pytest.mark.parametrize("find", [mypy, pyright])
