@@ -115,7 +115,7 @@ class InvalidValueError(InvalidArgumentError):
 
 
 class BoundsError(InvalidArgumentError):
-    """The counter would leave ±10**4000. Nothing was appended; the counter keeps its value."""
+    """The counter would leave ±10**4000, or the bounds of a call. Nothing was appended; the counter keeps its value."""
 
 
 class InvalidTypeError(CastyError, TypeError):

@@ -156,15 +156,15 @@ def check_at_least_one(number: object, what: str) -> int:
     return count
 
 
-def check_amount(amount: object) -> int:
-    """Return an amount to count by: any int, and no bool; its size is the counter's to judge.
+def check_amount(amount: object, what: str = "amount") -> int:
+    """Return what a counter counts by, or is at: any int, and no bool; its size is the counter's to judge.
 
     Examples
     --------
     >>> check_amount(-3)
     -3
     """
-    return amount if type(amount) is int else _as_int(amount, "amount")
+    return amount if type(amount) is int else _as_int(amount, what)
 
 
 def check_sequence(number: object, what: str) -> int:

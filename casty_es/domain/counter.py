@@ -1,7 +1,9 @@
 """A counter: an exact integer within ±10**4000.
 
-1. Adding and subtracting give the new value. A result beyond the bounds is refused.
-2. A counter exists from its first change until it is destroyed; then it starts again at 0.
+1. Adding and subtracting give the new value. A result beyond the bounds is refused, and so is one beyond those that a
+   command brings with it.
+2. A counter that is set tells what it was at before. It may be set from one value only.
+3. A counter exists from its first change until it is destroyed; then it starts again at 0.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ LIMIT: Final = 10**4000
 # From one end to the other; whatever is longer might be too long to be sent.
 _LONGEST_STEP: Final = 2 * LIMIT
 _LONGEST_STEP_DOWN: Final = -_LONGEST_STEP  # to negate 4,000 digits at each call would be felt
+_LONGEST_SHOWN: Final = 10**30
 
 
 # Commands
@@ -32,11 +35,35 @@ class Decrement(Command[int], frozen=True, gc=False):
     amount: Amount
 
 
+# Commands of their own: as fields the bounds would be looked at in each increment.
+class IncrementWithin(Command[int], frozen=True, gc=False):
+    amount: Amount
+    minimum: Amount | None = None
+    maximum: Amount | None = None
+
+
+class DecrementWithin(Command[int], frozen=True, gc=False):
+    amount: Amount
+    minimum: Amount | None = None
+    maximum: Amount | None = None
+
+
+class Replace(Command[int], frozen=True, gc=False):
+    value: Amount
+
+
+class CompareAndSet(Command[bool], frozen=True, gc=False):
+    expected: Amount
+    value: Amount
+
+
 class Get(Query[int], frozen=True, gc=False):
     pass
 
 
-CounterCommand: TypeAlias = Increment | Decrement | Get | Destroy
+CounterCommand: TypeAlias = (
+    Increment | Decrement | IncrementWithin | DecrementWithin | Replace | CompareAndSet | Get | Destroy
+)
 
 
 # Events
@@ -56,11 +83,18 @@ class Decremented(Event, frozen=True, gc=False):
     value: int
 
 
+class Replaced(Event, frozen=True, gc=False):
+    alive: ClassVar[bool] = True
+
+    previous: int
+    value: int
+
+
 class Destroyed(Event, frozen=True, gc=False):
     alive: ClassVar[bool] = False
 
 
-CounterEvent: TypeAlias = Incremented | Decremented | Destroyed
+CounterEvent: TypeAlias = Incremented | Decremented | Replaced | Destroyed
 
 
 # State
@@ -80,6 +114,14 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
             return (Incremented(amount, _within_bounds(state.value + amount)),)
         case Decrement(amount=amount):
             return (Decremented(amount, _within_bounds(state.value - amount)),)
+        case IncrementWithin(amount=amount):
+            return (Incremented(amount, _allowed(state.value + amount, command)),)
+        case DecrementWithin(amount=amount):
+            return (Decremented(amount, _allowed(state.value - amount, command)),)
+        case Replace(value=value):
+            return (Replaced(state.value, _within_bounds(value)),)
+        case CompareAndSet(expected=expected, value=value):
+            return (Replaced(expected, _within_bounds(value)),) if state.value == expected else ()
         case Get():
             return ()
         case Destroy():
@@ -90,7 +132,7 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
 
 def evolve(state: State, event: CounterEvent | Upkeep) -> State:
     match event:
-        case Incremented(value=value) | Decremented(value=value):
+        case Incremented(value=value) | Decremented(value=value) | Replaced(value=value):
             return State(value, True)
         case Destroyed():
             return initial
@@ -104,6 +146,8 @@ def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bo
     match events[0]:
         case Incremented(value=value) | Decremented(value=value):
             return value
+        case Replaced(previous=previous):
+            return previous if isinstance(command, Replace) else True
         case Destroyed():
             return True
         case _:
@@ -122,6 +166,34 @@ def check_step(amount: int) -> int:
         "The amount would take the counter beyond plus or minus 10**4000, wherever it is. Nothing was done. Use a "
         "smaller amount."
     )
+
+
+def check_bound(bound: int, what: str) -> int:
+    """Return a bound for a result, unless no counter gets there."""
+    if -LIMIT <= bound <= LIMIT:
+        return bound
+    raise BoundsError(
+        f"{what} is beyond plus or minus 10**4000, where no counter gets. Nothing was done. Leave it out for no bound."
+    )
+
+
+def _allowed(value: int, command: IncrementWithin | DecrementWithin) -> int:
+    if command.maximum is not None and value > command.maximum:
+        raise _beyond(value, "above", "maximum", command.maximum)
+    if command.minimum is not None and value < command.minimum:
+        raise _beyond(value, "below", "minimum", command.minimum)
+    return _within_bounds(value)
+
+
+def _beyond(value: int, where: str, what: str, bound: int) -> BoundsError:
+    return BoundsError(
+        f"The counter would be at {_shown(value)}, {where} the {what} of {_shown(bound)} that this call gave. Nothing "
+        f"was appended and the counter keeps its value."
+    )
+
+
+def _shown(value: int) -> str:
+    return str(value) if abs(value) < _LONGEST_SHOWN else f"a number of {len(str(abs(value)))} digits"
 
 
 def _within_bounds(value: int) -> int:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from casty_es.domain.counter import Decrement, Get, Increment, check_step
+from casty_es.domain.counter import (
+    CompareAndSet,
+    Decrement,
+    DecrementWithin,
+    Get,
+    Increment,
+    IncrementWithin,
+    Replace,
+    check_bound,
+    check_step,
+)
+from casty_es.errors import InvalidArgumentError
 from casty_es.handles.handle import EntityHandle
 from casty_es.names import check_amount
 
@@ -30,13 +41,22 @@ class Counter(EntityHandle):
     5
     """
 
-    async def increment(self, amount: int = 1, *, idempotency_key: str | None = None) -> int:
+    async def increment(
+        self,
+        amount: int = 1,
+        *,
+        max: int | None = None,  # noqa: A002 - as everybody calls it
+        min: int | None = None,  # noqa: A002 - likewise
+        idempotency_key: str | None = None,
+    ) -> int:
         """Increment the counter and return the new value.
 
         Parameters
         ----------
         amount : int
             Value to add (default ``1``).
+        max, min : int | None
+            Where the new value may lie, both included (default: anywhere). A call with another result is refused.
         idempotency_key : str | None
             Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
@@ -48,9 +68,11 @@ class Counter(EntityHandle):
         Raises
         ------
         InvalidTypeError
-            ``amount`` is not an int; a float or a bool is not one.
+            ``amount``, ``max`` or ``min`` is not an int; a float or a bool is not one.
+        InvalidArgumentError
+            ``min`` is above ``max``.
         BoundsError
-            The result would be beyond ±10**4000. The counter keeps its value.
+            The result would be beyond ±10**4000, or beyond ``max`` or ``min``. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the increment did not happen, or may have happened.
 
@@ -58,16 +80,29 @@ class Counter(EntityHandle):
         --------
         >>> await d.counter("page-views").increment()
         1
+        >>> await d.counter("seats").increment(2, max=40)
+        2
         """
-        return await self._ask(Increment(_step(amount)), idempotency_key)
+        if max is None and min is None:
+            return await self._ask(Increment(_step(amount)), idempotency_key)
+        return await self._ask(IncrementWithin(_step(amount), *_bounds(min, max)), idempotency_key)
 
-    async def decrement(self, amount: int = 1, *, idempotency_key: str | None = None) -> int:
+    async def decrement(
+        self,
+        amount: int = 1,
+        *,
+        max: int | None = None,  # noqa: A002 - as for an increment
+        min: int | None = None,  # noqa: A002 - likewise
+        idempotency_key: str | None = None,
+    ) -> int:
         """Decrement the counter and return the new value.
 
         Parameters
         ----------
         amount : int
             Value to subtract (default ``1``).
+        max, min : int | None
+            Where the new value may lie, both included (default: anywhere). A call with another result is refused.
         idempotency_key : str | None
             Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
@@ -79,18 +114,112 @@ class Counter(EntityHandle):
         Raises
         ------
         InvalidTypeError
-            ``amount`` is not an int; a float or a bool is not one.
+            ``amount``, ``max`` or ``min`` is not an int; a float or a bool is not one.
+        InvalidArgumentError
+            ``min`` is above ``max``.
         BoundsError
-            The result would be beyond ±10**4000. The counter keeps its value.
+            The result would be beyond ±10**4000, or beyond ``max`` or ``min``. The counter keeps its value.
         NotDoneError, OutcomeUnknownError
             The timeout passed: the decrement did not happen, or may have happened.
 
         Examples
         --------
-        >>> await d.counter("stock").decrement()
+        >>> await d.counter("balance").decrement()
         -1
+        >>> await d.counter("stock").decrement(min=0)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        BoundsError: The counter would be at -1, below the minimum of 0 that this call gave. Nothing was appended ...
         """
-        return await self._ask(Decrement(_step(amount)), idempotency_key)
+        if max is None and min is None:
+            return await self._ask(Decrement(_step(amount)), idempotency_key)
+        return await self._ask(DecrementWithin(_step(amount), *_bounds(min, max)), idempotency_key)
+
+    async def set(self, value: int, *, idempotency_key: str | None = None) -> None:
+        """Set the counter to a value, whatever it is at.
+
+        Parameters
+        ----------
+        value : int
+            What it is to be at.
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Raises
+        ------
+        InvalidTypeError
+            ``value`` is not an int; a float or a bool is not one.
+        BoundsError
+            ``value`` is beyond ±10**4000. The counter keeps its value.
+        NotDoneError, OutcomeUnknownError
+            The timeout passed: the counter was not set, or may have been.
+
+        Examples
+        --------
+        >>> await d.counter("stock").set(100)
+        """
+        await self.get_and_set(value, idempotency_key=idempotency_key)
+
+    async def get_and_set(self, value: int, *, idempotency_key: str | None = None) -> int:
+        """Set the counter to a value and return what it was at, in one step.
+
+        Parameters
+        ----------
+        value : int
+            What it is to be at.
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        int
+            The value before; 0 for a counter that nobody had changed.
+
+        Raises
+        ------
+        InvalidTypeError, BoundsError, NotDoneError, OutcomeUnknownError
+            As for :meth:`set`.
+
+        Examples
+        --------
+        >>> hits = d.counter("hits-this-hour")
+        >>> await hits.increment(7)
+        7
+        >>> await hits.get_and_set(0)
+        7
+        """
+        return await self._ask(Replace(_step(value, "value")), idempotency_key)
+
+    async def compare_and_set(self, expected: int, value: int, *, idempotency_key: str | None = None) -> bool:
+        """Set the counter to a value if it is at another one, in one step.
+
+        Parameters
+        ----------
+        expected : int
+            What the counter must be at; 0 for one that nobody has changed.
+        value : int
+            What it is to be at.
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            Whether it was set.
+
+        Raises
+        ------
+        InvalidTypeError, BoundsError, NotDoneError, OutcomeUnknownError
+            As for :meth:`set`.
+
+        Examples
+        --------
+        >>> turn = d.counter("turn")
+        >>> await turn.compare_and_set(0, 3)
+        True
+        >>> await turn.compare_and_set(0, 4)
+        False
+        """
+        return await self._ask(CompareAndSet(_step(expected, "expected"), _step(value, "value")), idempotency_key)
 
     async def get(self) -> int:
         """Get the current counter value.
@@ -108,5 +237,13 @@ class Counter(EntityHandle):
         return await self._ask(Get())
 
 
-def _step(amount: object) -> int:
-    return check_step(amount if type(amount) is int else check_amount(amount))
+def _step(amount: object, what: str = "amount") -> int:
+    return check_step(amount if type(amount) is int else check_amount(amount, what))
+
+
+def _bounds(least: object, most: object) -> tuple[int | None, int | None]:
+    minimum = None if least is None else check_bound(check_amount(least, "min"), "min")
+    maximum = None if most is None else check_bound(check_amount(most, "max"), "max")
+    if minimum is not None and maximum is not None and minimum > maximum:
+        raise InvalidArgumentError("min is above max, and no value lies between them. Nothing was done.")
+    return minimum, maximum

@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import Any
 from uuid import UUID
 
-from casty_es import Distributed
+from casty_es import BoundsError, Distributed
 
 from .nodes import PATIENT
 
@@ -26,6 +26,20 @@ async def test_a_counter_is_one_counter_everywhere(everywhere: list[Distributed]
     assert [await one.destroy() for one in hits] == [False] * len(hits)
     assert [await one.get() for one in hits] == [0] * len(hits)
     assert await hits[0].increment() == 1
+
+
+async def test_a_counter_is_set_and_bounded_from_everywhere(everywhere: list[Distributed]) -> None:
+    """A value set from one place is what every other finds; of all who take of what is left, so many get one."""
+    stock = [d.counter("stock", timeout=PATIENT) for d in everywhere]
+
+    for number, one in enumerate(stock):
+        assert await one.get_and_set(number + 1) == number
+        assert await one.compare_and_set(number, 0) is False
+    assert await stock[0].compare_and_set(len(stock), 10) is True
+    told = await asyncio.gather(*(one.decrement(min=0) for one in stock for _ in range(9)), return_exceptions=True)
+
+    assert sorted(value for value in told if isinstance(value, int)) == list(range(10))
+    assert {type(one) for one in told} == {int, BoundsError}
 
 
 async def test_concurrent_increments_are_counted_once_each(everywhere: list[Distributed]) -> None:

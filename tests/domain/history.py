@@ -109,6 +109,9 @@ POOL: Final[dict[str, list[list[Command]]]] = {
     "counter": [
         _all(counter.Increment, AMOUNTS),
         _all(counter.Decrement, AMOUNTS),
+        [counter.IncrementWithin(2, None, 6), counter.DecrementWithin(3, 0, None), counter.IncrementWithin(1, -5, 5)],
+        _all(counter.Replace, AMOUNTS),
+        [counter.CompareAndSet(expected, value) for expected in (0, 1, 7) for value in (0, 7)],
         [counter.Get()],
         [counter.Destroy()],
     ],

@@ -59,17 +59,30 @@ class CounterModel(Model):
     value = 0
 
     def tell(self, command: Any) -> Any:
-        if isinstance(command, counter.Get):
-            return self.value
-        if isinstance(command, counter.Destroy):
-            self.value = 0
-            return self.destroy()
-        change = command.amount if isinstance(command, counter.Increment) else -command.amount
-        if abs(self.value + change) > 10**4000:
+        before = self.value
+        match command:
+            case counter.Get():
+                return before
+            case counter.Destroy():
+                self.value = 0
+                return self.destroy()
+            case counter.CompareAndSet():
+                told = command.expected == before and self.at(command.value, True)
+            case counter.Replace():
+                told = self.at(command.value, before)
+            case _:
+                up = isinstance(command, counter.Increment | counter.IncrementWithin)
+                after = before + (command.amount if up else -command.amount)
+                low, high = getattr(command, "minimum", None), getattr(command, "maximum", None)
+                out = (low is not None and after < low) or (high is not None and after > high)
+                told = BoundsError if out else self.at(after, after)
+        return told
+
+    def at(self, value: int, told: Any) -> Any:
+        if abs(value) > 10**4000:
             return BoundsError
-        self.exists = True
-        self.value += change
-        return self.value
+        self.exists, self.value = True, value
+        return told
 
 
 class MapModel(Model):

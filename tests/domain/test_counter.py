@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from casty_es.domain.counter import COUNTER, Decrement, Destroy, Get, Increment, State
+from casty_es.domain.counter import (
+    COUNTER,
+    CompareAndSet,
+    CounterCommand,
+    Decrement,
+    DecrementWithin,
+    Destroy,
+    Get,
+    Increment,
+    IncrementWithin,
+    Replace,
+    State,
+)
 from casty_es.errors import BoundsError
 
 from .history import run
@@ -28,6 +40,46 @@ def test_adding_and_subtracting_give_the_new_value() -> None:
     assert ran.told == [5, -2, -2, -2]
     assert len(ran.events) == 3
     assert COUNTER.exists(ran.state)
+
+
+def test_whoever_sets_it_is_told_what_it_was_at() -> None:
+    """Given a counter, when it is set twice, then each caller is told the value before, 0 for a new one."""
+    ran = run(COUNTER, Replace(5), Replace(5), Increment(1), Get())
+    assert ran.told == [0, 5, 6, 6]
+    assert len(ran.events) == 3
+
+
+def test_it_is_set_only_from_what_was_expected() -> None:
+    """Given a counter, when it is set from two values, then only the one it is at counts, 0 for a new one."""
+    ran = run(COUNTER, CompareAndSet(1, 5), CompareAndSet(0, 5), CompareAndSet(5, -2), Get())
+    assert ran.told == [False, True, True, -2]
+    assert len(ran.events) == 2
+
+
+@pytest.mark.parametrize(
+    ("inside", "beyond"),
+    [
+        (IncrementWithin(3, None, 10), IncrementWithin(4, None, 10)),
+        (DecrementWithin(7, 0, None), DecrementWithin(8, 0, None)),
+        (IncrementWithin(-7, 0, None), IncrementWithin(-8, 0, None)),
+        (DecrementWithin(-3, 0, 10), DecrementWithin(-4, 0, 10)),
+        (IncrementWithin(0, 7, 7), IncrementWithin(0, 6, 6)),
+    ],
+)
+def test_a_result_beyond_the_bounds_of_a_call_is_refused(inside: CounterCommand, beyond: CounterCommand) -> None:
+    """Given a counter at 7, when a call's result may be its bound, then it is done; one further, it is refused."""
+    at_seven = run(COUNTER, Increment(7))
+    run(COUNTER, inside, after=at_seven)
+    with pytest.raises(BoundsError, match="Nothing was appended"):
+        run(COUNTER, beyond, after=at_seven)
+
+
+def test_a_bound_of_thousands_of_digits_is_not_printed() -> None:
+    """Given bounds at the counter's own, when a call is refused by them, then its message stays short."""
+    at_limit = run(COUNTER, Increment(LIMIT))
+    with pytest.raises(BoundsError, match="a number of 4000 digits that this call gave") as refused:
+        run(COUNTER, IncrementWithin(0, None, LIMIT - 1), after=at_limit)
+    assert len(str(refused.value)) < 300
 
 
 def test_a_negative_amount_goes_the_other_way() -> None:

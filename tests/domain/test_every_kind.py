@@ -196,7 +196,7 @@ def test_the_names_in_the_journal_never_change() -> None:
     lease = ["destroyed", "expired", "granted", "released", "requested", "unheard", "withdrawn"]
     meeting = ["arrived", "destroyed", "expired", "tripped", "unheard", "withdrawn"]
     assert {kind.name: sorted(kind.events) for kind in CATALOG.values()} == {
-        "counter": ["counter.decremented", "counter.destroyed", "counter.incremented"],
+        "counter": ["counter.decremented", "counter.destroyed", "counter.incremented", "counter.replaced"],
         "map": ["entity.redacted", "map.deleted", "map.put"],
         "set": ["entity.redacted", "set.added", "set.destroyed", "set.removed"],
         "queue": ["entity.redacted", "queue.dequeued", "queue.destroyed", "queue.enqueued", "queue.given_back"],

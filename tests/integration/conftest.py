@@ -201,3 +201,10 @@ def in_line(
         await until(there)
 
     return wait
+
+
+@pytest_asyncio.fixture
+async def volatile() -> AsyncIterator[Distributed]:
+    """Structures in memory, for what is refused as a handle is made: no journal hears of it, so one shows it."""
+    async with ClusteredActorSystem() as system:
+        yield system.distributed()

@@ -48,13 +48,6 @@ async def untouched(journal_url: str, rows: Rows) -> AsyncIterator[Distributed]:
         assert await d.counter("before").increment() == 2
 
 
-@pytest_asyncio.fixture
-async def volatile() -> AsyncIterator[Distributed]:
-    """Structures in memory, for what is refused as a handle is made: no journal hears of it, so one shows it."""
-    async with ClusteredActorSystem() as system:
-        yield system.distributed()
-
-
 MAKERS = {
     "counter": lambda d, name: d.counter(name),
     "map": lambda d, name: d.map[str, int](name),

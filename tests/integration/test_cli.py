@@ -83,6 +83,13 @@ def test_counter(cli: Cli) -> None:
     assert cli("counter", "decrement", "hits", str(2**71)) == {"value": -(2**70) - 4}
     assert cli("counter", "get", "hits") == {"value": -(2**70) - 4}
 
+    # and it is set, from what it is at too
+    assert cli("counter", "set", "hits", "-5") == {"previous": -(2**70) - 4}
+    assert cli("counter", "compare-and-set", "hits", "0", "7") == {"set": False}
+    assert cli("counter", "compare-and-set", "hits", "-5", "7") == {"set": True}
+    assert cli("counter", "increment", "hits", "2", "--max", "9") == {"value": 9}
+    assert cli("counter", "decrement", "hits", "9", "--min", "0") == {"value": 0}
+
     # and it is destroyed once
     assert cli("counter", "destroy", "hits") == {"destroyed": True}
     assert cli("counter", "destroy", "hits") == {"destroyed": False}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     InLine = Callable[..., Awaitable[None]]
 
 MUTATING = {
-    "Counter": ["increment", "decrement", "destroy"],
+    "Counter": ["increment", "decrement", "set", "get_and_set", "compare_and_set", "destroy"],
     "Dict": ["put", "delete"],
     "Set": ["add", "remove", "destroy"],
     "Queue": ["enqueue", "dequeue", "destroy"],
@@ -65,6 +65,9 @@ async def held(d: Distributed) -> None:
 CALLS: dict[str, Call] = {
     "Counter.increment": ("counter", lambda d, key: d.counter("c").increment(5, **key), held),
     "Counter.decrement": ("counter", lambda d, key: d.counter("c").decrement(5, **key), held),
+    "Counter.set": ("counter", lambda d, key: d.counter("c").set(5, **key), held),
+    "Counter.get_and_set": ("counter", lambda d, key: d.counter("c").get_and_set(5, **key), held),
+    "Counter.compare_and_set": ("counter", lambda d, key: d.counter("c").compare_and_set(1, 5, **key), held),
     "Counter.destroy": ("counter", lambda d, key: d.counter("c").destroy(**key), held),
     "Dict.put": ("map", lambda d, key: d.map[str, int]("m").put("k", 2, **key), held),
     "Dict.delete": ("map", lambda d, key: d.map[str, int]("m").delete("k", **key), held),

@@ -33,6 +33,8 @@ COMMANDS: Final = (
     "counter increment NAME",
     "counter get NAME",
     "counter decrement NAME",
+    "counter set NAME 3",
+    "counter compare-and-set NAME 3 4",
     "map put NAME NAME --text NAME",
     "map get NAME NAME",
     "map contains NAME NAME",

@@ -160,16 +160,16 @@ async def _party(entity: Entity) -> None:
 # What a call is.
 
 
-def _on(make: Callable[[Distributed, str, float], Any], method: str, *arguments: Any) -> Any:
+def _on(make: Callable[[Distributed, str, float], Any], method: str, *arguments: Any, **named: Any) -> Any:
     def call(d: Distributed, case: Case) -> Awaitable[Any]:
-        return _kept(case, make(d, case.name, case.seconds), method, *arguments)
+        return _kept(case, make(d, case.name, case.seconds), method, *arguments, **named)
 
     return call
 
 
-def _kept(case: Case, handle: Any, method: str, *arguments: Any) -> Any:
+def _kept(case: Case, handle: Any, method: str, *arguments: Any, **named: Any) -> Any:
     case.handle = handle  # what it holds is released by it, and what its owner holds is renewed for it
-    return getattr(handle, method)(*arguments, idempotency_key=case.key)
+    return getattr(handle, method)(*arguments, **named, idempotency_key=case.key)
 
 
 def _enqueue(d: Distributed, case: Case) -> Awaitable[Any]:
@@ -226,6 +226,10 @@ def _value(result: Any, events: Events) -> bool:
     return len(events) == 1 and result == events[0].value  # type: ignore[attr-defined]
 
 
+def _value_before(result: Any, events: Events) -> bool:
+    return len(events) == 1 and result == events[0].previous  # type: ignore[attr-defined]
+
+
 def _yes(result: Any, events: Events) -> bool:
     return result is bool(events)
 
@@ -256,6 +260,10 @@ _release_permit, _call_release_permit = _released(_semaphore)
 ROWS: Final = (
     Row("counter.increment of a new one", counter.Increment, _on(_counter, "increment"), _value, crowd=2),
     Row("counter.increment", counter.Increment, _on(_counter, "increment", 3), _value, _counted, crowd=2),
+    Row("counter.get_and_set", counter.Replace, _on(_counter, "get_and_set", 9), _value_before, _counted),
+    Row("counter.increment below", counter.IncrementWithin, _on(_counter, "increment", max=9), _value, crowd=2),
+    Row("counter.decrement above", counter.DecrementWithin, _on(_counter, "decrement", min=0), _value, _counted),
+    Row("counter.compare_and_set", counter.CompareAndSet, _on(_counter, "compare_and_set", 1, 9), _yes, _counted),
     Row("counter.decrement", counter.Decrement, _on(_counter, "decrement"), _value, _counted),
     Row("counter.destroy", counter.Destroy, _on(_counter, "destroy"), _yes, _counted),
     Row("map.put of a new key", map_entry.Put, _overwrite, _previous),

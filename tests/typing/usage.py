@@ -29,7 +29,13 @@ Anybody: TypeAlias = User | Robot
 
 async def replies_have_types(d: Distributed) -> None:
     assert_type(await d.counter("c").increment(), int)
+    assert_type(await d.counter("c").increment(max=10, min=None), int)
+    assert_type(await d.counter("c").set(5), None)
+    assert_type(await d.counter("c").get_and_set(5), int)
+    assert_type(await d.counter("c").compare_and_set(5, 6), bool)
     assert_type(await d.counter("c").destroy(), bool)
+    await d.counter("c").set("5")  # wrong
+    await d.counter("c").increment(max=1.5)  # wrong
     assert_type(await d.lock("l").try_acquire(), bool)
     assert_type(await d.lock("l").release(), bool)
     assert_type(await d.semaphore("s", permits=2).available(), int)

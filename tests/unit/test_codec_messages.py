@@ -37,6 +37,10 @@ VALUE = Raw(b'{"a":[1,null,"\xc3\xa9"]}')
 COMMANDS = [
     ("counter", counter.Increment(2**70)),
     ("counter", counter.Decrement(-(10**4000))),
+    ("counter", counter.IncrementWithin(1, -(2**70), 2**70)),
+    ("counter", counter.DecrementWithin(1, 0, None)),
+    ("counter", counter.Replace(-3)),
+    ("counter", counter.CompareAndSet(2**70, 0)),
     ("counter", counter.Get()),
     ("counter", counter.Destroy()),
     ("map", map_entry.Put(VALUE)),

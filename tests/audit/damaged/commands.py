@@ -70,6 +70,8 @@ CHANGING: Final = (
     "retention run --archive {folder}",
     "counter get hits",
     "counter increment hits",
+    "counter set hits 2",
+    "counter compare-and-set hits 1 2",
     "map get users alice",
     "map put users alice 1",
     "map delete users bob",

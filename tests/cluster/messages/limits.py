@@ -294,12 +294,17 @@ AMOUNT: Final = exactly(
         *(Raw(b"1" * n) for n in (4_200, 4_400, 5_000)),
     ],
 )._replace(more=lambda rng: Raw(b"-9" + b"%d" % rng.randrange(10) * rng.randrange(4_001, 9_000)))
+BOUND: Final = AMOUNT._replace(wrong=[one for one in AMOUNT.wrong if one is not None])
 NOBODY: Final = exactly("left out", [1, None, "x", "node:018f0c3a-0000-7000-8000-000000000001"])
 STEPS: Final = exactly("1 to 2**44 - 1", [0, -1, 2**44, 2**70, 1.5, "1", None, True])
 
+_WITHIN: Final = ("IncrementWithin", "DecrementWithin")
 COMMANDS: Final[dict[tuple[str, str], Row]] = {
-    ("Increment", "amount"): AMOUNT,
-    ("Decrement", "amount"): AMOUNT,
+    **{(command, "amount"): AMOUNT for command in ("Increment", "Decrement", *_WITHIN)},
+    **{(command, bound): BOUND for command in _WITHIN for bound in ("minimum", "maximum")},
+    ("Replace", "value"): AMOUNT,
+    ("CompareAndSet", "expected"): AMOUNT,
+    ("CompareAndSet", "value"): AMOUNT,
     ("Put", "value"): VALUE,
     ("Add", "value"): VALUE,
     ("Remove", "value"): VALUE,
