@@ -24,7 +24,6 @@ from casty_es.cli.common import (
 from casty_es.cli.reaching import change, look, read
 from casty_es.cli.where import DEFAULT_URL, Url, Where, takes_where
 from casty_es.errors import InvalidArgumentError
-from casty_es.handles.distributed import Distributed
 from casty_es.journal.sql import SqlJournal
 from casty_es.names import check_name, decode_key
 
@@ -61,13 +60,9 @@ def get(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where: W
     """Print the value of a key as JSON; exit code 1 when the map has no such key."""
     kind, parsed_key = parse_key(key, key_type)
 
-    async def work(d: Distributed) -> tuple[Any, bool]:
-        handle = d.map[kind, Any](name)
-        value = await handle.get(parsed_key)
-        return value, value is not None or await handle.contains(parsed_key)
-
-    value, there = read(where, work)
-    if not there:
+    nothing = object()
+    value = read(where, lambda d: d.map[kind, Any](name).get(parsed_key, default=nothing))
+    if value is nothing:
         raise NotThereError(f"The map {name!r} has no key {key!r}.")
     show({"value": value}, dumps(value), json=json)
 
@@ -79,6 +74,57 @@ def delete(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where
     kind, parsed_key = parse_key(key, key_type)
     deleted = change(where, lambda d: d.map[kind, Any](name).delete(parsed_key))
     show({"deleted": deleted}, "deleted" if deleted else "it was not there", json=json)
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+@takes_where
+def put_if_absent(
+    name: Name,
+    key: Key,
+    value: Value,
+    *,
+    text: AsText = False,
+    key_type: KeyTypeOption = KeyType.STR,
+    where: Where,
+    json: Json = False,
+) -> None:
+    """Store a value under a key that has none, and print whether it was."""
+    kind, parsed_key = parse_key(key, key_type)
+    parsed = parse_value(value, as_text=text)
+    put_ = change(where, lambda d: d.map[kind, Any](name).put_if_absent(parsed_key, parsed))
+    show({"put": put_}, "stored" if put_ else "it has a value", json=json)
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+@takes_where
+def replace(
+    name: Name,
+    key: Key,
+    expected: Value,
+    value: Value,
+    *,
+    text: AsText = False,
+    key_type: KeyTypeOption = KeyType.STR,
+    where: Where,
+    json: Json = False,
+) -> None:
+    """Store a value under a key that has another one, and print whether it was."""
+    kind, parsed_key = parse_key(key, key_type)
+    values = [parse_value(one, as_text=text) for one in (expected, value)]
+    replaced = change(where, lambda d: d.map[kind, Any](name).replace(parsed_key, *values))
+    show({"replaced": replaced}, "replaced" if replaced else "it has another value, or none", json=json)
+
+
+@app.command(context_settings=NEGATIVE_NUMBERS)
+@takes_where
+def pop(name: Name, key: Key, *, key_type: KeyTypeOption = KeyType.STR, where: Where, json: Json = False) -> None:
+    """Delete a key and print the value that it had, as JSON; exit code 1 when the map has no such key."""
+    kind, parsed_key = parse_key(key, key_type)
+    nothing = object()
+    value = change(where, lambda d: d.map[kind, Any](name).pop(parsed_key, default=nothing))
+    if value is nothing:
+        raise NotThereError(f"The map {name!r} has no key {key!r}.")
+    show({"value": value}, dumps(value), json=json)
 
 
 @app.command(context_settings=NEGATIVE_NUMBERS)

@@ -48,7 +48,7 @@ class DecrementWithin(Command[int], frozen=True, gc=False):
     maximum: Amount | None = None
 
 
-class Replace(Command[int], frozen=True, gc=False):
+class GetAndSet(Command[int], frozen=True, gc=False):
     value: Amount
 
 
@@ -62,7 +62,7 @@ class Get(Query[int], frozen=True, gc=False):
 
 
 CounterCommand: TypeAlias = (
-    Increment | Decrement | IncrementWithin | DecrementWithin | Replace | CompareAndSet | Get | Destroy
+    Increment | Decrement | IncrementWithin | DecrementWithin | GetAndSet | CompareAndSet | Get | Destroy
 )
 
 
@@ -118,7 +118,7 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
             return (Incremented(amount, _allowed(state.value + amount, command)),)
         case DecrementWithin(amount=amount):
             return (Decremented(amount, _allowed(state.value - amount, command)),)
-        case Replace(value=value):
+        case GetAndSet(value=value):
             return (Replaced(state.value, _within_bounds(value)),)
         case CompareAndSet(expected=expected, value=value):
             return (Replaced(expected, _within_bounds(value)),) if state.value == expected else ()
@@ -147,7 +147,7 @@ def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bo
         case Incremented(value=value) | Decremented(value=value):
             return value
         case Replaced(previous=previous):
-            return previous if isinstance(command, Replace) else True
+            return previous if isinstance(command, GetAndSet) else True
         case Destroyed():
             return True
         case _:

@@ -1,7 +1,8 @@
 """One key of a map. A map is no more than its keys: each is an entity of its own.
 
 1. ``put`` tells the value that was there before. ``None`` is a value (JSON ``null``), not an absence.
-2. ``delete`` tells whether there was something to delete.
+2. ``delete`` tells whether there was something to delete, ``pop`` what it was.
+3. A value may be put where there is none only, or in place of an equal one only. Values are equal if their bytes are.
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ from typing import ClassVar, Final, TypeAlias, assert_never
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
+from casty_es.domain.decider import Command, Event, Kind, Query, TakenValue, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
 
 
 class Put(Command[Value | None], frozen=True, gc=False):
+    value: Value
+
+
+class PutIfAbsent(Command[bool], frozen=True, gc=False):
+    value: Value
+
+
+class Replace(Command[bool], frozen=True, gc=False):
+    expected: TakenValue
     value: Value
 
 
@@ -29,11 +39,15 @@ class Delete(Command[bool], frozen=True, gc=False):
     pass
 
 
+class Pop(Command[Value | None], frozen=True, gc=False):
+    pass
+
+
 class Contains(Query[bool], frozen=True, gc=False):
     pass
 
 
-MapCommand: TypeAlias = Put | Get | Delete | Contains | Redact
+MapCommand: TypeAlias = Put | PutIfAbsent | Replace | Get | Delete | Pop | Contains | Redact
 
 
 # Events
@@ -47,9 +61,11 @@ class EntryPut(Event, frozen=True, gc=False, omit_defaults=True):
     previous: Value | UnsetType = UNSET
 
 
-class EntryDeleted(Event, frozen=True, gc=False):
+class EntryDeleted(Event, frozen=True, gc=False, omit_defaults=True):
     stored_as: ClassVar[str] = "map.deleted"
     alive: ClassVar[bool] = False
+
+    previous: Value | UnsetType = UNSET  # for whoever asked for it
 
 
 MapEvent: TypeAlias = EntryPut | EntryDeleted | Redacted
@@ -69,8 +85,15 @@ def decide(state: State, command: MapCommand) -> tuple[MapEvent, ...]:
     match command:
         case Put(value=value):
             return (EntryPut(value, state.value),)
+        case PutIfAbsent(value=value):
+            return (EntryPut(value),) if state.value is UNSET else ()
+        case Replace(expected=expected, value=value):
+            same = state.value is not UNSET and bytes(state.value) == bytes(expected)
+            return (EntryPut(value, state.value),) if same else ()
         case Delete():
             return () if state.value is UNSET else (EntryDeleted(),)
+        case Pop():
+            return () if state.value is UNSET else (EntryDeleted(state.value),)
         case Get() | Contains():
             return ()
         case Redact(reason=reason):
@@ -93,18 +116,22 @@ def evolve(state: State, event: MapEvent | Upkeep) -> State:
 
 def reply(command: MapCommand, events: tuple[MapEvent, ...]) -> Value | bool | None:
     match events[0]:
-        case EntryPut(previous=previous):
+        case EntryPut(previous=previous) | EntryDeleted(previous=previous) if isinstance(command, Put | Pop):
             return None if previous is UNSET else previous
-        case EntryDeleted() | Redacted():
+        case EntryPut() | EntryDeleted() | Redacted():
             return True
         case _:
             assert_never(events[0])
 
 
 def answer(state: State, command: MapCommand) -> Value | bool | None:
-    if isinstance(command, Get):
-        return None if state.value is UNSET else state.value
-    return state.value is not UNSET
+    match command:
+        case Get() | Pop():
+            return None if state.value is UNSET else state.value
+        case Contains():
+            return state.value is not UNSET
+        case _:
+            return False
 
 
 MAP: Final = Kind[MapCommand, MapEvent, State](

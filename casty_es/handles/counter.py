@@ -7,9 +7,9 @@ from casty_es.domain.counter import (
     Decrement,
     DecrementWithin,
     Get,
+    GetAndSet,
     Increment,
     IncrementWithin,
-    Replace,
     check_bound,
     check_step,
 )
@@ -187,7 +187,7 @@ class Counter(EntityHandle):
         >>> await hits.get_and_set(0)
         7
         """
-        return await self._ask(Replace(_step(value, "value")), idempotency_key)
+        return await self._ask(GetAndSet(_step(value, "value")), idempotency_key)
 
     async def compare_and_set(self, expected: int, value: int, *, idempotency_key: str | None = None) -> bool:
         """Set the counter to a value if it is at another one, in one step.

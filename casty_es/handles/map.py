@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
-from typing import Any, ClassVar, Generic, TypeVar, overload
+from inspect import isawaitable
+from typing import Any, ClassVar, Generic, TypeVar, cast, overload
 from uuid import UUID
 
 from msgspec import Raw
 
 from casty_es.domain.decider import Command
-from casty_es.domain.map_entry import Contains, Delete, Get, Put
-from casty_es.errors import InvalidTypeError
+from casty_es.domain.map_entry import Contains, Delete, Get, Pop, Put, PutIfAbsent, Replace
+from casty_es.errors import InvalidTypeError, NotDoneError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.time_travel import history_of, past_sequence
 from casty_es.handles.handle import Accessor, Handle, Opener, codec_for, decode_stored
@@ -20,6 +22,7 @@ from casty_es.names import check_flag, check_idempotency_key, encode_key
 from casty_es.printing import printed
 from casty_es.replay import HistoryEvent
 
+D = TypeVar("D")
 K = TypeVar("K")
 R = TypeVar("R")
 V = TypeVar("V")
@@ -89,16 +92,127 @@ class Dict(Handle, Generic[K, V]):
         --------
         >>> await d.map[str, dict]("users").put("alice", {"age": 30})
         """
-        raw = await self._ask_key(key, Put(Raw(self._codec.encode(value))), idempotency_key=idempotency_key)
+        raw = await self._ask_key(key, Put(self._raw(value)), idempotency_key=idempotency_key)
         return self._decoded(key, raw, "The new value is stored. This is the one that it replaced.")
 
-    async def get(self, key: K, *, local: bool = False) -> V | None:
+    async def put_if_absent(self, key: K, value: V, *, idempotency_key: str | None = None) -> bool:
+        """Store a value for the key if it has none, in one step.
+
+        Parameters
+        ----------
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            Whether it was stored. A key whose value is ``None`` has one.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError, InvalidValueError
+            As for :meth:`put`.
+
+        Examples
+        --------
+        >>> seats = d.map[str, str]("seats")
+        >>> await seats.put_if_absent("12A", "ann"), await seats.put_if_absent("12A", "bob")
+        (True, False)
+        """
+        return await self._ask_key(key, PutIfAbsent(self._raw(value)), idempotency_key=idempotency_key)
+
+    async def replace(self, key: K, expected: V, value: V, *, idempotency_key: str | None = None) -> bool:
+        """Store a value for the key if it has another one, in one step.
+
+        Parameters
+        ----------
+        expected : V
+            What the key must have. It is compared as it would be stored: an ``int`` is no ``float``.
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        bool
+            Whether it was stored.
+
+        Raises
+        ------
+        InvalidTypeError, InvalidArgumentError, InvalidValueError
+            As for :meth:`put`.
+
+        Examples
+        --------
+        >>> orders = d.map[int, str]("orders")
+        >>> await orders.put(1, "open")
+        >>> await orders.replace(1, "open", "paid"), await orders.replace(1, "open", "cancelled")
+        (True, False)
+        """
+        command = Replace(self._raw(expected), self._raw(value))
+        return await self._ask_key(key, command, idempotency_key=idempotency_key)
+
+    @overload
+    async def update(self, key: K, function: Callable[[V], V | Awaitable[V]], *, default: V) -> V: ...
+    @overload
+    async def update(self, key: K, function: Callable[[V | None], V | Awaitable[V]]) -> V: ...
+    async def update(self, key: K, function: Callable[[Any], Any], *, default: Any = None) -> V:
+        """Store what a function makes of the key's value, whoever else changes it meanwhile.
+
+        It reads, calls, and stores if the value is still what was read; if not, it begins again.
+
+        Parameters
+        ----------
+        function : Callable
+            Gets the value and returns the next one, or an awaitable of it. It may be called several times.
+        default : V
+            What it gets where the key has no value; ``None`` unless it is given.
+
+        Returns
+        -------
+        V
+            What was stored.
+
+        Raises
+        ------
+        NotDoneError
+            Others changed the key each time, until the handle's timeout. Nothing was stored.
+        InvalidTypeError, InvalidArgumentError, InvalidValueError, StoredValueError
+            As for :meth:`put` and :meth:`get`. What the function raises is raised, too. Nothing was stored.
+
+        Examples
+        --------
+        >>> await d.map[str, int]("wins").update("ann", lambda wins: wins + 1, default=0)
+        1
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._timeout
+        beginning = None if default is None else self._raw(default)
+        while loop.time() < until:
+            raw = await self._ask_key(key, Get())
+            value = function(self._decoded(key, beginning if raw is None else raw, "It stays as it is."))
+            if isawaitable(value):
+                value = await value
+            stored = self._raw(value)
+            if await self._ask_key(key, PutIfAbsent(stored) if raw is None else Replace(raw, stored)):
+                return cast("V", value)
+        raise NotDoneError(
+            f"Others changed the key {key!r} of the map {self._name!r} each time, for {self._timeout:g} s. Nothing was "
+            f"stored. Try again, or give the map a longer timeout."
+        )
+
+    @overload
+    async def get(self, key: K, *, local: bool = False) -> V | None: ...
+    @overload
+    async def get(self, key: K, *, default: D, local: bool = False) -> V | D: ...
+    async def get(self, key: K, *, default: Any = None, local: bool = False) -> Any:
         """Get the value for the key, or ``None`` if not set.
 
         Parameters
         ----------
         key : K
             The key to look up.
+        default : D
+            What is returned for a key that has no value, in place of ``None``, which may be a value.
         local : bool
             Answer from the owner's memory, without proof that it is still the owner: quicker, and possibly stale
             while an owner is being replaced.
@@ -106,7 +220,7 @@ class Dict(Handle, Generic[K, V]):
         Returns
         -------
         V | None
-            The value, or ``None``.
+            The value, or the default.
 
         Raises
         ------
@@ -117,9 +231,11 @@ class Dict(Handle, Generic[K, V]):
         --------
         >>> await d.map[str, dict]("users").get("nobody") is None
         True
+        >>> await d.map[str, dict]("users").get("nobody", default={})
+        {}
         """
         raw = await self._ask_key(key, Get(), local=check_flag(local, "local"))
-        return self._decoded(key, raw, "It stays as it is.")
+        return default if raw is None else self._decoded(key, raw, "It stays as it is.")
 
     async def delete(self, key: K, *, idempotency_key: str | None = None) -> bool:
         """Delete the key.
@@ -140,6 +256,40 @@ class Dict(Handle, Generic[K, V]):
         False
         """
         return await self._ask_key(key, Delete(), idempotency_key=idempotency_key)
+
+    @overload
+    async def pop(self, key: K, *, idempotency_key: str | None = None) -> V | None: ...
+    @overload
+    async def pop(self, key: K, *, default: D, idempotency_key: str | None = None) -> V | D: ...
+    async def pop(self, key: K, *, default: Any = None, idempotency_key: str | None = None) -> Any:
+        """Delete the key and return the value that it had, in one step.
+
+        Parameters
+        ----------
+        default : D
+            What is returned for a key that has no value, in place of ``None``, which may be a value.
+        idempotency_key : str | None
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+
+        Returns
+        -------
+        V | D
+            The value, or the default.
+
+        Raises
+        ------
+        StoredValueError
+            The key is deleted, and the value that it had cannot be read under the declared type.
+
+        Examples
+        --------
+        >>> carts = d.map[str, list]("carts")
+        >>> await carts.put("ann", ["tea"])
+        >>> await carts.pop("ann"), await carts.pop("ann", default=[])
+        (['tea'], [])
+        """
+        raw = await self._ask_key(key, Pop(), idempotency_key=idempotency_key)
+        return default if raw is None else self._decoded(key, raw, "The key is deleted. This is the value that it had.")
 
     async def contains(self, key: K) -> bool:
         """Check whether the key exists.
@@ -217,6 +367,9 @@ class Dict(Handle, Generic[K, V]):
     ) -> R:
         envelope = ShardEnvelope(self._encoded(key), command, local, check_idempotency_key(idempotency_key))
         return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+
+    def _raw(self, value: object) -> Raw:
+        return Raw(self._codec.encode(value))
 
     def _decoded(self, key: K, raw: Raw | None, happened: str) -> V | None:
         if raw is None:

@@ -68,7 +68,7 @@ class CounterModel(Model):
                 return self.destroy()
             case counter.CompareAndSet():
                 told = command.expected == before and self.at(command.value, True)
-            case counter.Replace():
+            case counter.GetAndSet():
                 told = self.at(command.value, before)
             case _:
                 up = isinstance(command, counter.Increment | counter.IncrementWithin)
@@ -93,12 +93,20 @@ class MapModel(Model):
     def tell(self, command: Any) -> Any:
         was_there = "key" in self.entry
         told = msgspec.Raw(self.entry["key"]) if was_there else None
-        if isinstance(command, map_entry.Put):
-            self.entry["key"] = bytes(command.value)
-        elif isinstance(command, map_entry.Delete):
-            self.entry.clear()
+        done = was_there
+        match command:
+            case map_entry.Put(value=value):
+                self.entry["key"] = bytes(value)
+            case map_entry.PutIfAbsent(value=value):
+                done = not was_there
+                self.entry.setdefault("key", bytes(value))
+            case map_entry.Replace(expected=expected, value=value):
+                done = self.entry.get("key") == bytes(expected)
+                self.entry.update({"key": bytes(value)} if done else {})
+            case map_entry.Delete() | map_entry.Pop():
+                self.entry.clear()
         self.exists = "key" in self.entry
-        return told if isinstance(command, map_entry.Put | map_entry.Get) else was_there
+        return told if isinstance(command, map_entry.Put | map_entry.Get | map_entry.Pop) else done
 
 
 class SetModel(Model):

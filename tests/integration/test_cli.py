@@ -116,6 +116,14 @@ def test_map(cli: Cli) -> None:
     assert cli("map", "delete", "users", "alice") == {"deleted": True}
     assert cli("map", "delete", "users", "alice") == {"deleted": False}
     assert "alice" in cli("map", "get", "users", "alice", code=1)["error"]["message"]
+
+    # and a key is changed in one step
+    assert cli("map", "put-if-absent", "users", "bob", "null") == {"put": True}
+    assert cli("map", "put-if-absent", "users", "bob", "2") == {"put": False}
+    assert cli("map", "replace", "users", "bob", "1", "2") == {"replaced": False}
+    assert cli("map", "replace", "users", "bob", "null", "2") == {"replaced": True}
+    assert cli("map", "pop", "users", "bob") == {"value": 2}
+    assert "bob" in cli("map", "pop", "users", "bob", code=1)["error"]["message"]
     assert "alice" not in cli("map", "keys", "users")["keys"]
 
 

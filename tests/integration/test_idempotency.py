@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MUTATING = {
     "Counter": ["increment", "decrement", "set", "get_and_set", "compare_and_set", "destroy"],
-    "Dict": ["put", "delete"],
+    "Dict": ["put", "put_if_absent", "replace", "pop", "delete"],
     "Set": ["add", "remove", "destroy"],
     "Queue": ["enqueue", "dequeue", "destroy"],
     "Lock": ["acquire", "try_acquire", "release", "destroy"],
@@ -70,6 +70,9 @@ CALLS: dict[str, Call] = {
     "Counter.compare_and_set": ("counter", lambda d, key: d.counter("c").compare_and_set(1, 5, **key), held),
     "Counter.destroy": ("counter", lambda d, key: d.counter("c").destroy(**key), held),
     "Dict.put": ("map", lambda d, key: d.map[str, int]("m").put("k", 2, **key), held),
+    "Dict.put_if_absent": ("map", lambda d, key: d.map[str, int]("m").put_if_absent("k", 2, **key), held),
+    "Dict.replace": ("map", lambda d, key: d.map[str, int]("m").replace("k", 1, 2, **key), held),
+    "Dict.pop": ("map", lambda d, key: d.map[str, int]("m").pop("k", **key), held),
     "Dict.delete": ("map", lambda d, key: d.map[str, int]("m").delete("k", **key), held),
     "Set.add": ("set", lambda d, key: d.set[int]("s").add(2, **key), held),
     "Set.remove": ("set", lambda d, key: d.set[int]("s").remove(1, **key), held),

@@ -36,6 +36,8 @@ COMMANDS: Final = (
     "counter set NAME 3",
     "counter compare-and-set NAME 3 4",
     "map put NAME NAME --text NAME",
+    "map put-if-absent NAME NAME --text NAME",
+    "map replace NAME NAME --text NAME NAME",
     "map get NAME NAME",
     "map contains NAME NAME",
     "map keys NAME",
@@ -131,6 +133,7 @@ COMMANDS: Final = (
     # what ends it
     "redact map NAME --key NAME --reason NAME --yes --without-archives",
     "redact --finish",
+    "map pop NAME NAME",
     "map delete NAME NAME",
     "queue dequeue NAME",
     "counter destroy NAME",

@@ -245,6 +245,11 @@ def _previous(result: Any, events: Events) -> bool:
     return bool(result == (None if previous is msgspec.UNSET else msgspec.json.decode(previous)))
 
 
+def _popped(result: Any, events: Events) -> bool:
+    values = [msgspec.json.decode(event.previous) for event in events]  # type: ignore[attr-defined]
+    return values == ([] if result is None else [result])
+
+
 def _taken(result: Any, events: Events) -> bool:
     values = [msgspec.json.decode(event.value) for event in events]  # type: ignore[attr-defined]
     return values == ([] if result is None else [result])
@@ -260,7 +265,7 @@ _release_permit, _call_release_permit = _released(_semaphore)
 ROWS: Final = (
     Row("counter.increment of a new one", counter.Increment, _on(_counter, "increment"), _value, crowd=2),
     Row("counter.increment", counter.Increment, _on(_counter, "increment", 3), _value, _counted, crowd=2),
-    Row("counter.get_and_set", counter.Replace, _on(_counter, "get_and_set", 9), _value_before, _counted),
+    Row("counter.get_and_set", counter.GetAndSet, _on(_counter, "get_and_set", 9), _value_before, _counted),
     Row("counter.increment below", counter.IncrementWithin, _on(_counter, "increment", max=9), _value, crowd=2),
     Row("counter.decrement above", counter.DecrementWithin, _on(_counter, "decrement", min=0), _value, _counted),
     Row("counter.compare_and_set", counter.CompareAndSet, _on(_counter, "compare_and_set", 1, 9), _yes, _counted),
@@ -268,6 +273,9 @@ ROWS: Final = (
     Row("counter.destroy", counter.Destroy, _on(_counter, "destroy"), _yes, _counted),
     Row("map.put of a new key", map_entry.Put, _overwrite, _previous),
     Row("map.put over a value", map_entry.Put, _overwrite, _previous, _put, crowd=2),
+    Row("map.put_if_absent", map_entry.PutIfAbsent, _on(_map, "put_if_absent", "k", "new"), _yes, crowd=2),
+    Row("map.replace", map_entry.Replace, _on(_map, "replace", "k", "before", "new"), _yes, _put, crowd=2),
+    Row("map.pop", map_entry.Pop, _on(_map, "pop", "k"), _popped, _put, crowd=2),
     Row("map.delete", map_entry.Delete, _on(_map, "delete", "k"), _yes, _put, crowd=2),
     Row("set.add", set_.Add, _on(_set, "add", "new"), _yes, _member, crowd=2),
     Row("set.remove", set_.Remove, _on(_set, "remove", "before"), _yes, _member, crowd=2),

@@ -48,6 +48,13 @@ async def replies_have_types(d: Distributed) -> None:
     assert_type(jobs, Queue[User])
     assert_type(await jobs.dequeue(), User | None)
     assert_type(d.queue[list[int]]("lists"), Queue[list[int]])
+    assert_type(await users.get("alice", default=0), User | int)
+    assert_type(await users.pop("alice"), User | None)
+    assert_type(await users.put_if_absent("alice", User("a")), bool)
+    assert_type(await users.update("alice", lambda user: user, default=User("a")), User)
+    assert_type(await users.update("alice", lambda user: user or User("a")), User)
+    await users.replace("alice", User("a"), 1)  # wrong
+    await users.update("alice", lambda user: user.name, default=User("a"))  # wrong
     await users.put("alice", Robot(1))  # wrong
     await users.get(1)  # wrong
     await jobs.enqueue("alice")  # wrong

@@ -30,6 +30,7 @@ GOLDEN: list[tuple[Event, str, int, str]] = [
     (map_entry.EntryPut(RAW), "map.put", 1, f'{{"value":{TEXT}}}'),
     (map_entry.EntryPut(RAW, msgspec.Raw(b"null")), "map.put", 1, f'{{"value":{TEXT},"previous":null}}'),
     (map_entry.EntryDeleted(), "map.deleted", 1, "{}"),
+    (map_entry.EntryDeleted(RAW), "map.deleted", 1, f'{{"previous":{TEXT}}}'),
     (set_.Added(RAW), "set.added", 1, f'{{"value":{TEXT}}}'),
     (set_.Removed(RAW), "set.removed", 1, f'{{"value":{TEXT}}}'),
     (set_.Destroyed(), "set.destroyed", 1, "{}"),
