@@ -86,7 +86,7 @@ class Decremented(Event, frozen=True, gc=False):
 class Replaced(Event, frozen=True, gc=False):
     alive: ClassVar[bool] = True
 
-    previous: int
+    amount: int  # by how much, in either direction
     value: int
 
 
@@ -119,9 +119,9 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
         case DecrementWithin(amount=amount):
             return (Decremented(amount, _allowed(state.value - amount, command)),)
         case GetAndSet(value=value):
-            return (Replaced(state.value, _within_bounds(value)),)
+            return (_replaced(state.value, value),)
         case CompareAndSet(expected=expected, value=value):
-            return (Replaced(expected, _within_bounds(value)),) if state.value == expected else ()
+            return (_replaced(expected, value),) if state.value == expected else ()
         case Get():
             return ()
         case Destroy():
@@ -146,8 +146,8 @@ def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bo
     match events[0]:
         case Incremented(value=value) | Decremented(value=value):
             return value
-        case Replaced(previous=previous):
-            return previous if isinstance(command, GetAndSet) else True
+        case Replaced(amount=amount, value=value):
+            return value - amount if isinstance(command, GetAndSet) else True
         case Destroyed():
             return True
         case _:
@@ -175,6 +175,10 @@ def check_bound(bound: int, what: str) -> int:
     raise BoundsError(
         f"{what} is beyond plus or minus 10**4000, where no counter gets. Nothing was done. Leave it out for no bound."
     )
+
+
+def _replaced(before: int, value: int) -> Replaced:
+    return Replaced(_within_bounds(value) - before, value)
 
 
 def _allowed(value: int, command: IncrementWithin | DecrementWithin) -> int:

@@ -184,6 +184,8 @@ class Dict(Handle, Generic[K, V]):
         >>> await d.map[str, int]("wins").update("ann", lambda wins: wins + 1, default=0)
         1
         """
+        if not callable(function):
+            raise InvalidTypeError(f"update needs a function, not a {type(function).__name__}. Nothing was stored.")
         loop = asyncio.get_running_loop()
         until = loop.time() + self._timeout
         beginning = None if default is None else self._raw(default)

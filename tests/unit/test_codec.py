@@ -24,7 +24,7 @@ TEXT = '{"a":[1,null,"é"]}'
 # As they stand in the journals of users: a change here is a change of the data format, and needs an upcaster.
 GOLDEN: list[tuple[Event, str, int, str]] = [
     (counter.Incremented(2**70, -3), "counter.incremented", 1, '{"amount":1180591620717411303424,"value":-3}'),
-    (counter.Replaced(2**70, -4), "counter.replaced", 1, '{"previous":1180591620717411303424,"value":-4}'),
+    (counter.Replaced(-(2**70), -4), "counter.replaced", 1, '{"amount":-1180591620717411303424,"value":-4}'),
     (counter.Decremented(5, 10), "counter.decremented", 1, '{"amount":5,"value":10}'),
     (counter.Destroyed(), "counter.destroyed", 1, "{}"),
     (map_entry.EntryPut(RAW), "map.put", 1, f'{{"value":{TEXT}}}'),
