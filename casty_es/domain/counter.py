@@ -83,10 +83,18 @@ class Decremented(Event, frozen=True, gc=False):
     value: int
 
 
+class ValueSet(Event, frozen=True, gc=False):
+    stored_as: ClassVar[str] = "counter.set"
+    alive: ClassVar[bool] = True
+
+    amount: int  # by how much that changed it, in either direction
+    value: int
+
+
 class Replaced(Event, frozen=True, gc=False):
     alive: ClassVar[bool] = True
 
-    amount: int  # by how much, in either direction
+    amount: int
     value: int
 
 
@@ -94,7 +102,7 @@ class Destroyed(Event, frozen=True, gc=False):
     alive: ClassVar[bool] = False
 
 
-CounterEvent: TypeAlias = Incremented | Decremented | Replaced | Destroyed
+CounterEvent: TypeAlias = Incremented | Decremented | ValueSet | Replaced | Destroyed
 
 
 # State
@@ -119,9 +127,9 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
         case DecrementWithin(amount=amount):
             return (Decremented(amount, _allowed(state.value - amount, command)),)
         case GetAndSet(value=value):
-            return (_replaced(state.value, value),)
+            return (ValueSet(_within_bounds(value) - state.value, value),)
         case CompareAndSet(expected=expected, value=value):
-            return (_replaced(expected, value),) if state.value == expected else ()
+            return (Replaced(_within_bounds(value) - expected, value),) if state.value == expected else ()
         case Get():
             return ()
         case Destroy():
@@ -132,7 +140,7 @@ def decide(state: State, command: CounterCommand) -> tuple[CounterEvent, ...]:
 
 def evolve(state: State, event: CounterEvent | Upkeep) -> State:
     match event:
-        case Incremented(value=value) | Decremented(value=value) | Replaced(value=value):
+        case Incremented(value=value) | Decremented(value=value) | ValueSet(value=value) | Replaced(value=value):
             return State(value, True)
         case Destroyed():
             return initial
@@ -146,9 +154,9 @@ def reply(command: CounterCommand, events: tuple[CounterEvent, ...]) -> int | bo
     match events[0]:
         case Incremented(value=value) | Decremented(value=value):
             return value
-        case Replaced(amount=amount, value=value):
-            return value - amount if isinstance(command, GetAndSet) else True
-        case Destroyed():
+        case ValueSet(amount=amount, value=value):
+            return value - amount
+        case Replaced() | Destroyed():
             return True
         case _:
             assert_never(events[0])
@@ -168,17 +176,11 @@ def check_step(amount: int) -> int:
     )
 
 
-def check_bound(bound: int, what: str) -> int:
-    """Return a bound for a result, unless no counter gets there."""
-    if -LIMIT <= bound <= LIMIT:
-        return bound
-    raise BoundsError(
-        f"{what} is beyond plus or minus 10**4000, where no counter gets. Nothing was done. Leave it out for no bound."
-    )
-
-
-def _replaced(before: int, value: int) -> Replaced:
-    return Replaced(_within_bounds(value) - before, value)
+def check_value(value: int, what: str) -> int:
+    """Return what a counter is to be at, or a bound for it, unless no counter gets there."""
+    if -LIMIT <= value <= LIMIT:
+        return value
+    raise BoundsError(f"{what} is beyond plus or minus 10**4000, where no counter gets. Nothing was done.")
 
 
 def _allowed(value: int, command: IncrementWithin | DecrementWithin) -> int:

@@ -2,17 +2,19 @@
 
 1. ``put`` tells the value that was there before. ``None`` is a value (JSON ``null``), not an absence.
 2. ``delete`` tells whether there was something to delete, ``pop`` what it was.
-3. A value may be put where there is none only, or in place of an equal one only. Values are equal if their bytes are.
+3. A value may be put where there is none only, or in place of one only, which is named by the SHA-256 of its bytes.
 """
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import ClassVar, Final, TypeAlias, assert_never
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from casty_es.domain.decider import Command, Event, Kind, Query, TakenValue, Upkeep, Value
+from casty_es.bounds import Digest
+from casty_es.domain.decider import Command, Event, Kind, Query, Upkeep, Value
 from casty_es.domain.upkeep import Redact, Redacted
 
 # Commands
@@ -27,7 +29,7 @@ class PutIfAbsent(Command[bool], frozen=True, gc=False):
 
 
 class Replace(Command[bool], frozen=True, gc=False):
-    expected: TakenValue
+    digest: Digest
     value: Value
 
 
@@ -61,14 +63,34 @@ class EntryPut(Event, frozen=True, gc=False, omit_defaults=True):
     previous: Value | UnsetType = UNSET
 
 
-class EntryDeleted(Event, frozen=True, gc=False, omit_defaults=True):
+class EntryAdded(Event, frozen=True, gc=False):
+    stored_as: ClassVar[str] = "map.added"
+    alive: ClassVar[bool] = True
+
+    value: Value
+
+
+class EntryReplaced(Event, frozen=True, gc=False):
+    stored_as: ClassVar[str] = "map.replaced"
+    alive: ClassVar[bool] = True
+
+    value: Value
+    previous: Value
+
+
+class EntryDeleted(Event, frozen=True, gc=False):
     stored_as: ClassVar[str] = "map.deleted"
     alive: ClassVar[bool] = False
 
-    previous: Value | UnsetType = UNSET  # for whoever asked for it
+
+class EntryPopped(Event, frozen=True, gc=False):
+    stored_as: ClassVar[str] = "map.popped"
+    alive: ClassVar[bool] = False
+
+    previous: Value
 
 
-MapEvent: TypeAlias = EntryPut | EntryDeleted | Redacted
+MapEvent: TypeAlias = EntryPut | EntryAdded | EntryReplaced | EntryDeleted | EntryPopped | Redacted
 
 
 # State
@@ -81,19 +103,25 @@ class State(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 initial: Final = State()
 
 
+def digest_of(value: Value) -> str:
+    """Return what names a value in a command that expects it."""
+    return sha256(value).hexdigest()
+
+
 def decide(state: State, command: MapCommand) -> tuple[MapEvent, ...]:
     match command:
         case Put(value=value):
             return (EntryPut(value, state.value),)
         case PutIfAbsent(value=value):
-            return (EntryPut(value),) if state.value is UNSET else ()
-        case Replace(expected=expected, value=value):
-            same = state.value is not UNSET and bytes(state.value) == bytes(expected)
-            return (EntryPut(value, state.value),) if same else ()
+            return (EntryAdded(value),) if state.value is UNSET else ()
+        case Replace(digest=digest, value=value):
+            if state.value is UNSET or digest_of(state.value) != digest:
+                return ()
+            return (EntryReplaced(value, state.value),)
         case Delete():
             return () if state.value is UNSET else (EntryDeleted(),)
         case Pop():
-            return () if state.value is UNSET else (EntryDeleted(state.value),)
+            return () if state.value is UNSET else (EntryPopped(state.value),)
         case Get() | Contains():
             return ()
         case Redact(reason=reason):
@@ -104,9 +132,9 @@ def decide(state: State, command: MapCommand) -> tuple[MapEvent, ...]:
 
 def evolve(state: State, event: MapEvent | Upkeep) -> State:
     match event:
-        case EntryPut(value=value):
+        case EntryPut(value=value) | EntryAdded(value=value) | EntryReplaced(value=value):
             return State(value)
-        case EntryDeleted() | Redacted():
+        case EntryDeleted() | EntryPopped() | Redacted():
             return initial
         case Upkeep():
             return state
@@ -116,9 +144,9 @@ def evolve(state: State, event: MapEvent | Upkeep) -> State:
 
 def reply(command: MapCommand, events: tuple[MapEvent, ...]) -> Value | bool | None:
     match events[0]:
-        case EntryPut(previous=previous) | EntryDeleted(previous=previous) if isinstance(command, Put | Pop):
+        case EntryPut(previous=previous) | EntryPopped(previous=previous):
             return None if previous is UNSET else previous
-        case EntryPut() | EntryDeleted() | Redacted():
+        case EntryAdded() | EntryReplaced() | EntryDeleted() | Redacted():
             return True
         case _:
             assert_never(events[0])

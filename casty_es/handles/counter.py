@@ -10,8 +10,8 @@ from casty_es.domain.counter import (
     GetAndSet,
     Increment,
     IncrementWithin,
-    check_bound,
     check_step,
+    check_value,
 )
 from casty_es.errors import InvalidArgumentError
 from casty_es.handles.handle import EntityHandle
@@ -187,7 +187,7 @@ class Counter(EntityHandle):
         >>> await hits.get_and_set(0)
         7
         """
-        return await self._ask(GetAndSet(_step(value, "value")), idempotency_key)
+        return await self._ask(GetAndSet(_value(value, "value")), idempotency_key)
 
     async def compare_and_set(self, expected: int, value: int, *, idempotency_key: str | None = None) -> bool:
         """Set the counter to a value if it is at another one, in one step.
@@ -199,7 +199,7 @@ class Counter(EntityHandle):
         value : int
             What it is to be at.
         idempotency_key : str | None
-            Your own name for this operation, as :class:`~casty_es.Distributed` explains.
+            Your own name for this operation, as :class:`~casty_es.Distributed` explains. A ``False`` uses it up.
 
         Returns
         -------
@@ -219,7 +219,7 @@ class Counter(EntityHandle):
         >>> await turn.compare_and_set(0, 4)
         False
         """
-        return await self._ask(CompareAndSet(_step(expected, "expected"), _step(value, "value")), idempotency_key)
+        return await self._ask(CompareAndSet(_value(expected, "expected"), _value(value, "value")), idempotency_key)
 
     async def get(self) -> int:
         """Get the current counter value.
@@ -237,13 +237,17 @@ class Counter(EntityHandle):
         return await self._ask(Get())
 
 
-def _step(amount: object, what: str = "amount") -> int:
-    return check_step(amount if type(amount) is int else check_amount(amount, what))
+def _step(amount: object) -> int:
+    return check_step(amount if type(amount) is int else check_amount(amount))
+
+
+def _value(value: object, what: str) -> int:
+    return check_value(check_amount(value, what), what)
 
 
 def _bounds(least: object, most: object) -> tuple[int | None, int | None]:
-    minimum = None if least is None else check_bound(check_amount(least, "min"), "min")
-    maximum = None if most is None else check_bound(check_amount(most, "max"), "max")
+    minimum = None if least is None else _value(least, "min")
+    maximum = None if most is None else _value(most, "max")
     if minimum is not None and maximum is not None and minimum > maximum:
         raise InvalidArgumentError("min is above max, and no value lies between them. Nothing was done.")
     return minimum, maximum

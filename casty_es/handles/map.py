@@ -12,7 +12,7 @@ from uuid import UUID
 from msgspec import Raw
 
 from casty_es.domain.decider import Command
-from casty_es.domain.map_entry import Contains, Delete, Get, Pop, Put, PutIfAbsent, Replace
+from casty_es.domain.map_entry import Contains, Delete, Get, Pop, Put, PutIfAbsent, Replace, digest_of
 from casty_es.errors import InvalidTypeError, NotDoneError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.time_travel import history_of, past_sequence
@@ -96,7 +96,7 @@ class Dict(Handle, Generic[K, V]):
         return self._decoded(key, raw, "The new value is stored. This is the one that it replaced.")
 
     async def put_if_absent(self, key: K, value: V, *, idempotency_key: str | None = None) -> bool:
-        """Store a value for the key if it has none, in one step.
+        """Store a value for the key if it has none, in one step. It refuses what :meth:`put` refuses.
 
         Parameters
         ----------
@@ -108,11 +108,6 @@ class Dict(Handle, Generic[K, V]):
         bool
             Whether it was stored. A key whose value is ``None`` has one.
 
-        Raises
-        ------
-        InvalidTypeError, InvalidArgumentError, InvalidValueError
-            As for :meth:`put`.
-
         Examples
         --------
         >>> seats = d.map[str, str]("seats")
@@ -122,12 +117,13 @@ class Dict(Handle, Generic[K, V]):
         return await self._ask_key(key, PutIfAbsent(self._raw(value)), idempotency_key=idempotency_key)
 
     async def replace(self, key: K, expected: V, value: V, *, idempotency_key: str | None = None) -> bool:
-        """Store a value for the key if it has another one, in one step.
+        """Store a value for the key if it has another one, in one step. It refuses what :meth:`put` refuses.
 
         Parameters
         ----------
         expected : V
-            What the key must have. It is compared as it would be stored: an ``int`` is no ``float``.
+            What the key must have. It is compared as it would be stored now: an ``int`` is no ``float``, and what an
+            older program stored without a member that the type has today is another value. :meth:`update` takes both.
         idempotency_key : str | None
             Your own name for this operation, as :class:`~casty_es.Distributed` explains.
 
@@ -136,11 +132,6 @@ class Dict(Handle, Generic[K, V]):
         bool
             Whether it was stored.
 
-        Raises
-        ------
-        InvalidTypeError, InvalidArgumentError, InvalidValueError
-            As for :meth:`put`.
-
         Examples
         --------
         >>> orders = d.map[int, str]("orders")
@@ -148,7 +139,7 @@ class Dict(Handle, Generic[K, V]):
         >>> await orders.replace(1, "open", "paid"), await orders.replace(1, "open", "cancelled")
         (True, False)
         """
-        command = Replace(self._raw(expected), self._raw(value))
+        command = Replace(digest_of(self._raw(expected)), self._raw(value))
         return await self._ask_key(key, command, idempotency_key=idempotency_key)
 
     @overload
@@ -176,6 +167,8 @@ class Dict(Handle, Generic[K, V]):
         ------
         NotDoneError
             Others changed the key each time, until the handle's timeout. Nothing was stored.
+        OutcomeUnknownError
+            The timeout passed: what the function made may have been stored.
         InvalidTypeError, InvalidArgumentError, InvalidValueError, StoredValueError
             As for :meth:`put` and :meth:`get`. What the function raises is raised, too. Nothing was stored.
 
@@ -189,17 +182,18 @@ class Dict(Handle, Generic[K, V]):
         loop = asyncio.get_running_loop()
         until = loop.time() + self._timeout
         beginning = None if default is None else self._raw(default)
-        while loop.time() < until:
-            raw = await self._ask_key(key, Get())
+        while (left := until - loop.time()) > 0:
+            raw = await self._ask_key(key, Get(), timeout=left)
             value = function(self._decoded(key, beginning if raw is None else raw, "It stays as it is."))
             if isawaitable(value):
                 value = await value
             stored = self._raw(value)
-            if await self._ask_key(key, PutIfAbsent(stored) if raw is None else Replace(raw, stored)):
+            command = PutIfAbsent(stored) if raw is None else Replace(digest_of(raw), stored)
+            if (left := until - loop.time()) > 0 and await self._ask_key(key, command, timeout=left):
                 return cast("V", value)
         raise NotDoneError(
-            f"Others changed the key {key!r} of the map {self._name!r} each time, for {self._timeout:g} s. Nothing was "
-            f"stored. Try again, or give the map a longer timeout."
+            f"The key {key!r} of the map {self._name!r} could not be updated within {self._timeout:g} s: others "
+            "changed it, or the function took too long. Nothing was stored. Try again, or give the map more time."
         )
 
     @overload
@@ -365,10 +359,16 @@ class Dict(Handle, Generic[K, V]):
         return encode_key(key)
 
     async def _ask_key(
-        self, key: K, command: Command[R], *, local: bool = False, idempotency_key: str | None = None
+        self,
+        key: K,
+        command: Command[R],
+        *,
+        local: bool = False,
+        idempotency_key: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the gateway holds to it
     ) -> R:
         envelope = ShardEnvelope(self._encoded(key), command, local, check_idempotency_key(idempotency_key))
-        return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=self._timeout)
+        return await self._gateway.entity_ask(self._region_ref, lambda _: envelope, timeout=timeout or self._timeout)
 
     def _raw(self, value: object) -> Raw:
         return Raw(self._codec.encode(value))

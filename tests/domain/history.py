@@ -118,7 +118,7 @@ POOL: Final[dict[str, list[list[Command]]]] = {
     "map": [
         _all(map_entry.Put, VALUES),
         _all(map_entry.PutIfAbsent, VALUES[:4]),
-        _all(map_entry.Replace, VALUES[:3], VALUES[:3]),
+        _all(map_entry.Replace, map(map_entry.digest_of, VALUES[:3]), VALUES[:3]),
         [map_entry.Get()],
         [map_entry.Delete(), map_entry.Pop()],
         [map_entry.Contains()],

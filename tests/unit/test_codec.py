@@ -24,13 +24,16 @@ TEXT = '{"a":[1,null,"é"]}'
 # As they stand in the journals of users: a change here is a change of the data format, and needs an upcaster.
 GOLDEN: list[tuple[Event, str, int, str]] = [
     (counter.Incremented(2**70, -3), "counter.incremented", 1, '{"amount":1180591620717411303424,"value":-3}'),
+    (counter.ValueSet(5, 10), "counter.set", 1, '{"amount":5,"value":10}'),
     (counter.Replaced(-(2**70), -4), "counter.replaced", 1, '{"amount":-1180591620717411303424,"value":-4}'),
     (counter.Decremented(5, 10), "counter.decremented", 1, '{"amount":5,"value":10}'),
     (counter.Destroyed(), "counter.destroyed", 1, "{}"),
     (map_entry.EntryPut(RAW), "map.put", 1, f'{{"value":{TEXT}}}'),
     (map_entry.EntryPut(RAW, msgspec.Raw(b"null")), "map.put", 1, f'{{"value":{TEXT},"previous":null}}'),
     (map_entry.EntryDeleted(), "map.deleted", 1, "{}"),
-    (map_entry.EntryDeleted(RAW), "map.deleted", 1, f'{{"previous":{TEXT}}}'),
+    (map_entry.EntryAdded(RAW), "map.added", 1, f'{{"value":{TEXT}}}'),
+    (map_entry.EntryReplaced(RAW, RAW), "map.replaced", 1, f'{{"value":{TEXT},"previous":{TEXT}}}'),
+    (map_entry.EntryPopped(RAW), "map.popped", 1, f'{{"previous":{TEXT}}}'),
     (set_.Added(RAW), "set.added", 1, f'{{"value":{TEXT}}}'),
     (set_.Removed(RAW), "set.removed", 1, f'{{"value":{TEXT}}}'),
     (set_.Destroyed(), "set.destroyed", 1, "{}"),

@@ -46,7 +46,7 @@ COMMANDS = [
     ("map", map_entry.Put(VALUE)),
     ("map", map_entry.Put(Raw(b"null"))),
     ("map", map_entry.PutIfAbsent(VALUE)),
-    ("map", map_entry.Replace(VALUE, Raw(b"null"))),
+    ("map", map_entry.Replace("ab" * 32, Raw(b"null"))),
     ("map", map_entry.Pop()),
     ("map", map_entry.Get()),
     ("map", map_entry.Delete()),

@@ -307,7 +307,7 @@ COMMANDS: Final[dict[tuple[str, str], Row]] = {
     ("CompareAndSet", "value"): AMOUNT,
     ("Put", "value"): VALUE,
     ("PutIfAbsent", "value"): VALUE,
-    ("Replace", "expected"): TAKEN,
+    ("Replace", "digest"): DIGEST,
     ("Replace", "value"): VALUE,
     ("Add", "value"): VALUE,
     ("Remove", "value"): VALUE,

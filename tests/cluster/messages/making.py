@@ -36,6 +36,7 @@ GOOD: Final[dict[str, Any]] = {
     "permits": 1,
     "keep_grant": False,
     "participant": "somebody",
+    "digest": HEX,
     "expected": 1,
     "through": 1,
     "events": 1,
