@@ -11,12 +11,14 @@ import os
 import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from _pytest.assertion import rewrite
 
+_TESTS = Path(__file__).parent
 _FOLDER = pytest.StashKey[str]()
 
 
@@ -29,7 +31,8 @@ def share(config: pytest.Config, folder_of_tests: str | None) -> None:
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or it was -B
         os.environ["PYTHONPYCACHEPREFIX"] = folder
         sys.pycache_prefix = folder
-    if config.getoption("tx", None):  # other processes will read the same files at the same time
+    others_read_them_too = config.getoption("tx", None)
+    if others_read_them_too and rewrite.assertstate_key in config.stash:
         _rewrite(config)
 
 
@@ -44,12 +47,9 @@ def end(config: pytest.Config) -> None:
 
 def _rewrite(config: pytest.Config) -> None:
     """Rewrite and compile the files that are asked for, on all processors, as pytest would when it reads them."""
-    places = [config.invocation_params.dir / argument.split("::")[0] for argument in config.args]
-    files = [
-        file
-        for place in places
-        for file in ([place] if place.is_file() else (*place.rglob("test_*.py"), *place.rglob("conftest.py")))
-    ]
+    asked_for = [config.invocation_params.dir / argument.split("::")[0] for argument in config.args]
+    ours = (*_TESTS.rglob("test_*.py"), *_TESTS.rglob("conftest.py"))
+    files = [file for file in ours if any(file.is_relative_to(one) for one in asked_for)]
     with get_context("fork").Pool(initializer=_begin, initargs=(config,)) as processes:
         processes.map(_rewrite_one, files, chunksize=4)
 
@@ -60,6 +60,11 @@ def _begin(config: pytest.Config) -> None:
 
 
 def _rewrite_one(file: Path) -> None:
+    with suppress(Exception):  # whatever is wrong with a file, pytest says when it reads it
+        _compile(file)
+
+
+def _compile(file: Path) -> None:
     folder = rewrite.get_cache_dir(file)
     compiled = folder / (file.stem + rewrite.PYC_TAIL)
     if rewrite._read_pyc(file, compiled) is None and rewrite.try_makedirs(folder):

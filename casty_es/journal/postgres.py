@@ -232,6 +232,11 @@ async def _answered(question: Awaitable[T]) -> T:
 def _unanswered(session: Session, error: Exception) -> JournalError:
     if isinstance(error, asyncpg.UndefinedTableError):
         return SchemaError(f"The journal's tables are gone: {error}. Nothing was done. Migrate it again.")
+    if isinstance(error, asyncpg.InsufficientPrivilegeError):
+        return JournalUnavailableError(
+            f"This role may not do what was asked of the journal: {said(error)}. Nothing was done. `casty-es db grants "
+            f"--help` says how to grant it."
+        )
     return session.unanswered(error)
 
 

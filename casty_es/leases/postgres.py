@@ -17,7 +17,7 @@ from typing import Any, Final
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
 from casty_es.journal.sessions import Connection, translated
 from casty_es.journal.urls import shown
-from casty_es.leases.checks import refuse
+from casty_es.leases.checks import Facts, refuse
 from casty_es.leases.lease_connection import (
     DEFAULT_SESSION_SECONDS,
     SESSION_SECONDS_FLOOR,
@@ -27,7 +27,7 @@ from casty_es.leases.lease_connection import (
     unanswered,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
-from casty_es.leases.preflight import look
+from casty_es.leases.preflight import look, look_at_journal
 
 _CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
 # One that is locked again when it is asked for again is held twice, and released with its session all the same.
@@ -90,10 +90,11 @@ class PostgresLeaseManager:
 
     async def open(self, node_id: str, process: str = "") -> PostgresLeaseSession:
         """Open a connection and lock the node's presence, and that of its process."""
+        journal = None if self._checked else await look_at_journal(self._journal_url, self._url)
         connection = await connect_for_leases(self._url, self._session_seconds)
         try:
             if not self._checked:
-                await self._check(connection)
+                await self._check(journal, connection)
             with translated(self._failed):
                 async with asyncio.timeout(self._session_seconds):
                     return await self._open(connection, node_id, process)
@@ -101,10 +102,10 @@ class PostgresLeaseManager:
             connection.terminate()
             raise
 
-    async def _check(self, connection: Connection) -> None:
+    async def _check(self, journal: Facts | None, connection: Connection) -> None:
         refuse(
             await look(
-                self._journal_url,
+                journal,
                 self._url,
                 connection,
                 slots=self._slots,

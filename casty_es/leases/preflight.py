@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from functools import partial
 from typing import Final
 
 import asyncpg
 
-from casty_es.errors import CastyError, ConfigurationError, JournalUnavailableError
-from casty_es.journal.sessions import Connection, connect, said
+from casty_es.errors import ConfigurationError, JournalUnavailableError
+from casty_es.journal.sessions import Connection, connect, said, translated
 from casty_es.journal.urls import shown
 from casty_es.leases.checks import (
     Check,
@@ -76,18 +77,31 @@ async def preflight(
 ) -> list[Check]:
     """Do what ``look`` does, with a connection that is opened for it."""
     session_url = url if session_url is None else session_url
+    journal = await look_at_journal(url, session_url)
     try:
         session = await connect_for_leases(session_url, DEFAULT_SESSION_SECONDS)
     except ConfigurationError as error:
         return [Check("lease session", ok=False, found=str(error))]
     try:
-        return await look(url, session_url, session, slots=slots, unsafe_durability=unsafe_durability)
+        return await look(journal, session_url, session, slots=slots, unsafe_durability=unsafe_durability)
     finally:
         session.terminate()
 
 
+async def look_at_journal(url: str, session_url: str) -> Facts | None:
+    """Return what the journal's server says, if that is reached in another way than where lease sessions are opened.
+
+    Look there before one is opened, as the server ends one that is silent for seconds.
+    """
+    if session_url == url:
+        return None
+    with translated(partial(_unanswered, url)):
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            return await _facts_of(url)
+
+
 async def look(
-    url: str,
+    journal: Facts | None,
     session_url: str,
     session: Connection,
     *,
@@ -98,28 +112,24 @@ async def look(
 ) -> list[Check]:
     """Look whether leases and the journal can be trusted to a server; return what was found.
 
-    ``session`` is a connection of ``connect_for_leases`` to ``session_url``, and stays open; ``lock_class`` the first
+    ``journal`` is what ``look_at_journal`` returned. ``session`` is a connection of ``connect_for_leases`` to
+    ``session_url``, and stays open; ``lock_class`` the first
     half of every lock's key, the oid of ``casty_events`` by default. With ``unsafe_durability`` no settings are
     required under which commits survive a crash.
     """
     second: Connection | None = None
     try:
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            journal = None if session_url == url else await _facts_of(url)
-            second = await connect(session_url)
-            leases, other = await asyncio.gather(_facts(session), _facts(second))
-            journal = journal or other
-            class_ = lock_class if lock_class is not None else leases.row["class"] or 0
-            pooled = await _probe(session, second, class_)
-    except _WRONG_BACKEND as error:
-        return [pooler(f"a statement was prepared on one backend and ran on another ({error.args[0]})")]
-    except CastyError:
+        with translated(partial(_unanswered, session_url)):
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                second = await connect(session_url)
+                leases, other = await asyncio.gather(_facts(session), _facts(second))
+                journal = journal or other
+                class_ = lock_class if lock_class is not None else leases.row["class"] or 0
+                pooled = await _probe(session, second, class_)
+    except JournalUnavailableError as error:
+        if isinstance(error.__cause__, _WRONG_BACKEND):
+            return [pooler(f"a statement was prepared on one backend and ran on another ({error.__cause__.args[0]})")]
         raise
-    except Exception as error:
-        raise JournalUnavailableError(
-            f"The database at {shown(session_url)} could not be looked at: {said(error)}. "
-            f"Nothing was started. Try again when it is back."
-        ) from error
     finally:
         if second is not None:
             second.terminate()
@@ -137,6 +147,13 @@ async def look(
         timeouts(journal),
         clock(journal),
     ]
+
+
+def _unanswered(url: str, error: Exception) -> JournalUnavailableError:
+    return JournalUnavailableError(
+        f"The database at {shown(url)} could not be looked at: {said(error)}. Nothing was started. Try again when it "
+        f"is back."
+    )
 
 
 async def _facts_of(url: str) -> Facts:

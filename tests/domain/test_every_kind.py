@@ -56,7 +56,7 @@ def replay(kind: AnyKind, events: tuple[Event, ...]) -> Any:
 @without_deadline
 @given(data=st.data())
 def test_events_say_by_themselves_what_their_caller_is_told(kind: AnyKind, data: st.DataObject) -> None:
-    """Given any history, when only a command's events are known, as afterwards, then its reply is, where nobody waits."""
+    """Given any history, when only a command's events are known, then its reply is, where nobody waits."""
     state = kind.initial
     for command in data.draw(commands_of(kind)):
         try:

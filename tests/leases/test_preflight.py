@@ -281,3 +281,23 @@ async def test_a_node_starts_with_few_connections(postgres_journal_url: str, mon
         await Distributed(system).counter("visits").increment()
 
     assert len(opened) == 4
+
+
+async def test_the_journal_is_looked_at_before_a_session_waits(
+    postgres_journal_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given another way to the leases, when a session is opened, then nothing slow is done while it is silent."""
+    opened: list[str] = []
+    dial = sessions.dial
+
+    async def counted(url: str, settings: dict[str, str]) -> Connection:
+        opened.append("lease" if "idle_session_timeout" in settings else "journal" if url == journal_url else "other")
+        return await dial(url, settings)
+
+    monkeypatch.setattr(sessions, "dial", counted)
+    journal_url = f"{postgres_journal_url}&application_name=journal"
+
+    session = await PostgresLeaseManager(postgres_journal_url, journal_url=journal_url, slots=256).open("a")
+    await session.close()
+
+    assert opened == ["journal", "lease", "other"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -18,7 +20,7 @@ from casty_es.audit.retention import run_retention, set_retention
 from casty_es.audit.transfer import export_journal
 from casty_es.audit.verify import verify
 from casty_es.cli.app import run
-from casty_es.errors import PeerRefusedError
+from casty_es.errors import JournalUnavailableError, PeerRefusedError
 from casty_es.journal.access_tables import AccessTables
 from casty_es.journal.grants import PRIVILEGES, Roles, grants, refuse_sqlite
 from casty_es.journal.migrating import upgrade
@@ -290,3 +292,16 @@ async def test_an_application_neither_cuts_nor_redacts(application_journal_url: 
         assert await journal.heads(range(256)) == heads
     await journal.close()
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 - an empty folder
+
+
+def test_a_role_without_a_grant_is_told_so(granted_url: str, sql: Sql) -> None:
+    """Given a role that may connect and no more, when it opens the journal, then it is told what is missing."""
+    name = f"casty_nobody_{uuid.uuid4().hex[:8]}"
+    sql(granted_url, f"CREATE ROLE {name} LOGIN PASSWORD '{name}'")
+    try:
+        place = urlsplit(granted_url)
+        url = place._replace(netloc=f"{name}:{name}@{place.netloc.rpartition('@')[2]}").geturl()
+        with pytest.raises(JournalUnavailableError, match=r"role may not .*: permission denied .*casty-es db grants"):
+            asyncio.run(SqlJournal(url).open())
+    finally:
+        sql(granted_url, f"DROP ROLE {name}")

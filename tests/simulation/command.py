@@ -72,7 +72,7 @@ def _one(seed: int, trace: Path | None, without: str | None) -> int:
     return int(bool(outcome.findings))
 
 
-def _chunk(seeds: range, until: float | None, without: str | None) -> list[Outcome]:
+def _chunk(seeds: list[int], until: float | None, without: str | None) -> list[Outcome]:
     switch = _RULES.get(without or "", _UNBROKEN)
     in_time = takewhile(lambda _: until is None or time.time() < until, seeds)
     with taken_out(switch):
@@ -83,9 +83,9 @@ def _many(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> int:
     report = Report(_RULES.get(arguments.without or ""))
     kept = None if arguments.state is None else Kept(arguments.state, report)
     last = arguments.first + arguments.seeds
-    chunks = (range(first, min(first + _CHUNK, last)) for first in range(arguments.first, last, _CHUNK))
+    missing = iter([seed for seed in range(arguments.first, last) if seed not in report.done])
     since = time.time()
-    for outcomes in _run(pool, (chunk for chunk in chunks if not report.has(chunk)), arguments):
+    for outcomes in _run(pool, iter(lambda: [*islice(missing, _CHUNK)], []), arguments):
         report.add(outcomes)
         since = report.took(since)
         for one in outcomes:
@@ -104,7 +104,9 @@ def _many(pool: ProcessPoolExecutor, arguments: argparse.Namespace) -> int:
     return int(bool(report.failed))
 
 
-def _run(pool: ProcessPoolExecutor, chunks: Iterator[range], arguments: argparse.Namespace) -> Iterator[list[Outcome]]:
+def _run(
+    pool: ProcessPoolExecutor, chunks: Iterator[list[int]], arguments: argparse.Namespace
+) -> Iterator[list[Outcome]]:
     """Run chunks of seeds, a few ahead of those that are done, until there are no more or the time is up."""
     until = None if arguments.seconds is None else time.time() + arguments.seconds
     open_: set[Future[list[Outcome]]] = set()

@@ -48,10 +48,6 @@ class Report:
         """How many seeds have run."""
         return len(self.done)
 
-    def has(self, seeds: range) -> bool:
-        """Tell whether these seeds have run."""
-        return self.done.issuperset(seeds)
-
     def took(self, since: float) -> float:
         """Count the seconds since a moment, and return the moment that it is now."""
         now = time.time()
