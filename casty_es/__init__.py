@@ -9,6 +9,7 @@ from casty_es.config import Settings
 from casty_es.context import audit_context
 from casty_es.errors import (
     ArchivedError,
+    BatchError,
     BoundsError,
     CastyError,
     ClockAheadError,
@@ -64,6 +65,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArchivedError",
     "Barrier",
+    "BatchError",
     "BoundsError",
     "CastyError",
     "ClockAheadError",

@@ -17,6 +17,7 @@
     ├── NotDoneError                  (TimeoutError) the time was up and the operation certainly did not happen
     │   └── StillInLineError          the time was up and the request stands in its line until it is withdrawn
     ├── OutcomeUnknownError           (TimeoutError) the time was up and the operation may have happened
+    ├── BatchError                    some of many keys failed; it says which, and why each
     ├── StoredValueError              (ValueError) a stored value does not fit the declared type; its raw JSON is there
     ├── RefusedError                  a structure of one's own refused a command; nothing was done
     ├── DestroyedError                the structure was destroyed while the caller waited
@@ -44,13 +45,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 __all__ = [
     "AppendRejectedError",
     "AppendUnknownError",
     "ArchivedError",
+    "BatchError",
     "BoundsError",
     "CastyError",
     "ClockAheadError",
@@ -184,6 +186,27 @@ class Sent(NamedTuple):
     slot: int
     after: int
     term: int
+
+
+class BatchError(CastyError):
+    """A call that had many keys failed for some of them. What was asked of the others is done.
+
+    Parameters
+    ----------
+    message : str
+        What happened.
+    failed : dict[Any, CastyError]
+        For each key that failed the error that the call for it alone would have raised.
+    done : dict[Any, Any]
+        What was told of each of the others.
+    """
+
+    def __init__(
+        self, message: str, *, failed: dict[Any, CastyError] | None = None, done: dict[Any, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.failed = failed or {}
+        self.done = done or {}
 
 
 class StoredValueError(CastyError, ValueError):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from inspect import isawaitable
-from typing import Any, ClassVar, Generic, TypeVar, cast, overload
+from typing import Any, ClassVar, TypeVar, cast, overload
 from uuid import UUID
 
 from msgspec import Raw
@@ -16,7 +16,8 @@ from casty_es.domain.map_entry import Contains, Delete, Get, Pop, Put, PutIfAbse
 from casty_es.errors import InvalidTypeError, NotDoneError
 from casty_es.gateway import EntityGateway, RegionRef, ShardEnvelope
 from casty_es.gateway.time_travel import history_of, past_sequence
-from casty_es.handles.handle import Accessor, Handle, Opener, codec_for, decode_stored
+from casty_es.handles.handle import Accessor, Opener, codec_for, decode_stored
+from casty_es.handles.map_many import ManyKeys
 from casty_es.journal.port import EntityName
 from casty_es.names import check_flag, check_idempotency_key, encode_key
 from casty_es.printing import printed
@@ -30,7 +31,7 @@ V = TypeVar("V")
 _KEY_TYPES = (str, int, UUID)
 
 
-class Dict(Handle, Generic[K, V]):
+class Dict(ManyKeys[K, V]):
     """Client for a distributed key-value map. Each key is an entity of its own.
 
     Parameters

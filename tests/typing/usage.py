@@ -50,6 +50,10 @@ async def replies_have_types(d: Distributed) -> None:
     assert_type(d.queue[list[int]]("lists"), Queue[list[int]])
     assert_type(await users.get("alice", default=0), User | int)
     assert_type(await users.pop("alice"), User | None)
+    assert_type(await users.get_many(["alice", "bob"]), dict[str, User])
+    assert_type(await users.put_many({"alice": User("a")}), None)
+    assert_type(await users.delete_many(name for name in ("alice", "bob")), int)
+    await users.put_many({"alice": 1})  # wrong
     assert_type(await users.put_if_absent("alice", User("a")), bool)
     assert_type(await users.update("alice", lambda user: user, default=User("a")), User)
     assert_type(await users.update("alice", lambda user: user or User("a")), User)
