@@ -48,6 +48,8 @@ class Load:
         What was granted: on what, when it was asked for and told, and the fencing token.
     amiss : list[str]
         Errors that no caller may see.
+    sets : bool
+        Whether the counter is set, too: where it is not, its value has to be the sum of what was added.
     kept : dict[str, Host]
         Requests that were granted to somebody on a host who does not give them back himself.
     """
@@ -62,6 +64,7 @@ class Load:
         self.keepers: list[Any] = []  # their handles, which nobody uses any more
         self.items = 0
         self.kinds = dice.sample(["counter", "map", "set", "queue", "lock", "semaphore", "barrier"], 2)
+        self.sets = dice.random() < 0.5
         self.hurry = dice.choice([0.3, 1.0, 1.0])
 
 
@@ -152,23 +155,37 @@ class Caller:
 
     async def _counter(self, hits: Any) -> None:
         choice = self.dice.random()
-        if choice < 0.5:
+        if choice < 0.4:
             key = self._key()
             amount = 1 if key is not None else self.dice.randint(1, 3)
             await self.met(hits.increment(amount, idempotency_key=key))
+        elif choice < 0.5:
+            await self.met(hits.increment(2, max=12))
         elif choice < 0.6:
-            await self.met(hits.decrement(2))
+            await self.met(hits.decrement(2, min=self.dice.choice([None, 0])))
+        elif choice < 0.75 and self.load.sets:
+            await self.met(hits.get_and_set(self.dice.randrange(4)))
+        elif choice < 0.9 and self.load.sets:
+            await self.met(hits.compare_and_set(self.dice.randrange(6), 3))
         else:
             await self.met(hits.get())
 
     async def _map(self, users: Any) -> None:
         key, choice = f"k{self.dice.randrange(2)}", self.dice.random()
-        if choice < 0.45:
+        if choice < 0.3:
             once = self._key("put")
             value = self.dice.randrange(100) if once is None else 7
             await self.met(users.put(key, value, idempotency_key=once))
+        elif choice < 0.4:
+            await self.met(users.put_if_absent(key, 1, idempotency_key=self._key("add")))
+        elif choice < 0.5:
+            await self.met(users.replace(key, 1, self.dice.randrange(3)))
         elif choice < 0.6:
+            await self.met(users.update(key, lambda value: value + 1, default=0))
+        elif choice < 0.7:
             await self.met(users.delete(key, idempotency_key=self._key("delete")))
+        elif choice < 0.75:
+            await self.met(users.pop(key, idempotency_key=self._key("pop")))
         else:
             await self.met(users.get(key))
 
