@@ -196,7 +196,8 @@ class BatchError(CastyError):
     message : str
         What happened.
     failed : dict[Any, CastyError]
-        For each key that failed the error that the call for it alone would have raised.
+        For each key that failed the error that the call for it alone would have raised, or ``NotDoneError`` for one
+        that was not sent, because so many before it had failed.
     done : dict[Any, Any]
         What was told of each of the others.
     """

@@ -29,8 +29,9 @@ class Distributed:
 
     Making a handle costs nothing and writes nothing; a structure comes into being with its first change.
 
-    Every change takes an ``idempotency_key``: your own name for the operation, 1 to 255 bytes. However often it is
-    asked for under this name, by whomever and across restarts, it happens once, and every call gets the first result.
+    Every change, but for ``put_many``, ``delete_many`` and ``update`` of a map, takes an ``idempotency_key``: your own
+    name for the operation, 1 to 255 bytes. However often it is asked for under this name, by whomever and across
+    restarts, it happens once, and every call gets the first result.
     A key that was used on the same structure (on a map: the same key of it) before, for another operation, is refused
     with an ``IdempotencyConflictError``: nothing is done.
 

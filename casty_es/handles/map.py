@@ -167,9 +167,10 @@ class Dict(ManyKeys[K, V]):
         Raises
         ------
         NotDoneError
-            Others changed the key each time, until the handle's timeout. Nothing was stored.
+            Others changed the key each time, or the function took too long, until the handle's timeout. Nothing was
+            stored.
         OutcomeUnknownError
-            The timeout passed: what the function made may have been stored.
+            The answer to the last step is lost: what the function made may have been stored.
         InvalidTypeError, InvalidArgumentError, InvalidValueError, StoredValueError
             As for :meth:`put` and :meth:`get`. What the function raises is raised, too. Nothing was stored.
 
@@ -190,7 +191,7 @@ class Dict(ManyKeys[K, V]):
                 value = await value
             stored = self._raw(value)
             command = PutIfAbsent(stored) if raw is None else Replace(digest_of(raw), stored)
-            if (left := until - loop.time()) > 0 and await self._ask_key(key, command, timeout=left):
+            if loop.time() < until and await self._ask_key(key, command):
                 return cast("V", value)
         raise NotDoneError(
             f"The key {key!r} of the map {self._name!r} could not be updated within {self._timeout:g} s: others "

@@ -24,10 +24,33 @@ V = TypeVar("V")
 MOST_KEYS: Final = 10_000
 """How many keys a call may have."""
 
-_AT_ONCE: Final = 1_000  # each has the handle's timeout from when it is sent
+_AT_ONCE: Final = 100  # as many as fill a batch; each has the handle's timeout from when it is sent
+_IN_A_ROW: Final = 200  # so many failed: the others would fare no better, and may each take as long as their timeout
 
 _SHOWN: Final = 3
 _ABSENT: Final = object()
+
+
+class _Round(Generic[K]):
+    """What became of the keys of a call."""
+
+    def __init__(self) -> None:
+        self.told: dict[K, Any] = {}
+        self.failed: dict[K, Exception] = {}
+        self.in_a_row = 0  # how many have failed since one was answered
+        self.foreign: Exception | None = None  # an error that is none of ours
+
+    @property
+    def useless(self) -> bool:
+        """Tell whether there is no use in going on."""
+        return self.foreign is not None or self.in_a_row >= _IN_A_ROW
+
+    def ended(self, key: K, error: Exception) -> None:
+        """Note that a key's owner could not be asked, or refused."""
+        self.failed[key] = error
+        self.in_a_row += 1
+        if not isinstance(error, CastyError):
+            self.foreign = error
 
 
 class ManyKeys(Handle, ABC, Generic[K, V]):
@@ -60,12 +83,15 @@ class ManyKeys(Handle, ABC, Generic[K, V]):
         >>> await users.get_many(["bob", "eve", "ann"])
         {'bob': 31, 'ann': 30}
         """
-        return await self._ask_keys(
-            dict.fromkeys(self._listed(keys), Get()), "read", self._found, local=check_flag(local, "local")
-        )
+        flag = check_flag(local, "local")
+        gets = {text: (key, Get()) for text, key in self._listed(keys)}
+        return await self._ask_keys(gets, "read", self._found, local=flag)
 
     async def put_many(self, items: Mapping[K, V] | Iterable[tuple[K, V]]) -> None:
         """Store many values, each for its key. They are not stored at one moment: others may see some of them first.
+
+        A hundred are under way at a time, and each has the handle's timeout from when it is sent. There is no
+        idempotency key: to store them again stores the same.
 
         Parameters
         ----------
@@ -83,9 +109,8 @@ class ManyKeys(Handle, ABC, Generic[K, V]):
         --------
         >>> await d.map[str, int]("prices").put_many({"tea": 3, "coffee": 4})
         """
-        pairs = _pairs(items)
-        self._listed([key for key, _ in pairs])
-        await self._ask_keys({key: Put(self._raw(value)) for key, value in pairs}, "stored", _nothing)
+        puts = {self._encoded(key): (key, Put(self._raw(value))) for key, value in _pairs(items)}
+        await self._ask_keys(puts, "stored", _nothing)
 
     async def delete_many(self, keys: Iterable[K]) -> int:
         """Delete many keys.
@@ -110,49 +135,59 @@ class ManyKeys(Handle, ABC, Generic[K, V]):
         >>> await d.map[str, int]("prices").delete_many(["nothing", "like this"])
         0
         """
-        told = await self._ask_keys(dict.fromkeys(self._listed(keys), Delete()), "deleted", _as_told)
-        return sum(told.values())
+        deletes = {text: (key, Delete()) for text, key in self._listed(keys)}
+        return sum((await self._ask_keys(deletes, "deleted", _as_told)).values())
 
-    def _listed(self, keys: Iterable[K]) -> list[K]:
-        """Return keys, each of which is one, before anything is sent."""
+    def _listed(self, keys: Iterable[K]) -> list[tuple[str, K]]:
+        """Return keys by their text, by which they are told apart, before anything is sent."""
         if isinstance(keys, str | bytes):
-            raise InvalidTypeError(
-                f"Many keys are a list or the like, and not one {type(keys).__name__}. Nothing was sent."
-            )
-        few = _few(keys, "keys")
-        for key in few:
-            self._encoded(key)
-        return few
+            raise InvalidTypeError(f"Many keys are a list, say, and not one {type(keys).__name__}. Nothing was sent.")
+        return [(self._encoded(key), key) for key in _few(keys, "keys")]
 
     async def _ask_keys(
-        self, commands: Mapping[K, Command[R]], what: str, told_as: Callable[[K, R], Any], *, local: bool = False
+        self,
+        commands: Mapping[str, tuple[K, Command[R]]],
+        what: str,
+        told_as: Callable[[K, R], Any],
+        *,
+        local: bool = False,
     ) -> dict[K, Any]:
-        """Ask for some of them at a time; return what was told of each, without those that have nothing to tell."""
-        asked, done, failed = list(commands.items()), dict[K, Any](), dict[K, CastyError]()
-        while asked:
-            some, asked, before = asked[:_AT_ONCE], asked[_AT_ONCE:], len(done)
-            ended = await asyncio.gather(
-                *(self._ask_key(key, command, local=local) for key, command in some), return_exceptions=True
-            )
-            for (key, _), told in zip(some, ended, strict=True):
-                try:
-                    done[key] = told_as(key, _raised(told))
-                except CastyError as error:
-                    failed[key] = error
-            if len(done) == before:  # the others would fare no better, and may take as long as their timeout
-                failed |= {key: NotDoneError("It was not sent, as all before it failed.") for key, _ in asked}
-                break
-        if failed:
-            raise self._failed(what, len(commands), failed, done)
-        return {key: told for key, told in done.items() if told is not _ABSENT}
+        """Ask for all of them, some at a time; return what was told of each, if there is anything to tell."""
+        round_ = _Round[K]()
+        waiting = iter(commands.values())
 
-    def _failed(self, what: str, number: int, failed: dict[K, CastyError], done: dict[K, Any]) -> BatchError:
+        async def ask_on() -> None:
+            for key, command in waiting:
+                if round_.useless:
+                    round_.failed[key] = NotDoneError(f"It was not sent, as {_IN_A_ROW} in a row had failed.")
+                    continue
+                try:
+                    told = await self._ask_key(key, command, local=local)
+                except Exception as error:  # noqa: BLE001 - each is raised, when all have ended
+                    round_.ended(key, error)
+                    continue
+                round_.in_a_row = 0
+                try:
+                    round_.told[key] = told_as(key, told)
+                except CastyError as error:  # of this one value
+                    round_.failed[key] = error
+
+        await asyncio.gather(*(ask_on() for _ in range(min(_AT_ONCE, len(commands)))))
+        done = {key: round_.told[key] for key, _ in commands.values() if round_.told.get(key, _ABSENT) is not _ABSENT}
+        if not round_.failed:
+            return done
+        error = self._failed(what, len(commands), round_.failed, done)
+        if round_.foreign is not None:
+            raise round_.foreign from error
+        raise error
+
+    def _failed(self, what: str, number: int, failed: dict[K, Exception], done: dict[K, Any]) -> BatchError:
         some = "; ".join(f"{key!r}: {error}" for key, error in list(failed.items())[:_SHOWN])
         return BatchError(
             f"{len(failed):,} of {number:,} keys of the map {self._name!r} were not {what}, or may not have been. All "
             f"others were. {some}{' …' if len(failed) > _SHOWN else ''}",
-            failed=failed,
-            done={key: told for key, told in done.items() if told is not _ABSENT},
+            failed={key: error for key, error in failed.items() if isinstance(error, CastyError)},
+            done=done,
         )
 
     def _found(self, key: K, raw: Raw | None) -> Any:
@@ -186,12 +221,6 @@ def _few(many: Iterable[T], what: str) -> list[T]:
             f"There are more than {MOST_KEYS:,} {what}, too many for one call. Nothing was sent. Give them in parts."
         )
     return few
-
-
-def _raised(told: R | BaseException) -> R:
-    if isinstance(told, BaseException):
-        raise told
-    return told
 
 
 def _as_told(_key: object, told: R) -> R:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from casty_es.errors import ConfigurationError, JournalUnavailableError, NodeInUseError, SchemaError
 from casty_es.journal.sessions import Connection, translated
 from casty_es.journal.urls import shown
-from casty_es.leases.checks import Facts, refuse
+from casty_es.leases.checks import refuse
 from casty_es.leases.lease_connection import (
     DEFAULT_SESSION_SECONDS,
     SESSION_SECONDS_FLOOR,
@@ -27,7 +27,7 @@ from casty_es.leases.lease_connection import (
     unanswered,
 )
 from casty_es.leases.postgres_session import HEARTBEAT, PostgresLeaseSession
-from casty_es.leases.preflight import look, look_at_journal
+from casty_es.leases.preflight import look
 
 _CLASS: Final = "SELECT to_regclass('casty_events')::oid::int"
 # One that is locked again when it is asked for again is held twice, and released with its session all the same.
@@ -90,11 +90,8 @@ class PostgresLeaseManager:
 
     async def open(self, node_id: str, process: str = "") -> PostgresLeaseSession:
         """Open a connection and lock the node's presence, and that of its process."""
-        journal = None if self._checked else await look_at_journal(self._journal_url, self._url)
-        connection = await connect_for_leases(self._url, self._session_seconds)
+        connection = await (self._connect() if self._checked else self._look())
         try:
-            if not self._checked:
-                await self._check(journal, connection)
             with translated(self._failed):
                 async with asyncio.timeout(self._session_seconds):
                     return await self._open(connection, node_id, process)
@@ -102,19 +99,27 @@ class PostgresLeaseManager:
             connection.terminate()
             raise
 
-    async def _check(self, journal: Facts | None, connection: Connection) -> None:
-        refuse(
-            await look(
-                journal,
-                self._url,
-                connection,
-                slots=self._slots,
-                lock_class=self._class,
-                session_seconds=self._session_seconds,
-                unsafe_durability=self._unsafe_durability,
-            )
+    async def _connect(self) -> Connection:
+        return await connect_for_leases(self._url, self._session_seconds)
+
+    async def _look(self) -> Connection:
+        """Open the first connection, on a server that leases can be trusted to."""
+        looked = await look(
+            self._journal_url,
+            self._url,
+            slots=self._slots,
+            lock_class=self._class,
+            session_seconds=self._session_seconds,
+            unsafe_durability=self._unsafe_durability,
         )
+        try:
+            refuse(looked.checks)
+        except ConfigurationError:
+            if looked.session is not None:
+                looked.session.terminate()
+            raise
         self._checked = True
+        return cast("Connection", looked.session)  # there is one, or there was something to refuse
 
     async def _open(self, connection: Connection, node_id: str, process: str) -> PostgresLeaseSession:
         lock_class = self._class

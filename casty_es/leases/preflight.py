@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import time
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 import asyncpg
 
@@ -72,68 +72,63 @@ _ANSWER_SECONDS: Final = 15.0  # for all of it; a server that is there needs som
 _WRONG_BACKEND: Final = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
 
 
+class Looked(NamedTuple):
+    """What was found, and the connection for leases that it was found on, unless none could be opened."""
+
+    checks: list[Check]
+    session: Connection | None
+
+
 async def preflight(
     url: str, session_url: str | None = None, *, slots: int, unsafe_durability: bool = False
 ) -> list[Check]:
-    """Do what ``look`` does, with a connection that is opened for it."""
-    session_url = url if session_url is None else session_url
-    journal = await look_at_journal(url, session_url)
-    try:
-        session = await connect_for_leases(session_url, DEFAULT_SESSION_SECONDS)
-    except ConfigurationError as error:
-        return [Check("lease session", ok=False, found=str(error))]
-    try:
-        return await look(journal, session_url, session, slots=slots, unsafe_durability=unsafe_durability)
-    finally:
-        session.terminate()
-
-
-async def look_at_journal(url: str, session_url: str) -> Facts | None:
-    """Return what the journal's server says, if that is reached in another way than where lease sessions are opened.
-
-    Look there before one is opened, as the server ends one that is silent for seconds.
-    """
-    if session_url == url:
-        return None
-    with translated(partial(_unanswered, url)):
-        async with asyncio.timeout(_ANSWER_SECONDS):
-            return await _facts_of(url)
+    """Do what ``look`` does, and leave nothing open."""
+    looked = await look(url, session_url or url, slots=slots, unsafe_durability=unsafe_durability)
+    if looked.session is not None:
+        looked.session.terminate()
+    return looked.checks
 
 
 async def look(
-    journal: Facts | None,
+    url: str,
     session_url: str,
-    session: Connection,
     *,
     slots: int,
     lock_class: int | None = None,
     session_seconds: float = DEFAULT_SESSION_SECONDS,
     unsafe_durability: bool = False,
-) -> list[Check]:
-    """Look whether leases and the journal can be trusted to a server; return what was found.
+) -> Looked:
+    """Look whether leases and the journal can be trusted to a server.
 
-    ``journal`` is what ``look_at_journal`` returned. ``session`` is a connection of ``connect_for_leases`` to
-    ``session_url``, and stays open; ``lock_class`` the first
-    half of every lock's key, the oid of ``casty_events`` by default. With ``unsafe_durability`` no settings are
-    required under which commits survive a crash.
+    ``session_url`` is where lease sessions are opened, if that is another way; ``lock_class`` the first half of every
+    lock's key, the oid of ``casty_events`` by default. With ``unsafe_durability`` no settings are required under which
+    commits survive a crash.
     """
-    second: Connection | None = None
+    opened: list[Connection] = []
+    session: Connection | None = None
     try:
         with translated(partial(_unanswered, session_url)):
             async with asyncio.timeout(_ANSWER_SECONDS):
-                second = await connect(session_url)
-                leases, other = await asyncio.gather(_facts(session), _facts(second))
+                # First, as the server ends a lease session that is silent for seconds.
+                journal = None if session_url == url else await _facts_of(url)
+                opened.append(await connect_for_leases(session_url, session_seconds))
+                opened.append(await connect(session_url))
+                leases, other = await asyncio.gather(*map(_facts, opened))
                 journal = journal or other
                 class_ = lock_class if lock_class is not None else leases.row["class"] or 0
-                pooled = await _probe(session, second, class_)
+                pooled = await _probe(opened[0], opened[1], class_)
+        session = opened.pop(0)
+    except ConfigurationError as error:
+        return Looked([Check("lease session", ok=False, found=str(error))], None)
     except JournalUnavailableError as error:
         if isinstance(error.__cause__, _WRONG_BACKEND):
-            return [pooler(f"a statement was prepared on one backend and ran on another ({error.__cause__.args[0]})")]
+            wrong = f"a statement was prepared on one backend and ran on another ({error.__cause__.args[0]})"
+            return Looked([pooler(wrong)], None)
         raise
     finally:
-        if second is not None:
-            second.terminate()
-    return [
+        for connection in opened:
+            connection.terminate()
+    checks = [
         version(leases),
         primary(leases, journal),
         same_database(leases, journal),
@@ -147,6 +142,7 @@ async def look(
         timeouts(journal),
         clock(journal),
     ]
+    return Looked(checks, session)
 
 
 def _unanswered(url: str, error: Exception) -> JournalUnavailableError:

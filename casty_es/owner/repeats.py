@@ -16,8 +16,9 @@ from __future__ import annotations
 from uuid import UUID
 
 from casty_es.domain.decider import WAITING, Claim, Harmless, Query, Request, Upkeep
-from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError
+from casty_es.errors import IdempotencyConflictError, OutcomeUnknownError, RedactedError
 from casty_es.format.codec import upkeep_reply
+from casty_es.format.redacted import redacted_digest
 from casty_es.journal.port import EventJournal, RecordedEvent
 from casty_es.owner.entity import Entity
 from casty_es.owner.fingerprint import may_be_same
@@ -115,6 +116,14 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
             IdempotencyConflictError(
                 f"The idempotency key {key!r} was used on the {entity.name.kind} {entity.name.name!r} before, for "
                 f"another operation. Nothing was done. Use a key of its own for each operation."
+            )
+        )
+        return True
+    if not same_salt and redacted_digest(recorded[0].payload) is not None:
+        pending.fail(
+            RedactedError(
+                f"What was done under the idempotency key {key!r} on the {entity.name.kind} {entity.name.name!r} was "
+                f"redacted since then: nobody can tell whether it was this. Nothing was done."
             )
         )
         return True

@@ -175,7 +175,10 @@ class Caller:
         if choice < 0.3:
             once = self._key("put")
             value = self.dice.randrange(100) if once is None else 7
-            await self.met(users.put(key, value, idempotency_key=once))
+            if once is None and self.dice.random() < 0.2:
+                await self.met(users.put_many({key: value, "k2": value}))
+            else:
+                await self.met(users.put(key, value, idempotency_key=once))
         elif choice < 0.4:
             await self.met(users.put_if_absent(key, 1, idempotency_key=self._key("add")))
         elif choice < 0.5:

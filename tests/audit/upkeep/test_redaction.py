@@ -253,6 +253,26 @@ async def test_an_operation_with_a_key_that_was_redacted(system: ClusteredActorS
     assert await users.get("alice") is None
 
 
+async def test_a_key_of_another_operation_that_was_redacted(system: ClusteredActorSystem, journal: SqlJournal) -> None:
+    """Given keys of operations that were redacted, when others come under them, then none is told that it was done."""
+    users = system.distributed().map[str, str]("users")
+    await users.put("alice", "one")
+    assert await users.delete("alice", idempotency_key="delete") is True
+    assert await users.put_if_absent("alice", "two", idempotency_key="add") is True
+    assert await users.pop("alice", idempotency_key="pop") == "two"
+    await redact(system, journal, ALICE, reason="asked for it")
+
+    for again in (
+        lambda: users.put("alice", "three", idempotency_key="delete"),
+        lambda: users.pop("alice", idempotency_key="delete"),
+        lambda: users.pop("alice", idempotency_key="pop"),
+        lambda: users.put_if_absent("alice", "two", idempotency_key="add"),
+    ):
+        with pytest.raises(RedactedError):
+            await again()
+    assert await users.contains("alice") is False
+
+
 @pytest.mark.parametrize("at_once", [False, True], ids=["in a thread", "at once"])
 async def test_a_snapshot_that_comes_late(
     journal_url: str, journal: SqlJournal, request: pytest.FixtureRequest, *, at_once: bool
