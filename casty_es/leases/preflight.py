@@ -105,7 +105,6 @@ async def look(
     commits survive a crash.
     """
     opened: list[Connection] = []
-    session: Connection | None = None
     try:
         with translated(partial(_unanswered, session_url)):
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -117,7 +116,21 @@ async def look(
                 journal = journal or other
                 class_ = lock_class if lock_class is not None else leases.row["class"] or 0
                 pooled = await _probe(opened[0], opened[1], class_)
-        session = opened.pop(0)
+        checks = [
+            version(leases),
+            primary(leases, journal),
+            same_database(leases, journal),
+            session_settings(leases, session_seconds),
+            pooler(pooled),
+            *durability(journal, required=not unsafe_durability),
+            lock_table(leases, slots),
+            connections(leases),
+            encoding(journal),
+            isolation(journal),
+            timeouts(journal),
+            clock(journal),
+        ]
+        return Looked(checks, opened.pop(0))
     except ConfigurationError as error:
         return Looked([Check("lease session", ok=False, found=str(error))], None)
     except JournalUnavailableError as error:
@@ -128,21 +141,6 @@ async def look(
     finally:
         for connection in opened:
             connection.terminate()
-    checks = [
-        version(leases),
-        primary(leases, journal),
-        same_database(leases, journal),
-        session_settings(leases, session_seconds),
-        pooler(pooled),
-        *durability(journal, required=not unsafe_durability),
-        lock_table(leases, slots),
-        connections(leases),
-        encoding(journal),
-        isolation(journal),
-        timeouts(journal),
-        clock(journal),
-    ]
-    return Looked(checks, session)
 
 
 def _unanswered(url: str, error: Exception) -> JournalUnavailableError:

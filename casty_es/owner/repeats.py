@@ -123,7 +123,7 @@ async def look_up_key(journal: EventJournal, entity: Entity, pending: Pending) -
         pending.fail(
             RedactedError(
                 f"What was done under the idempotency key {key!r} on the {entity.name.kind} {entity.name.name!r} was "
-                f"redacted since then: nobody can tell whether it was this. Nothing was done."
+                f"redacted since then: nobody can tell whether it was this operation. It was not done now."
             )
         )
         return True
